@@ -1,0 +1,1 @@
+"""What a scheduler told this job. Submission will live here too."""

@@ -1,0 +1,1 @@
+"""What was asked: schema, composition, model zoo, checks. No torch."""

@@ -1,0 +1,103 @@
+"""What was asked: the launcher's own settings and, beside them, detectron2's keys.
+
+These dataclasses are the schema of the lower-case half of the composed configuration; defaults live here and
+nowhere else. The upper-case half is generated from the installed detectron2 (see `keys.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class DeviceChoice(Enum):
+    auto = "auto"
+    cuda = "cuda"
+    cpu = "cpu"
+    mps = "mps"
+
+
+class OnMissing(Enum):
+    """What to do when the GPUs that were asked for are not usable."""
+
+    by_choice = "by_choice"
+    """`auto` falls back (unless a scheduler promised GPUs), `cuda` refuses."""
+    refuse = "refuse"
+    fall_back = "fall_back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRequest:
+    choice: DeviceChoice = DeviceChoice.auto
+    count: Any = 1
+    """How many GPUs, or how many processes on the CPU; `all` takes every usable GPU."""
+    ids: list[Any] = field(default_factory=list)
+    """GPUs to choose from, each an index as `nvidia-smi` counts or a UUID (a unique prefix is enough)."""
+    on_missing: OnMissing = OnMissing.by_choice
+
+
+class DatasetKind(Enum):
+    registered = "registered"
+    """Names that detectron2 registers itself, found under `dataset.root`."""
+    coco_json = "coco_json"
+    """COCO-format files named by `dataset.train` and `dataset.val`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRequest:
+    json: str = ""
+    images: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRequest:
+    kind: DatasetKind = DatasetKind.registered
+    name: str = ""
+    """Under what name a `coco_json` data set is registered: `<name>_train` and `<name>_val`."""
+    root: str = "datasets"
+    """Where detectron2's own data sets live (detectron2's DETECTRON2_DATASETS)."""
+    train: SplitRequest = field(default_factory=SplitRequest)
+    val: SplitRequest = field(default_factory=SplitRequest)
+    check: bool = True
+    """Read the annotations and look for the images before training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    root: str = "outputs"
+    name: str = ""
+    """Names the run folder; empty derives it from the overrides that matter."""
+    in_place: bool = False
+    """Train in the launcher's own process, for debuggers; a crash then leaves no outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingSettings:
+    period: int = 20
+    """Iterations between two entries in metrics.json, TensorBoard and plain console lines."""
+    images: int = 8
+    """How many sample inputs and validation predictions are drawn; 0 draws none."""
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Everything a user asked for, composed and checked, before this machine has been looked at."""
+
+    experiment: str
+    """The chosen experiment, or empty."""
+    overrides: tuple[str, ...]
+    """As typed on the command line, group choices included, `hydra.*` left out."""
+    in_sweep: bool
+    device: DeviceRequest
+    dataset: DatasetRequest
+    run: RunSettings
+    resume: str
+    """auto, must, never, or the path of a checkpoint."""
+    logging: LoggingSettings
+    config_extensions: tuple[str, ...]
+    """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""
+    detectron2: Mapping[str, Any]
+    """detectron2's keys under their own names, nested; plain lists, dicts and scalars (tuples come back in the worker)."""

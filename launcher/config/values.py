@@ -1,0 +1,49 @@
+"""Our frozen values as JSON files and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, enums, tuples and paths as what JSON can hold."""
+    from cattrs.preconf.json import make_converter
+
+    return make_converter().unstructure(value)
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """The inverse of `to_plain` for a dataclass `kind`.
+
+    Raises:
+        cattrs.ClassValidationError: the data does not fit.
+    """
+    from cattrs.preconf.json import make_converter
+
+    return make_converter().structure(plain, kind)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write beside, sync and rename, so that a reader sees the old file or the whole new one."""
+    write_text(path, json.dumps(to_plain(value), indent=2, default=str) + "\n")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """The value that `write_json` wrote."""
+    return from_plain(kind, json.loads(path.read_text()))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, sync and rename; the parent folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

@@ -1,0 +1,1 @@
+"""What a run learns from: data set specs, checks, samples. No torch."""

@@ -1,0 +1,1 @@
+"""What is there: facts, probes, rules, plan. torch only in probe children."""

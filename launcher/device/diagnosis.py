@@ -1,0 +1,53 @@
+"""What the facts mean: findings with stable codes, and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing found out about this machine."""
+
+    code: str
+    """Stable, for example `driver.too_old`."""
+    severity: Severity
+    cause: str
+    """One clause without a full stop, for example `no NVIDIA GPU in this machine`."""
+    evidence: tuple[str, ...]
+    fix: str
+    """What to type or do next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsableGpu:
+    index: int
+    """As `nvidia-smi` counts."""
+    uuid: str
+    name: str
+    capability: tuple[int, int]
+    memory_mib: int
+    free_mib: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What the facts mean for a detectron2 run on this machine."""
+
+    verdict: str
+    """One sentence."""
+    findings: tuple[Finding, ...]
+    """Root causes first; consequences of a finding are left out."""
+    usable_gpus: tuple[UsableGpu, ...]
+    """Best first."""
+    driver_is_dangerous: bool
+    """It hangs or crashes processes, so even a CPU run must not be able to load it."""
+    gpus_promised: bool
+    """A scheduler or container runtime said that this job has GPUs."""

@@ -1,0 +1,51 @@
+"""What can go wrong that we understand, each with its exit code.
+
+Everything here prints without a traceback. What is not here is our bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every verb; a scheduler should requeue on `resumable` and on nothing else."""
+
+    finished = 0
+    training_failed = 1
+    request_wrong = 2
+    data_wrong = 3
+    device_refused = 4
+    resumable = 75
+    out_of_memory = 76
+    interrupted = 130
+
+
+class LauncherError(Exception):
+    """A failure we understand. The message says what was asked, what is there, what to type next."""
+
+    exit_code = ExitCode.training_failed
+
+
+class RequestError(LauncherError):
+    """The command line or the configuration cannot mean anything here."""
+
+    exit_code = ExitCode.request_wrong
+
+
+class DataError(LauncherError):
+    """The data set is missing, unreadable or contradicts the configuration."""
+
+    exit_code = ExitCode.data_wrong
+
+
+class DeviceUnavailableError(LauncherError):
+    """The device policy refuses to run on what is there."""
+
+    exit_code = ExitCode.device_refused
+
+
+class TrainingFailedError(LauncherError):
+    """The training ended by itself with an error."""
+
+    exit_code = ExitCode.training_failed

@@ -1,0 +1,1 @@
+"""The only room that knows detectron2 and torch: worker, trainer, hooks, writers."""
