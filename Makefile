@@ -1,0 +1,47 @@
+# Everything is installed into .venv of this folder; nothing outside it is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint lock clean
+
+help:
+	@echo "make demo      install everything into $(VENV), make the demo data, train on it"
+	@echo "make test      the tests (ARGS='-k device -x' reaches pytest)"
+	@echo "make lint      ruff, mypy and the import contracts"
+	@echo "make install   only the installation"
+	@echo "make lock      resolve requirements.lock anew"
+	@echo "make clean     remove $(VENV) and the caches; runs and data stay"
+	@echo
+	@echo "With another Python than python3 (3.10 to 3.13): make PYTHON=/path/to/python3.12 ..."
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml setup.py scripts/install.sh $(wildcard scripts/detectron2/*)
+	@sh scripts/install.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: $(INSTALLED)
+	@test -d datasets/demo || $(BIN)/launcher data demo datasets/demo
+	@$(BIN)/launcher train experiment=demo
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One lock for Python 3.10 to 3.13 on Linux and macOS. It names no index: everyone's own configuration decides.
+lock: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" --extra demo --extra dev --upgrade \
+	  --output-file requirements.lock pyproject.toml scripts/detectron2/requirements.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
