@@ -38,6 +38,18 @@ class UsableGpu:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExcludedGpu:
+    """A GPU of this machine that a run must not get, and why."""
+
+    index: int | None
+    uuid: str
+    name: str
+    code: str
+    """Of the finding that excludes it."""
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What the facts mean for a detectron2 run on this machine."""
 
@@ -51,3 +63,6 @@ class Diagnosis:
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
     gpus_promised: bool
     """A scheduler or container runtime said that this job has GPUs."""
+    excluded_gpus: tuple[ExcludedGpu, ...] = ()
+    num_cpus: int = 0
+    """CPUs that this process may use; 0 when nobody counted."""

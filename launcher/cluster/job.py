@@ -1,0 +1,127 @@
+"""What a scheduler or torchrun told this process, read from the environment. Looks nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFacts:
+    """The job this process belongs to. Everything is empty or None outside of a job."""
+
+    scheduler: str
+    """slurm, pbs, lsf, sge, kubernetes or empty."""
+    job_id: str
+    promised_gpus: int | None
+    """GPUs of this job on this node; 0 when the scheduler says none, None when it says nothing."""
+    promised_by: str
+    """The variable that says so, for example `SLURM_JOB_GPUS`."""
+    started_by: str
+    """torchrun, srun or empty: who chose this process's rank."""
+    rank: int | None
+    world_size: int | None
+    local_rank: int | None
+    local_world_size: int | None
+    num_nodes: int | None
+    restarts: int
+    """How often the scheduler has started this job again."""
+
+
+# In the order in which they are trusted: what this step has, then this job on this node, then this job.
+SLURM_GPU_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+SLURM_GPU_COUNTS = ("SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_GPUS")
+
+JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge": "JOB_ID"}
+
+
+def read_job(environ: Mapping[str, str]) -> JobFacts:
+    """The job that this environment describes."""
+    scheduler = _scheduler(environ)
+    promised_gpus, promised_by = _promised(scheduler, environ)
+    started_by = _started_by(scheduler, environ)
+    rank, world_size, local_rank, local_world_size = _ranks(started_by, environ)
+    return JobFacts(
+        scheduler=scheduler,
+        job_id=environ.get(JOB_IDS.get(scheduler, ""), ""),
+        promised_gpus=promised_gpus,
+        promised_by=promised_by,
+        started_by=started_by,
+        rank=rank,
+        world_size=world_size,
+        local_rank=local_rank,
+        local_world_size=local_world_size,
+        num_nodes=_number(environ.get("SLURM_JOB_NUM_NODES")) if scheduler == "slurm" else None,
+        restarts=_number(environ.get("SLURM_RESTART_COUNT")) or 0,
+    )
+
+
+def _scheduler(environ: Mapping[str, str]) -> str:
+    if environ.get("SLURM_JOB_ID"):
+        return "slurm"
+    if environ.get("PBS_JOBID"):
+        return "pbs"
+    if environ.get("LSB_JOBID"):
+        return "lsf"
+    # JOB_ID alone is too common a name to mean Grid Engine.
+    if environ.get("SGE_TASK_ID") and environ.get("JOB_ID"):
+        return "sge"
+    return "kubernetes" if environ.get("KUBERNETES_SERVICE_HOST") else ""
+
+
+def _promised(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:
+    if scheduler == "slurm":
+        return _promised_by_slurm(environ)
+    if scheduler == "pbs" and (count := _number(environ.get("PBS_NGPUS"))) is not None:
+        return count, "PBS_NGPUS"
+    return _promised_by_container(environ)
+
+
+def _promised_by_slurm(environ: Mapping[str, str]) -> tuple[int | None, str]:
+    for name in SLURM_GPU_LISTS:
+        if listed := environ.get(name):
+            return _length(listed), name
+    for name in SLURM_GPU_COUNTS:
+        if (count := _number(environ.get(name, "").rpartition(":")[2])) is not None:
+            return count, name
+    # Slurm sets at least one of these in every job that has a GPU, so their absence is a statement.
+    return 0, ""
+
+
+def _promised_by_container(environ: Mapping[str, str]) -> tuple[int | None, str]:
+    # `all` is baked into public CUDA images and holds even where nobody passed a GPU; a device plugin writes UUIDs.
+    named = [entry for entry in environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if entry[:4] in ("GPU-", "MIG-")]
+    return (len(named), "NVIDIA_VISIBLE_DEVICES") if named else (None, "")
+
+
+def _started_by(scheduler: str, environ: Mapping[str, str]) -> str:
+    if environ.get("TORCHELASTIC_RUN_ID"):
+        return "torchrun"
+    # An interactive shell has SLURM_PROCID too, but only a step of srun has a step id that is a number.
+    if scheduler == "slurm" and environ.get("SLURM_PROCID") and _number(environ.get("SLURM_STEP_ID")) is not None:
+        return "srun"
+    return ""
+
+
+def _ranks(started_by: str, environ: Mapping[str, str]) -> tuple[int | None, int | None, int | None, int | None]:
+    names = {
+        "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+        "srun": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
+        "": ("", "", "", ""),
+    }[started_by]
+    rank, world_size, local_rank, local_world_size = (_number(environ.get(name)) for name in names)
+    return rank, world_size, local_rank, local_world_size
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def _length(listed: str) -> int:
+    """How many entries `0,1` or `0-3,7` or `GPU-..,GPU-..` has."""
+    total = 0
+    for entry in listed.split(","):
+        first, dash, last = entry.partition("-")
+        numbers = _number(first), _number(last)
+        total += numbers[1] - numbers[0] + 1 if dash and numbers[0] is not None and numbers[1] is not None else 1
+    return total

@@ -1,0 +1,234 @@
+"""What is there: everything that was seen on this machine, as plain values. Data only: no judgement, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launcher.cluster.job import JobFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    system: str
+    """As Python's `sys.platform`: linux, darwin, win32."""
+    machine: str
+    kernel: str
+    python: str
+    num_cpus: int
+    """CPUs that this process may use, not those that the machine has."""
+    shm_mib: int | None
+    """Size of /dev/shm, through which data loader workers hand over their batches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PciGpu:
+    """A display controller or accelerator on the PCI bus."""
+
+    address: str
+    vendor: str
+    """nvidia or amd."""
+    device: str
+    kernel_driver: str
+    """The kernel driver bound to it, for example `nvidia`, `nouveau`, `vfio-pci`; empty for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryFile:
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemFacts:
+    """What files say about GPUs and their driver."""
+
+    pci_gpus: tuple[PciGpu, ...]
+    driver_loaded: str
+    """Version of the loaded NVIDIA kernel module, or empty."""
+    driver_installed: bool
+    """There is an nvidia.ko for the running kernel; only looked for where there is a GPU on the PCI bus."""
+    uvm_loaded: bool
+    nouveau_loaded: bool
+    amd_loaded: bool
+    device_nodes: tuple[str, ...]
+    """NVIDIA's entries under /dev, and /dev/dxg."""
+    cuda_libraries: tuple[LibraryFile, ...]
+    """Every libcuda.so.1 in the places where the loader looks, in its order."""
+    container: tuple[str, ...]
+    """Signs of a container, for example `/.dockerenv`."""
+    wsl: bool
+    tegra: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildEnd:
+    """How a probe's child process ended."""
+
+    how: str
+    """answered, hung, signal or exit."""
+    number: int
+    """The signal or the exit code; 0 for an answer."""
+    stage: str
+    """What it was at when it ended."""
+    seconds: float
+    kernel_state: str
+    """Of a child that hung: its state and where it waits in the kernel, for example `D nvidia_ioctl`."""
+    stderr: str
+    """The last lines, when it did not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceNode:
+    path: str
+    error: str
+    """Name of the errno that open() gave, for example EACCES; empty when it opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverGpu:
+    """A GPU as the driver shows it to this process: CUDA_VISIBLE_DEVICES has been applied."""
+
+    uuid: str
+    name: str
+    capability: tuple[int, int]
+    memory_mib: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverFacts:
+    """What a child learned by opening the device nodes and calling cuInit."""
+
+    end: ChildEnd
+    nodes: tuple[DeviceNode, ...] = ()
+    library: str = ""
+    """The libcuda that was loaded."""
+    load_error: str = ""
+    init_code: int | None = None
+    """What cuInit returned; None when it was not reached or did not return."""
+    init_error: str = ""
+    cuda_version: int = 0
+    """The newest CUDA that the driver speaks, 13020 for 13.2; 0 when unknown."""
+    gpus: tuple[DriverGpu, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuProcess:
+    pid: int
+    memory_mib: int | None
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvmlGpu:
+    """A GPU as NVML shows it: all of the machine's (or the container's), whatever CUDA_VISIBLE_DEVICES says."""
+
+    index: int
+    code: int = 0
+    """NVML's error for this GPU, for example 15 when it is lost."""
+    uuid: str = ""
+    name: str = ""
+    pci: str = ""
+    capability: tuple[int, int] | None = None
+    memory_mib: int | None = None
+    free_mib: int | None = None
+    compute_mode: int | None = None
+    """0 default, 2 prohibited, 3 one process at a time."""
+    mig: bool = False
+    ecc_errors: int = 0
+    """Uncorrected, since the last reset."""
+    repair_pending: bool = False
+    """Retired pages or remapped rows wait for a reset."""
+    repair_failed: bool = False
+    recovery_action: int = 0
+    """What NVML advises: 0 none, 1 reset the GPU, 2 reboot, more in newer drivers."""
+    processes: tuple[GpuProcess, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvmlFacts:
+    """What a child learned from NVML."""
+
+    end: ChildEnd
+    library: str = ""
+    load_error: str = ""
+    init_code: int | None = None
+    init_error: str = ""
+    driver: str = ""
+    cuda_version: int = 0
+    gpus: tuple[NvmlGpu, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFacts:
+    """What the installed files say about torch, torchvision and detectron2; nothing is imported."""
+
+    torch: str
+    """The version, or empty when it is not installed."""
+    torch_cuda: str
+    """The CUDA that this torch was built with, for example `13.2`; empty for none."""
+    torch_hip: str
+    torchvision: str
+    detectron2: str
+    detectron2_folder: str
+    detectron2_compiled: tuple[str, ...]
+    """Files named `_C*` in detectron2's folder."""
+    detectron2_fits: bool
+    """One of them is named for the running Python."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeTest:
+    """What happened when a process tried to compute on one GPU."""
+
+    uuid: str
+    passed: tuple[str, ...]
+    """Stages, in their order."""
+    end: ChildEnd
+    failed: str = ""
+    """The stage that failed, or empty."""
+    code: int | None = None
+    """CUDA's error code, where the message or the exception tells it."""
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchFacts:
+    """What a child learned by importing torch, torchvision and detectron2."""
+
+    end: ChildEnd
+    version: str = ""
+    import_error: str = ""
+    architectures: tuple[str, ...] = ()
+    """What this torch has GPU code for, for example `sm_90`, `compute_120`."""
+    is_available: bool | None = None
+    device_count: int | None = None
+    warnings: tuple[str, ...] = ()
+    """What torch said when it was asked for GPUs."""
+    mps_available: bool = False
+    torchvision_error: str = ""
+    nms_on_cuda: bool | None = None
+    """torchvision has its operators for CUDA."""
+    detectron2_error: str = ""
+    ops_error: str = ""
+    """Why detectron2's compiled operators do not load; empty when they do."""
+    ops_cuda: str = ""
+    """The CUDA they were built with, or `not available`."""
+    smoke_tests: tuple[SmokeTest, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFacts:
+    """Everything that was seen on this machine. As JSON it replays: the same facts give the same diagnosis."""
+
+    platform: Platform
+    environment: Mapping[str, str]
+    """Only the variables that matter for devices."""
+    job: JobFacts
+    system: SystemFacts
+    packages: PackageFacts
+    driver: DriverFacts | None
+    """None: not asked, because no CUDA driver exists for this platform."""
+    nvml: NvmlFacts | None
+    torch: TorchFacts | None
+    """None: not asked, because the rest already shows that no GPU is usable."""

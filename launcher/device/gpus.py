@@ -1,0 +1,60 @@
+"""One view of each GPU out of what the driver, NVML and the smoke tests saw of it. Merges, does not judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.device.facts import DeviceFacts, DriverGpu, NvmlGpu, SmokeTest
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuView:
+    index: int
+    """As `nvidia-smi` counts; where NVML does not answer, as the driver counts."""
+    uuid: str
+    name: str
+    visible: bool
+    """The driver shows it to this process."""
+    capability: tuple[int, int]
+    memory_mib: int
+    free_mib: int
+    nvml: NvmlGpu | None
+    smoke: SmokeTest | None
+
+    @property
+    def called(self) -> str:
+        return f"GPU {self.index} ({self.name or 'no name known'})"
+
+
+def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
+    """Every GPU that anyone saw, in `nvidia-smi`'s order; those only the driver knows come last."""
+    visible = facts.driver.gpus if facts.driver else ()
+    listed = facts.nvml.gpus if facts.nvml else ()
+    by_uuid = {gpu.uuid: gpu for gpu in visible}
+    views = [_view(facts, gpu.index, by_uuid.get(gpu.uuid), gpu) for gpu in listed]
+    known = {gpu.uuid for gpu in listed}
+    unlisted = [(ordinal, gpu) for ordinal, gpu in enumerate(visible) if gpu.uuid not in known]
+    return (*views, *(_view(facts, ordinal, gpu, None) for ordinal, gpu in unlisted))
+
+
+def _view(facts: DeviceFacts, index: int, driver: DriverGpu | None, nvml: NvmlGpu | None) -> GpuView:
+    uuid = driver.uuid if driver else nvml.uuid if nvml else ""
+    memory_mib = (nvml.memory_mib if nvml else None) or (driver.memory_mib if driver else 0)
+    free_mib = nvml.free_mib if nvml and nvml.free_mib is not None else memory_mib
+    return GpuView(
+        index=index,
+        uuid=_as_slice(facts, uuid) if nvml is None else uuid,
+        name=driver.name if driver else nvml.name if nvml else "",
+        visible=driver is not None,
+        capability=driver.capability if driver else (nvml.capability if nvml else None) or (0, 0),
+        memory_mib=memory_mib,
+        free_mib=free_mib,
+        nvml=nvml,
+        smoke=next((test for test in (facts.torch.smoke_tests if facts.torch else ()) if test.uuid == uuid), None),
+    )
+
+
+def _as_slice(facts: DeviceFacts, uuid: str) -> str:
+    """A device that NVML does not list on a machine with sliced GPUs is a slice, and is addressed as one."""
+    sliced = facts.nvml is not None and any(gpu.mig for gpu in facts.nvml.gpus)
+    return uuid.replace("GPU-", "MIG-", 1) if sliced else uuid

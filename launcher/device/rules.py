@@ -1,0 +1,233 @@
+"""What the facts mean: the order of the rules, which cause hides which consequence, the verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from launcher.device import machine_rules as seen
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu
+from launcher.device.facts import DeviceFacts
+from launcher.device.gpu_rules import named, problem_with_gpu
+from launcher.device.gpus import GpuView, merged_gpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    code: str
+    severity: Severity
+    find: Callable[[DeviceFacts], seen.Seen | None]
+    hides: tuple[str, ...] = ()
+    """Codes, with `*`, that follow from this one."""
+    blocks: bool = False
+    """It explains that no GPU can be used."""
+    fatal: bool = False
+    """Not even the CPU can train."""
+
+
+ERROR, WARNING, INFO = Severity.error, Severity.warning, Severity.info
+UNREACHABLE = ("driver.*", "nvml.*", "visible.*", "gpu.*", "container.*")
+
+# From the root to the leaves: a rule is only asked for what no earlier one hides.
+RULES = (
+    Rule(code="torch.missing", severity=ERROR, find=seen.torch_missing, hides=("torch.*", "torchvision.*"),
+         blocks=True, fatal=True),
+    Rule(code="detectron2.missing", severity=ERROR, find=seen.detectron2_missing, hides=("detectron2.*",), fatal=True),
+    Rule(code="torch.broken", severity=ERROR, find=seen.torch_broken,
+         hides=("torch.cpu_only", "torchvision.*", "detectron2.broken", "detectron2.ops_*"), blocks=True, fatal=True),
+    Rule(code="torchvision.broken", severity=ERROR, find=seen.torchvision_broken,
+         hides=("torchvision.cpu_only", "detectron2.broken", "detectron2.ops_*"), fatal=True),
+    Rule(code="detectron2.broken", severity=ERROR, find=seen.detectron2_broken, hides=("detectron2.*",), fatal=True),
+    Rule(code="mps.unsupported", severity=INFO, find=seen.mps_unsupported, hides=(*UNREACHABLE, "torch.cpu_only"),
+         blocks=True),
+    Rule(code="driver.hangs", severity=ERROR, find=seen.driver_hangs, hides=(*UNREACHABLE, "scheduler.*"), blocks=True),
+    Rule(code="driver.crashes", severity=ERROR, find=seen.driver_crashes, hides=(*UNREACHABLE, "scheduler.*"),
+         blocks=True),
+    Rule(code="scheduler.none_given", severity=INFO, find=seen.scheduler_gave_none,
+         hides=(*UNREACHABLE, "torch.cpu_only", "torch.wrong_vendor"), blocks=True),
+    Rule(code="gpu.amd", severity=INFO, find=seen.amd_gpu, hides=(*UNREACHABLE, "torch.cpu_only"), blocks=True),
+    Rule(code="gpu.none", severity=INFO, find=seen.no_gpu, hides=(*UNREACHABLE, "torch.cpu_only"), blocks=True),
+    Rule(code="gpu.given_to_vm", severity=ERROR, find=seen.gpu_given_to_vm, hides=UNREACHABLE, blocks=True),
+    Rule(code="container.lost_gpu", severity=ERROR, find=seen.container_lost_gpu, hides=UNREACHABLE, blocks=True),
+    Rule(code="container.no_gpu", severity=ERROR, find=seen.container_without_gpu, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.wsl", severity=ERROR, find=seen.wsl_driver, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.nouveau", severity=ERROR, find=seen.nouveau, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.stub", severity=ERROR, find=seen.driver_stub, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.empty_library", severity=ERROR, find=seen.driver_empty_library, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.absent", severity=ERROR, find=seen.driver_absent, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_loaded", severity=ERROR, find=seen.driver_not_loaded, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.no_library", severity=ERROR, find=seen.driver_no_library, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.compat", severity=ERROR, find=seen.driver_compat, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.mismatch", severity=ERROR, find=seen.driver_mismatch, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.permission", severity=ERROR, find=seen.driver_permission, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.fabric", severity=ERROR, find=seen.driver_fabric, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.mps_daemon", severity=ERROR, find=seen.driver_mps_daemon, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_licensed", severity=ERROR, find=seen.driver_not_licensed, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_initialized", severity=ERROR, find=seen.driver_not_initialized, hides=UNREACHABLE,
+         blocks=True),
+    Rule(code="driver.uvm", severity=ERROR, find=seen.driver_uvm, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.too_old", severity=ERROR, find=seen.driver_too_old, hides=("gpu.*", "arch.*", "visible.*"),
+         blocks=True),
+    Rule(code="torch.cpu_only", severity=ERROR, find=seen.torch_cpu_only, hides=("torchvision.cpu_only",), blocks=True),
+    Rule(code="torch.wrong_vendor", severity=ERROR, find=seen.torch_wrong_vendor, blocks=True),
+    Rule(code="torchvision.cpu_only", severity=ERROR, find=seen.torchvision_cpu_only, blocks=True),
+    Rule(code="visible.empty", severity=WARNING, find=seen.visible_empty, hides=("nvml.*", "gpu.mig"), blocks=True),
+    Rule(code="visible.wrong", severity=WARNING, find=seen.visible_wrong, hides=("gpu.mig",)),
+    Rule(code="torch.slow", severity=WARNING, find=seen.torch_slow),
+    Rule(code="detectron2.ops_broken", severity=WARNING, find=seen.detectron2_ops_broken),
+    Rule(code="detectron2.ops_cpu_only", severity=WARNING, find=seen.detectron2_ops_cpu_only),
+    Rule(code="detectron2.no_ops", severity=INFO, find=seen.detectron2_no_ops),
+    Rule(code="nvml.failed", severity=WARNING, find=seen.nvml_failed),
+    Rule(code="shm.small", severity=WARNING, find=seen.shm_small),
+)  # fmt: skip
+
+FATAL_CODES = frozenset(rule.code for rule in RULES if rule.fatal)
+
+
+def diagnose(facts: DeviceFacts) -> Diagnosis:
+    """What the facts mean for a detectron2 run: root causes, and the GPUs that can be used."""
+    found = _root_causes(facts)
+    blocking = [finding for rule, finding in found if rule.blocks]
+    usable, excluded, per_gpu = _sorted_out(facts, blocking)
+    hidden = [pattern for rule, _ in found for pattern in rule.hides]
+    findings = [
+        *(finding for _, finding in found),
+        *(finding for finding in per_gpu if not _hidden(finding.code, hidden)),
+        *_shared(facts, usable),
+    ]
+    if not usable and not blocking and not any(finding.severity is ERROR for finding in findings):
+        findings.append(_unexplained(facts))
+    findings.sort(key=lambda finding: [ERROR, WARNING, INFO].index(finding.severity))
+    fatal = [finding for rule, finding in found if rule.fatal]
+    return Diagnosis(
+        verdict=_verdict(fatal, usable, [*blocking, *findings]),
+        findings=tuple(findings),
+        usable_gpus=usable,
+        driver_is_dangerous=bool(seen.driver_hangs(facts) or seen.driver_crashes(facts)),
+        gpus_promised=bool(facts.job.promised_gpus),
+        excluded_gpus=excluded,
+        num_cpus=facts.platform.num_cpus,
+    )
+
+
+def _root_causes(facts: DeviceFacts) -> list[tuple[Rule, Finding]]:
+    found: list[tuple[Rule, Finding]] = []
+    for rule in RULES:
+        if _hidden(rule.code, [pattern for earlier, _ in found for pattern in earlier.hides]):
+            continue
+        if (what := rule.find(facts)) is not None:
+            found.append((rule, _finding(rule.code, rule.severity, what)))
+    return found
+
+
+def _finding(code: str, severity: Severity, what: seen.Seen) -> Finding:
+    return Finding(code=code, severity=severity, cause=what.cause, evidence=what.evidence, fix=what.fix)
+
+
+def _hidden(code: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(code, pattern) for pattern in patterns)
+
+
+def _sorted_out(
+    facts: DeviceFacts, blocking: list[Finding]
+) -> tuple[tuple[UsableGpu, ...], tuple[ExcludedGpu, ...], list[Finding]]:
+    """The GPUs that a run may get, those it must not, and a finding for each of the latter."""
+    usable: list[GpuView] = []
+    excluded: list[ExcludedGpu] = []
+    findings: list[Finding] = []
+    for gpu in merged_gpus(facts):
+        problem = problem_with_gpu(facts, gpu)
+        if problem:
+            findings.append(
+                Finding(code=problem.code, severity=WARNING, cause=f"{gpu.called} {problem.cause}",
+                        evidence=problem.evidence, fix=problem.fix)
+            )  # fmt: skip
+            excluded.append(_excluded(gpu, problem.code, problem.cause))
+        elif not gpu.visible:
+            excluded.append(_excluded(gpu, *_why_not_shown(facts, blocking)))
+        elif blocking:
+            excluded.append(_excluded(gpu, blocking[0].code, blocking[0].cause))
+        elif _torch_sees_none(facts, gpu):
+            excluded.append(_excluded(gpu, "unexplained", "torch does not see it"))
+        else:
+            usable.append(gpu)
+    if not usable:
+        findings = [_with_severity(finding, ERROR) for finding in findings]
+    return tuple(_usable(gpu) for gpu in sorted(usable, key=_worst_last)), tuple(excluded), findings
+
+
+def _excluded(gpu: GpuView, code: str, cause: str) -> ExcludedGpu:
+    return ExcludedGpu(index=gpu.index, uuid=gpu.uuid, name=gpu.name, code=code, cause=cause)
+
+
+def _why_not_shown(facts: DeviceFacts, blocking: list[Finding]) -> tuple[str, str]:
+    if blocking:
+        return blocking[0].code, blocking[0].cause
+    if "CUDA_VISIBLE_DEVICES" in facts.environment:
+        return "visible.hidden", f"hidden by CUDA_VISIBLE_DEVICES={facts.environment['CUDA_VISIBLE_DEVICES']!r}"
+    return "visible.hidden", "the driver does not show it to this process"
+
+
+def _torch_sees_none(facts: DeviceFacts, gpu: GpuView) -> bool:
+    return gpu.smoke is None and facts.torch is not None and facts.torch.is_available is False
+
+
+def _worst_last(gpu: GpuView) -> tuple[int, int]:
+    return -gpu.free_mib, gpu.index
+
+
+def _usable(gpu: GpuView) -> UsableGpu:
+    return UsableGpu(
+        index=gpu.index,
+        uuid=gpu.uuid,
+        name=gpu.name,
+        capability=gpu.capability,
+        memory_mib=gpu.memory_mib,
+        free_mib=gpu.free_mib,
+    )
+
+
+def _with_severity(finding: Finding, severity: Severity) -> Finding:
+    return Finding(
+        code=finding.code, severity=severity, cause=finding.cause, evidence=finding.evidence, fix=finding.fix
+    )
+
+
+def _shared(facts: DeviceFacts, usable: tuple[UsableGpu, ...]) -> list[Finding]:
+    """Usable GPUs on which somebody computes already."""
+    chosen = {gpu.uuid for gpu in usable}
+    return [
+        Finding(
+            code="gpu.shared",
+            severity=INFO,
+            cause=f"{gpu.called} is shared with {named(gpu.nvml.processes)}",
+            evidence=(f"{gpu.free_mib} of {gpu.memory_mib} MiB are free",),
+            fix="choose another GPU with device.ids if the run needs it whole",
+        )
+        for gpu in merged_gpus(facts)
+        if gpu.uuid in chosen and gpu.nvml and gpu.nvml.processes
+    ]
+
+
+def _unexplained(facts: DeviceFacts) -> Finding:
+    return Finding(
+        code="unexplained",
+        severity=ERROR,
+        cause="the GPUs cannot be used, and no known cause fits",
+        evidence=(
+            f"driver {facts.system.driver_loaded or 'unknown'}, torch {facts.packages.torch}, "
+            f"{len(facts.system.pci_gpus)} GPUs on the PCI bus, {len(facts.system.device_nodes)} device nodes",
+            *seen.raw_codes(facts),
+        ),
+        fix="`launcher doctor --json` has all that was seen; `nvidia-smi` and `dmesg | grep -i nvrm` may say more",
+    )
+
+
+def _verdict(fatal: list[Finding], usable: tuple[UsableGpu, ...], reasons: list[Finding]) -> str:
+    if fatal:
+        return "detectron2 cannot train here: " + "; ".join(finding.cause for finding in fatal)
+    if not usable:
+        return f"detectron2 will run on the CPU: {reasons[0].cause}"
+    names = ", ".join(f"GPU {gpu.index} {gpu.name}" for gpu in sorted(usable, key=lambda gpu: gpu.index))
+    return f"detectron2 can train on {'1 GPU' if len(usable) == 1 else f'{len(usable)} GPUs'}: {names}"
