@@ -100,4 +100,4 @@ class RunRequest:
     config_extensions: tuple[str, ...]
     """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""
     detectron2: Mapping[str, Any]
-    """detectron2's keys under their own names, nested; plain lists, dicts and scalars (tuples come back in the worker)."""
+    """detectron2's keys under their own names, nested: plain lists, dicts, scalars. Tuples come back in the worker."""

@@ -1,0 +1,112 @@
+"""The words after the verb, put into the form that Hydra wants. Plain functions on strings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+FLAGS_WITH_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun"),
+)
+INFO_FLAGS = ("--info", "-i")
+MULTIRUN_FLAGS = ("--multirun", "-m")
+COMPLETION_FLAGS = ("--shell-completion", "-sc")
+
+# Not in the primary defaults list, so that their files can override other groups and come last: see Hydra's pattern of
+# configuring experiments. Hydra then wants a plus, which nobody should have to know about.
+APPENDED_GROUPS = ("experiment", "debug")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """A command line taken apart."""
+
+    overrides: tuple[str, ...]
+    """`key=value`, as typed."""
+    flags: tuple[str, ...]
+    """Hydra's options and their values."""
+
+    @property
+    def is_multirun(self) -> bool:
+        return any(flag in MULTIRUN_FLAGS for flag in self.flags)
+
+    @property
+    def is_completion(self) -> bool:
+        return any(flag in COMPLETION_FLAGS for flag in self.flags)
+
+    @property
+    def config_dir(self) -> str | None:
+        """The folder of the user's own configuration files."""
+        for flag, value in pairwise((*self.flags, "")):
+            if flag in ("--config-dir", "-cd"):
+                return value
+            if flag.startswith("--config-dir="):
+                return flag.partition("=")[2]
+        return None
+
+    def chosen(self, group: str) -> tuple[str, ...]:
+        """The options typed for a group, several in a sweep."""
+        values = (match[1] for text in self.overrides if (match := re.fullmatch(rf"\+{{0,2}}{group}=(.*)", text)))
+        return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def take_apart(arguments: Sequence[str]) -> Arguments:
+    """Tell overrides from flags, in whatever order they were typed."""
+    overrides, flags = [], []
+    waiting = list(reversed(arguments))
+    while waiting:
+        word = waiting.pop()
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        flags.append(word)
+        takes_next = word in FLAGS_WITH_VALUE or (word in INFO_FLAGS and waiting and "=" not in waiting[-1])
+        if takes_next and waiting and not waiting[-1].startswith("-"):
+            flags.append(waiting.pop())
+    return Arguments(overrides=tuple(overrides), flags=tuple(flags))
+
+
+def for_hydra(arguments: Arguments) -> list[str]:
+    """The command line that Hydra gets."""
+    # Hydra appends groups in the order in which they stand, and the later one wins: debug= has to come after
+    # experiment=. Overrides stand before flags because argparse takes them only in one piece.
+    overrides = [override_for_hydra(text) for text in arguments.overrides]
+    return [*sorted(overrides, key=_rank), *arguments.flags]
+
+
+def override_for_hydra(text: str) -> str:
+    """`model=COCO-Detection/x.yaml` becomes `model=COCO-Detection__x`, `experiment=coco` gets its plus."""
+    sign, key, value = _parts(text)
+    if key == "model":
+        value = re.sub(r"\.yaml\b", "", value).replace("/", "__")
+    if key in APPENDED_GROUPS and sign == "" and "=" in text:
+        sign = "+"
+    return f"{sign}{key}={value}" if "=" in text else text
+
+
+def completion_line(line: str) -> str:
+    """What a shell wants completed, without the verb that Hydra does not know and with the words it can use."""
+    program, *words = line.split(" ")
+    settled, last = words[:-1], words[-1:]
+    if settled and re.fullmatch(r"[a-z]+", settled[0]):
+        settled = settled[1:]
+    return " ".join([program, *(override_for_hydra(word) for word in settled), *last])
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    key, _, value = text.partition("=")
+    name = key.lstrip("+~")
+    return key[: len(key) - len(name)], name, value
+
+
+def _rank(override: str) -> int:
+    ranks = {f"+{group}=": rank for rank, group in enumerate(APPENDED_GROUPS)}
+    return next((rank for start, rank in ranks.items() if override.startswith(start)), -1)
+
+
+def spelled(names: Sequence[str]) -> Iterator[str]:
+    """Zoo options as people know them, `COCO-Detection/x`."""
+    return (name.replace("__", "/", 1) for name in names)

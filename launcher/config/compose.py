@@ -1,0 +1,241 @@
+"""From a command line to a RunRequest, through Hydra's own machinery."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from launcher.config.arguments import Arguments, completion_line, for_hydra, take_apart
+from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
+from launcher.config.keys import Detectron2Keys, read_keys
+from launcher.config.request import RunRequest
+from launcher.config.schema import OWN_NODES, make_schema
+from launcher.config.source import MODEL_GROUP, option_name, serve
+from launcher.errors import LauncherError, RequestError
+
+Task = Callable[[RunRequest], "float | None"]
+
+
+def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher train") -> None:
+    """Compose what the arguments after the verb ask for and call `task` with it, once or for each job of a sweep.
+
+    A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
+    is what corrected command lines begin with.
+
+    Raises:
+        RequestError: the arguments, or the files that they name, cannot be composed.
+        SystemExit: Hydra is done after an option such as `--help`.
+    """
+    asked = take_apart(arguments)
+    _refuse_unknown_flags(asked.flags)
+    extensions = _extensions_of(asked)
+    keys = read_keys(extensions, announce=_announce)
+    # What Hydra would simply add or delete; everything else it refuses by itself.
+    if any(text.startswith(("+", "~")) for text in asked.overrides):
+        _refuse_mistakes(asked, keys, command)
+    serve(keys)
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys)
+    main = hydra.main(config_path=str(configs_folder()), config_name="config", **_version_base())
+    try:
+        with _hydra_reads(for_hydra(asked)):
+            main(jobs)()
+    except Exception as error:
+        jobs.raise_first_failure()
+        if not _is_about_the_request(error):
+            raise
+        _refuse_mistakes(asked, keys, command)
+        raise RequestError(_explain(error, asked, keys)) from error
+    jobs.raise_first_failure()
+
+
+def to_request(cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys) -> RunRequest:
+    """The composed configuration as a value.
+
+    Raises:
+        RequestError: a file sets what does not exist, or a value refers to something that does not exist.
+    """
+    _refuse_unknown(cfg, extensions, keys)
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        own: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in OWN_NODES}
+    except OmegaConfBaseException as error:
+        raise RequestError(_first_line(error)) from error
+    return RunRequest(
+        experiment=hydra_cfg.runtime.choices.get("experiment") or "",
+        overrides=tuple(hydra_cfg.overrides.task),
+        in_sweep=hydra_cfg.mode is RunMode.MULTIRUN,
+        resume=plain["resume"],
+        config_extensions=tuple(extensions),
+        detectron2={key: plain[key] for key in keys.defaults},
+        **own,
+    )
+
+
+def configs_folder() -> Path:
+    """Where our YAML files are: beside the package in a checkout, inside of it when installed."""
+    package = Path(__file__).parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+class _Jobs:
+    """Hydra's task function: makes the request, runs the task and keeps what failed."""
+
+    def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys) -> None:
+        self._task = task
+        self._extensions = extensions
+        self._keys = keys
+        self._failures: list[Exception] = []
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        hydra_cfg = HydraConfig.get()
+        try:
+            return self._task(to_request(cfg, hydra_cfg, self._extensions, self._keys))
+        except Exception as error:
+            self._failures.append(error)
+            if hydra_cfg.mode is RunMode.MULTIRUN:
+                # Hydra goes on with the other jobs; its sweepers have to know that this one has no result.
+                raise
+            # Raised when Hydra has returned; it would write a line of its own about it.
+            return None
+
+    def raise_first_failure(self) -> None:
+        if not self._failures:
+            return
+        first = self._failures[0]
+        others = [error for error in self._failures[1:] if isinstance(error, LauncherError)]
+        if others and isinstance(first, LauncherError):
+            raise type(first)("\n".join(str(error) for error in (first, *others))) from first
+        raise first
+
+
+def _extensions_of(asked: Arguments) -> list[str]:
+    named = extensions_asked_in(asked.overrides) or extensions_asked_in_files(_files_chosen(asked))
+    return list(dict.fromkeys([*installed_extensions(), *named]))
+
+
+def _files_chosen(asked: Arguments) -> Iterator[Path]:
+    for folder in _config_folders(asked):
+        for group in ("model", "dataset", "experiment", "debug"):
+            yield from (folder / group / f"{name}.yaml" for name in asked.chosen(group))
+
+
+def _config_folders(asked: Arguments) -> list[Path]:
+    return [*([Path(asked.config_dir)] if asked.config_dir else []), configs_folder()]
+
+
+def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
+    known = {*keys.defaults, *OWN_NODES, "resume", "config_extensions"}
+    unknown = [str(key) for key in cfg if key not in known]
+    if unknown:
+        from launcher.config.mistakes import nearest_names
+
+        near = [name for key in unknown for name in nearest_names(key, known)]
+        clause = f" (nearest: {', '.join(near)})" if near else ""
+        raise RequestError(
+            f"A configuration file sets {', '.join(unknown)}, which neither the launcher nor detectron2 knows{clause}. "
+            "Keys of another project enter through config_extensions=[module:function]."
+        )
+    late = [name for name in cfg.config_extensions if name not in extensions]
+    if late:
+        raise RequestError(
+            f"config_extensions has {', '.join(late)} from a file that another file includes, which is too late to "
+            f"know its keys. Name them on the command line: config_extensions=[{','.join(late)}]"
+        )
+
+
+def _refuse_unknown_flags(flags: Sequence[str]) -> None:
+    if not flags:
+        return
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message[0].upper()}{message[1:]}. All options: launcher --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(flags)
+
+
+def _refuse_mistakes(asked: Arguments, keys: Detectron2Keys, command: str) -> None:
+    from launcher.config.mistakes import describe, mistakes_in
+
+    if mistakes := mistakes_in(asked, _settable(asked, keys)):
+        raise RequestError(describe(mistakes, asked, command))
+
+
+def _explain(error: Exception, asked: Arguments, keys: Detectron2Keys) -> str:
+    from launcher.config.mistakes import describe_failure
+
+    return describe_failure(error, _settable(asked, keys))
+
+
+def _settable(asked: Arguments, keys: Detectron2Keys) -> Any:
+    from launcher.config.mistakes import Settable
+
+    groups: dict[str, list[str]] = {MODEL_GROUP: [option_name(name) for name in keys.zoo]}
+    for folder in _config_folders(asked):
+        for file in sorted(folder.glob("*/*.yaml")):
+            groups.setdefault(file.parent.name, []).append(file.stem)
+    return Settable(schema=make_schema(keys), groups=groups)
+
+
+def _is_about_the_request(error: Exception) -> bool:
+    if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
+        return True
+    # Hydra also uses ValueError and KeyError for what a user typed.
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    raised_by = traceback.tb_frame.f_globals.get("__name__", "") if traceback is not None else ""
+    return isinstance(error, ValueError | KeyError) and raised_by.split(".")[0] in ("hydra", "omegaconf")
+
+
+def _version_base() -> dict[str, str]:
+    # Required by Hydra 1.3 against a warning, deprecated in 1.4.
+    major, minor = (int(part) for part in re.findall(r"\d+", hydra.__version__)[:2])
+    return {} if (major, minor) >= (1, 4) else {"version_base": "1.3"}
+
+
+@contextmanager
+def _hydra_reads(arguments: Sequence[str]) -> Iterator[None]:
+    """hydra.main takes its arguments from sys.argv and, unless told otherwise, prints errors and exits."""
+    argv, variables = sys.argv, {"HYDRA_FULL_ERROR": "1"}
+    if "COMP_LINE" in os.environ:
+        variables["COMP_LINE"] = completion_line(os.environ["COMP_LINE"])
+    before = {name: os.environ.get(name) for name in variables}
+    sys.argv = [argv[0], *arguments]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _announce(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _first_line(error: Exception) -> str:
+    key = getattr(error, "full_key", None)
+    text = str(error).splitlines()[0]
+    return f"{key}: {text}" if key and key not in text else text

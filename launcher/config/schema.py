@@ -1,0 +1,86 @@
+"""What may be set and of what type: the launcher's nodes and detectron2's keys, as Hydra's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import (
+    AnyNode,
+    BooleanNode,
+    DictConfig,
+    FloatNode,
+    IntegerNode,
+    ListConfig,
+    OmegaConf,
+    StringNode,
+)
+
+from launcher.config.keys import Detectron2Keys
+from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunSettings
+
+OWN_NODES = {
+    "device": DeviceRequest,
+    "dataset": DatasetRequest,
+    "run": RunSettings,
+    "logging": LoggingSettings,
+}
+"""The launcher's own nodes; beside them only `resume` and `config_extensions`."""
+
+
+def make_schema(keys: Detectron2Keys) -> DictConfig:
+    """The root of the composed configuration with every default."""
+    root = _empty_node()
+    for name, kind in OWN_NODES.items():
+        root[name] = _writable(OmegaConf.structured(kind))
+    root["resume"] = StringNode("auto", is_optional=False)
+    root["config_extensions"] = ListConfig([], element_type=str, ref_type=list[str], is_optional=False)
+    for name, value in keys.defaults.items():
+        root[name] = _typed(value, name, keys.open_nodes)
+    return root
+
+
+def setting_names(node: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted name of every leaf of a schema."""
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            yield from setting_names(child, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _writable(node: DictConfig) -> DictConfig:
+    # Our dataclasses are frozen, which OmegaConf takes to mean that nobody may override them; a nested one has its own
+    # flag.
+    OmegaConf.set_readonly(node, None)
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            _writable(child)
+    return node
+
+
+def _typed(value: Any, name: str, open_nodes: frozenset[str]) -> Any:
+    """A node that takes values of the type that `value` has."""
+    # Built from OmegaConf's nodes and not from generated dataclasses, which take ten times as long to make.
+    if isinstance(value, Mapping):
+        node = _empty_node()
+        for key, inner in value.items():
+            node[key] = _typed(inner, f"{name}.{key}", open_nodes)
+        node._set_flag("struct", name not in open_nodes)
+        return node
+    if isinstance(value, list):
+        return ListConfig(value, ref_type=list[Any], is_optional=False)
+    for kind, make in _LEAVES.items():
+        if type(value) is kind:
+            return make(value, is_optional=False)
+    return AnyNode(value)
+
+
+def _empty_node() -> DictConfig:
+    # The flag keeps OmegaConf from copying each node whole into the one above it, most of the time that this takes.
+    return DictConfig({}, ref_type=dict[str, Any], is_optional=False, flags={"no_deepcopy_set_nodes": True})
+
+
+_LEAVES: dict[type, Any] = {bool: BooleanNode, int: IntegerNode, float: FloatNode, str: StringNode}
