@@ -19,7 +19,9 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): requirements.lock pyproject.toml setup.py scripts/install.sh $(wildcard scripts/detectron2/*)
+# Not the whole folder: importing the backend touches its __pycache__.
+$(INSTALLED): requirements.lock pyproject.toml setup.py scripts/install.sh \
+  $(wildcard scripts/detectron2/*.py scripts/detectron2/*.toml scripts/detectron2/*.txt)
 	@sh scripts/install.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 

@@ -12,8 +12,8 @@ main() {
     # because pip takes a half-unpacked package for an installed one. What was downloaded is still in pip's cache.
     touch "$venv/.installing"
 
-    say "Installing the pinned packages of requirements.lock into $venv. With PyTorch and its CUDA libraries these are"
-    say "3 to 6 GB to download once, some minutes on an ordinary connection."
+    say "Installing the pinned packages of requirements.lock into $venv."
+    say "On Linux, PyTorch and its CUDA libraries are some 3 GB to download and 6 GB on disk: this takes a few minutes."
     # These two first: older pips give up on a download that breaks off, and the few packages without a wheel are then
     # built by a setuptools whose hash was checked instead of by whatever is newest.
     mkdir -p "$venv/tmp"
@@ -89,7 +89,7 @@ run_pip() {
         "$venv_of_pip/bin/python" -m pip --disable-pip-version-check install --progress-bar off "$@" && status=0 || status=$?
         echo "$status" > "$venv_of_pip/tmp/status"
     } | awk '/(Downloading|Using cached) .*([0-9][0-9]\.[0-9]|[0-9][0-9][0-9]) MB|GB\)/ { print "  " $0; fflush() }
-             /^Installing collected packages/ { print "  Unpacking " NF - 3 " packages ..."; fflush() }'
+             /^Installing collected packages:/ { print "  Installing " (NF > 6 ? NF - 3 " packages" : substr($0, 32)); fflush() }'
     [ "$(cat "$venv_of_pip/tmp/status")" = 0 ] ||
         refuse "pip could not install everything; it says why above. The same make command tries again."
 }
