@@ -42,12 +42,13 @@ def main(journal_path: str, ask: dict[str, Any]) -> None:
     except Exception as error:
         journal.say(import_error=one_text(error), stage="end")
         return
+    forks = start_forks(ask, torch)
     journal.say(
         version=torch.__version__,
+        # Asks no driver, and still makes every later fork unfit for CUDA.
         architectures=(getattr(torch._C, "_cuda_getArchFlags", lambda: "")() or "").split(),
-        mps_available=bool(getattr(torch.backends, "mps", None) and torch.backends.mps.is_available()),
+        mps_available=torch.backends.mps.is_available(),
     )
-    forks = start_forks(ask, torch)
     look_at_packages(journal, torch)
     journal.say(stage="smoke tests")
     journal.say(smoke_tests=[fork.result() for fork in forks if fork.uuid])

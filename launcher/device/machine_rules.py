@@ -70,7 +70,9 @@ def raw_codes(facts: DeviceFacts) -> tuple[str, ...]:
 def _answer(end: ChildEnd, code: int | None, error: str) -> str:
     if end.how != "answered":
         return how_it_ended(end)
-    return "not reached" if code is None else f"{code} {error}".strip()
+    if code == 0:
+        return "works"
+    return "not reached" if code is None else f"error {code} {error}".strip()
 
 
 def how_it_ended(end: ChildEnd) -> str:
@@ -188,7 +190,7 @@ def container_lost_gpu(facts: DeviceFacts) -> Seen | None:
     return Seen(
         cause="this container has lost its access to the GPU",
         evidence=(f"open() of {', '.join(lost)} gives EPERM", *raw_codes(facts)),
-        fix="start the container again; use CDI devices if it comes back (`systemctl daemon-reload` revokes the others)",
+        fix="start the container again; if it comes back use CDI devices (`systemctl daemon-reload` revokes others)",
     )
 
 
@@ -262,8 +264,8 @@ def driver_not_loaded(facts: DeviceFacts) -> Seen | None:
         evidence=(*_on_bus(facts), "no /proc/driver/nvidia/version", *raw_codes(facts)),
         fix="`sudo modprobe nvidia`"
         if system.driver_installed
-        else f"rebuild the driver for kernel {facts.platform.kernel} (`sudo dkms autoinstall`; Secure Boot wants its key "
-        "enrolled), then reboot",
+        else f"rebuild the driver for kernel {facts.platform.kernel} (`sudo dkms autoinstall`; Secure Boot needs "
+        "its key enrolled), then reboot",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher.cluster.job import read_job
 from launcher.config.values import from_plain, to_plain
+from launcher.device.arches import cuda_version
 from launcher.device.children import Child, ChildAnswer
 from launcher.device.facts import DeviceFacts, DriverFacts, NvmlFacts, PackageFacts, TorchFacts
 from launcher.device.files import look_at_packages, look_at_platform, look_at_system, relevant
@@ -60,7 +61,8 @@ def look_at_devices(
 
 
 def _could_compute(driver: DriverFacts | None, packages: PackageFacts) -> bool:
-    return bool(driver and driver.gpus and packages.torch_cuda)
+    needs, _ = cuda_version(packages.torch_cuda)
+    return bool(driver and driver.gpus and needs and driver.cuda_version // 1000 >= needs)
 
 
 def _ask_driver(

@@ -67,7 +67,7 @@ RULES = (
     Rule(code="driver.not_initialized", severity=ERROR, find=seen.driver_not_initialized, hides=UNREACHABLE,
          blocks=True),
     Rule(code="driver.uvm", severity=ERROR, find=seen.driver_uvm, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.too_old", severity=ERROR, find=seen.driver_too_old, hides=("gpu.*", "arch.*", "visible.*"),
+    Rule(code="driver.too_old", severity=ERROR, find=seen.driver_too_old, hides=("gpu.*", "arch.*", "visible.*", "unexplained"),
          blocks=True),
     Rule(code="torch.cpu_only", severity=ERROR, find=seen.torch_cpu_only, hides=("torchvision.cpu_only",), blocks=True),
     Rule(code="torch.wrong_vendor", severity=ERROR, find=seen.torch_wrong_vendor, blocks=True),
@@ -96,7 +96,8 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         *(finding for finding in per_gpu if not _hidden(finding.code, hidden)),
         *_shared(facts, usable),
     ]
-    if not usable and not blocking and not any(finding.severity is ERROR for finding in findings):
+    explained = blocking or any(finding.severity is ERROR or finding.code == "visible.wrong" for finding in findings)
+    if not usable and not explained:
         findings.append(_unexplained(facts))
     findings.sort(key=lambda finding: [ERROR, WARNING, INFO].index(finding.severity))
     fatal = [finding for rule, finding in found if rule.fatal]
