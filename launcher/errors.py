@@ -46,6 +46,8 @@ class DeviceUnavailableError(LauncherError):
 
 
 class TrainingFailedError(LauncherError):
-    """The training ended by itself with an error."""
+    """A training ended with an error; the exit code says of which kind."""
 
-    exit_code = ExitCode.training_failed
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.training_failed) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

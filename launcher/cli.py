@@ -1,0 +1,266 @@
+"""The front door: verbs and exit codes. The only place that exits or catches LauncherError."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from launcher.errors import ExitCode, LauncherError
+
+if TYPE_CHECKING:
+    from launcher.config.request import RunRequest
+    from launcher.device.facts import DeviceFacts
+    from launcher.run.outcome import Outcome
+    from launcher.run.plan import RunPlan
+
+USAGE = """\
+launcher starts detectron2 trainings on whatever machine is at hand.
+
+  launcher [train] [Hydra arguments]   train, or continue: launcher train +experiment=coco
+  launcher plan [Hydra arguments]      what train would do, without doing it        [--json]
+  launcher doctor                      which devices work here, and why not         [--json] [--verbose]
+  launcher data demo DIR               write the demo data set
+  launcher tensorboard [DIR]           open TensorBoard on this machine only
+
+Settings are Hydra overrides: lower-case for the launcher (device=cpu run.name=first), upper-case for detectron2
+(SOLVER.BASE_LR=0.001). `launcher train --help` lists the groups, `launcher train --cfg job` shows the composed
+configuration, `-m` sweeps."""
+
+
+def main_and_exit() -> NoReturn:
+    """Entry point of the console script and of `python -m launcher`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    verb, rest = split_verb(arguments)
+    try:
+        return int(VERBS[verb](rest))
+    except LauncherError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.interrupted)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.finished)
+
+
+def split_verb(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb and what follows it. Hydra takes no positional words, so a leading word can only be a verb."""
+    if not arguments:
+        return "train", []
+    first, *rest = arguments
+    if first in VERBS:
+        return first, rest
+    if first in ("-h", "--help"):
+        return "help", rest
+    if first == "--version":
+        return "version", rest
+    if first.startswith(("-", "+", "~")) or "=" in first:
+        return "train", list(arguments)
+    return "unknown", [first]
+
+
+def _unknown(arguments: Sequence[str]) -> int:
+    from difflib import get_close_matches
+
+    from launcher.errors import RequestError
+
+    near = get_close_matches(arguments[0], SHOWN_VERBS, n=1)
+    guess = f" Did you mean `launcher {near[0]}`?" if near else ""
+    raise RequestError(f"{arguments[0]} is no verb; there are {', '.join(SHOWN_VERBS)}.{guess}")
+
+
+def _help(arguments: Sequence[str]) -> int:
+    print(USAGE)
+    return ExitCode.finished
+
+
+def _version(arguments: Sequence[str]) -> int:
+    from launcher import __version__
+
+    print(__version__)
+    return ExitCode.finished
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from launcher.config.compose import run_hydra
+
+    arguments, in_place = _take_flag(arguments, "--in-place")
+    run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], train_one)
+    return ExitCode.finished
+
+
+def _plan(arguments: Sequence[str]) -> int:
+    from launcher.config.compose import run_hydra
+
+    arguments, as_json = _take_flag(arguments, "--json")
+    run_hydra(arguments, _printing_plan(as_json))
+    return ExitCode.finished
+
+
+def _doctor(arguments: Sequence[str]) -> int:
+    import argparse
+
+    from rich.console import Console
+
+    from launcher.device.diagnosis import Severity
+    from launcher.device.probe import look_at_devices
+    from launcher.device.rules import diagnose
+    from launcher.report import doctor_json, show_doctor
+
+    parser = argparse.ArgumentParser(prog="launcher doctor", description="Which devices work here, and why not.")
+    parser.add_argument("--json", action="store_true", help="verdict, findings and all facts as JSON")
+    parser.add_argument("--verbose", action="store_true", help="every finding, with its evidence")
+    asked = parser.parse_args(arguments)
+    facts = look_at_devices(os.environ, full=True)
+    diagnosis = diagnose(facts)
+    if asked.json:
+        print(doctor_json(diagnosis, facts))
+    else:
+        show_doctor(diagnosis, facts, Console(), verbose=asked.verbose)
+    broken = any(finding.severity is Severity.error for finding in diagnosis.findings)
+    return ExitCode.device_refused if broken else ExitCode.finished
+
+
+def _data(arguments: Sequence[str]) -> int:
+    import argparse
+
+    from launcher.data.demo import write_demo
+
+    parser = argparse.ArgumentParser(prog="launcher data", description="Make data sets.")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    demo = kinds.add_parser("demo", help="handwritten digits on photographs: 10 classes, boxes and exact masks")
+    demo.add_argument("folder", type=Path)
+    demo.add_argument("--train", type=int, default=200, metavar="N", help="training images (200)")
+    demo.add_argument("--val", type=int, default=50, metavar="N", help="validation images (50)")
+    demo.add_argument("--size", type=int, default=256, metavar="PIXELS", help="side of an image (256)")
+    demo.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    write_demo(asked.folder, num_train=asked.train, num_val=asked.val, size=asked.size, seed=asked.seed)
+    print(f"{asked.train} training and {asked.val} validation images in {asked.folder}")
+    return ExitCode.finished
+
+
+def _tensorboard(arguments: Sequence[str]) -> int:
+    import subprocess
+
+    from launcher.config.request import RunSettings
+    from launcher.errors import RequestError
+
+    own = [argument for argument in arguments if argument.startswith("-")]
+    folders = [argument for argument in arguments if not argument.startswith("-")]
+    folder = Path(folders[0]) if folders else Path(RunSettings().root)
+    if not folder.is_dir():
+        raise RequestError(f"TensorBoard should show {folder}, but there is no such folder. Name a run: launcher tensorboard DIR")
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", *own]
+    return subprocess.run(command, check=False).returncode
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": _train,
+    "plan": _plan,
+    "doctor": _doctor,
+    "data": _data,
+    "tensorboard": _tensorboard,
+    "help": _help,
+    "version": _version,
+    "unknown": _unknown,
+}
+SHOWN_VERBS = ("train", "plan", "doctor", "data", "tensorboard")
+
+
+def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
+    """From what was asked to what will happen, without side effects."""
+    from launcher.data.checks import inspect_dataset, plan_dataset
+    from launcher.device.plan import plan_devices
+    from launcher.device.probe import look_at_devices
+    from launcher.device.rules import diagnose
+    from launcher.run.identity import run_folder
+    from launcher.run.plan import make_run_plan
+    from launcher.run.record import look_at_folder
+
+    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
+    facts = look_at_devices(os.environ, full=False)
+    devices = plan_devices(request.device, request.detectron2, diagnose(facts))
+    folder = look_at_folder(request)
+    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, where=run_folder(request))
+
+
+def train_one(request: RunRequest) -> float | None:
+    """Train one composed request to its end and return its main metric, for sweeps.
+
+    Raises:
+        LauncherError: it failed; in a sweep the other jobs go on.
+        SystemExit: it was stopped; a sweep stops with it.
+    """
+    from rich.console import Console
+
+    from launcher import report
+    from launcher.errors import TrainingFailedError
+    from launcher.run.outcome import Ending, main_metric
+    from launcher.run.record import last_outcome, locked, record_outcome, record_start, set_aside
+
+    console = Console(soft_wrap=True)
+    facts, plan = prepare(request)
+    report.show_plan(plan, console)
+    folder = Path(plan.folder)
+    if plan.already_finished:
+        outcome = last_outcome(folder)
+        report.show_outcome(outcome, plan, console)
+        return main_metric(outcome)
+    if plan.sets_aside:
+        with locked(folder):
+            console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
+    with locked(folder):
+        record_start(request, plan, facts, sys.argv, os.environ)
+        outcome = _carry_out(plan, in_place=request.run.in_place)
+        record_outcome(plan, outcome)
+    report.show_outcome(outcome, plan, console)
+    if outcome.ending is Ending.finished:
+        return main_metric(outcome)
+    if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
+        raise SystemExit(outcome.exit_code)
+    raise TrainingFailedError(report.failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+
+
+def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:
+    def print_plan(request: RunRequest) -> None:
+        from rich.console import Console
+
+        from launcher import report
+
+        _, plan = prepare(request)
+        if as_json:
+            print(report.plan_json(plan))
+        else:
+            report.show_plan(plan, Console(soft_wrap=True), composition=True)
+
+    return print_plan
+
+
+def _carry_out(plan: RunPlan, *, in_place: bool) -> Outcome:
+    from launcher.device.environment import make_driver_mask, worker_environment
+    from launcher.run.paths import RunPaths
+    from launcher.run.supervise import execute, outcome_of
+
+    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    mask = make_driver_mask(attempt.driver_mask) if plan.devices.mask_driver else None
+    environment = {**worker_environment(plan.devices, os.environ, mask), **plan.environment}
+    if not in_place:
+        return execute(plan, environment)
+    from launcher.train.worker import work
+
+    os.environ.clear()
+    os.environ.update(environment)
+    return outcome_of(attempt, exit_status=work(attempt.plan))
+
+
+def _take_flag(arguments: Sequence[str], flag: str) -> tuple[list[str], bool]:
+    return [argument for argument in arguments if argument != flag], flag in arguments

@@ -1,0 +1,115 @@
+"""Which run a command means: the same command is the same run, whatever the clock and the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.config.request import RunRequest
+from launcher.config.values import to_plain
+
+# Where and how a run is computed, watched and continued does not make it another run.
+NOT_IDENTITY = (
+    "experiment",
+    "device",
+    "cluster",
+    "resume",
+    "run",
+    "logging",
+    "hydra",
+    "dataset.root",
+    "dataset.check",
+    "CUDNN_BENCHMARK",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+    "OUTPUT_DIR",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "TEST.EVAL_PERIOD",
+    "VIS_PERIOD",
+)
+DEFAULT_OUTPUT_DIR = "./output"  # detectron2's default: not a wish of the user's
+LONGEST_NAME = 80
+
+
+def run_folder(request: RunRequest) -> Path:
+    """Where this run lives.
+
+    An OUTPUT_DIR other than detectron2's default is taken as it is; otherwise `<root>/<experiment>/<name>`. A sweep
+    that names its runs gets one folder per job below that name.
+    """
+    output_dir = str(request.detectron2.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
+    if output_dir != DEFAULT_OUTPUT_DIR:
+        return Path(output_dir).absolute()
+    parts = [request.experiment or "no-experiment", request.run.name or name_of(request.overrides)]
+    if request.run.name and request.in_sweep:
+        parts.append(name_of(request.overrides))
+    return Path(request.run.root, *parts).absolute()
+
+
+def name_of(overrides: tuple[str, ...]) -> str:
+    """A folder name made of the overrides that matter, the same in any order.
+
+    Only characters that neither a shell nor Hydra's override grammar treats specially are used, so that a path into
+    the folder can be typed as a value. Where that or the length loses something, a hash of the whole tells apart.
+    """
+    relevant = sorted(override for override in overrides if not _is_not_identity(_key_of(override)))
+    if not relevant:
+        return "default"
+    spelled = "+".join(re.sub(r"[^A-Za-z0-9._-]+", "_", _short(override)).strip("_") for override in relevant)
+    if len(spelled) <= LONGEST_NAME and all(_survives(override) for override in relevant):
+        return spelled
+    digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
+    return f"{spelled[:LONGEST_NAME].rstrip('_+-')}-{digest}"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Leaves (dotted key, before, now) that make two requests different runs; both as `identity_of` gives them."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    return [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+
+
+def identity_of(request: RunRequest) -> dict[str, Any]:
+    """The part of a request that says which run it is, as plain nested data."""
+    asked = {"dataset": to_plain(request.dataset), **to_plain(request.detectron2)}
+    return _nested({key: value for key, value in _leaves(asked) if not _is_not_identity(key)})
+
+
+def _is_not_identity(key: str) -> bool:
+    return any(key == other or key.startswith(other + ".") or key.startswith(other + "/") for other in NOT_IDENTITY)
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").split("=", 1)[0]
+
+
+def _short(override: str) -> str:
+    key, _, value = override.lstrip("+~").partition("=")
+    return f"{key.split('.')[-1]}-{value}"
+
+
+def _survives(override: str) -> bool:
+    """Whether `_short` and the replacement of odd characters keep the override recognisable."""
+    value = override.partition("=")[2]
+    return re.fullmatch(r"[A-Za-z0-9._/-]*", value) is not None and "/" not in value.strip("/")
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *path, last = key.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree

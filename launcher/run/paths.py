@@ -1,0 +1,105 @@
+"""The one place that knows how the files of a run folder are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """Files of one start of a run: `<run>/attempts/<number>/`."""
+
+    folder: Path
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "facts.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def outcome(self) -> Path:
+        return self.folder / "outcome.json"
+
+    @property
+    def result(self) -> Path:
+        """What rank 0 says about its own end; the launcher makes the outcome of it."""
+        return self.folder / "result.json"
+
+    def failure(self, rank: int) -> Path:
+        return self.folder / f"failure.rank{rank}.json"
+
+    def failures(self) -> list[Path]:
+        return sorted(self.folder.glob("failure.rank*.json"))
+
+    def log(self, rank: int) -> Path:
+        return self.folder / ("log.txt" if rank == 0 else f"log.rank{rank}.txt")
+
+    @property
+    def driver_mask(self) -> Path:
+        return self.folder / "no-driver"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Files of one run: `<run.root>/<experiment>/<name>/`."""
+
+    folder: Path
+
+    @property
+    def request(self) -> Path:
+        return self.folder / "request.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
+    def config(self) -> Path:
+        """detectron2's configuration as trained, where detectron2's own tools look for it."""
+        return self.folder / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def final_weights(self) -> Path:
+        return self.checkpoints / "model_final.pth"
+
+    def checkpoint(self, iteration: int) -> Path:
+        """The state after `iteration` (counted from 0), named as detectron2 does."""
+        return self.checkpoints / f"model_{iteration:07d}.pth"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+    @property
+    def sample_inputs(self) -> Path:
+        return self.folder / "inputs.png"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.png"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    def attempt(self, number: int) -> AttemptPaths:
+        return AttemptPaths(self.folder / "attempts" / str(number))
+
+    def attempt_numbers(self) -> list[int]:
+        return sorted(int(path.name) for path in self.folder.glob("attempts/*") if path.name.isdigit())

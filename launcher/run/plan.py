@@ -1,0 +1,170 @@
+"""What will happen: everything a worker needs, decided before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.config.adjustment import Adjustment, adjusted, look_up
+from launcher.config.request import DatasetRequest, LoggingSettings, RunRequest
+from launcher.config.values import to_plain
+from launcher.data.plan import CocoSplit, DatasetPlan
+from launcher.device.plan import DevicePlan
+from launcher.errors import RequestError
+from launcher.run.identity import differences, identity_of
+from launcher.run.outcome import Ending, Outcome
+from launcher.run.resume import Checkpoints, ResumePoint
+
+SHOWN_DIFFERENCES = 8
+RESUME_WORDS = ("auto", "must", "never")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderFacts:
+    """What the run's folder holds before this start, and what the request points at on disk."""
+
+    folder: str
+    stored_identity: Mapping[str, Any] | None
+    """`identity_of` the request that made the folder; None in a folder that holds no run."""
+    attempts: int
+    last_outcome: Outcome | None
+    checkpoints: Checkpoints
+    resume_file: ResumePoint | None
+    """The checkpoint that `resume=PATH` names."""
+    resume_file_problem: str
+    weights_missing: bool
+    """MODEL.WEIGHTS names a local file that is not there."""
+    unwritable: str
+    """Why nothing can be written into the folder, empty where it can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """One attempt at one run, complete: the worker makes no choices of its own."""
+
+    folder: str
+    attempt: int
+    already_finished: bool
+    """Nothing is to be done: the run reached its last iteration in an earlier attempt."""
+    sets_aside: bool
+    """The folder's former content is renamed away first (`resume=never`)."""
+    resume: ResumePoint | None
+    devices: DevicePlan
+    dataset: DatasetRequest
+    splits: tuple[CocoSplit, ...]
+    environment: Mapping[str, str]
+    """For the data; the devices have their own."""
+    detectron2: Mapping[str, Any]
+    """detectron2's keys as they will be, adjustments included."""
+    config_extensions: tuple[str, ...]
+    logging: LoggingSettings
+    adjustments: tuple[Adjustment, ...]
+    notices: tuple[str, ...]
+
+
+def make_run_plan(
+    request: RunRequest, *, devices: DevicePlan, dataset: DatasetPlan, folder: FolderFacts, where: Path
+) -> RunPlan:
+    """Decide what this command does in its folder.
+
+    Raises:
+        RequestError: the folder belongs to another configuration, `resume` cannot be followed, weights are missing or
+            settings contradict each other; every reason is named at once.
+    """
+    problems = [
+        *_problems_with_folder(request, folder),
+        *_problems_with_resume(request, folder),
+        *_problems_with_solver(request),
+    ]
+    resume = None if request.resume == "never" else folder.checkpoints.newest_whole or folder.resume_file
+    if folder.weights_missing and resume is None:
+        problems.append(
+            f"MODEL.WEIGHTS={look_up(request.detectron2, 'MODEL.WEIGHTS')}, but there is no such file. "
+            'Give a path that exists, or MODEL.WEIGHTS=\\"\\" to start from random weights.'
+        )
+    if problems:
+        raise RequestError("\n".join(problems))
+
+    adjustments = (*dataset.adjustments, *devices.adjustments)
+    output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=str(where), reason="the run folder")
+    keys = adjusted(request.detectron2, (*adjustments, output_dir))
+    return RunPlan(
+        folder=str(where),
+        attempt=1 if request.resume == "never" else folder.attempts + 1,
+        already_finished=_is_finished(request, folder, keys),
+        sets_aside=request.resume == "never" and folder.stored_identity is not None,
+        resume=resume,
+        devices=devices,
+        dataset=request.dataset,
+        splits=dataset.splits,
+        environment=dataset.environment,
+        detectron2=keys,
+        config_extensions=request.config_extensions,
+        logging=request.logging,
+        adjustments=adjustments,
+        notices=(*dataset.notices, *_notices_of(folder)),
+    )
+
+
+def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, Any]) -> bool:
+    last = folder.last_outcome
+    if request.resume == "never" or last is None or last.ending is not Ending.finished:
+        return False
+    return last.iterations is not None and last.iterations >= look_up(keys, "SOLVER.MAX_ITER")
+
+
+def _problems_with_folder(request: RunRequest, folder: FolderFacts) -> list[str]:
+    if folder.unwritable:
+        return [f"The run folder is {folder.folder}, but {folder.unwritable}. Choose another with run.root=FOLDER."]
+    if folder.stored_identity is None or request.resume == "never":
+        return []
+    changed = differences(folder.stored_identity, to_plain(identity_of(request)))
+    if not changed:
+        return []
+    listed = "\n".join(f"  {key}: there {before}, now {now}" for key, before, now in changed[:SHOWN_DIFFERENCES])
+    more = f"\n  and {len(changed) - SHOWN_DIFFERENCES} more" if len(changed) > SHOWN_DIFFERENCES else ""
+    return [
+        f"{folder.folder} belongs to another configuration:\n{listed}{more}\n"
+        "Choose another folder with run.name=NAME, or start over there with resume=never (the old content is renamed, not deleted)."
+    ]
+
+
+def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]:
+    found = folder.checkpoints
+    if folder.resume_file_problem:
+        return [f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."]
+    if request.resume == "must" and found.newest_whole is None:
+        damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
+        return [
+            f"resume=must, but {folder.folder} holds no whole checkpoint{damaged}. "
+            "Start from the beginning with resume=auto, or name a checkpoint with resume=PATH."
+        ]
+    if request.resume == "auto" and found.damaged and found.newest_whole is None:
+        names = ", ".join(Path(damaged.path).name for damaged in found.damaged)
+        return [
+            f"Every checkpoint in {folder.folder} is damaged ({names}). "
+            "Start over with resume=never (the old content is renamed, not deleted), or name one with resume=PATH."
+        ]
+    return []
+
+
+def _problems_with_solver(request: RunRequest) -> list[str]:
+    solver = request.detectron2["SOLVER"]
+    problems = []
+    if solver["MAX_ITER"] < 1:
+        problems.append(f"SOLVER.MAX_ITER={solver['MAX_ITER']}, but a training has at least one iteration.")
+    if solver["IMS_PER_BATCH"] < 1:
+        problems.append(f"SOLVER.IMS_PER_BATCH={solver['IMS_PER_BATCH']}, but a batch has at least one image.")
+    if request.logging.period < 1:
+        problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")
+    return problems
+
+
+def _notices_of(folder: FolderFacts) -> list[str]:
+    return [
+        f"{Path(damaged.path).name} {damaged.problem}: skipped"
+        for damaged in folder.checkpoints.damaged
+        if folder.checkpoints.newest_whole is not None
+    ]

@@ -1,0 +1,191 @@
+"""Looking at a run folder, and writing down what is asked, planned and happened there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launcher.config.adjustment import look_up
+from launcher.config.request import RunRequest
+from launcher.config.values import read_json, to_plain, write_json, write_text
+from launcher.device.facts import DeviceFacts
+from launcher.errors import RequestError
+from launcher.run.identity import identity_of, run_folder
+from launcher.run.outcome import Outcome
+from launcher.run.paths import RunPaths
+from launcher.run.plan import RESUME_WORDS, FolderFacts, RunPlan
+from launcher.run.resume import ResumePoint, damage_of, look_for_checkpoints
+
+
+def look_at_folder(request: RunRequest) -> FolderFacts:
+    """Read what this run's folder holds; writes nothing."""
+    paths = RunPaths(run_folder(request))
+    attempts = paths.attempt_numbers()
+    resume_file, problem = _resume_file(request.resume)
+    return FolderFacts(
+        folder=str(paths.folder),
+        stored_identity=_stored_identity(paths),
+        attempts=attempts[-1] if attempts else 0,
+        last_outcome=last_outcome(paths.folder),
+        checkpoints=look_for_checkpoints(paths),
+        resume_file=resume_file,
+        resume_file_problem=problem,
+        weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
+        unwritable=_why_unwritable(paths.folder),
+    )
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a run folder to the first free `<folder>.<n>` and return the new name."""
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    folder.rename(target)
+    return target
+
+
+def record_start(
+    request: RunRequest, plan: RunPlan, facts: DeviceFacts, command: list[str], environ: Mapping[str, str]
+) -> None:
+    """Write the request, the facts and the plan of one attempt.
+
+    Raises:
+        RequestError: the folder cannot be written.
+    """
+    paths = RunPaths(Path(plan.folder))
+    attempt = paths.attempt(plan.attempt)
+    try:
+        attempt.folder.mkdir(parents=True)
+        paths.checkpoints.mkdir(exist_ok=True)
+        if not paths.request.exists():
+            stored = {"command": shlex.join(command), "identity": to_plain(identity_of(request)), **to_plain(request)}
+            write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
+        write_json(paths.provenance, provenance(command, environ))
+        write_json(attempt.facts, facts)
+        write_json(attempt.plan, plan)
+    except FileExistsError as error:
+        raise RequestError(
+            f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. Run the command again."
+        ) from error
+    except OSError as error:
+        raise RequestError(
+            f"The run folder is {plan.folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
+        ) from error
+
+
+def record_outcome(plan: RunPlan, outcome: Outcome) -> None:
+    write_json(RunPaths(Path(plan.folder)).attempt(plan.attempt).outcome, outcome)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process.
+
+    Raises:
+        RequestError: another process on this host holds it, or it cannot be written.
+    """
+    paths = RunPaths(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(paths.lock, "a+")
+    except OSError as error:
+        raise RequestError(
+            f"The run folder is {folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise RequestError(
+                f"{folder} is being trained right now by {file.read().strip() or 'another process'}. "
+                "Wait for it, stop it, or choose another folder with run.name=NAME."
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def provenance(command: list[str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """With what a run was started: command, place, packages, and the state of the git tree it was started in."""
+    return {
+        "command": shlex.join(command),
+        "working_directory": os.getcwd(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": sys.version.split()[0],
+        "user": environ.get("USER", ""),
+        "packages": {d.name: d.version for d in sorted(metadata.distributions(), key=lambda d: str(d.name).lower())},
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_diff": _git("diff", "HEAD"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
+    try:
+        stored = yaml.safe_load(paths.request.read_text())
+        return dict(stored["identity"])
+    except FileNotFoundError:
+        return None
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"{paths.request} should say what this run is, but it cannot be read ({type(error).__name__}). "
+            "Choose another folder with run.name=NAME, or move this one away."
+        ) from error
+
+
+def last_outcome(folder: Path) -> Outcome | None:
+    """How the run's latest attempt ended; None for a new run or one that was killed with its launcher."""
+    paths = RunPaths(folder)
+    attempts = paths.attempt_numbers()
+    if not attempts:
+        return None
+    file = paths.attempt(attempts[-1]).outcome
+    return read_json(file, Outcome) if file.exists() else None
+
+
+def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
+    """The checkpoint that `resume=PATH` names (a run folder stands for its newest), or what is wrong with it."""
+    if resume in RESUME_WORDS:
+        return None, ""
+    path = Path(resume).absolute()
+    if path.is_dir():
+        found = look_for_checkpoints(RunPaths(path)).newest_whole
+        return (found, "") if found else (None, f"the folder {path} holds no whole checkpoint")
+    if not path.is_file():
+        return None, "there is no such file"
+    problem = damage_of(path)
+    return (None, f"that file {problem}") if problem else (ResumePoint(path=str(path), next_iteration=None), "")
+
+
+def _is_missing_file(weights: str) -> bool:
+    """Whether MODEL.WEIGHTS is a plain path (not a URL, not `detectron2://`) without a file behind it."""
+    return bool(weights) and "://" not in weights and not Path(weights).is_file()
+
+
+def _why_unwritable(folder: Path) -> str:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        return f"{existing} is a file"
+    return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} cannot be written by this user"

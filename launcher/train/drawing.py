@@ -1,0 +1,153 @@
+"""Pictures of what a model gets and what it makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data import detection_utils
+from detectron2.utils.visualizer import Visualizer
+from PIL import Image, ImageDraw
+
+TILE_WIDTH = 384  # pixels
+COLUMNS = 4
+SCORE_SHOWN = 0.5
+CAPTION_HEIGHT = 16
+GAP = 4
+
+
+def draw_inputs(cfg: CfgNode, count: int, file: Path) -> np.ndarray | None:
+    """Draw training samples after augmentation, with their targets, as one PNG.
+
+    Returns:
+        The picture, uint8 of shape (3, height, width) in RGB, or None for a data set without instances to draw.
+    """
+    mapper = DatasetMapper(cfg, is_train=True)
+    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+    with _unchanged_randomness():
+        samples = [mapper(sample) for sample in _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)]
+    return _save_grid([_draw_sample(sample, metadata, cfg) for sample in samples if sample], file)
+
+
+def draw_predictions(cfg: CfgNode, model: torch.nn.Module, count: int, file: Path) -> np.ndarray | None:
+    """Draw validation images, each as truth and beside it the predictions scored 0.5 or more, as one PNG.
+
+    Returns:
+        The picture, uint8 of shape (3, height, width) in RGB, or None without DATASETS.TEST.
+    """
+    if not cfg.DATASETS.TEST:
+        return None
+    name = cfg.DATASETS.TEST[0]
+    metadata = MetadataCatalog.get(name)
+    mapper = DatasetMapper(cfg, is_train=False)
+    model = getattr(model, "module", model)  # DistributedDataParallel would wait for the other ranks
+    tiles = []
+    for sample in _spread(_dicts((name,), cfg, keep_empty=True), count):
+        image = detection_utils.read_image(sample["file_name"], "RGB")
+        with _evaluating(model):
+            prediction = model([mapper(dict(sample))])[0]
+        tiles.append(_captioned(_draw_truth(image, sample, metadata), "truth"))
+        tiles.append(_captioned(_draw_prediction(image, prediction, metadata), f"predicted, scores from {SCORE_SHOWN}"))
+    return _save_grid(tiles, file)
+
+
+def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
+    return get_detection_dataset_dicts(list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """`count` items evenly spread over all of them, always the same ones."""
+    if len(items) <= count:
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _draw_sample(sample: dict[str, Any], metadata: Any, cfg: CfgNode) -> np.ndarray:
+    image = detection_utils.convert_image_to_rgb(sample["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+    targets = sample.get("instances")
+    canvas = _canvas(image, metadata)
+    if targets is None or len(targets) == 0:
+        return canvas.output.get_image()
+    names = metadata.get("thing_classes") or []
+    labels = [names[index] if index < len(names) else str(index) for index in targets.gt_classes.tolist()]
+    return canvas.overlay_instances(
+        labels=labels, boxes=targets.gt_boxes.tensor.numpy(), masks=targets.get("gt_masks") if targets.has("gt_masks") else None
+    ).get_image()
+
+
+def _draw_truth(image: np.ndarray, sample: dict[str, Any], metadata: Any) -> np.ndarray:
+    return _canvas(image, metadata).draw_dataset_dict(sample).get_image()
+
+
+def _draw_prediction(image: np.ndarray, prediction: dict[str, Any], metadata: Any) -> np.ndarray:
+    canvas = _canvas(image, metadata)
+    instances = prediction.get("instances")
+    if instances is not None:
+        instances = instances.to("cpu")
+        return canvas.draw_instance_predictions(instances[instances.scores >= SCORE_SHOWN]).get_image()
+    if "sem_seg" in prediction:
+        return canvas.draw_sem_seg(prediction["sem_seg"].argmax(dim=0).to("cpu")).get_image()
+    return canvas.output.get_image()
+
+
+def _canvas(image: np.ndarray, metadata: Any) -> Visualizer:
+    """A visualizer whose result is about `TILE_WIDTH` wide; coordinates stay those of `image`."""
+    return Visualizer(image, metadata, scale=TILE_WIDTH / image.shape[1])
+
+
+def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    framed = Image.new("RGB", (picture.shape[1], picture.shape[0] + CAPTION_HEIGHT), "white")
+    framed.paste(Image.fromarray(picture), (0, CAPTION_HEIGHT))
+    ImageDraw.Draw(framed).text((2, 2), text, fill="black")
+    return np.asarray(framed)
+
+
+def _save_grid(tiles: Sequence[np.ndarray], file: Path) -> np.ndarray | None:
+    """Put tiles of different sizes in rows of `COLUMNS`, save them as a PNG and return them as (3, height, width)."""
+    if not tiles:
+        return None
+    rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
+    width = max(sum(tile.shape[1] + GAP for tile in row) for row in rows)
+    height = sum(max(tile.shape[0] for tile in row) + GAP for row in rows)
+    grid = Image.new("RGB", (width, height), "white")
+    top = 0
+    for row in rows:
+        left = 0
+        for tile in row:
+            grid.paste(Image.fromarray(tile), (left, top))
+            left += tile.shape[1] + GAP
+        top += max(tile.shape[0] for tile in row) + GAP
+    beside = file.with_name(f".{file.name}.tmp")
+    grid.save(beside, format="PNG")
+    beside.replace(file)
+    return np.asarray(grid).transpose(2, 0, 1)
+
+
+@contextlib.contextmanager
+def _unchanged_randomness() -> Iterator[None]:
+    """Leave the generators of python, numpy and torch as found: pictures must not change a training."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)

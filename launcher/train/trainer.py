@@ -1,0 +1,107 @@
+"""detectron2's DefaultTrainer, assembled so that it also trains on CPU processes, stops when asked and goes on."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+
+from launcher.run.paths import RunPaths
+from launcher.run.resume import ResumePoint
+from launcher.train.checkpoint import WholeCheckpointer
+from launcher.train.evaluators import evaluator_for, quietly
+from launcher.train.stop import Stop
+
+
+class Trainer(DefaultTrainer):
+    """Trains to SOLVER.MAX_ITER or until asked to stop.
+
+    Hooks are registered from outside (see `launcher.train.hooks`), so that every rank gets its own list.
+    """
+
+    def __init__(self, cfg: CfgNode, *, num_processes: int, stop: Stop) -> None:
+        # Not DefaultTrainer.__init__: it hands device_ids to DistributedDataParallel even for a model on the CPU, which
+        # torch refuses, and it registers its hooks and writers on every rank before the run folder is known.
+        TrainerBase.__init__(self)
+        cfg = self.auto_scale_workers(cfg, num_processes)
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        make_trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = make_trainer(model, loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.paths = RunPaths(Path(cfg.OUTPUT_DIR))
+        self.checkpointer = WholeCheckpointer(model, str(self.paths.checkpoints), trainer=weakref.proxy(self))
+        self.cfg = cfg
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.num_processes = num_processes
+        self.stop = stop
+        self.stopping = False
+        """Agreed by all ranks: this iteration is the last one of the attempt."""
+        self.iterations_done = 0
+        """In all attempts together."""
+        self.latest_metrics: dict[str, float] = {}
+        """Of the latest evaluation, flat: `bbox/AP` and the like."""
+
+    def continue_from(self, resume: ResumePoint | None) -> None:
+        """Load everything from a checkpoint, or only MODEL.WEIGHTS when there is none to continue from."""
+        if resume is None:
+            self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
+            return
+        self.checkpointer.load(resume.path)
+        self.start_iter = self.iterations_done = self.iter + 1
+
+    def train(self) -> None:
+        """Like TrainerBase.train, but ends after any iteration in which the ranks agree to stop."""
+        self.iter = self.start_iter
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                for self.iter in range(self.start_iter, self.max_iter):
+                    self.before_step()
+                    self.run_step()
+                    self.iterations_done = self.iter + 1
+                    self.stopping = self.stop.agreed(self.num_processes)
+                    self.after_step()
+                    if self.stopping:
+                        break
+                if self.finished:
+                    self.iter = self.max_iter  # what the last evaluation is logged under, also when only it was missing
+                self.after_train()
+            finally:
+                self.close()
+
+    @property
+    def finished(self) -> bool:
+        return self.iterations_done >= self.max_iter
+
+    def close(self) -> None:
+        """Close writers and progress lines, whatever happened."""
+        for hook in self._hooks:
+            close = getattr(hook, "close", None)
+            if close is not None:
+                close()
+
+    def evaluate(self) -> dict[str, Any]:
+        """Evaluate on DATASETS.TEST; rank 0 keeps the numbers in `latest_metrics`."""
+        with quietly():
+            results = self.test(self.cfg, self.model)
+        if comm.is_main_process():
+            self.latest_metrics = {
+                key: float(value) for key, value in flatten_results_dict(results).items() if isinstance(value, (int, float))
+            }
+        return results
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        return evaluator_for(cfg, dataset_name)
