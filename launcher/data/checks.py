@@ -1,0 +1,291 @@
+"""What is wrong with a run's data, and how to put it right. Decides only: reads nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launcher.config.adjustment import look_up
+from launcher.config.request import DatasetKind, DatasetRequest, RunRequest
+from launcher.data.coco_file import CocoFacts, Flaw
+from launcher.data.facts import DatasetFacts, coco_splits, names_in
+from launcher.data.registered import find_registered, registered_names
+
+CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
+"""Keys that count classes of things; those that this detectron2 does not have are passed over."""
+
+# detectron2 or pycocotools would stop at these, some of them only at the first evaluation.
+_ERRORS = {
+    "category.malformed": "{count} categories lack a whole-number id or a name ({examples}). Give them both",
+    "category.duplicate_id": "{count} categories repeat the id of another one ({examples}). Give each its own",
+    "image.malformed": "{count} images lack an id, file_name, width or height ({examples}). Complete them",
+    "image.duplicate_id": "{count} images repeat the id of another one ({examples}). Give each its own",
+    "image.no_file": "{count} of {num_images} images have no file in {images} ({examples}). "
+    "Set dataset.{split}.images to the folder that holds them",
+    "annotation.malformed": "{count} annotations lack an id ({examples}). Number them",
+    "annotation.duplicate_id": "{count} annotations repeat the id of another one ({examples}). Give each its own",
+    "annotation.unknown_image": "{count} annotations belong to no image of the file ({examples}). "
+    "Remove them or add the images",
+    "annotation.unknown_category": "{count} annotations have a category that the file does not define ({examples}). "
+    "Add it to categories",
+    "annotation.ignore": "{count} annotations are marked `ignore`, which detectron2 refuses ({examples}). "
+    "Remove them or mark them iscrowd: 1",
+    "box.malformed": "{count} annotations have no bbox of four numbers [x, y, width, height] ({examples})",
+    "mask.malformed": "{count} segmentations are neither lists of polygons nor an RLE ({examples})",
+}
+_NOTICES = {
+    "box.degenerate": "{count} of {num_objects} boxes have no area or are not finite numbers ({examples})",
+    "box.outside": "{count} of {num_objects} boxes lie outside their image ({examples})",
+    "mask.no_polygon": "{count} objects have no polygon of three points, detectron2 leaves them out ({examples})",
+}
+
+
+def wrong_settings(request: RunRequest) -> list[str]:
+    """Settings that must be there before any data can be looked at."""
+    dataset = request.dataset
+    if dataset.kind is DatasetKind.coco_json:
+        return _wrong_coco_settings(dataset)
+    if not names_in(request.detectron2, "TRAIN"):
+        return [
+            "no training data: DATASETS.TRAIN is empty. Choose a data set, for example dataset=coco_2017, "
+            "or a whole recipe, for example experiment=demo"
+        ]
+    return []
+
+
+def _wrong_coco_settings(dataset: DatasetRequest) -> list[str]:
+    wrong = []
+    if not dataset.name:
+        wrong.append("dataset.name is empty. Give the data set a name, for example dataset.name=fruits")
+    for split, _, asked in coco_splits(dataset):
+        optional = split == "val" and not asked.json and not asked.images
+        if not asked.json and not optional:
+            wrong.append(f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH")
+        if not asked.images and not optional:
+            wrong.append(f"dataset.{split}.images is not set. Name the folder of images: dataset.{split}.images=PATH")
+    for _, name, _ in coco_splits(dataset):
+        if find_registered(name):
+            wrong.append(
+                f"dataset.name={dataset.name} would give {name}, which is a data set of detectron2's own. "
+                "Choose another dataset.name"
+            )
+    return wrong
+
+
+def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
+    """Everything that keeps this run from training on this data, each with what to do."""
+    keys = request.detectron2
+    problems = []
+    for coco in facts.coco:
+        problems += [f"{setting_of(coco)}: {problem}" for problem in _problems_with_file(coco, keys)]
+    readable = [coco for coco in facts.coco if not coco.unreadable]
+    problems += _problems_between(readable)
+    problems += _problems_with_registered(facts)
+    problems += _problems_with_class_counts(request, facts)
+    return problems
+
+
+def notices_about(facts: DatasetFacts, keys: Mapping[str, Any]) -> list[str]:
+    """What a user should know although the run can go on."""
+    notices = []
+    for coco in facts.coco:
+        notices += [
+            f"{setting_of(coco)}: {_say(_NOTICES[flaw.code], flaw, coco)}"
+            for flaw in coco.flaws
+            if flaw.code in _NOTICES
+        ]
+        without = coco.num_images - coco.num_images_with_objects
+        if coco.split == "train" and without and look_up(keys, "DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
+            notices.append(
+                f"{setting_of(coco)}: {without} of {coco.num_images} images have no objects and are left out "
+                "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
+            )
+    notices += [
+        f"DATASETS names {entry.name}, which is none of detectron2's own data sets{_nearest(entry.name)}: "
+        "it is not checked, and your own code must register it"
+        for entry in facts.registered
+        if not entry.known
+    ]
+    return notices
+
+
+def setting_of(coco: CocoFacts) -> str:
+    return f"dataset.{coco.split}.json={coco.json}"
+
+
+def typed(overrides: Sequence[str], setting: str) -> bool:
+    """Whether the command line itself sets this key."""
+    return any(override.lstrip("+").partition("=")[0].strip() == setting for override in overrides)
+
+
+def known_class_counts(facts: DatasetFacts, names: Sequence[str]) -> dict[str, int]:
+    """Classes of things by registered name, for those names whose count is known."""
+    counts = {coco.name: len(coco.categories) for coco in facts.coco if not coco.unreadable}
+    for name in names:
+        entry = find_registered(name)
+        if entry and entry.num_classes is not None:
+            counts[name] = entry.num_classes
+    return {name: counts[name] for name in names if name in counts}
+
+
+def class_count(request: RunRequest, facts: DatasetFacts) -> int | None:
+    """The number of classes that the training data has, where it is known and unique."""
+    counts = set(known_class_counts(facts, names_in(request.detectron2, "TRAIN")).values())
+    return counts.pop() if len(counts) == 1 else None
+
+
+def existing_class_count_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key in CLASS_COUNT_KEYS:
+        try:
+            found[key] = look_up(keys, key)
+        except KeyError:
+            continue
+    return found
+
+
+def _problems_with_file(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+    if coco.unreadable:
+        return [f"{coco.unreadable}. Set dataset.{coco.split}.json to a COCO-format file"]
+    problems = [_say(_ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in _ERRORS]
+    problems += _problems_with_content(coco)
+    problems += _problems_with_masks(coco, keys)
+    problems += _problems_with_keypoints(coco, keys)
+    return problems
+
+
+def _problems_with_content(coco: CocoFacts) -> list[str]:
+    problems = []
+    flaws = {flaw.code: flaw for flaw in coco.flaws}
+    if not coco.categories:
+        problems.append("it defines no categories, so there is nothing to learn. Add them")
+    if not coco.num_images:
+        problems.append("it lists no images. Add them")
+    if coco.split == "train" and not coco.num_images_with_objects:
+        problems.append(
+            "no image has an annotation (crowds do not count), so there is nothing to train on. Is it the right file"
+        )
+    elif "box.degenerate" in flaws and flaws["box.degenerate"].count >= coco.num_objects:
+        problems.append(
+            f"all {coco.num_objects} boxes have no area or are not finite numbers "
+            f"({_examples(flaws['box.degenerate'])}). COCO's bbox is [x, y, width, height]"
+        )
+    if coco.split == "val" and (flaw := flaws.get("annotation.not_for_evaluation")):
+        problems.append(
+            f"{flaw.count} annotations lack `area` or `iscrowd` ({_examples(flaw)}), which COCO evaluation reads. "
+            "Add them"
+        )
+    return problems
+
+
+def _problems_with_masks(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+    flaw = next((flaw for flaw in coco.flaws if flaw.code == "mask.missing"), None)
+    if flaw is None or not look_up(keys, "MODEL.MASK_ON"):
+        return []
+    return [
+        f"{flaw.count} of {coco.num_objects} annotations have no segmentation ({_examples(flaw)}), "
+        "and the model learns masks. To learn boxes only, set MODEL.MASK_ON=False"
+    ]
+
+
+def _problems_with_keypoints(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+    if not look_up(keys, "MODEL.KEYPOINT_ON"):
+        return []
+    if not coco.num_with_keypoints:
+        return ["no annotation has keypoints, and the model learns them. Set MODEL.KEYPOINT_ON=False"]
+    problems = []
+    if len(coco.keypoints_per_object) > 1:
+        numbers = ", ".join(map(str, coco.keypoints_per_object))
+        problems.append(f"objects have different numbers of keypoints ({numbers}). Give all the same")
+    elif len(coco.keypoint_names) != coco.keypoints_per_object[0]:
+        problems.append(
+            f"objects have {coco.keypoints_per_object[0]} keypoints, but the categories name "
+            f"{len(coco.keypoint_names)}. Add the list `keypoints` of names to the category"
+        )
+    sigmas = look_up(keys, "TEST.KEYPOINT_OKS_SIGMAS")
+    if coco.split == "val" and (len(sigmas) or 17) != coco.keypoints_per_object[0]:
+        problems.append(
+            f"evaluating {coco.keypoints_per_object[0]} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
+            f"which has {len(sigmas) or 'the 17 of COCO persons'}. Set it, or evaluate nothing: DATASETS.TEST=[]"
+        )
+    return problems
+
+
+def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
+    if len(files) < 2 or files[0].categories == files[1].categories:
+        return []
+    ours, theirs = (set(coco.categories) for coco in files)
+    only = [
+        f"only in {coco.split}: " + ", ".join(f"{number} {name}" for number, name in sorted(difference)[:5])
+        for coco, difference in zip(files, (ours - theirs, theirs - ours), strict=True)
+        if difference
+    ]
+    return [
+        f"the categories of dataset.train.json and dataset.val.json differ ({'; '.join(only)}). "
+        "Give both files the same categories with the same ids"
+    ]
+
+
+def _problems_with_registered(facts: DatasetFacts) -> list[str]:
+    problems = []
+    for entry in facts.registered:
+        known = find_registered(entry.name)
+        if known and entry.missing:
+            missing = ", ".join(entry.missing)
+            how_to_get = known.origin.how_to_get.replace("<root>", facts.root)
+            problems.append(
+                f"{entry.name} ({known.origin.title}) is not there: missing {missing}. To get it, {how_to_get}. "
+                "If it is elsewhere, set dataset.root=FOLDER or the environment variable DETECTRON2_DATASETS"
+            )
+        if entry.missing_packages:
+            packages = " ".join(entry.missing_packages)
+            problems.append(f"{entry.name} is read with packages that are not installed. Type: pip install {packages}")
+    return problems
+
+
+def _problems_with_class_counts(request: RunRequest, facts: DatasetFacts) -> list[str]:
+    keys = request.detectron2
+    train = known_class_counts(facts, names_in(keys, "TRAIN"))
+    if len(set(train.values())) > 1:
+        counts = ", ".join(f"{name} has {count}" for name, count in train.items())
+        return [f"DATASETS.TRAIN mixes different numbers of classes ({counts}). Train on data with the same classes"]
+    count = class_count(request, facts)
+    if count is None:
+        return []
+
+    named = ", ".join(train)
+    problems = [
+        f"class count does not match: {key}={asked}, but {named} has {count} classes. "
+        f"Leave {key} out, it is set from the data"
+        for key, asked in existing_class_count_keys(keys).items()
+        if asked != count and typed(request.overrides, key)
+    ]
+    problems += [
+        f"DATASETS.TEST names {name} with {other} classes, but the training data ({named}) has {count}. "
+        "Evaluate on data with the same classes"
+        for name, other in known_class_counts(facts, names_in(keys, "TEST")).items()
+        # A coco_json pair with other categories has been reported in more detail.
+        if other != count and not {name, *train} <= {coco.name for coco in facts.coco}
+    ]
+    return problems
+
+
+def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
+    return template.format(
+        count=flaw.count,
+        examples=_examples(flaw),
+        num_images=coco.num_images,
+        num_objects=coco.num_objects,
+        images=coco.images,
+        split=coco.split,
+    )
+
+
+def _examples(flaw: Flaw) -> str:
+    return ", ".join(flaw.examples) + (", ..." if flaw.count > len(flaw.examples) else "")
+
+
+def _nearest(name: str) -> str:
+    nearest = difflib.get_close_matches(name, registered_names(), n=3)
+    return f" (did you mean {', '.join(nearest)}?)" if nearest else ""

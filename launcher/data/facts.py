@@ -1,0 +1,103 @@
+"""Looks at the data sets that a run asks for. What it means is said in `checks.py`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.config.adjustment import look_up
+from launcher.config.request import DatasetKind, DatasetRequest
+from launcher.data.coco_file import CocoFacts, read_coco
+from launcher.data.registered import RegisteredDataset, find_registered
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredFacts:
+    """What is there of a data set that is known by name only."""
+
+    name: str
+    known: bool
+    """Whether it is one of detectron2's own."""
+    missing: tuple[str, ...]
+    """Absolute paths of files and folders that it needs and that are not there or empty."""
+    missing_packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """What is there of everything that a run trains and evaluates on."""
+
+    root: str
+    """`dataset.root` as an absolute path."""
+    coco: tuple[CocoFacts, ...] = ()
+    """At most one for train and one for val."""
+    registered: tuple[RegisteredFacts, ...] = ()
+
+
+def inspect_dataset(dataset: DatasetRequest, keys: Mapping[str, Any]) -> DatasetFacts:
+    """Read what `dataset` and detectron2's `keys` name; only `dataset.check=False` leaves things unread."""
+    root = absolute(dataset.root)
+    coco = tuple(
+        read_coco(name, split, absolute(asked.json), absolute(asked.images), check=dataset.check)
+        for split, name, asked in coco_splits(dataset)
+        if asked.json and asked.images
+    )
+    ours = {name for _, name, _ in coco_splits(dataset)}
+    train, test = names_in(keys, "TRAIN"), names_in(keys, "TEST")
+    registered = tuple(
+        _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
+        for name in dict.fromkeys((*train, *test))
+        if name not in ours
+    )
+    return DatasetFacts(root=str(root), coco=coco, registered=registered)
+
+
+def coco_splits(dataset: DatasetRequest) -> tuple[tuple[str, str, Any], ...]:
+    """(split, registered name, request) of a `coco_json` data set, nothing for other kinds."""
+    if dataset.kind is not DatasetKind.coco_json:
+        return ()
+    return (("train", f"{dataset.name}_train", dataset.train), ("val", f"{dataset.name}_val", dataset.val))
+
+
+def names_in(keys: Mapping[str, Any], part: str) -> tuple[str, ...]:
+    """DATASETS.TRAIN or DATASETS.TEST; detectron2 also takes a single name that is no list."""
+    names = look_up(keys, f"DATASETS.{part}")
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _inspect_registered(name: str, root: Path, *, evaluated: bool, check: bool) -> RegisteredFacts:
+    entry = find_registered(name)
+    if entry is None or not check:
+        return RegisteredFacts(name=name, known=entry is not None, missing=(), missing_packages=())
+    return RegisteredFacts(
+        name=name,
+        known=True,
+        missing=tuple(str(root / need) + ("/" if need.endswith("/") else "") for need in _missing(entry, root)),
+        missing_packages=_missing_packages((*entry.packages, *(entry.packages_to_evaluate if evaluated else ()))),
+    )
+
+
+def _missing(entry: RegisteredDataset, root: Path) -> list[str]:
+    return [need for need in entry.needs if not _is_there(root / need, folder=need.endswith("/"))]
+
+
+def _is_there(path: Path, *, folder: bool) -> bool:
+    if not folder:
+        return path.is_file()
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
+
+
+def _missing_packages(packages: Sequence[str]) -> tuple[str, ...]:
+    return tuple(package for package in dict.fromkeys(packages) if importlib.util.find_spec(package) is None)

@@ -1,0 +1,37 @@
+"""Puts COCO-format splits into detectron2's catalogs, under the names that DATASETS.TRAIN and DATASETS.TEST use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+
+from launcher.data.plan import CocoSplit
+from launcher.errors import DataError
+
+
+def register_datasets(splits: Iterable[CocoSplit]) -> None:
+    """Register every split; one that is registered already, by us and just so, stays as it is.
+
+    Raises:
+        DataError: a name is taken by other data.
+    """
+    for split in splits:
+        if split.name not in DatasetCatalog:
+            register_coco_instances(split.name, _metadata(split), split.json, split.images)
+        elif MetadataCatalog.get(split.name).get("launcher_split") != split:
+            raise DataError(
+                f"{split.json} was to be registered as {split.name}, and that name is taken by other data. "
+                "Choose another dataset.name."
+            )
+
+
+def _metadata(split: CocoSplit) -> dict[str, Any]:
+    # detectron2 reads the class names from the file when it loads it.
+    metadata: dict[str, Any] = {"launcher_split": split}
+    if split.keypoint_names:
+        metadata["keypoint_names"] = list(split.keypoint_names)
+        metadata["keypoint_flip_map"] = [tuple(pair) for pair in split.keypoint_flip_map]
+    return metadata
