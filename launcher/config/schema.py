@@ -71,7 +71,7 @@ def _typed(value: Any, name: str, open_nodes: frozenset[str]) -> Any:
         node._set_flag("struct", name not in open_nodes)
         return node
     if isinstance(value, list):
-        return ListConfig(value, ref_type=list[Any], is_optional=False)
+        return _list_node(value)
     for kind, make in _LEAVES.items():
         if type(value) is kind:
             return make(value, is_optional=False)
@@ -79,8 +79,16 @@ def _typed(value: Any, name: str, open_nodes: frozenset[str]) -> Any:
 
 
 def _empty_node() -> DictConfig:
-    # The flag keeps OmegaConf from copying each node whole into the one above it, most of the time that this takes.
-    return DictConfig({}, ref_type=dict[str, Any], is_optional=False, flags={"no_deepcopy_set_nodes": True})
+    return DictConfig({}, ref_type=dict[str, Any], is_optional=False, flags=dict(_NO_COPIES))
+
+
+def _list_node(values: list[Any]) -> ListConfig:
+    inner = [_list_node(value) if isinstance(value, list) else AnyNode(value) for value in values]
+    return ListConfig(inner, ref_type=list[Any], is_optional=False, flags=dict(_NO_COPIES))
+
+
+# Keeps OmegaConf from copying each node whole into the one above it, which is most of the time that making this takes.
+_NO_COPIES = {"no_deepcopy_set_nodes": True}
 
 
 _LEAVES: dict[type, Any] = {bool: BooleanNode, int: IntegerNode, float: FloatNode, str: StringNode}

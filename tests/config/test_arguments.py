@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from launcher.config.arguments import completion_line, for_hydra, override_for_hydra, take_apart
+
+
+@pytest.mark.parametrize(
+    ("typed", "for_hydra"),
+    [
+        ("model=COCO-Detection/retinanet_R_50_FPN_1x", "model=COCO-Detection__retinanet_R_50_FPN_1x"),
+        ("model=COCO-Detection/retinanet_R_50_FPN_1x.yaml", "model=COCO-Detection__retinanet_R_50_FPN_1x"),
+        ("model=LVISv0.5-InstanceSegmentation/x", "model=LVISv0.5-InstanceSegmentation__x"),
+        ("model=A/b,C/d.yaml", "model=A__b,C__d"),
+        ("experiment=coco", "+experiment=coco"),
+        ("+experiment=coco", "+experiment=coco"),
+        ("debug=cpu", "+debug=cpu"),
+        ("~debug", "~debug"),
+        ("MODEL.WEIGHTS=a/b.yaml", "MODEL.WEIGHTS=a/b.yaml"),
+        ("dataset=voc", "dataset=voc"),
+    ],
+)
+def test_an_override_gets_the_form_that_hydra_wants(typed, for_hydra):
+    assert override_for_hydra(typed) == for_hydra
+
+
+def test_flags_and_overrides_may_be_typed_in_any_order():
+    arguments = take_apart(["a=1", "--cfg", "job", "b=2", "-m", "--config-dir", "my", "c=3"])
+
+    assert arguments.overrides == ("a=1", "b=2", "c=3")
+    assert arguments.flags == ("--cfg", "job", "-m", "--config-dir", "my")
+    assert arguments.is_multirun
+    assert arguments.config_dir == "my"
+
+
+@pytest.mark.parametrize(
+    ("typed", "overrides", "flags"),
+    [
+        (["--info", "a=1"], ("a=1",), ("--info",)),
+        (["--info", "defaults", "a=1"], ("a=1",), ("--info", "defaults")),
+        (["--config-dir=my", "a=1"], ("a=1",), ("--config-dir=my",)),
+        (["--cfg"], (), ("--cfg",)),
+    ],
+)
+def test_a_flag_takes_its_value_and_no_more(typed, overrides, flags):
+    arguments = take_apart(typed)
+
+    assert (arguments.overrides, arguments.flags) == (overrides, flags)
+
+
+def test_debug_comes_after_the_experiment_wherever_they_are_typed():
+    arguments = take_apart(["debug=cpu", "SOLVER.MAX_ITER=3", "experiment=coco", "-m"])
+
+    assert for_hydra(arguments) == ["SOLVER.MAX_ITER=3", "+experiment=coco", "+debug=cpu", "-m"]
+
+
+def test_no_arguments_are_fine():
+    arguments = take_apart([])
+
+    assert for_hydra(arguments) == []
+    assert arguments.config_dir is None
+
+
+def test_the_options_of_a_group_are_found_with_and_without_plus():
+    arguments = take_apart(["experiment=a,b", "+debug=c", "dataset.root=x"])
+
+    assert arguments.chosen("experiment") == ("a", "b")
+    assert arguments.chosen("debug") == ("c",)
+    assert arguments.chosen("dataset") == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "for_hydra"),
+    [
+        ("launcher train experiment=coco SOLVER.", "launcher +experiment=coco SOLVER."),
+        ("launcher plan model=A/b dev", "launcher model=A__b dev"),
+        ("launcher experiment=co", "launcher experiment=co"),
+        ("launcher tr", "launcher tr"),
+    ],
+)
+def test_a_shell_completes_without_the_verb(line, for_hydra):
+    assert completion_line(line) == for_hydra
