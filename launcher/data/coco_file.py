@@ -182,12 +182,17 @@ def _read_images(entries: list[Any], tally: _Tally) -> tuple[dict[Any, tuple[flo
             file_names.append(file_name)
         if entry["id"] in sizes:
             tally.note("image.duplicate_id", f"id {entry['id']}")
-        sizes[entry["id"]] = (width, height) if _is_positive(width) and _is_positive(height) else (math.inf, math.inf)
+        sizes[entry["id"]] = (_or_infinite(width), _or_infinite(height))
     return sizes, file_names
 
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and value > 0
+
+
+def _or_infinite(length: Any) -> float:
+    """Where an image's size is not known, no box is outside."""
+    return length if _is_positive(length) else math.inf
 
 
 def _look_for_files(images: Path, file_names: Iterable[str], tally: _Tally) -> None:

@@ -148,7 +148,7 @@ def _endless(indices: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
 
 
 def _background(photos: Sequence[Image.Image], size: int, rng: np.random.Generator) -> np.ndarray:
-    photo = photos[rng.integers(len(photos))]
+    photo = photos[int(rng.integers(len(photos)))]
     side = int(rng.integers(min(photo.size) // 2, min(photo.size) + 1))
     left = int(rng.integers(photo.width - side + 1))
     top = int(rng.integers(photo.height - side + 1))
@@ -232,7 +232,7 @@ def _write_split(folder: Path, split: str, scenes: Iterator[Scene], spec: DemoSp
             "description": f"Handwritten digits on photographs, {split} split",
             "version": str(spec.layout),
             "year": 2026,
-            "contributor": "Digits: UCI Optical Recognition of Handwritten Digits. Photographs: danielbuechele, vultilion.",
+            "contributor": "UCI Optical Recognition of Handwritten Digits; photographs by danielbuechele and vultilion",
             "url": "",
             "date_created": "2026-01-01",
             "demo": asdict(spec),

@@ -13,7 +13,6 @@ from launcher.data.checks import (
     existing_class_count_keys,
     notices_about,
     problems_with,
-    typed,
     wrong_settings,
 )
 from launcher.data.coco_file import CocoFacts

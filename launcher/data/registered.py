@@ -1,4 +1,4 @@
-"""The data sets that detectron2 registers by itself: which files each needs, how many classes it has, where it comes from.
+"""The data sets that detectron2 registers by itself: their files, their number of classes, where they come from.
 
 Data only, so that a missing file is known without importing detectron2. A test compares it with the installed one.
 """
@@ -32,22 +32,22 @@ class RegisteredDataset:
 COCO = Origin(
     title="COCO",
     how_to_get=(
-        "download it from cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip; the same with 2014) "
-        "and unpack the images as <root>/coco/train2017, <root>/coco/val2017, the annotations as <root>/coco/annotations"
+        "download it from cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip; or the same with "
+        "2014) and unpack it as <root>/coco/train2017, <root>/coco/val2017 and <root>/coco/annotations"
     ),
 )
 COCO_MINI = Origin(
     title="COCO, a smaller selection",
     how_to_get=(
-        "detectron2's datasets/prepare_for_tests.sh fetches the *_100 files; the 2014 minival and valminusminival files "
-        "are distributed with Detectron; put them into <root>/coco/annotations"
+        "detectron2's datasets/prepare_for_tests.sh fetches the *_100 files; the 2014 minival and valminusminival "
+        "files come with Detectron; put them into <root>/coco/annotations"
     ),
 )
 COCO_TEST = Origin(
     title="COCO test",
     how_to_get=(
-        "download test2017.zip and image_info_test2017.zip from cocodataset.org and unpack them as <root>/coco/test2017 "
-        "and <root>/coco/annotations"
+        "download test2017.zip and image_info_test2017.zip from cocodataset.org and unpack them as "
+        "<root>/coco/test2017 and <root>/coco/annotations"
     ),
 )
 COCO_PANOPTIC = Origin(
@@ -73,7 +73,8 @@ VOC = Origin(
     title="PASCAL VOC",
     how_to_get=(
         "download it from the PASCAL VOC home page at host.robots.ox.ac.uk (VOCtrainval_06-Nov-2007.tar, "
-        "VOCtest_06-Nov-2007.tar, VOCtrainval_11-May-2012.tar) and move VOCdevkit/VOC2007 and VOCdevkit/VOC2012 to <root>"
+        "VOCtest_06-Nov-2007.tar, VOCtrainval_11-May-2012.tar) and move VOCdevkit/VOC2007 and VOCdevkit/VOC2012 "
+        "to <root>"
     ),
 )
 CITYSCAPES = Origin(

@@ -1,0 +1,356 @@
+"""Every way in which data can be wrong has one broken example here, made from a sound one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.config.request import DatasetRequest, SplitRequest
+from launcher.data.facts import inspect_dataset
+from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.errors import DataError, RequestError
+from tests.data.examples import KEYS, annotation, keys_with, request_for, write_fruits
+
+Content = dict[str, Any]
+
+
+def plan(dataset: DatasetRequest, keys: dict[str, Any] = KEYS, overrides: tuple[str, ...] = ()) -> DatasetPlan:
+    return plan_dataset(request_for(dataset, keys, overrides), inspect_dataset(dataset, keys))
+
+
+def edit(folder: Path, split: str, change: Callable[[Content], object]) -> None:
+    path = folder / f"{split}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def set_in(part: str, place: int, **values: Any) -> Callable[[Content], object]:
+    return lambda content: content[part][place].update(values)
+
+
+def drop_in(part: str, place: int, key: str) -> Callable[[Content], object]:
+    return lambda content: content[part][place].pop(key)
+
+
+def add_to(part: str, entry: Any) -> Callable[[Content], object]:
+    return lambda content: content[part].append(entry)
+
+
+def replace(part: str, value: Any) -> Callable[[Content], object]:
+    return lambda content: content.update({part: value})
+
+
+def in_every_annotation(**values: Any) -> Callable[[Content], object]:
+    return lambda content: [entry.update(values) for entry in content["annotations"]]
+
+
+def test_a_sound_data_set_passes_without_a_word(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+
+    planned = plan(dataset)
+
+    assert planned.adjustments == ()
+    assert planned.notices == ()
+    assert planned.num_train_images == 2
+    assert planned.class_names == ("date", "fig")
+    assert [(split.name, split.json, split.images) for split in planned.splits] == [
+        ("fruits_train", str(tmp_path / "train.json"), str(tmp_path / "train")),
+        ("fruits_val", str(tmp_path / "val.json"), str(tmp_path / "val")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(drop_in("images", 0, "width"), r"1 images lack .*width.*images\[0\]", id="image without width"),
+        pytest.param(set_in("images", 0, file_name=""), r"1 images lack .*file_name", id="image without name"),
+        pytest.param(add_to("images", 3), r"1 images lack an id.*images\[2\]", id="image that is a number"),
+        pytest.param(set_in("images", 1, id=1), r"1 images repeat the id.*id 1", id="image id twice"),
+        pytest.param(
+            set_in("images", 1, file_name="lost.jpg"),
+            r"1 of 2 images have no file in .*train \(lost\.jpg\)\. Set dataset\.train\.images",
+            id="image without file",
+        ),
+        pytest.param(replace("images", []), r"lists no images", id="no images"),
+        pytest.param(replace("categories", []), r"defines no categories", id="no categories"),
+        pytest.param(drop_in("categories", 0, "name"), r"1 categories lack .*name", id="category without name"),
+        pytest.param(set_in("categories", 0, id="1"), r"1 categories lack a whole-number id", id="category id is text"),
+        pytest.param(set_in("categories", 0, id=2), r"1 categories repeat the id", id="category id twice"),
+        pytest.param(drop_in("annotations", 0, "id"), r"1 annotations lack an id", id="annotation without id"),
+        pytest.param(
+            set_in("annotations", 0, id=2), r"1 annotations repeat the id.*annotation 2", id="annotation id twice"
+        ),
+        pytest.param(
+            set_in("annotations", 0, image_id=99),
+            r"1 annotations belong to no image.*annotation 1: image_id 99",
+            id="annotation without image",
+        ),
+        pytest.param(
+            set_in("annotations", 0, image_id=[1]), r"1 annotations belong to no image", id="image_id is a list"
+        ),
+        pytest.param(
+            set_in("annotations", 0, category_id=7),
+            r"1 annotations have a category that the file does not define \(annotation 1: category_id 7\)",
+            id="unknown category",
+        ),
+        pytest.param(set_in("annotations", 0, ignore=1), r"1 annotations are marked `ignore`", id="ignore"),
+        pytest.param(drop_in("annotations", 0, "bbox"), r"1 annotations have no bbox of four", id="no box"),
+        pytest.param(set_in("annotations", 0, bbox=[1, 2, "3", 4]), r"1 annotations have no bbox", id="box with text"),
+        pytest.param(in_every_annotation(bbox=[1, 2, 0, 4]), r"all 3 boxes have no area", id="all boxes degenerate"),
+        pytest.param(replace("annotations", []), r"no image has an annotation", id="no annotations"),
+        pytest.param(in_every_annotation(iscrowd=1), r"no image has an annotation \(crowds", id="only crowds"),
+        pytest.param(
+            drop_in("annotations", 0, "segmentation"),
+            r"1 of 3 annotations have no segmentation.*MODEL\.MASK_ON=False",
+            id="one mask missing",
+        ),
+        pytest.param(
+            in_every_annotation(segmentation=[]),
+            r"3 of 3 annotations have no segmentation.*MODEL\.MASK_ON=False",
+            id="no masks at all",
+        ),
+        pytest.param(set_in("annotations", 0, segmentation="x"), r"1 segmentations are neither", id="mask is text"),
+    ],
+)
+def test_a_broken_training_file_is_refused_with_what_and_where(
+    tmp_path: Path, change: Callable[[Content], object], message: str
+):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    with pytest.raises(DataError, match=message) as refusal:
+        plan(dataset)
+
+    assert "dataset.train.json=" in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["area", "iscrowd"])
+def test_what_only_evaluation_reads_must_be_in_the_validation_file_alone(tmp_path: Path, key: str):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", drop_in("annotations", 0, key))
+    plan(dataset)
+
+    edit(tmp_path, "val", drop_in("annotations", 0, key))
+    with pytest.raises(DataError, match=r"dataset\.val\.json=.*1 annotations lack `area` or `iscrowd`"):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(b'{"images": [\n  {"id": 1,}]}', r"broken JSON at line 2, column 1[12]: ", id="trailing comma"),
+        pytest.param(b'{"images": [', r"broken JSON at line 1, column 13: ", id="cut off"),
+        pytest.param(b"", r"the file is empty", id="empty"),
+        pytest.param(b"\xff\xd8\xff\xe0", r"not text", id="a photograph"),
+        pytest.param(b"[]", r"this is a list", id="a list"),
+        pytest.param(b"{}", r"images is missing, annotations is missing, categories is missing", id="empty object"),
+        pytest.param(
+            b'{"images": {}, "annotations": [], "categories": []}', r"images is a object, not a list", id="wrong type"
+        ),
+    ],
+)
+def test_a_file_that_is_not_coco_format_is_refused_with_the_place(tmp_path: Path, text: bytes, message: str):
+    dataset = write_fruits(tmp_path)
+    (tmp_path / "val.json").write_bytes(text)
+
+    with pytest.raises(DataError, match=rf"dataset\.val\.json=.*val\.json: .*{message}"):
+        plan(dataset)
+
+
+def test_a_missing_file_is_refused_with_what_is_there_instead(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    (tmp_path / "train.json").rename(tmp_path / "training.json")
+
+    with pytest.raises(DataError, match=r"no such file; its folder has training\.json, val\.json"):
+        plan(dataset)
+
+
+def test_a_missing_folder_is_refused_with_the_part_that_exists(tmp_path: Path):
+    dataset = write_fruits(tmp_path / "fruits")
+    shutil.rmtree(tmp_path / "fruits")
+
+    with pytest.raises(DataError, match=rf"not even its folder; {tmp_path} is the last part that exists"):
+        plan(dataset)
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    (tmp_path / "train.json").unlink()
+    (tmp_path / "train.json").mkdir()
+
+    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+        plan(dataset)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", set_in("images", 0, file_name="lost.jpg"))
+    edit(tmp_path, "train", set_in("annotations", 0, image_id=99))
+    edit(tmp_path, "val", set_in("annotations", 0, category_id=99))
+
+    with pytest.raises(DataError, match="3 problems") as refusal:
+        plan(dataset)
+
+    for part in ("lost.jpg", "image_id 99", "category_id 99"):
+        assert part in str(refusal.value)
+
+
+def test_many_examples_are_counted_and_only_the_first_are_named(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(
+        tmp_path,
+        "train",
+        lambda content: content["annotations"].extend(annotation(number, image_id=99) for number in range(10, 30)),
+    )
+
+    with pytest.raises(DataError, match=r"20 annotations .*annotation 10: .*annotation 12: image_id 99, \.\.\.\)"):
+        plan(dataset)
+
+
+def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", set_in("categories", 1, name="hazelnut"))
+
+    with pytest.raises(DataError, match=r"categories .* differ \(only in train: 2 fig; only in val: 2 hazelnut\)"):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(set_in("annotations", 0, bbox=[1, 2, 0, 4]), r"1 of 3 boxes have no area", id="degenerate"),
+        pytest.param(set_in("annotations", 0, bbox=[1, 2, float("nan"), 4]), r"1 of 3 boxes", id="not a number"),
+        pytest.param(set_in("annotations", 0, bbox=[1, 2, float("inf"), 4]), r"1 of 3 boxes", id="infinite"),
+        pytest.param(set_in("annotations", 0, bbox=[40, 2, 5, 4]), r"1 of 3 boxes lie outside", id="outside"),
+        pytest.param(
+            set_in("annotations", 0, segmentation=[[1, 2, 3, 4]]),
+            r"1 objects have no polygon of three",
+            id="two points",
+        ),
+        pytest.param(
+            add_to("images", {"id": 3, "file_name": "1.jpg", "width": 40, "height": 30}),
+            r"1 of 3 images have no objects and are left out",
+            id="image without objects",
+        ),
+    ],
+)
+def test_what_detectron2_survives_is_a_notice(tmp_path: Path, change: Callable[[Content], object], message: str):
+    import re
+
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    (notice,) = plan(dataset).notices
+
+    assert re.search(message, notice)
+
+
+def test_images_in_subfolders_are_found_with_one_listing_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import os
+
+    dataset = write_fruits(tmp_path)
+    (tmp_path / "train" / "deep").mkdir()
+    (tmp_path / "train" / "1.jpg").rename(tmp_path / "train" / "deep" / "1.jpg")
+    edit(tmp_path, "train", set_in("images", 0, file_name="deep/1.jpg"))
+    listed = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or real(path))
+
+    plan(dataset)
+
+    assert sorted(listed) == sorted(str(tmp_path / folder) for folder in ("train", "train/deep", "val"))
+
+
+def test_without_the_check_the_classes_are_read_and_nothing_else_is_looked_at(tmp_path: Path):
+    dataset = dataclasses.replace(write_fruits(tmp_path), check=False)
+    shutil.rmtree(tmp_path / "train")
+    edit(tmp_path, "train", set_in("annotations", 0, image_id=99))
+
+    assert plan(dataset).class_names == ("date", "fig")
+
+
+def test_a_model_without_masks_needs_no_segmentation(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, in_every_annotation(segmentation=None))
+
+    assert plan(dataset, keys_with(MODEL__MASK_ON=False)).notices == ()
+
+
+def test_crowds_need_no_polygon_but_their_image_needs_an_object(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", set_in("annotations", 1, iscrowd=1, segmentation=None))
+
+    planned = plan(dataset)
+
+    assert planned.num_train_images == 1
+    assert "1 of 2 images have no objects" in planned.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        pytest.param({"train": SplitRequest(images="x")}, r"dataset\.train\.json is not set", id="train json"),
+        pytest.param({"train": SplitRequest(json="x")}, r"dataset\.train\.images is not set", id="train images"),
+        pytest.param({"val": SplitRequest(json="x")}, r"dataset\.val\.images is not set", id="val images"),
+        pytest.param({"val": SplitRequest(images="x")}, r"dataset\.val\.json is not set", id="val json"),
+        pytest.param({"name": ""}, r"dataset\.name is empty", id="name"),
+        pytest.param({"name": "voc_2007"}, r"voc_2007_train, which is a data set of detectron2's own", id="taken name"),
+        pytest.param({"train": SplitRequest(), "val": SplitRequest(json="x")}, r"3 problems", id="several"),
+    ],
+)
+def test_a_data_set_that_is_not_fully_named_is_a_wrong_request(tmp_path: Path, missing: dict[str, Any], message: str):
+    dataset = dataclasses.replace(write_fruits(tmp_path), **missing)
+
+    with pytest.raises(RequestError, match=message):
+        plan(dataset)
+
+
+def test_without_any_training_data_the_request_is_wrong_and_the_choices_are_named():
+    with pytest.raises(RequestError, match=r"DATASETS\.TRAIN is empty.*dataset=coco_2017.*experiment=demo"):
+        plan(DatasetRequest(), keys_with(DATASETS__TRAIN=[], DATASETS__TEST=[]))
+
+
+def with_keypoints(number: int, names: int) -> Callable[[Content], None]:
+    def change(content: Content) -> None:
+        in_every_annotation(keypoints=[5, 6, 2] * number, num_keypoints=number)(content)
+        content["categories"][0]["keypoints"] = ["left_end", "right_end", "middle"][:names]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("number", "names", "message"),
+    [
+        (0, 0, r"no annotation has keypoints.*MODEL\.KEYPOINT_ON=False"),
+        (3, 2, r"3 keypoints, but the categories name 2"),
+        (3, 3, r"3 keypoints needs as many numbers in TEST\.KEYPOINT_OKS_SIGMAS, which has the 17"),
+    ],
+)
+def test_keypoints_that_do_not_fit_are_refused(tmp_path: Path, number: int, names: int, message: str):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(number, names))
+
+    with pytest.raises(DataError, match=message):
+        plan(dataset, keys_with(MODEL__KEYPOINT_ON=True))
+
+
+def test_keypoints_that_fit_set_their_number_and_which_change_places_in_a_mirrored_image(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(3, 3))
+
+    planned = plan(dataset, keys_with(MODEL__KEYPOINT_ON=True, TEST__KEYPOINT_OKS_SIGMAS=[0.1, 0.1, 0.1]))
+
+    (adjustment,) = planned.adjustments
+    assert (adjustment.setting, adjustment.planned) == ("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 3)
+    assert planned.splits[0].keypoint_names == ("left_end", "right_end", "middle")
+    assert planned.splits[0].keypoint_flip_map == (("left_end", "right_end"),)
