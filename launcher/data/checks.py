@@ -9,11 +9,13 @@ from typing import Any
 from launcher.config.adjustment import look_up
 from launcher.config.request import DatasetKind, DatasetRequest, RunRequest
 from launcher.data.coco_file import CocoFacts, Flaw
-from launcher.data.facts import DatasetFacts, coco_splits, names_in
-from launcher.data.registered import find_registered, registered_names
+from launcher.data.facts import DatasetFacts, RegisteredFacts, coco_splits, names_in
+from launcher.data.registered import Origin, find_registered, registered_names
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
+
+_SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 
 # detectron2 or pycocotools would stop at these, some of them only at the first evaluation.
 _ERRORS = {
@@ -79,6 +81,7 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     problems = []
     for coco in facts.coco:
         problems += [f"{setting_of(coco)}: {problem}" for problem in _problems_with_file(coco, keys)]
+    problems += _problems_with_architecture(request, facts)
     readable = [coco for coco in facts.coco if not coco.unreadable]
     problems += _problems_between(readable)
     problems += _problems_with_registered(facts)
@@ -212,6 +215,17 @@ def _problems_with_keypoints(coco: CocoFacts, keys: Mapping[str, Any]) -> list[s
     return problems
 
 
+def _problems_with_architecture(request: RunRequest, facts: DatasetFacts) -> list[str]:
+    architecture = look_up(request.detectron2, "MODEL.META_ARCHITECTURE")
+    trained_on_ours = any(coco.name in names_in(request.detectron2, "TRAIN") for coco in facts.coco)
+    if architecture not in _SEMANTIC_ARCHITECTURES or not trained_on_ours:
+        return []
+    return [
+        f"MODEL.META_ARCHITECTURE={architecture} learns semantic labels, which COCO-format boxes and masks are not. "
+        "Choose a model such as model=COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+    ]
+
+
 def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
     if len(files) < 2 or files[0].categories == files[1].categories:
         return []
@@ -228,20 +242,28 @@ def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
 
 
 def _problems_with_registered(facts: DatasetFacts) -> list[str]:
-    problems = []
+    # Train and val of one data set come from the same place, so what to do is said once for both.
+    by_origin: dict[Origin, list[RegisteredFacts]] = {}
     for entry in facts.registered:
         known = find_registered(entry.name)
         if known and entry.missing:
-            missing = ", ".join(entry.missing)
-            how_to_get = known.origin.how_to_get.replace("<root>", facts.root)
-            problems.append(
-                f"{entry.name} ({known.origin.title}) is not there: missing {missing}. To get it, {how_to_get}. "
-                "If it is elsewhere, set dataset.root=FOLDER or the environment variable DETECTRON2_DATASETS"
-            )
-        if entry.missing_packages:
-            packages = " ".join(entry.missing_packages)
-            problems.append(f"{entry.name} is read with packages that are not installed. Type: pip install {packages}")
+            by_origin.setdefault(known.origin, []).append(entry)
+    problems = [_say_missing(origin, entries, facts.root) for origin, entries in by_origin.items()]
+
+    packages = dict.fromkeys(package for entry in facts.registered for package in entry.missing_packages)
+    if packages:
+        names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
+        problems.append(f"{names}: needs packages that are not installed. Type: pip install {' '.join(packages)}")
     return problems
+
+
+def _say_missing(origin: Origin, entries: Sequence[RegisteredFacts], root: str) -> str:
+    names = ", ".join(entry.name for entry in entries)
+    missing = ", ".join(dict.fromkeys(path for entry in entries for path in entry.missing))
+    return (
+        f"{names} ({origin.title}): missing {missing}. To get it, {origin.how_to_get.replace('<root>', root)}. "
+        "If it is elsewhere, set dataset.root=FOLDER or the environment variable DETECTRON2_DATASETS"
+    )
 
 
 def _problems_with_class_counts(request: RunRequest, facts: DatasetFacts) -> list[str]:
