@@ -47,7 +47,7 @@ def look_at_devices(
     system = look_at_system(root, environ, platform.kernel)
     packages = look_at_packages()
     driver, nvml = _ask_driver(environ, system.device_nodes, deadlines) if platform.system != "darwin" else (None, None)
-    ask_torch = full or _could_compute(driver, packages)
+    ask_torch = full or _could_compute(driver, nvml, packages)
     return DeviceFacts(
         platform=platform,
         environment=relevant(environ),
@@ -60,9 +60,15 @@ def look_at_devices(
     )
 
 
-def _could_compute(driver: DriverFacts | None, packages: PackageFacts) -> bool:
+def _could_compute(driver: DriverFacts | None, nvml: NvmlFacts | None, packages: PackageFacts) -> bool:
     needs, _ = cuda_version(packages.torch_cuda)
-    return bool(driver and driver.gpus and needs and driver.cuda_version // 1000 >= needs)
+    fits = bool(driver and driver.gpus and needs and driver.cuda_version // 1000 >= needs)
+    return fits and _calm(driver, nvml)
+
+
+def _calm(driver: DriverFacts | None, nvml: NvmlFacts | None) -> bool:
+    """Neither hangs nor kills: torch can be asked for GPUs."""
+    return all(answer is None or answer.end.how == "answered" for answer in (driver, nvml))
 
 
 def _ask_driver(
@@ -97,7 +103,7 @@ def _ask_torch(
 ) -> TorchFacts | None:
     if not packages.torch:
         return None
-    calm = all(answer is None or answer.end.how == "answered" for answer in (driver, nvml))
+    calm = _calm(driver, nvml)
     answer = Child(
         HERE / "child_torch.py",
         environ=environ,

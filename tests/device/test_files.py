@@ -1,0 +1,130 @@
+"""What is read from /sys, /proc, /dev and from installed packages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fakegpu import Gpu, Machine
+
+from launcher.device.files import look_at_packages, look_at_platform, look_at_system, relevant
+
+KERNEL = "6.1.0"
+
+
+def test_a_machine_with_a_driver_is_read_from_its_files(tmp_path: Path):
+    root = Machine(gpus=(Gpu(), Gpu())).write_files(tmp_path)
+
+    system = look_at_system(root, {}, KERNEL)
+
+    assert [(gpu.vendor, gpu.kernel_driver) for gpu in system.pci_gpus] == [("nvidia", "nvidia")] * 2
+    assert system.driver_loaded == "595.45.04"
+    assert system.device_nodes == ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl")
+    assert system.uvm_loaded and not system.nouveau_loaded
+
+
+def test_an_empty_tree_is_a_machine_without_anything(tmp_path: Path):
+    system = look_at_system(tmp_path, {}, KERNEL)
+
+    assert (system.pci_gpus, system.driver_loaded, system.device_nodes, system.container) == ((), "", (), ())
+
+
+def test_the_version_of_the_driver_is_found_where_only_proc_tells_it(tmp_path: Path):
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (builder@host)\n"
+    )
+
+    assert look_at_system(tmp_path, {}, KERNEL).driver_loaded == "580.65.06"
+
+
+@pytest.mark.parametrize(("pci_class", "vendor", "counts"), [("0x030000", "0x1002", 1), ("0x120000", "0x1002", 1), ("0x040300", "0x10de", 0), ("0x030000", "0x8086", 0)])  # fmt: skip
+def test_only_display_controllers_of_the_two_vendors_count(tmp_path: Path, pci_class: str, vendor: str, counts: int):
+    device = tmp_path / "sys/bus/pci/devices/0000:01:00.0"
+    device.mkdir(parents=True)
+    (device / "class").write_text(pci_class)
+    (device / "vendor").write_text(vendor)
+
+    assert len(look_at_system(tmp_path, {}, KERNEL).pci_gpus) == counts
+
+
+def test_a_driver_that_is_installed_but_not_loaded_is_seen(tmp_path: Path):
+    root = Machine(gpus=(Gpu(),)).write_files(tmp_path)
+    module = root / f"lib/modules/{KERNEL}/updates/dkms"
+    module.mkdir(parents=True)
+    (module / "nvidia.ko.zst").touch()
+
+    assert look_at_system(root, {}, KERNEL).driver_installed
+    assert not look_at_system(root, {}, "6.9.9").driver_installed
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [(".dockerenv", ""), ("run/.containerenv", ""), ("proc/1/cgroup", "0::/kubepods/burstable/pod1")]
+)
+def test_a_container_gives_itself_away(tmp_path: Path, path: str, text: str):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(text)
+
+    assert len(look_at_system(tmp_path, {}, KERNEL).container) == 1
+
+
+def test_wsl_and_jetson_are_told_from_plain_linux(tmp_path: Path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/version").write_text("Linux version 5.15.90.1-microsoft-standard-WSL2")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").touch()
+
+    system = look_at_system(tmp_path, {}, KERNEL)
+
+    assert system.wsl and system.tegra
+
+
+def test_driver_libraries_are_listed_in_the_loaders_order_with_their_sizes(tmp_path: Path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/libcuda.so.1").write_bytes(b"")
+    (tmp_path / "usr/lib64").mkdir(parents=True)
+    (tmp_path / "usr/lib64/libcuda.so.1").write_bytes(b"12345")
+
+    found = look_at_system(tmp_path, {"LD_LIBRARY_PATH": f":{tmp_path}/first:/nowhere"}, KERNEL).cuda_libraries
+
+    assert [library.size for library in found] == [0, 5]
+
+
+def test_only_what_matters_is_kept_of_the_environment_and_no_secret():
+    environ = {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JWT": "x",
+        "NVIDIA_API_KEY": "x",
+        "TORCH_HUB_TOKEN": "x",
+        "HOME": "/home/me",
+    }
+
+    assert relevant(environ) == {"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "7"}
+
+
+def test_versions_are_read_without_importing_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for package in ("torch", "torchvision", "detectron2"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "torch/version.py").write_text(
+        "__version__ = '2.4.0+cu121'\ncuda: Optional[str] = '12.1'\nhip = None\n"
+    )
+    (tmp_path / "torchvision/version.py").write_text("__version__ = '0.19.0'\n")
+    (tmp_path / "detectron2/__init__.py").write_text('raise RuntimeError\n__version__ = "0.6"\n')
+    (tmp_path / "detectron2/_C.cpython-27-x86_64-linux-gnu.so").touch()
+    for package in ("torch", "torchvision", "detectron2"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    packages = look_at_packages()
+
+    assert (packages.torch, packages.torch_cuda, packages.torch_hip) == ("2.4.0+cu121", "12.1", "")
+    assert (packages.torchvision, packages.detectron2) == ("0.19.0", "0.6")
+    assert packages.detectron2_compiled == ("_C.cpython-27-x86_64-linux-gnu.so",)
+    assert not packages.detectron2_fits
+
+
+def test_the_cpus_of_this_process_are_counted():
+    assert look_at_platform(Path("/")).num_cpus >= 1

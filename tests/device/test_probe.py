@@ -1,0 +1,176 @@
+"""The probes on the simulated machine: real child processes, a pretended driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
+
+from launcher.config.values import from_plain, to_plain
+from launcher.device.diagnosis import Diagnosis
+from launcher.device.facts import DeviceFacts
+from launcher.device.probe import STAGES, Deadlines, look_at_devices
+from launcher.device.rules import diagnose
+
+WITHOUT_MATMUL = tuple(stage for stage in STAGES if stage != "matmul")
+
+
+@pytest.fixture
+def look(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
+    """Facts of a simulated machine. Without `alive` its GPUs end where the CUDA runtime begins."""
+
+    def look_at(
+        machine: Machine, *, full: bool = False, alive: bool = False, driver_s: float = 20.0, **environ: str
+    ) -> DeviceFacts:
+        return look_at_devices(
+            fakegpu.environ({**plain_environ, **environ}, machine, alive=alive),
+            full=full,
+            root=machine.write_files(tmp_path / "root"),
+            stages=WITHOUT_MATMUL,
+            deadlines=Deadlines(driver_s=driver_s, stage_s=1.5),
+        )
+
+    return look_at
+
+
+def codes(diagnosis: Diagnosis) -> list[str]:
+    """Without the remark on the installed detectron2, which differs between developers."""
+    return [finding.code for finding in diagnosis.findings if not finding.code.startswith("detectron2.")]
+
+
+# The probe stops before torch on all of these, so each takes a tenth of a second.
+@pytest.mark.parametrize(
+    ("machine", "code", "dangerous"),
+    [
+        (Machine(gpus=(Gpu(),), init="segv"), "driver.crashes", True),
+        (Machine(gpus=(Gpu(),), init="abort"), "driver.crashes", True),
+        (Machine(gpus=(Gpu(),), init="exit"), "driver.crashes", True),
+        (Machine(gpus=(Gpu(),), init=34), "driver.stub", False),
+        (Machine(gpus=(Gpu(),), init=802), "driver.fabric", False),
+        (Machine(gpus=(Gpu(),), init=803, nvml=18), "driver.mismatch", False),
+        (Machine(gpus=(Gpu(),), init=804), "driver.compat", False),
+        (Machine(gpus=(Gpu(),), init=3), "driver.not_initialized", False),
+        (Machine(gpus=(Gpu(),), init=999), "driver.uvm", False),
+        (Machine(gpus=(Gpu(),), init=101), "unexplained", False),
+        (Machine(gpus=(Gpu(nvml=15),), init=999), "gpu.sick", False),
+        (Machine(gpus=(Gpu(),), driver=11040), "driver.too_old", False),
+        (Machine(), "gpu.none", False),
+    ],
+)
+def test_a_driver_that_fails_is_explained(look, machine: Machine, code: str, dangerous: bool):
+    facts = look(machine) if machine.gpus else look_without_files(look, machine)
+
+    diagnosis = diagnose(facts)
+
+    assert codes(diagnosis) == [code]
+    assert diagnosis.driver_is_dangerous is dangerous
+    assert facts.torch is None
+
+
+def look_without_files(look, machine: Machine) -> DeviceFacts:
+    """A driver library on a machine whose kernel knows no GPU: a login node, say."""
+    from dataclasses import replace
+
+    facts = look(machine)
+    return replace(facts, system=replace(facts.system, driver_loaded="", device_nodes=(), uvm_loaded=False))
+
+
+@pytest.mark.parametrize("machine", [Machine(gpus=(Gpu(),), init="hang"), Machine(gpus=(Gpu(),), nvml="hang")])
+def test_a_driver_that_hangs_costs_one_deadline(look, machine: Machine):
+    facts = look(machine, driver_s=0.8, full=False)
+
+    assert codes(diagnose(facts)) == ["driver.hangs"]
+    assert diagnose(facts).driver_is_dangerous
+
+
+def test_a_slow_driver_is_waited_for(look):
+    facts = look(Machine(gpus=(Gpu(),), init="slow:300", driver=11040))
+
+    assert facts.driver.init_code == 0
+    assert facts.driver.end.seconds > 0.3
+
+
+@pytest.mark.parametrize(("visible", "code"), [("", "visible.empty"), ("-1", "visible.empty"), ("7", "visible.wrong"), ("0,0", "visible.wrong")])  # fmt: skip
+def test_gpus_that_are_hidden_by_the_environment_are_explained(look, visible: str, code: str):
+    assert codes(diagnose(look(Machine(gpus=(Gpu(), Gpu())), CUDA_VISIBLE_DEVICES=visible))) == [code]
+
+
+def test_driver_and_nvml_tell_what_they_know_of_each_gpu(look):
+    facts = look(
+        Machine(
+            gpus=(
+                Gpu(),
+                Gpu(
+                    name="Tesla K40c", cc="3.5", mem=11441, used=441, mode=3, ecc=2, repair=1, recovery=1, pids="1:300"
+                ),
+            ),
+            driver=11040,
+        )
+    )
+
+    assert [(gpu.uuid, gpu.name, gpu.capability, gpu.memory_mib) for gpu in facts.driver.gpus] == [
+        (uuid(0), "NVIDIA GeForce RTX 3090", (8, 6), 24576),
+        (uuid(1), "Tesla K40c", (3, 5), 11441),
+    ]
+    sick = facts.nvml.gpus[1]
+    assert (sick.uuid, sick.pci, sick.capability) == (uuid(1), "00000000:02:00.0", (3, 5))
+    assert (sick.memory_mib, sick.free_mib, sick.compute_mode) == (11441, 11000, 3)
+    assert (sick.ecc_errors, sick.repair_pending, sick.repair_failed, sick.recovery_action) == (2, True, False, 1)
+    assert [(process.pid, process.memory_mib) for process in sick.processes] == [(1, 300)]
+    assert facts.nvml.driver == "595.45.04"
+
+
+def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
+    """Eight GPUs at once, because importing torch is what takes the time."""
+    facts = look(
+        Machine(
+            gpus=(
+                Gpu(),
+                Gpu(name="NVIDIA A100", cc="8.0", used=200),
+                Gpu(name="Tesla K40c", cc="3.5"),
+                Gpu(launch="drop"),
+                Gpu(sync="hang"),
+                Gpu(ctx=214),
+                Gpu(ctx="segv"),
+                Gpu(used=24100, pids="1:24000"),
+            )
+        ),
+        alive=True,
+    )
+
+    diagnosis = diagnose(facts)
+
+    assert [gpu.index for gpu in diagnosis.usable_gpus] == [1, 0]
+    assert {gpu.index: gpu.code for gpu in diagnosis.excluded_gpus} == {
+        2: "arch.not_in_wheel",
+        3: "gpu.sick",
+        4: "gpu.hangs",
+        5: "gpu.sick",
+        6: "gpu.crashes",
+        7: "gpu.out_of_memory",
+    }
+    assert {finding.severity.value for finding in diagnosis.findings if finding.code.startswith("gpu")} == {"warning"}
+    assert facts.torch.is_available
+    assert from_plain(DeviceFacts, json.loads(json.dumps(to_plain(facts)))) == facts
+
+
+def test_this_machine_is_looked_at_without_an_exception():
+    facts = look_at_devices(os.environ, full=False)
+
+    assert facts.platform.num_cpus >= 1
+    assert diagnose(facts).verdict
+
+
+def test_deciding_about_devices_imports_no_torch():
+    code = (
+        "import sys; import launcher.device.facts, launcher.device.rules, launcher.device.plan, "
+        "launcher.device.diagnosis, launcher.device.probe, launcher.report; "
+        "print([name for name in ('torch', 'detectron2', 'rich', 'cattrs') if name in sys.modules])"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,305 @@
+"""Every rule on recorded facts: codes, not texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.device.recorded import (
+    HEALTHY,
+    HUNG,
+    KILLED,
+    NO_GPU,
+    TWO_GPUS,
+    UUIDS,
+    changed,
+    driver_ends,
+    driver_gpu,
+    init_fails,
+    nvml_gpu,
+    smoke,
+)
+
+from launcher.device.diagnosis import Severity
+from launcher.device.facts import DeviceFacts, DeviceNode, DriverFacts, GpuProcess, LibraryFile, NvmlFacts, PciGpu
+from launcher.device.rules import FATAL_CODES, RULES, diagnose
+
+PYTHON = GpuProcess(pid=42, memory_mib=9000, command="python")
+NVIDIA_CARD = HEALTHY.system.pci_gpus[0]
+NO_DRIVER = changed(NO_GPU, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver=""),)})
+IN_CONTAINER = {"container": ("/.dockerenv",)}
+NO_NODES = changed(
+    NO_GPU,
+    system={"pci_gpus": (NVIDIA_CARD,), "driver_loaded": "580.65.06", **IN_CONTAINER},
+    environment={"NVIDIA_VISIBLE_DEVICES": "all"},
+)
+SLURM = {"SLURM_JOB_ID": "7"}
+
+
+def smoke_says(**result: object) -> DeviceFacts:
+    return changed(HEALTHY, torch={"smoke_tests": (smoke(**result),)})  # type: ignore[arg-type]
+
+
+def torch_says(**result: object) -> DeviceFacts:
+    return changed(HEALTHY, torch=result)
+
+
+def nvml_says(**result: object) -> DeviceFacts:
+    return changed(HEALTHY, nvml={"gpus": (nvml_gpu(**result),)})  # type: ignore[arg-type]
+
+
+MACHINES = {
+    "gpu.none": NO_GPU,
+    "gpu.amd": changed(
+        NO_GPU, system={"pci_gpus": (PciGpu(address="0000:03:00.0", vendor="amd", device="0x744c", kernel_driver="amdgpu"),)}
+    ),
+    "gpu.given_to_vm": changed(NO_DRIVER, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver="vfio-pci"),)}),
+    "driver.absent": NO_DRIVER,
+    "driver.nouveau": changed(NO_DRIVER, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver="nouveau"),)}),
+    "driver.not_loaded": changed(
+        init_fails(100), system={"driver_loaded": "", "driver_installed": True, "device_nodes": ()}, nvml={"init_code": 9, "gpus": ()}
+    ),
+    "driver.no_library": changed(HEALTHY, driver=NO_GPU.driver, nvml=NO_GPU.nvml, torch=None),
+    "driver.stub": changed(init_fails(34), driver={"library": "/usr/local/cuda/lib64/stubs/libcuda.so"}),
+    "driver.empty_library": changed(
+        HEALTHY,
+        system={"cuda_libraries": (LibraryFile(path="/usr/lib64/libcuda.so.1", size=0),)},
+        driver={"load_error": "libcuda.so.1: file too short", "init_code": None, "gpus": (), "library": ""},
+        torch=None,
+    ),
+    "driver.compat": init_fails(804),
+    "driver.mismatch": changed(init_fails(803), nvml={"init_code": 18, "gpus": ()}),
+    "driver.permission": changed(
+        init_fails(100), driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EACCES"),)}, nvml={"init_code": 4, "gpus": ()}
+    ),
+    "driver.fabric": init_fails(802),
+    "driver.mps_daemon": init_fails(805),
+    "driver.not_licensed": init_fails(801),
+    "driver.not_initialized": init_fails(3),
+    "driver.uvm": changed(init_fails(999), system={"uvm_loaded": False}),
+    "driver.too_old": changed(HEALTHY, driver={"cuda_version": 12080}, torch=None),
+    "driver.ptx_too_new": smoke_says(failed="fill", code=222, error="the provided PTX was compiled ..."),
+    "driver.hangs": driver_ends(HUNG),
+    "driver.crashes": driver_ends(KILLED),
+    "driver.wsl": changed(
+        init_fails(100), system={"wsl": True, "device_nodes": ("/dev/dxg",), "driver_loaded": ""}, nvml={"gpus": ()}
+    ),
+    "container.no_gpu": NO_NODES,
+    "container.lost_gpu": changed(
+        init_fails(999), system=IN_CONTAINER, driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EPERM"),)}, nvml={"init_code": 999, "gpus": ()}
+    ),
+    "scheduler.none_given": changed(init_fails(100), environment=SLURM, nvml={"gpus": ()}),
+    "visible.empty": changed(init_fails(100), environment={"CUDA_VISIBLE_DEVICES": ""}),
+    "visible.wrong": changed(init_fails(100), environment={"CUDA_VISIBLE_DEVICES": "7"}),
+    "torch.missing": changed(HEALTHY, packages={"torch": "", "torch_cuda": ""}, torch=None),
+    "torch.broken": torch_says(import_error="ImportError: libcudnn.so.9: cannot open", smoke_tests=(), nms_on_cuda=None),
+    "torch.slow": torch_says(end=replace(HUNG, stage="import torch"), smoke_tests=(), is_available=None),
+    "torch.cpu_only": changed(HEALTHY, packages={"torch": "2.9.1+cpu", "torch_cuda": ""}, torch=None),
+    "torch.wrong_vendor": changed(HEALTHY, packages={"torch": "2.9.1+rocm6.4", "torch_cuda": "", "torch_hip": "6.4"}, torch=None),
+    "torch.libraries": smoke_says(failed="matmul", error="CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling"),
+    "torchvision.broken": changed(HEALTHY, packages={"torchvision": ""}, torch={"nms_on_cuda": None}),
+    "torchvision.cpu_only": torch_says(nms_on_cuda=False),
+    "detectron2.missing": changed(
+        HEALTHY, packages={"detectron2": "", "detectron2_folder": "", "detectron2_compiled": (), "detectron2_fits": False}
+    ),
+    "detectron2.broken": torch_says(detectron2_error="ModuleNotFoundError: No module named 'pkg_resources'"),
+    "detectron2.ops_broken": torch_says(ops_error="ImportError: _C.so: undefined symbol: _ZN3c10"),
+    "detectron2.ops_cpu_only": torch_says(ops_cuda="not available"),
+    "detectron2.no_ops": changed(HEALTHY, packages={"detectron2_compiled": (), "detectron2_fits": False}),
+    "arch.not_in_wheel": changed(HEALTHY, driver={"gpus": (driver_gpu(capability=(6, 1)),)}),
+    "gpu.busy": nvml_says(compute_mode=3, processes=(PYTHON,)),
+    "gpu.out_of_memory": nvml_says(free_mib=400, processes=(PYTHON,)),
+    "gpu.sick": nvml_says(code=15, uuid=""),
+    "gpu.hangs": smoke_says(failed="sync", end=replace(HUNG, stage="sync")),
+    "gpu.crashes": smoke_says(failed="context", end=replace(KILLED, stage="context")),
+    "gpu.mig": changed(init_fails(100), nvml={"gpus": (nvml_gpu(mig=True),)}),
+    "gpu.shared": nvml_says(processes=(PYTHON,)),
+    "mps.unsupported": changed(NO_GPU, platform={"system": "darwin"}, driver=None, nvml=None),
+    "nvml.failed": changed(HEALTHY, nvml={"init_code": 999, "gpus": ()}),
+    "shm.small": changed(HEALTHY, platform={"shm_mib": 64}),
+    "unexplained": init_fails(7),
+}  # fmt: skip
+
+
+def codes(facts: DeviceFacts) -> list[str]:
+    return [finding.code for finding in diagnose(facts).findings]
+
+
+@pytest.mark.parametrize("code", MACHINES)
+def test_a_cause_is_found_and_hides_its_consequences(code: str):
+    # The GPU that is lost is listed by NVML alone, so the driver still shows a healthy one.
+    assert codes(MACHINES[code]) == [code]
+
+
+def test_every_rule_has_its_machine():
+    assert {rule.code for rule in RULES} <= set(MACHINES)
+
+
+def test_a_healthy_machine_raises_no_alarm_and_offers_its_gpu():
+    diagnosis = diagnose(HEALTHY)
+
+    assert diagnosis.findings == ()
+    assert [gpu.uuid for gpu in diagnosis.usable_gpus] == [UUIDS[0]]
+    assert not diagnosis.driver_is_dangerous
+
+
+# Causes that leave a GPU to train on
+HARMLESS = {
+    "gpu.sick", "gpu.shared", "visible.wrong", "torch.slow", "detectron2.ops_broken", "detectron2.ops_cpu_only",
+    "detectron2.no_ops", "nvml.failed", "shm.small", "detectron2.missing", "detectron2.broken", "torchvision.broken",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", sorted(set(MACHINES) - HARMLESS))
+def test_no_gpu_is_offered_where_a_cause_says_that_none_works(code: str):
+    assert diagnose(MACHINES[code]).usable_gpus == ()
+
+
+@pytest.mark.parametrize("code", sorted(HARMLESS - {"visible.wrong", "gpu.sick"}))
+def test_a_gpu_is_offered_in_spite_of_what_does_not_concern_it(code: str):
+    assert len(diagnose(MACHINES[code]).usable_gpus) == 1
+
+
+@pytest.mark.parametrize(
+    ("failed", "code", "error", "expected"),
+    [
+        ("context", 46, "", "gpu.busy"),
+        ("allocate", 2, "CUDA out of memory", "gpu.out_of_memory"),
+        ("context", 214, "", "gpu.sick"),
+        ("copy", 719, "", "gpu.sick"),
+        ("fill", None, "wrong values: expected 3.5, got 0", "gpu.sick"),
+        ("fill", 209, "", "arch.not_in_wheel"),
+        ("sync", 700, "", "gpu.sick"),
+        ("context", 304, "OS call failed", "unexplained"),
+    ],
+)
+def test_what_fails_in_the_smoke_test_is_named(failed: str, code: int | None, error: str, expected: str):
+    assert codes(smoke_says(failed=failed, code=code, error=error)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        {"recovery_action": 1},
+        {"repair_failed": True},
+        {"repair_pending": True, "ecc_errors": 2},
+    ],
+)
+def test_a_gpu_whose_memory_is_damaged_is_excluded(health: dict[str, object]):
+    assert codes(nvml_says(**health)) == ["gpu.sick"]
+
+
+@pytest.mark.parametrize("health", [{"recovery_action": 3}, {"ecc_errors": 2}, {"repair_pending": True}])
+def test_a_gpu_that_has_coped_with_its_errors_is_used(health: dict[str, object]):
+    assert codes(nvml_says(**health)) == []
+
+
+def test_one_bad_gpu_of_two_is_named_and_only_warned_about():
+    facts = changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))})
+
+    diagnosis = diagnose(facts)
+
+    assert [gpu.index for gpu in diagnosis.usable_gpus] == [1]
+    assert [(gpu.index, gpu.code) for gpu in diagnosis.excluded_gpus] == [(0, "gpu.sick")]
+    assert [finding.severity for finding in diagnosis.findings] == [Severity.warning]
+
+
+def test_gpus_are_offered_by_free_memory():
+    assert [gpu.index for gpu in diagnose(TWO_GPUS).usable_gpus] == [1, 0]
+
+
+def test_a_gpu_that_the_driver_does_not_show_is_named_but_not_offered():
+    facts = changed(
+        TWO_GPUS, environment={"CUDA_VISIBLE_DEVICES": "0"}, driver={"gpus": (driver_gpu(0),)}, torch={"smoke_tests": (smoke(0),)}
+    )  # fmt: skip
+
+    diagnosis = diagnose(facts)
+
+    assert diagnosis.findings == ()
+    assert [gpu.index for gpu in diagnosis.usable_gpus] == [0]
+    assert [(gpu.index, gpu.code) for gpu in diagnosis.excluded_gpus] == [(1, "visible.hidden")]
+
+
+def test_half_a_wrong_list_warns_and_leaves_the_valid_gpu():
+    facts = changed(
+        TWO_GPUS, environment={"CUDA_VISIBLE_DEVICES": "0,7"}, driver={"gpus": (driver_gpu(0),)}, torch={"smoke_tests": (smoke(0),)}
+    )  # fmt: skip
+
+    assert codes(facts) == ["visible.wrong"]
+    assert len(diagnose(facts).usable_gpus) == 1
+
+
+@pytest.mark.parametrize("end", [HUNG, KILLED])
+@pytest.mark.parametrize("part", ["driver", "nvml"])
+def test_a_driver_that_hangs_or_kills_is_dangerous(part: str, end: object):
+    assert diagnose(changed(HEALTHY, **{part: {"end": end}})).driver_is_dangerous
+
+
+def test_a_driver_that_only_refuses_is_not_dangerous():
+    assert not diagnose(init_fails(999)).driver_is_dangerous
+
+
+@pytest.mark.parametrize(
+    ("environ", "promised"),
+    [
+        ({}, False),
+        (SLURM, False),
+        ({**SLURM, "SLURM_JOB_GPUS": "2"}, True),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, False),
+        ({"NVIDIA_VISIBLE_DEVICES": UUIDS[0]}, True),
+    ],
+)
+def test_what_scheduler_or_container_promised_is_passed_on(environ: dict[str, str], promised: bool):
+    assert diagnose(changed(NO_GPU, environment=environ)).gpus_promised is promised
+
+
+def test_a_promised_gpu_that_the_machine_does_not_have_is_no_missing_request():
+    assert codes(changed(NO_GPU, environment={**SLURM, "SLURM_JOB_GPUS": "0"})) == ["gpu.none"]
+
+
+def test_a_cpu_only_torch_is_no_news_on_a_machine_without_gpu():
+    assert codes(changed(NO_GPU, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})) == ["gpu.none"]
+
+
+def test_two_unrelated_causes_are_both_told():
+    facts = changed(NO_DRIVER, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})
+
+    assert codes(facts) == ["driver.absent", "torch.cpu_only"]
+
+
+@pytest.mark.parametrize("code", sorted(FATAL_CODES))
+def test_the_verdict_says_where_not_even_the_cpu_can_train(code: str):
+    assert "cannot train" in diagnose(MACHINES[code]).verdict
+
+
+def test_the_verdict_names_the_cause_rather_than_a_louder_side_remark():
+    diagnosis = diagnose(changed(NO_GPU, platform={"shm_mib": 64}))
+
+    assert diagnosis.findings[0].code == "shm.small"
+    assert diagnosis.verdict.endswith("no NVIDIA GPU in this machine")
+
+
+def test_every_finding_has_a_cause_evidence_and_a_way_out():
+    for facts in MACHINES.values():
+        for finding in diagnose(facts).findings:
+            assert finding.cause and finding.evidence and finding.fix
+            assert not finding.cause.endswith(".")
+
+
+def test_a_slice_of_a_gpu_is_addressed_as_one():
+    facts = changed(
+        HEALTHY,
+        nvml={"gpus": (nvml_gpu(0, mig=True),)},
+        driver={"gpus": (driver_gpu(1),)},
+        torch={"smoke_tests": (smoke(1),)},
+    )
+
+    assert [gpu.uuid for gpu in diagnose(facts).usable_gpus] == [UUIDS[1].replace("GPU-", "MIG-")]
+
+
+def test_facts_without_any_driver_answer_are_diagnosed():
+    facts = replace(
+        NO_GPU, driver=DriverFacts(end=NO_GPU.driver.end), nvml=NvmlFacts(end=NO_GPU.driver.end)  # type: ignore[union-attr]
+    )  # fmt: skip
+
+    assert codes(facts) == ["gpu.none"]
