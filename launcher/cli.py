@@ -101,7 +101,7 @@ def _plan(arguments: Sequence[str]) -> int:
     from launcher.config.compose import run_hydra
 
     arguments, as_json = _take_flag(arguments, "--json")
-    run_hydra(arguments, _printing_plan(as_json))
+    run_hydra(arguments, _printing_plan(as_json), command="launcher plan")
     return ExitCode.finished
 
 
@@ -178,7 +178,8 @@ SHOWN_VERBS = ("train", "plan", "doctor", "data", "tensorboard")
 
 def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     """From what was asked to what will happen, without side effects."""
-    from launcher.data.checks import inspect_dataset, plan_dataset
+    from launcher.data.facts import inspect_dataset
+    from launcher.data.plan import plan_dataset
     from launcher.device.plan import plan_devices
     from launcher.device.probe import look_at_devices
     from launcher.device.rules import diagnose
@@ -212,9 +213,9 @@ def train_one(request: RunRequest) -> float | None:
     report.show_plan(plan, console)
     folder = Path(plan.folder)
     if plan.already_finished:
-        outcome = last_outcome(folder)
-        report.show_outcome(outcome, plan, console)
-        return main_metric(outcome)
+        before = last_outcome(folder)
+        report.show_outcome(before, plan, console)
+        return main_metric(before)
     if plan.sets_aside:
         with locked(folder):
             console.print(f"the former content is now in {set_aside(folder)}", highlight=False)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.config.adjustment import Adjustment, look_up
 from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity
+from launcher.device.plan import DevicePlan
+from launcher.run.outcome import HEADLINE_METRICS, Ending, Outcome
+from launcher.run.paths import RunPaths
+from launcher.run.plan import RunPlan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +22,17 @@ if TYPE_CHECKING:
 
     from launcher.device.facts import DeviceFacts
 
+SHOWN_IN_PLAN = (
+    "MODEL.META_ARCHITECTURE",
+    "MODEL.WEIGHTS",
+    "DATASETS.TRAIN",
+    "DATASETS.TEST",
+    "SOLVER.IMS_PER_BATCH",
+    "SOLVER.BASE_LR",
+    "SOLVER.STEPS",
+    "SOLVER.MAX_ITER",
+    "SEED",
+)
 MARKS = {Severity.error: "[red]✗[/red]", Severity.warning: "[yellow]![/yellow]", Severity.info: "[blue]·[/blue]"}
 
 
@@ -81,3 +99,107 @@ def _installed(facts: DeviceFacts) -> str:
         f"NVIDIA driver {driver or 'none'}",
         f"{facts.platform.num_cpus} CPUs",
     ))  # fmt: skip
+
+
+def show_plan(plan: RunPlan, console: Console, *, composition: bool = False) -> None:
+    """Where, on what and with which changes a run will train; with its main settings for `launcher plan`."""
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    line(f"run: {_relative(Path(plan.folder))}")
+    line(f"device: {_device_line(plan.devices)}")
+    for row in _adjustment_rows(plan.adjustments):
+        line(f"  {row}")
+    for notice in plan.notices:
+        line(f"note: {notice}")
+    line(_start_line(plan))
+    if composition:
+        for key in SHOWN_IN_PLAN:
+            line(f"  {key} = {look_up(plan.detectron2, key)}")
+
+
+def plan_json(plan: RunPlan) -> str:
+    return json.dumps(to_plain(plan), indent=2)
+
+
+def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
+    """What came out, and what to type next; failures are told by `failure_text`."""
+    if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
+        return
+    lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
+    if outcome.explanation:
+        lines[0] += f" ({outcome.explanation})"
+    if metrics := _metrics_line(outcome):
+        lines.append(f"  {metrics}")
+    paths = RunPaths(Path(plan.folder))
+    shown = _relative(paths.folder)
+    lines.append(f"  run folder    {shown}")
+    if paths.predictions.exists():
+        lines.append(f"  predictions   {_relative(paths.predictions)}")
+    if paths.tensorboard.exists():
+        lines.append(f"  TensorBoard   launcher tensorboard {shlex.quote(shown)}")
+    if outcome.ending is Ending.finished:
+        lines.append(f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)")
+        lines.append("  go on         train longer or otherwise: add SOLVER.MAX_ITER=... or any other setting; again from scratch: resume=never")
+    else:
+        lines.append("  go on         run the same command again")
+    for text in lines:
+        console.print(text, highlight=False, markup=False)
+
+
+def failure_text(outcome: Outcome, plan: RunPlan) -> str:
+    """One paragraph for the error line: what happened, where the log is, how to go on."""
+    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    trace = f"{outcome.traceback}\n" if outcome.traceback else ""
+    return (
+        f"{outcome.ending.value.replace('_', ' ')}: {outcome.explanation}\n{trace}"
+        f"  log    {_relative(attempt.log(0))}\n"
+        "  go on  run the same command again: it continues from the last whole checkpoint"
+    )
+
+
+def _device_line(devices: DevicePlan) -> str:
+    several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
+    return f"{devices.kind}{several}{asked}: {devices.reason}"
+
+
+def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
+    shown = [adjustment for adjustment in adjustments if adjustment.setting != "MODEL.DEVICE"]  # said by the device line
+    cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
+    widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
+    return ["   ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]) for row in cells]
+
+
+def _yaml(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def _start_line(plan: RunPlan) -> str:
+    total = look_up(plan.detectron2, "SOLVER.MAX_ITER")
+    if plan.already_finished:
+        return f"start: nothing to do, all {total} iterations are done"
+    if plan.resume is None:
+        weights = look_up(plan.detectron2, "MODEL.WEIGHTS") or "random weights"
+        return f"start: iteration 0 of {total}, from {weights}"
+    where = "" if plan.resume.next_iteration is None else f"iteration {plan.resume.next_iteration} of {total}, "
+    return f"start: {where}continued from {_relative(Path(plan.resume.path))}"
+
+
+def _done_line(outcome: Outcome) -> str:
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    return f"{outcome.iterations} iterations, {minutes} min {seconds} s" if outcome.iterations is not None else "nothing done"
+
+
+def _metrics_line(outcome: Outcome) -> str:
+    chosen = [key for key in HEADLINE_METRICS if key in outcome.metrics]
+    return "   ".join(f"{key} {outcome.metrics[key]:.1f}" for key in chosen if outcome.metrics[key] is not None)
+
+
+def _relative(path: Path) -> str:
+    """As short as it can be typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

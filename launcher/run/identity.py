@@ -86,14 +86,16 @@ def _key_of(override: str) -> str:
 
 
 def _short(override: str) -> str:
+    """`BASE_LR-0.001` for detectron2's keys, `train.json-train.json` for ours; of a path the last part."""
     key, _, value = override.lstrip("+~").partition("=")
-    return f"{key.split('.')[-1]}-{value}"
+    parts = key.split(".")
+    name = parts[-1] if key.isupper() else ".".join(parts[-2:])
+    return f"{name}-{Path(value).name or value}"
 
 
 def _survives(override: str) -> bool:
-    """Whether `_short` and the replacement of odd characters keep the override recognisable."""
-    value = override.partition("=")[2]
-    return re.fullmatch(r"[A-Za-z0-9._/-]*", value) is not None and "/" not in value.strip("/")
+    """Whether `_short` and the replacement of odd characters keep the whole value."""
+    return re.fullmatch(r"[A-Za-z0-9._-]*", override.partition("=")[2]) is not None
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -108,8 +108,10 @@ def classify(
 HEADLINE_METRICS = ("bbox/AP", "segm/AP", "keypoints/AP", "panoptic_seg/PQ", "sem_seg/mIoU")
 
 
-def main_metric(outcome: Outcome) -> float | None:
+def main_metric(outcome: Outcome | None) -> float | None:
     """The one number that stands for a run in a sweep: the first headline metric that it has, in percent."""
+    if outcome is None:
+        return None
     return next((outcome.metrics[key] for key in HEADLINE_METRICS if key in outcome.metrics), None)
 
 

@@ -39,6 +39,11 @@ class AttemptPaths:
         return self.folder / ("log.txt" if rank == 0 else f"log.rank{rank}.txt")
 
     @property
+    def stop_note(self) -> Path:
+        """Exists once the ranks of a multi-process run are asked to stop."""
+        return self.folder / "stop"
+
+    @property
     def driver_mask(self) -> Path:
         return self.folder / "no-driver"
 

@@ -146,7 +146,7 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
     try:
         stored = yaml.safe_load(paths.request.read_text())
         return dict(stored["identity"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise RequestError(

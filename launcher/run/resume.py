@@ -43,7 +43,7 @@ def look_for_checkpoints(paths: RunPaths) -> Checkpoints:
         for path in paths.checkpoints.glob("model_*.pth")
         if (match := CHECKPOINT_NAME.fullmatch(path.name))
     }
-    damaged = []
+    damaged: list[DamagedCheckpoint] = []
     for iteration in sorted(numbered, reverse=True):
         path = numbered[iteration]
         problem = damage_of(path)

@@ -10,8 +10,8 @@ from pathlib import Path
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 
 
-def log_to(file: Path, *, rank: int) -> None:
-    """Send every logger's lines to `file`, and rank 0's warnings to the console as well.
+def log_to(file: Path, *, console: bool) -> None:
+    """Send every logger's lines to `file`, and warnings to the console as well where asked.
 
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
     the file. Python warnings do too: they speak to developers.
@@ -20,7 +20,7 @@ def log_to(file: Path, *, rank: int) -> None:
     to_file = logging.FileHandler(file, encoding="utf-8")
     to_file.setFormatter(formatter)
     handlers: list[logging.Handler] = [to_file]
-    if rank == 0:
+    if console:
         to_console = logging.StreamHandler(sys.stdout)
         to_console.setLevel(logging.WARNING)
         to_console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 
 from detectron2.engine import HookBase
 from detectron2.utils.events import EventStorage
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 SMOOTHED_OVER = 20  # iterations, as detectron2's own printer does
+STEADY_OVER = 200  # iterations
 
 
 class Progress(HookBase):
@@ -25,7 +25,6 @@ class Progress(HookBase):
 
     def before_train(self) -> None:
         start, end = self.trainer.start_iter, self.trainer.max_iter
-        self.started = time.monotonic()
         if not self.console.is_terminal or start >= end:
             return
         columns = (
@@ -56,17 +55,24 @@ class Progress(HookBase):
             self.live = None
 
     def _line(self, done: int, storage: EventStorage) -> str:
+        seconds = _seconds_per_iteration(storage)
+        speed = f"  {self.trainer.cfg.SOLVER.IMS_PER_BATCH / seconds:.3g} img/s" if seconds else ""
         latest = storage.latest()
-        rate = f"  {latest['images_per_second'][0]:.2f} img/s" if "images_per_second" in latest else ""
         lr = f"  lr {latest['lr'][0]:.3g}" if "lr" in latest else ""
-        return f"iteration {done}/{self.trainer.max_iter}  {losses_in(storage, 8)}{lr}{rate}  eta {self._time_left()}"
+        return f"iteration {done}/{self.trainer.max_iter}  {losses_in(storage, 8)}{lr}{speed}  eta {self._time_left()}"
 
     def _time_left(self) -> str:
-        done_now = self.trainer.iterations_done - self.trainer.start_iter
-        if done_now == 0:
+        seconds = _seconds_per_iteration(self.trainer.storage)
+        if seconds is None:
             return "-:--:--"
-        seconds = (time.monotonic() - self.started) / done_now * (self.trainer.max_iter - self.trainer.iterations_done)
-        return str(datetime.timedelta(seconds=round(seconds)))
+        return str(datetime.timedelta(seconds=round(seconds * (self.trainer.max_iter - self.trainer.iterations_done))))
+
+
+def _seconds_per_iteration(storage: EventStorage) -> float | None:
+    """The median, so that neither the slow start nor an evaluation counts; None in the first iterations."""
+    if "time" not in storage.histories():
+        return None
+    return float(storage.history("time").median(STEADY_OVER))
 
 
 def losses_in(storage: EventStorage, most: int) -> str:

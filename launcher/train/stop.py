@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -17,33 +17,35 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.note: Path | None = None
 
-    def note_signals(self) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._note)
+    def note_signals(self, note: Path | None = None) -> None:
+        """From now on a stop signal sets the flag.
 
-    def hand_signals_to_ranks(self) -> None:
-        """For the process that only waits for its ranks."""
+        With a `note`, it also leaves that file behind, for ranks that look for it: a signal sent on to a rank that is
+        still importing torch would end it with a traceback.
+        """
+        self.note = note
         for number in STOP_SIGNALS:
-            signal.signal(number, self._hand_on)
+            signal.signal(number, self._notice)
+
+    def look_for(self, note: Path) -> None:
+        """Take the existence of that file for a stop signal too."""
+        self.note = note
 
     def agreed(self, num_processes: int) -> bool:
         """Whether any rank was asked; every rank must call this at the same point."""
+        asked = self.asked or (self.note is not None and self.note.exists())
         if num_processes == 1:
-            return self.asked
-        import torch
+            return asked
         from detectron2.utils import comm
 
-        return any(comm.all_gather(torch.tensor(self.asked)))
+        return any(comm.all_gather(asked))
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _notice(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        for rank in multiprocessing.active_children():
-            if rank.pid is not None:
-                os.kill(rank.pid, number)
+        if self.note is not None:
+            self.note.touch()
 
 
 STOP = Stop()

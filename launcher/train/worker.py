@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,16 +26,21 @@ def work(plan_file: Path) -> int:
     plan = read_json(plan_file, RunPlan)
     if plan.devices.num_processes == 1:
         return train_rank(plan_file, 0)
+    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     if STOP.asked:
         return 1
-    STOP.hand_signals_to_ranks()
+    STOP.note_signals(attempt.stop_note)
+    log_to(attempt.log(0), console=False)
     return _launch_ranks(plan_file, plan.devices.num_processes)
 
 
 def _launch_ranks(plan_file: Path, num_processes: int) -> int:
+    # Ranks import torch before our code can tell Python where warnings go.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     from detectron2.engine import launch
     from torch.multiprocessing import ProcessExitedException
 
+    take_over_torch_logs()
     try:
         launch(_train_spawned_rank, num_processes, dist_url="auto", args=(str(plan_file),))
     except ProcessExitedException:
@@ -49,12 +52,15 @@ def _train_spawned_rank(plan_file: str) -> None:
     import torch.distributed
     from detectron2.utils import comm
 
+    plan = read_json(Path(plan_file), RunPlan)
     STOP.note_signals()
+    STOP.look_for(RunPaths(Path(plan.folder)).attempt(plan.attempt).stop_note)
     status = train_rank(Path(plan_file), comm.get_rank())
     if status != 0:
         # Not sys.exit: the other ranks wait in a collective that this one will never join, and so would its clean-up.
         sys.stdout.flush()
         os._exit(status)
+    comm.synchronize()
     torch.distributed.destroy_process_group()
 
 
@@ -62,7 +68,7 @@ def train_rank(plan_file: Path, rank: int) -> int:
     """One rank's training; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
-    log_to(attempt.log(rank), rank=rank)
+    log_to(attempt.log(rank), console=rank == 0)
     try:
         with _failure_noted(attempt, rank):
             result = _train(plan, rank)

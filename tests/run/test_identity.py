@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from launcher.config.request import (
+    DatasetRequest,
+    DeviceChoice,
+    DeviceRequest,
+    LoggingSettings,
+    RunRequest,
+    RunSettings,
+)
+from launcher.run.identity import differences, identity_of, name_of, run_folder
+
+REQUEST = RunRequest(
+    experiment="coco",
+    overrides=("+experiment=coco",),
+    in_sweep=False,
+    device=DeviceRequest(),
+    dataset=DatasetRequest(),
+    run=RunSettings(root="outputs"),
+    resume="auto",
+    logging=LoggingSettings(),
+    config_extensions=(),
+    detectron2={
+        "OUTPUT_DIR": "./output",
+        "SOLVER": {"BASE_LR": 0.02, "CHECKPOINT_PERIOD": 5000, "STEPS": [1, 2]},
+        "MODEL": {"DEVICE": "cuda", "WEIGHTS": ""},
+    },
+)
+
+
+def with_overrides(*overrides: str) -> RunRequest:
+    return dataclasses.replace(REQUEST, overrides=overrides)
+
+
+def test_a_plain_experiment_is_called_default():
+    assert run_folder(REQUEST) == Path("outputs/coco/default").absolute()
+
+
+def test_overrides_name_the_run_in_any_order():
+    one = run_folder(with_overrides("SOLVER.BASE_LR=0.001", "SOLVER.MAX_ITER=20"))
+    other = run_folder(with_overrides("SOLVER.MAX_ITER=20", "SOLVER.BASE_LR=0.001"))
+
+    assert one == other
+    assert one.name == "BASE_LR-0.001+MAX_ITER-20"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "device=cpu",
+        "device.count=2",
+        "resume=must",
+        "run.root=elsewhere",
+        "logging.period=1",
+        "hydra/launcher=basic",
+        "MODEL.DEVICE=cpu",
+        "DATALOADER.NUM_WORKERS=0",
+        "dataset.root=/elsewhere",
+        "+experiment=coco",
+    ],
+)
+def test_how_and_where_a_run_is_computed_does_not_rename_it(override: str):
+    assert name_of((override,)) == "default"
+
+
+@pytest.mark.parametrize(
+    ("override", "other"),
+    [
+        ("INPUT.MIN_SIZE_TRAIN=[1,2]", "INPUT.MIN_SIZE_TRAIN=[12]"),
+        ("dataset.train.json=/a/train.json", "dataset.train.json=/b/train.json"),
+        (f"MODEL.WEIGHTS={'a' * 200}", f"MODEL.WEIGHTS={'a' * 201}"),
+    ],
+)
+def test_names_that_lose_something_are_told_apart_by_a_hash(override: str, other: str):
+    assert name_of((override,)) != name_of((other,))
+
+
+@pytest.mark.parametrize("override", ["A.B=[1,2]", 'MODEL.WEIGHTS=""', "X='k=v, w'", "Y=" + "long" * 100, "~Z"])
+def test_a_name_needs_no_quoting_in_a_shell_or_for_hydra(override: str):
+    name = name_of((override,))
+
+    assert 0 < len(name) < 100
+    assert all(character.isalnum() or character in "._+-" for character in name)
+
+
+def test_output_dir_as_typed_is_the_run_folder():
+    request = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "OUTPUT_DIR": "/somewhere/else"})
+
+    assert run_folder(request) == Path("/somewhere/else")
+
+
+def test_a_named_sweep_gets_a_folder_per_job():
+    sweep = dataclasses.replace(
+        REQUEST, in_sweep=True, run=RunSettings(root="outputs", name="lr"), overrides=("SOLVER.BASE_LR=0.1",)
+    )
+
+    assert run_folder(sweep) == Path("outputs/coco/lr/BASE_LR-0.1").absolute()
+
+
+def test_differences_name_the_leaves_that_make_another_run():
+    changed = dataclasses.replace(
+        REQUEST,
+        device=DeviceRequest(choice=DeviceChoice.cpu),
+        detectron2={
+            **REQUEST.detectron2,
+            "SOLVER": {"BASE_LR": 0.1, "CHECKPOINT_PERIOD": 7, "STEPS": [1, 2]},
+            "MODEL": {"DEVICE": "cpu", "WEIGHTS": ""},
+        },
+    )
+
+    assert differences(identity_of(REQUEST), identity_of(changed)) == [("SOLVER.BASE_LR", 0.02, 0.1)]

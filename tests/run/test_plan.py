@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.config.values import from_plain, to_plain
+from launcher.data.plan import CocoSplit, DatasetPlan
+from launcher.device.plan import DevicePlan
+from launcher.errors import RequestError
+from launcher.run.identity import identity_of
+from launcher.run.outcome import Ending, Outcome
+from launcher.run.plan import FolderFacts, RunPlan, make_run_plan
+from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
+
+WHERE = Path("/runs/coco/default")
+REQUEST = RunRequest(
+    experiment="coco",
+    overrides=(),
+    in_sweep=False,
+    device=DeviceRequest(),
+    dataset=DatasetRequest(),
+    run=RunSettings(),
+    resume="auto",
+    logging=LoggingSettings(),
+    config_extensions=(),
+    detectron2={
+        "OUTPUT_DIR": "./output",
+        "MODEL": {"DEVICE": "cuda", "WEIGHTS": "there.pkl"},
+        "SOLVER": {"MAX_ITER": 100, "IMS_PER_BATCH": 2, "AMP": {"ENABLED": True}},
+    },
+)
+DEVICES = DevicePlan(
+    kind="cpu",
+    asked="auto",
+    reason="no NVIDIA GPU in this machine",
+    gpu_uuids=(),
+    num_processes=1,
+    environment={"CUDA_VISIBLE_DEVICES": ""},
+    mask_driver=False,
+    adjustments=(
+        Adjustment(setting="MODEL.DEVICE", asked="cuda", planned="cpu", reason="r"),
+        Adjustment(setting="SOLVER.AMP.ENABLED", asked=True, planned=False, reason="r"),
+    ),
+)
+DATASET = DatasetPlan(
+    splits=(CocoSplit(name="a_train", json="/a.json", images="/a"),),
+    environment={"DETECTRON2_DATASETS": "/data"},
+    adjustments=(),
+    notices=("a notice",),
+    num_train_images=3,
+    class_names=("a",),
+)
+CHECKPOINT = ResumePoint(path="/runs/coco/default/checkpoints/model_0000009.pth", next_iteration=10)
+DAMAGED = DamagedCheckpoint(path="/runs/coco/default/checkpoints/model_0000019.pth", problem="is empty")
+NEW = FolderFacts(
+    folder=str(WHERE),
+    stored_identity=None,
+    attempts=0,
+    last_outcome=None,
+    checkpoints=Checkpoints(newest_whole=None, damaged=()),
+    resume_file=None,
+    resume_file_problem="",
+    weights_missing=False,
+    unwritable="",
+)
+STARTED = dataclasses.replace(
+    NEW,
+    stored_identity=to_plain(identity_of(REQUEST)),
+    attempts=2,
+    checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=()),
+)
+
+
+def plan_for(folder: FolderFacts, **changes: Any) -> RunPlan:
+    request = dataclasses.replace(REQUEST, **changes)
+    return make_run_plan(request, devices=DEVICES, dataset=DATASET, folder=folder, where=WHERE)
+
+
+def finished(iterations: int) -> Outcome:
+    return Outcome(
+        ending=Ending.finished,
+        exit_code=0,
+        iterations=iterations,
+        metrics={},
+        seconds=1.0,
+        explanation="",
+        traceback="",
+    )
+
+
+def test_a_new_run_starts_at_the_beginning_with_every_adjustment_in_its_keys():
+    plan = plan_for(NEW)
+
+    assert (plan.attempt, plan.resume, plan.already_finished) == (1, None, False)
+    assert plan.detectron2["MODEL"]["DEVICE"] == "cpu"
+    assert plan.detectron2["SOLVER"]["AMP"]["ENABLED"] is False
+    assert plan.detectron2["OUTPUT_DIR"] == str(WHERE)
+    assert REQUEST.detectron2["MODEL"]["DEVICE"] == "cuda"  # what was asked stays as asked
+
+
+def test_the_same_command_continues_from_the_newest_whole_checkpoint():
+    plan = plan_for(STARTED)
+
+    assert (plan.attempt, plan.resume) == (3, CHECKPOINT)
+
+
+def test_a_skipped_checkpoint_is_told():
+    plan = plan_for(
+        dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=(DAMAGED,)))
+    )
+
+    assert any("model_0000019.pth is empty" in notice for notice in plan.notices)
+
+
+def test_a_finished_run_has_nothing_to_do():
+    assert plan_for(dataclasses.replace(STARTED, last_outcome=finished(100))).already_finished
+    assert not plan_for(dataclasses.replace(STARTED, last_outcome=finished(50))).already_finished
+    assert not plan_for(dataclasses.replace(STARTED, last_outcome=finished(100)), resume="never").already_finished
+
+
+def test_resume_never_starts_over_and_keeps_the_old_content_aside():
+    plan = plan_for(STARTED, resume="never")
+
+    assert (plan.attempt, plan.resume, plan.sets_aside) == (1, None, True)
+
+
+def test_resume_from_a_file_gives_way_to_progress_of_the_run_itself():
+    elsewhere = ResumePoint(path="/elsewhere/model.pth", next_iteration=None)
+
+    assert plan_for(dataclasses.replace(NEW, resume_file=elsewhere), resume="/elsewhere/model.pth").resume == elsewhere
+    assert (
+        plan_for(dataclasses.replace(STARTED, resume_file=elsewhere), resume="/elsewhere/model.pth").resume
+        == CHECKPOINT
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "changes", "message"),
+    [
+        (NEW, {"resume": "must"}, r"resume=must.*no whole checkpoint.*resume=auto"),
+        (
+            dataclasses.replace(NEW, checkpoints=Checkpoints(newest_whole=None, damaged=(DAMAGED,))),
+            {},
+            r"damaged \(model_0000019.pth\).*resume=never",
+        ),
+        (dataclasses.replace(NEW, resume_file_problem="there is no such file"), {"resume": "x.pth"}, r"resume=x.pth"),
+        (dataclasses.replace(NEW, weights_missing=True), {}, r"MODEL.WEIGHTS=there.pkl.*no such file"),
+        (dataclasses.replace(NEW, unwritable="/runs is a file"), {}, r"/runs is a file.*run.root"),
+        (
+            dataclasses.replace(STARTED, stored_identity={"SOLVER": {"MAX_ITER": 7}}),
+            {},
+            r"(?s)another configuration.*SOLVER.MAX_ITER: there 7, now 100.*run.name=NAME.*resume=never",
+        ),
+        (NEW, {"logging": LoggingSettings(period=0)}, r"logging.period=0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_way_out(folder: FolderFacts, changes: dict[str, Any], message: str):
+    with pytest.raises(RequestError, match=message):
+        plan_for(folder, **changes)
+
+
+def test_several_problems_are_told_at_once():
+    with pytest.raises(RequestError, match=r"(?s)resume=must.*MODEL.WEIGHTS"):
+        plan_for(dataclasses.replace(NEW, weights_missing=True), resume="must")
+
+
+def test_missing_weights_do_not_matter_to_a_run_that_continues():
+    assert plan_for(dataclasses.replace(STARTED, weights_missing=True)).resume == CHECKPOINT
+
+
+def test_a_plan_survives_its_way_through_a_file():
+    plan = plan_for(STARTED)
+
+    assert from_plain(RunPlan, to_plain(plan)) == plan

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.errors import RequestError
+from launcher.run.paths import RunPaths
+from launcher.run.record import locked, look_at_folder, set_aside
+
+REQUEST = RunRequest(
+    experiment="coco",
+    overrides=(),
+    in_sweep=False,
+    device=DeviceRequest(),
+    dataset=DatasetRequest(),
+    run=RunSettings(),
+    resume="auto",
+    logging=LoggingSettings(),
+    config_extensions=(),
+    detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": ""}},
+)
+
+
+def request_in(root: Path, *, resume: str = "auto", weights: str = "") -> RunRequest:
+    return dataclasses.replace(
+        REQUEST,
+        run=RunSettings(root=str(root)),
+        resume=resume,
+        detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": weights}},
+    )
+
+
+def test_looking_at_a_run_that_does_not_exist_makes_nothing(tmp_path: Path):
+    facts = look_at_folder(request_in(tmp_path / "runs"))
+
+    assert (facts.attempts, facts.stored_identity, facts.unwritable) == (0, None, "")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "missing"),
+    [("", False), ("detectron2://a/b.pkl", False), ("https://host/b.pth", False), ("nowhere.pth", True)],
+)
+def test_only_plain_paths_of_weights_can_be_missing(tmp_path: Path, weights: str, missing: bool):
+    assert look_at_folder(request_in(tmp_path, weights=weights)).weights_missing is missing
+
+
+def test_a_file_in_the_way_of_the_run_folder_is_named(tmp_path: Path):
+    (tmp_path / "coco").write_text("")
+
+    assert f"{tmp_path / 'coco'} is a file" in look_at_folder(request_in(tmp_path)).unwritable
+
+
+def test_resume_takes_a_file_or_another_run(tmp_path: Path):
+    other = RunPaths(tmp_path / "other")
+    other.checkpoints.mkdir(parents=True)
+    torch.save({"iteration": 4}, other.checkpoint(4))
+
+    of_file = look_at_folder(request_in(tmp_path, resume=str(other.checkpoint(4))))
+    of_run = look_at_folder(request_in(tmp_path, resume=str(other.folder)))
+    of_nothing = look_at_folder(request_in(tmp_path, resume=str(tmp_path / "missing.pth")))
+
+    assert of_file.resume_file is not None
+    assert of_run.resume_file is not None
+    assert of_run.resume_file.next_iteration == 5
+    assert of_nothing.resume_file_problem == "there is no such file"
+
+
+def test_a_broken_request_file_is_refused_by_name(tmp_path: Path):
+    folder = tmp_path / "coco" / "default"
+    folder.mkdir(parents=True)
+    (folder / "request.yaml").write_text("[unclosed")
+
+    with pytest.raises(RequestError, match=r"request\.yaml.*run\.name"):
+        look_at_folder(request_in(tmp_path))
+
+
+def test_setting_aside_never_overwrites(tmp_path: Path):
+    for content in ("first", "second"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "file").write_text(content)
+        set_aside(tmp_path / "run")
+
+    assert (tmp_path / "run.1" / "file").read_text() == "first"
+    assert (tmp_path / "run.2" / "file").read_text() == "second"
+
+
+def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
+    hold = "import sys; from pathlib import Path; from launcher.run.record import locked\n"
+    hold += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+
+        with pytest.raises(RequestError, match=rf"process {other.pid} on .*run\.name"), locked(tmp_path):
+            pass
+
+        other.communicate("")
+    with locked(tmp_path):
+        pass

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.train.stop import STOP_SIGNALS, Stop
+
+
+@pytest.fixture(autouse=True)
+def _handlers_left_as_found():
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_stop_signal_is_noted_and_nothing_else_happens(number: int):
+    stop = Stop()
+    stop.note_signals()
+    assert not stop.agreed(1)
+
+    os.kill(os.getpid(), number)
+
+    assert stop.agreed(1)
+
+
+def test_a_note_reaches_ranks_that_got_no_signal(tmp_path: Path):
+    note = tmp_path / "stop"
+    waiting, rank = Stop(), Stop()
+    waiting.note_signals(note)
+    rank.look_for(note)
+    assert not rank.agreed(1)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert rank.agreed(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
+def test_a_worker_is_told_when_its_launcher_dies(tmp_path: Path):
+    told = tmp_path / "told"
+    worker = (
+        "import signal, sys, time; from launcher.train.stop import end_with_parent\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (open({str(told)!r}, 'w').close(), sys.exit()))\n"
+        "end_with_parent(); print('ready', flush=True); time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    launcher = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environment, text=True)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == "ready\n"
+
+    launcher.kill()
+    launcher.wait()
+
+    deadline = time.monotonic() + 10
+    while not told.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    launcher.stdout.close()
+    assert told.exists()
