@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os.path
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -150,12 +151,19 @@ def existing_class_count_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problems_with_file(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
     if coco.unreadable:
-        return [f"{coco.unreadable}. Set dataset.{coco.split}.json to a COCO-format file"]
+        return [f"{coco.unreadable}. {_how_to_get(coco)}"]
     problems = [_say(_ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in _ERRORS]
     problems += _problems_with_content(coco)
     problems += _problems_with_masks(coco, keys)
     problems += _problems_with_keypoints(coco, keys)
     return problems
+
+
+def _how_to_get(coco: CocoFacts) -> str:
+    folder = os.path.dirname(coco.json)
+    if coco.name == f"demo_{coco.split}" and os.path.basename(coco.json) == f"{coco.split}.json":
+        return f"The demo data is made with: launcher data demo {folder}"
+    return f"Set dataset.{coco.split}.json to a COCO-format file"
 
 
 def _problems_with_content(coco: CocoFacts) -> list[str]:

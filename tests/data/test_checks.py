@@ -180,6 +180,14 @@ def test_a_missing_folder_is_refused_with_the_part_that_exists(tmp_path: Path):
         plan(dataset)
 
 
+def test_missing_demo_data_names_the_command_that_makes_it(tmp_path: Path):
+    dataset = dataclasses.replace(write_fruits(tmp_path / "demo"), name="demo")
+    shutil.rmtree(tmp_path / "demo")
+
+    with pytest.raises(DataError, match=rf"launcher data demo {tmp_path}/demo\."):
+        plan(dataset, keys_with(DATASETS__TRAIN=["demo_train"], DATASETS__TEST=["demo_val"]))
+
+
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path):
     dataset = write_fruits(tmp_path)
     (tmp_path / "train.json").unlink()
