@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS, changed, init_fails, smoke
 
 from launcher.config.values import from_plain
 from launcher.device.facts import DeviceFacts
 from launcher.device.rules import diagnose
 from launcher.report import doctor_json, show_doctor
+from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS, changed, init_fails, smoke
 
 MACHINES = Path(__file__).parent / "device/machines"
 SICK = changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from tests.fakegpu import FakeGpu, why_not_compiled
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
 
 import launcher.device
 from launcher.device.probe import STAGES
+from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
 
 SCRIPT = Path(launcher.device.__file__).with_name("child_torch.py")
 

@@ -29,7 +29,9 @@ def ask(script: Path, deadline_s: float = 20.0, **question: object):
 
 
 def test_an_answer_is_read_with_the_question_it_was_given(script):
-    answer = ask(script("asked = json.loads(sys.argv[2])\nprint(json.dumps({'double': asked['n'] * 2, 'stage': 'end'}), file=journal)"), n=21).answer()  # fmt: skip
+    body = "n = json.loads(sys.argv[2])['n']\nprint(json.dumps({'double': n * 2, 'stage': 'end'}), file=journal)"
+
+    answer = ask(script(body), n=21).answer()
 
     assert answer.said == {"double": 42}
     assert (answer.end.how, answer.end.stage) == ("answered", "end")
@@ -65,7 +67,9 @@ def test_a_child_that_does_not_die_is_left_behind(script):
 
 
 def test_a_child_that_is_killed_by_a_signal_says_where(script):
-    answer = ask(script("print(json.dumps({'stage': 'cuInit'}), file=journal)\nos.kill(os.getpid(), signal.SIGSEGV)")).answer()  # fmt: skip
+    body = "print(json.dumps({'stage': 'cuInit'}), file=journal)\nos.kill(os.getpid(), signal.SIGSEGV)"
+
+    answer = ask(script(body)).answer()
 
     assert (answer.end.how, answer.end.number, answer.end.stage) == ("signal", signal.SIGSEGV, "cuInit")
 

@@ -6,13 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.device.recorded import HUNG, NO_GPU, driver_ends
-from tests.fakegpu import FakeGpu, Gpu, Machine
-
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.device.environment import make_driver_mask, worker_environment
 from launcher.device.plan import plan_devices
 from launcher.device.rules import diagnose
+from tests.device.recorded import HUNG, NO_GPU, driver_ends
+from tests.fakegpu import FakeGpu, Gpu, Machine
 
 TRAIN = """
 import torch

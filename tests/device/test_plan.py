@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.device.recorded import HEALTHY, HUNG, NO_GPU, TWO_GPUS, UUIDS, changed, driver_ends, smoke
 
 from launcher.config.adjustment import adjusted, look_up
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing
@@ -13,6 +12,7 @@ from launcher.device.diagnosis import Diagnosis
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
 from launcher.errors import DeviceUnavailableError, RequestError
+from tests.device.recorded import HEALTHY, HUNG, NO_GPU, TWO_GPUS, UUIDS, changed, driver_ends, smoke
 
 AUTO, CUDA, CPU, MPS = DeviceChoice.auto, DeviceChoice.cuda, DeviceChoice.cpu, DeviceChoice.mps
 KEYS: dict[str, Any] = {
@@ -292,3 +292,37 @@ def test_adjustments_give_the_keys_that_the_worker_gets():
     keys = adjusted(KEYS, plan.adjustments)
 
     assert (keys["MODEL"]["DEVICE"], keys["SOLVER"]["AMP"]["ENABLED"]) == ("cpu", False)
+
+
+def test_the_refusal_tells_how_to_repair_the_cause():
+    with pytest.raises(DeviceUnavailableError, match=r"To repair it: reboot, or reset the GPU"):
+        plan_devices(ask(CUDA), KEYS, diagnose(driver_ends(HUNG)))
+
+
+def test_all_gpus_must_be_able_to_share_the_batch():
+    with pytest.raises(RequestError, match=r"device\.count=all takes 2 GPUs.*IMS_PER_BATCH=2 or 4"):
+        plan_devices(ask(count="all"), with_keys(SOLVER__IMS_PER_BATCH=3), TWO)
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, {}), (4, {"OMP_NUM_THREADS": "2"}), (16, {"OMP_NUM_THREADS": "1"})])
+def test_cpu_processes_share_the_cpus(count: int, threads: dict[str, str]):
+    assert plan_devices(ask(CPU, count=count), KEYS, WITHOUT).default_environment == threads
+
+
+def test_the_reason_names_the_gpus_and_what_was_left_of_a_list():
+    assert plan_devices(ask(), KEYS, ONE).reason == "GPU 0 NVIDIA GeForce RTX 3090"
+    assert plan_devices(ask(ids=[0, 1]), KEYS, TWO).reason.endswith("(1 of device.ids=[0,1])")
+    assert plan_devices(ask(ids=[0, 1], count=2), KEYS, TWO).reason.endswith("3090")
+
+
+def test_why_fewer_processes_run_is_told_in_words():
+    (count, *_) = plan_devices(ask(CPU, count="all"), KEYS, WITHOUT).adjustments
+    (workers,) = plan_devices(ask(CPU, count=4), {"DATALOADER": {"NUM_WORKERS": 9}}, WITHOUT).adjustments
+
+    assert count.reason == "one process uses all CPUs"
+    assert workers.reason == "8 CPUs are available for 4 processes"
+
+
+def test_a_configuration_without_a_batch_size_leaves_the_count_alone():
+    assert plan_devices(ask(CPU, count=3), {}, WITHOUT).num_processes == 3
+    assert plan_devices(ask(CPU, count=3), {"SOLVER": {"IMS_PER_BATCH": 0}}, WITHOUT).num_processes == 3

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
 
 from launcher.config.values import from_plain, to_plain
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
 from launcher.device.probe import STAGES, Deadlines, look_at_devices
 from launcher.device.rules import diagnose
+from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
 
 WITHOUT_MATMUL = tuple(stage for stage in STAGES if stage != "matmul")
 
@@ -95,7 +95,10 @@ def test_a_slow_driver_is_waited_for(look):
     assert facts.driver.end.seconds > 0.3
 
 
-@pytest.mark.parametrize(("visible", "code"), [("", "visible.empty"), ("-1", "visible.empty"), ("7", "visible.wrong"), ("0,0", "visible.wrong")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("visible", "code"),
+    [("", "visible.empty"), ("-1", "visible.empty"), ("7", "visible.wrong"), ("0,0", "visible.wrong")],
+)
 def test_gpus_that_are_hidden_by_the_environment_are_explained(look, visible: str, code: str):
     assert codes(diagnose(look(Machine(gpus=(Gpu(), Gpu())), CUDA_VISIBLE_DEVICES=visible))) == [code]
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from launcher.device.diagnosis import Severity
+from launcher.device.facts import DeviceFacts, DeviceNode, DriverFacts, GpuProcess, LibraryFile, NvmlFacts, PciGpu
+from launcher.device.rules import FATAL_CODES, RULES, diagnose
 from tests.device.recorded import (
     HEALTHY,
     HUNG,
@@ -19,10 +23,6 @@ from tests.device.recorded import (
     nvml_gpu,
     smoke,
 )
-
-from launcher.device.diagnosis import Severity
-from launcher.device.facts import DeviceFacts, DeviceNode, DriverFacts, GpuProcess, LibraryFile, NvmlFacts, PciGpu
-from launcher.device.rules import FATAL_CODES, RULES, diagnose
 
 PYTHON = GpuProcess(pid=42, memory_mib=9000, command="python")
 NVIDIA_CARD = HEALTHY.system.pci_gpus[0]
@@ -51,13 +51,16 @@ def nvml_says(**result: object) -> DeviceFacts:
 MACHINES = {
     "gpu.none": NO_GPU,
     "gpu.amd": changed(
-        NO_GPU, system={"pci_gpus": (PciGpu(address="0000:03:00.0", vendor="amd", device="0x744c", kernel_driver="amdgpu"),)}
+        NO_GPU,
+        system={"pci_gpus": (PciGpu(address="0000:03:00.0", vendor="amd", device="0x744c", kernel_driver="amdgpu"),)},
     ),
     "gpu.given_to_vm": changed(NO_DRIVER, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver="vfio-pci"),)}),
     "driver.absent": NO_DRIVER,
     "driver.nouveau": changed(NO_DRIVER, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver="nouveau"),)}),
     "driver.not_loaded": changed(
-        init_fails(100), system={"driver_loaded": "", "driver_installed": True, "device_nodes": ()}, nvml={"init_code": 9, "gpus": ()}
+        init_fails(100),
+        system={"driver_loaded": "", "driver_installed": True, "device_nodes": ()},
+        nvml={"init_code": 9, "gpus": ()},
     ),
     "driver.no_library": changed(HEALTHY, driver=NO_GPU.driver, nvml=NO_GPU.nvml, torch=None),
     "driver.stub": changed(init_fails(34), driver={"library": "/usr/local/cuda/lib64/stubs/libcuda.so"}),
@@ -70,7 +73,9 @@ MACHINES = {
     "driver.compat": init_fails(804),
     "driver.mismatch": changed(init_fails(803), nvml={"init_code": 18, "gpus": ()}),
     "driver.permission": changed(
-        init_fails(100), driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EACCES"),)}, nvml={"init_code": 4, "gpus": ()}
+        init_fails(100),
+        driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EACCES"),)},
+        nvml={"init_code": 4, "gpus": ()},
     ),
     "driver.fabric": init_fails(802),
     "driver.mps_daemon": init_fails(805),
@@ -86,21 +91,29 @@ MACHINES = {
     ),
     "container.no_gpu": NO_NODES,
     "container.lost_gpu": changed(
-        init_fails(999), system=IN_CONTAINER, driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EPERM"),)}, nvml={"init_code": 999, "gpus": ()}
+        init_fails(999),
+        system=IN_CONTAINER,
+        driver={"nodes": (DeviceNode(path="/dev/nvidiactl", error="EPERM"),)},
+        nvml={"init_code": 999, "gpus": ()},
     ),
     "scheduler.none_given": changed(init_fails(100), environment=SLURM, nvml={"gpus": ()}),
     "visible.empty": changed(init_fails(100), environment={"CUDA_VISIBLE_DEVICES": ""}),
     "visible.wrong": changed(init_fails(100), environment={"CUDA_VISIBLE_DEVICES": "7"}),
     "torch.missing": changed(HEALTHY, packages={"torch": "", "torch_cuda": ""}, torch=None),
-    "torch.broken": torch_says(import_error="ImportError: libcudnn.so.9: cannot open", smoke_tests=(), nms_on_cuda=None),
+    "torch.broken": torch_says(
+        import_error="ImportError: libcudnn.so.9: cannot open", smoke_tests=(), nms_on_cuda=None
+    ),
     "torch.slow": torch_says(end=replace(HUNG, stage="import torch"), smoke_tests=(), is_available=None),
     "torch.cpu_only": changed(HEALTHY, packages={"torch": "2.9.1+cpu", "torch_cuda": ""}, torch=None),
-    "torch.wrong_vendor": changed(HEALTHY, packages={"torch": "2.9.1+rocm6.4", "torch_cuda": "", "torch_hip": "6.4"}, torch=None),
+    "torch.wrong_vendor": changed(
+        HEALTHY, packages={"torch": "2.9.1+rocm6.4", "torch_cuda": "", "torch_hip": "6.4"}, torch=None
+    ),
     "torch.libraries": smoke_says(failed="matmul", error="CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling"),
     "torchvision.broken": changed(HEALTHY, packages={"torchvision": ""}, torch={"nms_on_cuda": None}),
     "torchvision.cpu_only": torch_says(nms_on_cuda=False),
     "detectron2.missing": changed(
-        HEALTHY, packages={"detectron2": "", "detectron2_folder": "", "detectron2_compiled": (), "detectron2_fits": False}
+        HEALTHY,
+        packages={"detectron2": "", "detectron2_folder": "", "detectron2_compiled": (), "detectron2_fits": False},
     ),
     "detectron2.broken": torch_says(detectron2_error="ModuleNotFoundError: No module named 'pkg_resources'"),
     "detectron2.ops_broken": torch_says(ops_error="ImportError: _C.so: undefined symbol: _ZN3c10"),
@@ -118,7 +131,7 @@ MACHINES = {
     "nvml.failed": changed(HEALTHY, nvml={"init_code": 999, "gpus": ()}),
     "shm.small": changed(HEALTHY, platform={"shm_mib": 64}),
     "unexplained": init_fails(7),
-}  # fmt: skip
+}
 
 
 def codes(facts: DeviceFacts) -> list[str]:
@@ -145,9 +158,19 @@ def test_a_healthy_machine_raises_no_alarm_and_offers_its_gpu():
 
 # Causes that leave a GPU to train on
 HARMLESS = {
-    "gpu.sick", "gpu.shared", "visible.wrong", "torch.slow", "detectron2.ops_broken", "detectron2.ops_cpu_only",
-    "detectron2.no_ops", "nvml.failed", "shm.small", "detectron2.missing", "detectron2.broken", "torchvision.broken",
-}  # fmt: skip
+    "gpu.sick",
+    "gpu.shared",
+    "visible.wrong",
+    "torch.slow",
+    "detectron2.ops_broken",
+    "detectron2.ops_cpu_only",
+    "detectron2.no_ops",
+    "nvml.failed",
+    "shm.small",
+    "detectron2.missing",
+    "detectron2.broken",
+    "torchvision.broken",
+}
 
 
 @pytest.mark.parametrize("code", sorted(set(MACHINES) - HARMLESS))
@@ -210,8 +233,11 @@ def test_gpus_are_offered_by_free_memory():
 
 def test_a_gpu_that_the_driver_does_not_show_is_named_but_not_offered():
     facts = changed(
-        TWO_GPUS, environment={"CUDA_VISIBLE_DEVICES": "0"}, driver={"gpus": (driver_gpu(0),)}, torch={"smoke_tests": (smoke(0),)}
-    )  # fmt: skip
+        TWO_GPUS,
+        environment={"CUDA_VISIBLE_DEVICES": "0"},
+        driver={"gpus": (driver_gpu(0),)},
+        torch={"smoke_tests": (smoke(0),)},
+    )
 
     diagnosis = diagnose(facts)
 
@@ -222,8 +248,11 @@ def test_a_gpu_that_the_driver_does_not_show_is_named_but_not_offered():
 
 def test_half_a_wrong_list_warns_and_leaves_the_valid_gpu():
     facts = changed(
-        TWO_GPUS, environment={"CUDA_VISIBLE_DEVICES": "0,7"}, driver={"gpus": (driver_gpu(0),)}, torch={"smoke_tests": (smoke(0),)}
-    )  # fmt: skip
+        TWO_GPUS,
+        environment={"CUDA_VISIBLE_DEVICES": "0,7"},
+        driver={"gpus": (driver_gpu(0),)},
+        torch={"smoke_tests": (smoke(0),)},
+    )
 
     assert codes(facts) == ["visible.wrong"]
     assert len(diagnose(facts).usable_gpus) == 1
@@ -261,6 +290,68 @@ def test_a_cpu_only_torch_is_no_news_on_a_machine_without_gpu():
     assert codes(changed(NO_GPU, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})) == ["gpu.none"]
 
 
+CONSEQUENCES = {
+    "torch.missing": changed(
+        HEALTHY, packages={"torch": "", "torch_cuda": "", "torchvision": ""}, torch={"import_error": "x"}
+    ),
+    "torch.broken": torch_says(import_error="x", torchvision_error="y", detectron2_error="z", ops_error="o"),
+    "torchvision.broken": torch_says(torchvision_error="y", nms_on_cuda=False, detectron2_error="z", ops_error="o"),
+    "detectron2.broken": torch_says(detectron2_error="z", ops_error="o"),
+    "detectron2.missing": changed(
+        MACHINES["detectron2.missing"], torch={"detectron2_error": "ModuleNotFoundError: No module named 'detectron2'"}
+    ),
+    "mps.unsupported": changed(MACHINES["mps.unsupported"], packages={"torch": "2.9.1", "torch_cuda": ""}),
+    "driver.hangs": changed(
+        driver_ends(HUNG),
+        environment={**SLURM, "CUDA_VISIBLE_DEVICES": ""},
+        system=IN_CONTAINER,
+        nvml={"gpus": (nvml_gpu(code=15),)},
+    ),
+    "driver.crashes": changed(
+        driver_ends(KILLED),
+        environment={**SLURM, "CUDA_VISIBLE_DEVICES": ""},
+        system={**IN_CONTAINER, "device_nodes": ()},
+    ),
+    "scheduler.none_given": changed(
+        NO_NODES,
+        environment={**SLURM, "CUDA_VISIBLE_DEVICES": "NoDevFiles"},
+        packages={"torch": "2.9.1+cpu", "torch_cuda": ""},
+    ),
+    "gpu.amd": changed(MACHINES["gpu.amd"], packages={"torch": "2.9.1+cpu", "torch_cuda": ""}),
+    "gpu.none": changed(
+        NO_GPU,
+        driver={"load_error": "", "init_code": 34},
+        system=IN_CONTAINER,
+        environment={"CUDA_VISIBLE_DEVICES": ""},
+    ),
+    "container.no_gpu": changed(
+        NO_NODES, environment={"CUDA_VISIBLE_DEVICES": "0"}, driver={"load_error": "libcuda.so.1: file too short"}
+    ),
+    "container.lost_gpu": changed(
+        MACHINES["container.lost_gpu"], system={"device_nodes": ()}, environment={"CUDA_VISIBLE_DEVICES": ""}
+    ),
+    "driver.mismatch": changed(
+        MACHINES["driver.mismatch"], driver={"nodes": (DeviceNode(path="/dev/nvidia0", error="EACCES"),)}
+    ),
+    "driver.fabric": changed(
+        init_fails(802), nvml={"gpus": (nvml_gpu(free_mib=10, mig=True),)}, environment={"CUDA_VISIBLE_DEVICES": ""}
+    ),
+    "driver.too_old": changed(
+        HEALTHY,
+        driver={"cuda_version": 12080, "gpus": (driver_gpu(capability=(3, 5)),)},
+        nvml={"gpus": (nvml_gpu(code=16),)},
+        environment={"CUDA_VISIBLE_DEVICES": "0,7"},
+    ),
+    "visible.empty": changed(MACHINES["visible.empty"], nvml={"gpus": (nvml_gpu(mig=True),)}),
+    "visible.wrong": changed(MACHINES["visible.wrong"], nvml={"gpus": (nvml_gpu(mig=True),)}),
+}
+
+
+@pytest.mark.parametrize("code", CONSEQUENCES)
+def test_what_follows_from_a_cause_is_not_told_as_well(code: str):
+    assert codes(CONSEQUENCES[code]) == [code]
+
+
 def test_two_unrelated_causes_are_both_told():
     facts = changed(NO_DRIVER, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})
 
@@ -282,7 +373,7 @@ def test_the_verdict_names_the_cause_rather_than_a_louder_side_remark():
 def test_every_finding_has_a_cause_evidence_and_a_way_out():
     for facts in MACHINES.values():
         for finding in diagnose(facts).findings:
-            assert finding.cause and finding.evidence and finding.fix
+            assert all((finding.cause, finding.evidence, finding.fix))
             assert not finding.cause.endswith(".")
 
 
@@ -299,7 +390,9 @@ def test_a_slice_of_a_gpu_is_addressed_as_one():
 
 def test_facts_without_any_driver_answer_are_diagnosed():
     facts = replace(
-        NO_GPU, driver=DriverFacts(end=NO_GPU.driver.end), nvml=NvmlFacts(end=NO_GPU.driver.end)  # type: ignore[union-attr]
-    )  # fmt: skip
+        NO_GPU,
+        driver=DriverFacts(end=NO_GPU.driver.end),
+        nvml=NvmlFacts(end=NO_GPU.driver.end),  # type: ignore[union-attr]
+    )
 
     assert codes(facts) == ["gpu.none"]

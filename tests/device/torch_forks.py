@@ -14,7 +14,8 @@ from pathlib import Path
 
 def main(scenarios_path: str, script_path: str) -> None:
     spec = importlib.util.spec_from_file_location("child_torch", script_path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     child_torch = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(child_torch)
     import torch
