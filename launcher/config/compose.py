@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from launcher.config.arguments import Arguments, completion_line, for_hydra, take_apart
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
@@ -48,7 +48,7 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
         _refuse_mistakes(asked, keys, command)
     serve(keys)
     jobs = _Jobs(task=task, extensions=extensions, keys=keys)
-    main = hydra.main(config_path=str(configs_folder()), config_name="config", **_version_base())
+    main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(asked)):
             main(jobs)()
@@ -205,7 +205,7 @@ def _is_about_the_request(error: Exception) -> bool:
     return isinstance(error, ValueError | KeyError) and raised_by.split(".")[0] in ("hydra", "omegaconf")
 
 
-def _version_base() -> dict[str, str]:
+def hydra_version_base() -> dict[str, str]:
     # Required by Hydra 1.3 against a warning, deprecated in 1.4.
     major, minor = (int(part) for part in re.findall(r"\d+", hydra.__version__)[:2])
     return {} if (major, minor) >= (1, 4) else {"version_base": "1.3"}

@@ -61,7 +61,7 @@ def extensions_asked_in_files(paths: Iterable[Path]) -> list[str]:
 
 
 def _list_in(text: str) -> list[str]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         content = yaml.safe_load(text)

@@ -30,7 +30,7 @@ OWN_NODES = {
 
 def make_schema(keys: Detectron2Keys) -> DictConfig:
     """The root of the composed configuration with every default."""
-    root = _empty_node()
+    root = DictConfig({}, flags=dict(_NO_COPIES))
     for name, kind in OWN_NODES.items():
         root[name] = _writable(OmegaConf.structured(kind))
     root["resume"] = StringNode("auto", is_optional=False)

@@ -60,7 +60,8 @@ class Detectron2Source(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path.strip("/") == MODEL_GROUP
+        # The root counts as a group, or Hydra does not ask it what groups it has.
+        return config_path.strip("/") in ("", MODEL_GROUP)
 
     def is_config(self, config_path: str) -> bool:
         return _without_ending(config_path) == SCHEMA_NAME or self._zoo_name(config_path) is not None

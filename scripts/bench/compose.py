@@ -1,4 +1,6 @@
-"""How long composing an experiment takes, in bare Hydra applications of the same machine: python scripts/bench/compose.py
+"""How long composing an experiment takes, in bare Hydra applications of the same machine.
+
+    python scripts/bench/compose.py
 
 Whole processes in turn, so that both see the same machine; the figure is the median of the ratios of neighbours.
 """
@@ -50,7 +52,9 @@ def main() -> None:
     ):
         low, middle, high = statistics.quantiles(ratios, n=4)
         print(f"{what:5} median ratio {middle:.2f} (quartiles {low:.2f} to {high:.2f}) over {len(ratios)} pairs")
-    bare, ours = (statistics.median(values) for values in zip(*[(p.bare_wall_s, p.ours_wall_s) for p in pairs], strict=True))
+    bare, ours = (
+        statistics.median(values) for values in zip(*[(p.bare_wall_s, p.ours_wall_s) for p in pairs], strict=True)
+    )
     print(f"bare Hydra {bare:.2f} s, launcher {ours:.2f} s (medians, wall)")
 
 

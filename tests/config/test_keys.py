@@ -58,7 +58,8 @@ def environ(tmp_path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
-def test_the_keys_are_read_once_and_then_come_from_the_cache(fake_detectron2, environ):
+@pytest.mark.usefixtures("fake_detectron2")
+def test_the_keys_are_read_once_and_then_come_from_the_cache(environ):
     announced: list[str] = []
 
     first = read_keys(environ=environ, announce=announced.append)
@@ -91,8 +92,9 @@ def test_another_detectron2_is_read_again(fake_detectron2, environ, file, text):
     assert announced
 
 
+@pytest.mark.usefixtures("fake_detectron2")
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"made_from": {}}', "null", '{"made_from": {}, "version": ""}'])
-def test_a_damaged_cache_is_made_anew(fake_detectron2, environ, content):
+def test_a_damaged_cache_is_made_anew(environ, content):
     whole = read_keys(environ=environ)
     (cached,) = Path(environ["XDG_CACHE_HOME"]).rglob("keys-*.json")
     cached.write_text(content)
@@ -101,7 +103,8 @@ def test_a_damaged_cache_is_made_anew(fake_detectron2, environ, content):
     assert json.loads(cached.read_text())["defaults"] == whole.defaults
 
 
-def test_an_unwritable_cache_folder_gives_way_to_the_temporary_one(fake_detectron2, environ, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("fake_detectron2")
+def test_an_unwritable_cache_folder_gives_way_to_the_temporary_one(environ, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     announced: list[str] = []

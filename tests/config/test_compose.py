@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.config.compose import run_hydra
+from launcher.config.request import DatasetKind, DeviceChoice, RunRequest
+from launcher.errors import DataError, DeviceUnavailableError, RequestError
+
+POINT_REND = "detectron2.projects.point_rend:add_pointrend_config"
+
+
+def requested(*arguments: str) -> RunRequest:
+    requests: list[RunRequest] = []
+    run_hydra(arguments, requests.append)
+    (request,) = requests
+    return request
+
+
+@pytest.fixture
+def own_configs(tmp_path) -> Path:
+    for group in ("experiment", "model", "dataset"):
+        (tmp_path / group).mkdir()
+    return tmp_path
+
+
+def test_without_arguments_everything_has_its_default():
+    request = requested()
+
+    assert request.experiment == ""
+    assert request.overrides == ()
+    assert not request.in_sweep
+    assert request.device.choice is DeviceChoice.auto
+    assert request.resume == "auto"
+    assert request.detectron2["SOLVER"]["MAX_ITER"] == 40000
+
+
+@pytest.mark.parametrize("typed", ["experiment=coco", "+experiment=coco"])
+def test_an_experiment_is_chosen_with_and_without_plus(typed):
+    request = requested(typed)
+
+    assert request.experiment == "coco"
+    assert request.overrides == ("+experiment=coco",)
+    assert request.detectron2["DATASETS"]["TRAIN"] == ["coco_2017_train"]
+
+
+def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
+    device = requested("device=cpu", "device.count=2").device
+
+    assert device.choice is DeviceChoice.cpu
+    assert device.count == 2
+
+
+def test_the_nearer_to_the_command_line_the_stronger(own_configs):
+    (own_configs / "dataset" / "mine.yaml").write_text(
+        "# @package _global_\nSOLVER: {IMS_PER_BATCH: 1, BASE_LR: 1, GAMMA: 1, MAX_ITER: 1}\n"
+    )
+    (own_configs / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: COCO-Detection__retinanet_R_50_FPN_1x\n"
+        "SOLVER: {BASE_LR: 2, GAMMA: 2, MAX_ITER: 2}\n"
+    )
+    typed = ["debug=one_iteration", "experiment=mine", "dataset=mine", "SOLVER.GAMMA=3"]
+
+    keys = requested(*typed, "--config-dir", str(own_configs)).detectron2
+
+    assert keys["SOLVER"]["MAX_ITER"] == 1, "debug before experiment"
+    assert keys["SOLVER"]["GAMMA"] == 3, "command line before experiment"
+    assert keys["SOLVER"]["BASE_LR"] == 2, "experiment before data set"
+    assert keys["MODEL"]["META_ARCHITECTURE"] == "RetinaNet", "model before defaults"
+    assert keys["SOLVER"]["WARMUP_ITERS"] == 1000, "default"
+
+
+def test_a_model_of_ones_own_stands_beside_the_zoo(own_configs):
+    (own_configs / "model" / "mine.yaml").write_text("# @package _global_\nMODEL: {MASK_ON: true}\n")
+
+    assert requested("model=mine", "--config-dir", str(own_configs)).detectron2["MODEL"]["MASK_ON"] is True
+
+
+def test_own_data_is_named_on_the_command_line():
+    request = requested("dataset=coco_json", "dataset.name=fruits", "dataset.train.json=a.json")
+
+    assert request.dataset.kind is DatasetKind.coco_json
+    assert request.dataset.train.json == "a.json"
+    assert request.detectron2["DATASETS"]["TRAIN"] == ["fruits_train"]
+    assert request.detectron2["DATASETS"]["TEST"] == ["fruits_val"]
+
+
+def test_data_sets_are_looked_for_where_detectron2_looks(monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", "/data")
+    assert requested().dataset.root == "/data"
+
+    monkeypatch.delenv("DETECTRON2_DATASETS")
+    assert requested().dataset.root == "datasets"
+
+
+def test_values_are_plain_data():
+    def kinds(value: object) -> set[type]:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return {type(value)}.union(*(kinds(one) for one in inner))
+
+    assert kinds(requested("model=Misc/cascade_mask_rcnn_R_50_FPN_1x").detectron2) <= {
+        *(dict, list, str, int, float, bool, type(None))
+    }
+
+
+def test_an_extension_brings_keys_of_another_project():
+    request = requested(f"config_extensions=[{POINT_REND}]", "MODEL.POINT_HEAD.NUM_FC=4")
+
+    assert request.config_extensions == (POINT_REND,)
+    assert request.detectron2["MODEL"]["POINT_HEAD"]["NUM_FC"] == 4
+
+
+def test_an_experiment_file_can_name_its_extension(own_configs):
+    text = f"# @package _global_\nconfig_extensions: ['{POINT_REND}']\nMODEL: {{POINT_HEAD: {{NUM_FC: 5}}}}\n"
+    (own_configs / "experiment" / "rend.yaml").write_text(text)
+
+    request = requested("experiment=rend", "--config-dir", str(own_configs))
+
+    assert request.config_extensions == (POINT_REND,)
+    assert request.detectron2["MODEL"]["POINT_HEAD"]["NUM_FC"] == 5
+
+
+def test_hydra_leaves_no_traces(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv, environ = list(sys.argv), dict(os.environ)
+
+    requested("run.name=one")
+
+    assert list(tmp_path.iterdir()) == []
+    assert Path.cwd() == tmp_path
+    assert (sys.argv, dict(os.environ)) == (argv, environ)
+
+
+def test_a_sweep_calls_the_task_once_for_each_value(tmp_path):
+    requests: list[RunRequest] = []
+
+    models = "model=COCO-Detection/retinanet_R_50_FPN_1x,COCO-Detection/rpn_R_50_FPN_1x"
+    run_hydra(["-m", models, "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path}"], requests.append)
+
+    assert all(request.in_sweep for request in requests)
+    assert [request.detectron2["SOLVER"]["MAX_ITER"] for request in requests] == [1, 2, 1, 2]
+    assert [request.detectron2["MODEL"]["META_ARCHITECTURE"] for request in requests] == [
+        *("RetinaNet", "RetinaNet", "ProposalNetwork", "ProposalNetwork")
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweeps"]
+
+
+def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path):
+    seen: list[int] = []
+
+    def task(request: RunRequest) -> None:
+        seen.append(request.detectron2["SOLVER"]["MAX_ITER"])
+        if seen[-1] in (1, 2):
+            raise DataError(f"no data for {seen[-1]}")
+
+    with pytest.raises(DataError, match=r"(?s)no data for 1.*no data for 2"):
+        run_hydra(["-m", "SOLVER.MAX_ITER=1,2,3", f"run.root={tmp_path}"], task)
+
+    assert seen == [1, 2, 3]
+
+
+def test_what_the_task_raises_arrives_as_it_is_and_without_a_word_from_hydra(capfd):
+    def task(_: RunRequest) -> None:
+        raise DeviceUnavailableError("no GPU")
+
+    with pytest.raises(DeviceUnavailableError, match="no GPU"):
+        run_hydra([], task)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bug_in_the_task_keeps_its_type():
+    with pytest.raises(ZeroDivisionError):
+        run_hydra([], lambda _: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["SOLVER.BASE_LRR=1", "BASE_LR=2"], r"(?s)SOLVER\.BASE_LRR=1: .*BASE_LR=2: .*Type:\n  launcher train SOLVER"),
+        (["SOLVER.MAX_ITER=1.5"], "takes a whole number"),
+        (["experiment=coc"], "launcher train experiment=coco"),
+        (["dataset=coco_json", "dataset=nope"], "there is no dataset nope"),
+        (["model=COCO-Detection/nope_R_50"], "there is no model COCO-Detection/nope_R_50"),
+        (["INPUT.MIN_SIZE_TRAIN=(1,2)"], r"INPUT\.MIN_SIZE_TRAIN=\[1,2\]"),
+        (["+FOO.BAR=1"], "config_extensions"),
+        (["+FOO.BAR=1", "--cfg", "job"], "config_extensions"),
+        (["~SOLVER.MAX_ITER"], "cannot be taken away"),
+        (["MODEL.WEIGHTS=${nope.there}"], r"MODEL\.WEIGHTS: .*nope\.there"),
+        (["MODEL.WEIGHTS=${oc.env:NOT_SET_ANYWHERE}"], "NOT_SET_ANYWHERE"),
+        (["-m", "SOLVER.BASE_LR=0.1,fast"], "takes a number, not 'fast'"),
+        (["hydra.mode=SIDEWAYS"], "SIDEWAYS"),
+        (["hydra/launcher=nope"], "there is no hydra/launcher nope; there are basic"),
+        (["--config-dir", "/not/there"], "/not/there"),
+        (["--nope"], "--nope"),
+        (["--cfg", "jobs"], "jobs"),
+        (["--resolve"], "--resolve"),
+        (["--cfg", "job", "-m"], "Only one of"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_answer_and_nothing_else_is_printed(typed, message, capfd):
+    calls: list[RunRequest] = []
+
+    with pytest.raises(RequestError, match=message):
+        run_hydra(typed, calls.append)
+
+    assert not calls
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SOLVER: {BASE_LRR: 1}", r"In experiment/mine\.yaml: .*SOLVER\.BASE_LRR; nearest: SOLVER\.BASE_LR"),
+        ("SOLVR: {BASE_LR: 1}", "sets SOLVR.*nearest: SOLVER"),
+        ("SOLVER: {MAX_ITER: often}", r"SOLVER\.MAX_ITER.*often"),
+        ("device: {cuont: 1}", r"device\.cuont; nearest: device\.count"),
+        ("defaults: [{override /model: nope}]", "there is no model nope"),
+        ("defaults: [{override /modle: nope}]", "modle"),
+        ("SOLVER: [", r"mine\.yaml"),
+        ("SOLVER: 3", "SOLVER"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong_in_it(own_configs, text, message):
+    (own_configs / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+
+    with pytest.raises(RequestError, match=message):
+        requested("experiment=mine", "--config-dir", str(own_configs))
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--info", "defaults"], ["--cfg", "job"], ["--cfg", "hydra"]])
+def test_hydras_own_options_print_and_call_nothing(flags, capsys):
+    calls: list[RunRequest] = []
+
+    with contextlib.suppress(SystemExit):
+        run_hydra([*flags, "experiment=coco"], calls.append)
+
+    assert not calls
+    assert capsys.readouterr().out
+
+
+def test_help_lists_the_groups(capsys):
+    with pytest.raises(SystemExit):
+        run_hydra(["--help"], lambda _: None)
+
+    printed = capsys.readouterr().out
+    assert "experiment: coco, coco_quick" in printed
+    assert "COCO-InstanceSegmentation__mask_rcnn_R_50_FPN_3x" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("launcher train experiment=coco_q", "experiment=coco_quick"),
+        ("launcher train experiment=coco SOLVER.BASE", "SOLVER.BASE_LR="),
+        (
+            "launcher plan model=COCO-Keypoints__keypoint_rcnn_X",
+            "model=COCO-Keypoints__keypoint_rcnn_X_101_32x8d_FPN_3x",
+        ),
+    ],
+)
+def test_a_shell_gets_its_completions(line, offered, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", line)
+
+    run_hydra(["-sc", "query=bash"], lambda _: None)
+
+    assert offered in capsys.readouterr().out.split()
+
+
+def test_composing_imports_neither_torch_nor_anything_else_that_is_slow():
+    program = (
+        "import sys; from launcher.config.compose import run_hydra\n"
+        "run_hydra(['experiment=coco'], lambda request: None)\n"
+        "print(sorted({'torch', 'detectron2', 'numpy', 'rich', 'cattrs', 'importlib.metadata'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+
+from launcher.config.arguments import take_apart
+from launcher.config.mistakes import Settable, describe, mistakes_in, nearest_names
+from launcher.config.schema import make_schema
+from launcher.config.source import option_name
+
+NAMES = ["SOLVER.BASE_LR", "SOLVER.BASE_LR_END", "MODEL.RPN.NMS_THRESH", "device.count", "experiment"]
+
+
+@pytest.fixture(scope="module")
+def settable(keys) -> Settable:
+    groups = {
+        "model": [option_name(name) for name in keys.zoo],
+        "experiment": ["coco", "coco_quick", "demo"],
+        "device": ["auto", "cpu", "cuda", "mps"],
+    }
+    return Settable(schema=make_schema(keys), groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("SOLVER.BASE_LRR", "SOLVER.BASE_LR"),
+        ("solver.base_lr", "SOLVER.BASE_LR"),
+        ("BASE_LR", "SOLVER.BASE_LR"),
+        ("NMS_THRESH", "MODEL.RPN.NMS_THRESH"),
+        ("devcie.count", "device.count"),
+        ("experimnt", "experiment"),
+        ("exp", "experiment"),
+    ],
+)
+def test_the_nearest_name_is_the_one_that_was_meant(typed, first):
+    assert nearest_names(typed, NAMES)[0] == first
+
+
+def test_nothing_is_near_to_what_is_nothing_like_it():
+    assert nearest_names("XYZZY.QUUX", NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason", "corrected"),
+    [
+        ("SOLVER.BASE_LRR=0.1", "detectron2 has no key SOLVER.BASE_LRR; nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
+        ("BASE_LR=0.1", "nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
+        ("devcie.count=2", "there is no setting devcie.count", "device.count=2"),
+        ("SOLVER.MAX_ITER=1.5", "SOLVER.MAX_ITER takes a whole number, not 1.5", None),
+        ("SOLVER.MAX_ITER=1e5", "takes a whole number", "SOLVER.MAX_ITER=100000"),
+        ("SOLVER.BASE_LR=fast", "takes a number, not 'fast'", None),
+        ("SOLVER.BASE_LR=null", "takes a number, not null", None),
+        ("MODEL.MASK_ON=perhaps", "takes true or false", None),
+        ("device.choice=gpu", "one of auto, cuda, cpu, mps", "device.choice=cuda"),
+        ("device=gpu", "there is no device gpu", "device=cuda"),
+        ("device=quantum", "there are auto, cpu, cuda, mps", None),
+        ("experiment=coc", "there is no experiment coc; nearest: coco", "experiment=coco"),
+        ("experimnt=demo", "there is no setting experimnt", "experiment=demo"),
+        (
+            "model=COCO-Detection/retinanet_R_50_FPN_4x.yaml",
+            "there is no model COCO-Detection/retinanet_R_50_FPN_4x",
+            "model=COCO-Detection/retinanet_R_50_FPN_3x",
+        ),
+        (
+            "model=retinanet_R_50_FPN_3x",
+            "nearest: COCO-Detection/retinanet_R_50_FPN_3x",
+            "model=COCO-Detection/retinanet_R_50_FPN_3x",
+        ),
+        ("INPUT.MIN_SIZE_TRAIN=(640,800)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
+        ("INPUT.MIN_SIZE_TRAIN=(640,)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640]"),
+        ("INPUT.MIN_SIZE_TRAIN=640", "takes a list", "INPUT.MIN_SIZE_TRAIN=[640]"),
+        ("INPUT.MIN_SIZE_TRAIN=640,800", "brackets", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
+        ("MODEL.WEIGHTS=a=b", "quotes inside quotes", 'MODEL.WEIGHTS="a=b"'),
+        ("SOLVER=3", "a group of settings, such as SOLVER.", None),
+        ("train", "KEY=VALUE", None),
+        ("+FOO.BAR=1", "config_extensions", None),
+        ("+SOLVER.BASE_LR=1", "takes no plus", "SOLVER.BASE_LR=1"),
+        ("~SOLVER.BASE_LR", "cannot be taken away", None),
+    ],
+)
+def test_a_mistake_gets_its_reason_and_where_it_can_be_guessed_its_correction(settable, typed, reason, corrected):
+    (mistake,) = mistakes_in(take_apart([typed]), settable)
+
+    assert reason in mistake.reason
+    assert mistake.corrected == ((corrected,) if corrected else ())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "SOLVER.BASE_LR=1",
+        "SOLVER.STEPS=[]",
+        "SOLVER.WEIGHT_DECAY_BIAS=null",
+        "device=cpu",
+        "device.count=all",
+        "model=COCO-Detection/retinanet_R_50_FPN_3x",
+        "model=null",
+        "+experiment=demo",
+        "++SOLVER.BASE_LR=1",
+        "~experiment",
+        "hydra.verbose=true",
+        "hydra/launcher=basic",
+        "MODEL.WEIGHTS=",
+        "dataset.root=${oc.env:HOME}",
+    ],
+)
+def test_what_is_right_is_no_mistake(settable, typed):
+    assert mistakes_in(take_apart([typed]), settable) == []
+
+
+def test_every_value_of_a_sweep_is_looked_at(settable):
+    right = take_apart(["-m", "SOLVER.BASE_LR=0.1,0.2", "model=COCO-Detection/rpn_R_50_FPN_1x,Base-RCNN-C4"])
+    wrong = take_apart(["-m", "SOLVER.MAX_ITER=range(1,3)", "SOLVER.BASE_LR=0.1,fast"])
+
+    assert mistakes_in(right, settable) == []
+    assert [mistake.typed for mistake in mistakes_in(wrong, settable)] == ["SOLVER.BASE_LR=0.1,fast"]
+
+
+def test_a_sweep_needs_its_flag(settable):
+    arguments = take_apart(["SOLVER.BASE_LR=0.1,0.2"])
+
+    text = describe(mistakes_in(arguments, settable), arguments, "launcher train")
+
+    assert text.endswith("launcher train -m SOLVER.BASE_LR=0.1,0.2")
+
+
+def test_all_mistakes_are_told_at_once_with_one_corrected_command_line(settable):
+    arguments = take_apart(["experiment=coc", "run.name=mine", "SOLVER.MAX_ITR=3", "--cfg", "job"])
+
+    lines = describe(mistakes_in(arguments, settable), arguments, "launcher train").splitlines()
+
+    assert lines[0].startswith("experiment=coc: ")
+    assert lines[1].startswith("SOLVER.MAX_ITR=3: ")
+    assert lines[-1] == "  launcher train experiment=coco run.name=mine SOLVER.MAX_ITER=3 --cfg job"
+
+
+def test_without_a_guess_for_each_mistake_no_command_line_is_made_up(settable):
+    arguments = take_apart(["experiment=coc", "SOLVER.MAX_ITER=often"])
+
+    assert "Type:" not in describe(mistakes_in(arguments, settable), arguments, "launcher train")
