@@ -1,0 +1,282 @@
+"""Real trainings of a tiny model, through the front door."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from launcher.errors import ExitCode
+from launcher.run.paths import RunPaths
+
+pytestmark = pytest.mark.slow
+
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_in(folder: Path, name: str) -> RunPaths:
+    return RunPaths(folder / "outputs" / "no-experiment" / name)
+
+
+def outcome_of(run: RunPaths, attempt: int) -> dict[str, Any]:
+    return json.loads(run.attempt(attempt).outcome.read_text())
+
+
+def iterations_in(run: RunPaths) -> list[int]:
+    return [json.loads(line)["iteration"] for line in run.metrics.read_text().splitlines()]
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=True)["model"]
+
+
+def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_whole_run_folder(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    done = launch("train", *demo_settings, "run.name=a", "device=cpu", "SOLVER.AMP.ENABLED=true", "logging.images=2")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert "device: cpu: as asked" in done.stdout
+    assert "SOLVER.AMP.ENABLED" in done.stdout
+    assert "MODEL.ROI_HEADS.NUM_CLASSES" in done.stdout
+    assert "iteration 6/6" in done.stdout
+    assert "launcher tensorboard outputs/no-experiment/a" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    run = run_in(tmp_path, "a")
+    outcome = outcome_of(run, 1)
+    assert (outcome["ending"], outcome["iterations"]) == ("finished", 6)
+    assert "bbox/AP" in outcome["metrics"]
+    assert "segm/AP" in outcome["metrics"]
+    assert iterations_in(run) == [0, 1, 2, 3, 4, 5, 6]  # the last one is the evaluation's
+    assert yaml.safe_load(run.config.read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
+    assert yaml.safe_load(run.request.read_text())["detectron2"]["SOLVER"]["AMP"]["ENABLED"] is True
+    assert json.loads(run.attempt(1).plan.read_text())["detectron2"]["SOLVER"]["AMP"]["ENABLED"] is False
+    assert json.loads(run.provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
+    assert run.predictions.read_bytes().startswith(b"\x89PNG")
+    _check_events(run)
+
+
+def _check_events(run: RunPaths) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    tags = events.Tags()
+    assert {"total_loss", "lr", "images_per_second", "bbox/AP"} <= set(tags["scalars"])
+    assert {"inputs", "predictions"} <= set(tags["images"])
+    assert {"config/text_summary", "plan/text_summary"} <= set(tags["tensors"])
+
+
+def test_what_was_trained_serves_default_predictor(
+    launch: Launch, demo_settings: tuple[str, ...], small_demo: Path, tmp_path: Path
+):
+    launch("train", *demo_settings, "run.name=p", "SOLVER.MAX_ITER=2", "DATASETS.TEST=[]")
+    from detectron2.config import get_cfg
+    from detectron2.data.detection_utils import read_image
+    from detectron2.engine import DefaultPredictor
+
+    run = run_in(tmp_path, "p")
+    cfg = get_cfg()
+    cfg.merge_from_file(str(run.config))
+    cfg.MODEL.WEIGHTS = str(run.final_weights)
+    image = read_image(str(next((small_demo / "val").iterdir())), "BGR")
+
+    instances = DefaultPredictor(cfg)(image)["instances"]
+
+    assert instances.image_size == (96, 96)
+    assert len(instances) <= 5
+
+
+def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    command = ("train", *demo_settings, "run.name=k", "SOLVER.CHECKPOINT_PERIOD=2", "DATASETS.TEST=[]")
+    whole = launch(*command)
+    run = run_in(tmp_path, "k")
+    weights = weights_of(run.final_weights)
+    again = launch(*command)
+    assert (whole.returncode, again.returncode) == (ExitCode.finished, ExitCode.finished)
+    assert "nothing to do, all 6 iterations are done" in again.stdout
+    assert run.attempt_numbers() == [1]
+
+    # As after a power cut: the last checkpoint is half written, the one before is whole, no outcome.
+    run.attempt(1).outcome.unlink()
+    run.final_weights.unlink()
+    last = run.checkpoint(5)
+    last.write_bytes(last.read_bytes()[:1000])
+    continued = launch(*command)
+
+    assert continued.returncode == ExitCode.finished, continued.stderr
+    assert "model_0000005.pth is truncated" in continued.stdout
+    assert "start: iteration 4 of 6, continued from" in continued.stdout
+    assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
+    assert weights_of(run.final_weights).keys() == weights.keys()
+
+
+def test_another_configuration_in_the_same_folder_is_refused_until_it_may_start_over(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    command = ("train", *demo_settings, "run.name=c", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=1")
+    assert launch(*command).returncode == ExitCode.finished
+
+    refused = launch(*command, "SOLVER.BASE_LR=0.5")
+
+    assert refused.returncode == ExitCode.request_wrong
+    assert "SOLVER.BASE_LR: there 0.001, now 0.5" in refused.stderr
+    over = launch(*command, "SOLVER.BASE_LR=0.5", "resume=never")
+    assert over.returncode == ExitCode.finished, over.stderr
+    assert "start: iteration 0 of 1" in over.stdout
+    assert run_in(tmp_path, "c.1").final_weights.exists()  # nothing is lost
+
+
+def test_two_processes_on_the_cpu_train_like_one_with_the_same_total_batch(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    """Batch norm and the sampling of regions see each process's images alone, so equality is not exact."""
+    command = ("train", *demo_settings, "SOLVER.IMS_PER_BATCH=4", "SOLVER.MAX_ITER=8", "MODEL.RESNETS.NORM=FrozenBN")
+    command = (*command, "MODEL.FPN.NORM=GN", "MODEL.FPN.OUT_CHANNELS=32", "DATASETS.TEST=[]", "INPUT.RANDOM_FLIP=none")
+    command = (*command, "DATALOADER.ASPECT_RATIO_GROUPING=False", "SOLVER.WARMUP_ITERS=0", "SOLVER.BASE_LR=0.0005")
+
+    one = launch(*command, "run.name=one")
+    two = launch(*command, "run.name=two", "device.count=2")
+
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    assert "device: cpu x 2 processes" in two.stdout
+    runs = [run_in(tmp_path, name) for name in ("one", "two")]
+    losses = [[json.loads(line)["total_loss"] for line in run.metrics.read_text().splitlines()] for run in runs]
+    assert len(losses[0]) == len(losses[1]) == 8
+    assert all(math.isclose(a, b, rel_tol=0.15) for a, b in zip(*losses, strict=True)), losses
+    launch(*command, "run.name=start", "SOLVER.MAX_ITER=1", "SOLVER.BASE_LR=0.0")
+    start, first, second = (weights_of(run_in(tmp_path, name).final_weights) for name in ("start", "one", "two"))
+    assert distance(first, second) < 0.2 * distance(start, first)
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return math.sqrt(sum(float((one[key].double() - other[key].double()).square().sum()) for key in one))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "processes"),
+    [
+        (signal.SIGTERM, ExitCode.resumable, 1),
+        (signal.SIGINT, ExitCode.interrupted, 1),
+        (signal.SIGTERM, ExitCode.resumable, 2),
+    ],
+)
+def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
+    number: int,
+    code: ExitCode,
+    processes: int,
+    launch: Launch,
+    demo_settings: tuple[str, ...],
+    launcher_environment: dict[str, str],
+    tmp_path: Path,
+):
+    command = ["train", *demo_settings, "run.name=s", "DATASETS.TEST=[]", f"device.count={processes}"]
+    run = run_in(tmp_path, "s")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "launcher", *command, "SOLVER.MAX_ITER=100000"],
+        cwd=tmp_path,
+        env=launcher_environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        _wait_for(lambda: run.metrics.exists() and len(run.metrics.read_text().splitlines()) >= 2)
+        asked = time.monotonic()
+        running.send_signal(number)
+        printed, _ = running.communicate(timeout=60)
+
+    assert running.returncode == code
+    assert time.monotonic() - asked < 30
+    assert "run the same command again" in printed
+    done = outcome_of(run, 1)["iterations"]
+    assert run.checkpoint(done - 1).exists()
+    assert iterations_in(run) == list(range(done))
+    assert _processes_of(run) == []
+
+    plan = launch("plan", "--json", *command[1:], "SOLVER.MAX_ITER=100000")
+    assert json.loads(plan.stdout)["resume"]["next_iteration"] == done
+
+
+def _wait_for(happened, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def _processes_of(run: RunPaths) -> list[int]:
+    """Processes whose command line names the run's folder."""
+
+    def found() -> Iterator[int]:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if str(run.folder).encode() in command:
+                    yield int(entry.name)
+
+    return list(found())
+
+
+def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
+    demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
+):
+    command = [sys.executable, "-m", "launcher", "train", *demo_settings, "run.name=x", "SOLVER.MAX_ITER=100000"]
+    run = run_in(tmp_path, "x")
+    running = subprocess.Popen(
+        command, cwd=tmp_path, env=launcher_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with running:
+        _wait_for(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0)
+        for worker in _processes_of(run):
+            os.kill(worker, signal.SIGKILL)
+        _, errors = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.training_failed
+    assert outcome_of(run, 1)["ending"] == "killed"
+    assert "out of memory" in errors
+    assert "run the same command again" in errors
+
+
+def test_a_sweep_trains_every_job_in_its_own_folder_and_goes_on_past_a_failing_one(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    done = launch(
+        "train", "-m", *demo_settings, "run.name=w", "DATASETS.TEST=[]", "SOLVER.WARMUP_ITERS=0", "SOLVER.BASE_LR=1e30,1e-4"
+    )
+
+    folders = sorted((tmp_path / "outputs" / "no-experiment" / "w").iterdir())
+    assert len(folders) == 2
+    endings = [outcome_of(RunPaths(folder), 1)["ending"] for folder in folders]
+    assert sorted(endings) == ["failed", "finished"]
+    assert done.returncode == ExitCode.training_failed
+    assert done.stderr.count("Lower SOLVER.BASE_LR") == 1  # the failure is told once, at the end
+
+
+def test_a_training_that_diverges_says_so_without_a_traceback(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    done = launch(
+        "train", *demo_settings, "run.name=d", "SOLVER.BASE_LR=1e30", "SOLVER.WARMUP_ITERS=0", "DATASETS.TEST=[]"
+    )
+
+    assert done.returncode == ExitCode.training_failed
+    assert "SOLVER.BASE_LR" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert outcome_of(run_in(tmp_path, "d"), 1)["ending"] == "failed"
