@@ -231,4 +231,4 @@ class DeviceFacts:
     """None: not asked, because no CUDA driver exists for this platform."""
     nvml: NvmlFacts | None
     torch: TorchFacts | None
-    """None: not asked, because the rest already shows that no GPU is usable."""
+    """None: not asked, because no GPU is wanted, or the rest already shows that none is usable."""

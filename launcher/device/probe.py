@@ -35,19 +35,21 @@ def look_at_devices(
     environ: Mapping[str, str],
     *,
     full: bool,
+    try_gpus: bool = True,
     root: Path = Path("/"),
     stages: Iterable[str] = STAGES,
     deadlines: Deadlines = Deadlines(),
 ) -> DeviceFacts:
     """Everything that can be seen of this machine's GPUs and of what is installed to use them.
 
-    `full=False` leaves out the torch child (seconds) where the quick looks already show that no GPU is usable.
+    `full=False` leaves out the torch child (seconds) where the quick looks already show that no GPU is usable, and
+    with `try_gpus=False`, for a run that wants none, everywhere.
     """
     platform = look_at_platform(root)
     system = look_at_system(root, environ, platform.kernel)
     packages = look_at_packages()
     driver, nvml = _ask_driver(environ, system.device_nodes, deadlines) if platform.system != "darwin" else (None, None)
-    ask_torch = full or _could_compute(driver, nvml, packages)
+    ask_torch = full or (try_gpus and _could_compute(driver, nvml, packages))
     return DeviceFacts(
         platform=platform,
         environment=relevant(environ),

@@ -88,6 +88,15 @@ def test_a_driver_that_hangs_costs_one_deadline(look, machine: Machine):
     assert diagnose(facts).driver_is_dangerous
 
 
+def test_a_run_that_wants_no_gpu_does_not_wait_for_torch(fakegpu: FakeGpu, plain_environ: dict[str, str]):
+    environ = fakegpu.environ(plain_environ, Machine(gpus=(Gpu(),)))
+
+    facts = look_at_devices(environ, full=False, try_gpus=False)
+
+    assert len(facts.driver.gpus) == 1
+    assert facts.torch is None
+
+
 def test_a_slow_driver_is_waited_for(look):
     facts = look(Machine(gpus=(Gpu(),), init="slow:300", driver=11040))
 

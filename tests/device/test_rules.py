@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -345,6 +346,104 @@ CONSEQUENCES = {
     "visible.empty": changed(MACHINES["visible.empty"], nvml={"gpus": (nvml_gpu(mig=True),)}),
     "visible.wrong": changed(MACHINES["visible.wrong"], nvml={"gpus": (nvml_gpu(mig=True),)}),
 }
+
+
+OTHER_LIBRARY = "/usr/lib/x86_64-linux-gnu/libcuda.so.575.1.2"
+AMD_CHIP = PciGpu(address="0000:0b:00.0", vendor="amd", device="0x164e", kernel_driver="amdgpu")
+NOT_IN_NVML = {"load_error": "libnvidia-ml.so.1: cannot open", "init_code": None, "gpus": ()}
+
+UNUSUAL_BUT_WELL = {
+    "a GPU that no scheduler gave": changed(HEALTHY, environment=SLURM),
+    "a list that names what is there": changed(HEALTHY, environment={"CUDA_VISIBLE_DEVICES": "0"}),
+    "a container with the GPU": changed(
+        HEALTHY, system=IN_CONTAINER, environment={"NVIDIA_DRIVER_CAPABILITIES": "compute"}
+    ),
+    "WSL": changed(HEALTHY, system={"wsl": True, "device_nodes": ("/dev/dxg",), "driver_loaded": "", "pci_gpus": ()}),
+    "a Jetson": changed(
+        HEALTHY, system={"tegra": True, "device_nodes": (), "driver_loaded": "", "pci_gpus": ()}, nvml=NOT_IN_NVML
+    ),
+    "a newer compatibility library": changed(HEALTHY, driver={"library": OTHER_LIBRARY}),
+    "an AMD chip beside it": changed(HEALTHY, system={"pci_gpus": (NVIDIA_CARD, AMD_CHIP)}),
+    "a device node that may not be opened": changed(
+        HEALTHY, driver={"nodes": (DeviceNode(path="/dev/nvidia1", error="EPERM"),)}, system=IN_CONTAINER
+    ),
+    "a second GPU given to a virtual machine": changed(
+        HEALTHY, system={"pci_gpus": (NVIDIA_CARD, replace(NVIDIA_CARD, kernel_driver="vfio-pci"))}
+    ),
+    "a second GPU under nouveau": changed(
+        HEALTHY, system={"pci_gpus": (NVIDIA_CARD, replace(NVIDIA_CARD, kernel_driver="nouveau"))}
+    ),
+}
+
+VARIATIONS = [
+    ("driver.mismatch", changed(init_fails(999), driver={"library": OTHER_LIBRARY})),
+    ("driver.uvm", changed(init_fails(999), system={"device_nodes": ("/dev/nvidiactl", "/dev/nvidia0")})),
+    ("driver.uvm", changed(init_fails(304), system={"uvm_loaded": False})),
+    ("unexplained", changed(init_fails(999), system={"tegra": True})),
+    ("unexplained", init_fails(304)),
+    (
+        "driver.wsl",
+        changed(MACHINES["driver.wsl"], driver={"load_error": "libcuda.so.1: cannot open", "init_code": None}),
+    ),
+    ("driver.wsl", changed(init_fails(999), system={"wsl": True})),
+    ("driver.not_loaded", changed(NO_DRIVER, system={"driver_installed": True})),
+    ("driver.permission", changed(init_fails(304), nvml={"init_code": 4, "gpus": ()})),
+    (
+        "container.no_gpu",
+        changed(
+            HEALTHY,
+            system=IN_CONTAINER,
+            driver=NO_GPU.driver,
+            torch=None,
+            environment={"NVIDIA_DRIVER_CAPABILITIES": "utility,graphics"},
+        ),
+    ),
+    (
+        "driver.no_library",
+        changed(
+            HEALTHY,
+            system=IN_CONTAINER,
+            driver=NO_GPU.driver,
+            torch=None,
+            environment={"NVIDIA_DRIVER_CAPABILITIES": "utility,compute"},
+        ),
+    ),
+    ("torch.broken", torch_says(end=replace(KILLED, stage="import torch"), smoke_tests=(), is_available=None)),
+    ("torchvision.broken", torch_says(end=replace(KILLED, stage="import torchvision"))),
+    ("detectron2.broken", torch_says(end=replace(KILLED, stage="import detectron2"))),
+    ("detectron2.ops_broken", torch_says(end=replace(KILLED, stage="import detectron2._C"))),
+    ("detectron2.ops_broken", changed(HEALTHY, packages={"detectron2_fits": False})),
+    ("gpu.busy", nvml_says(compute_mode=2)),
+    ("gpu.sick", nvml_says(code=16)),
+    ("gpu.none", changed(NO_GPU, driver={"load_error": "", "init_code": 100}, nvml={"load_error": "", "init_code": 9})),
+    ("unexplained", torch_says(is_available=False, smoke_tests=())),
+]
+
+
+def test_every_code_is_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/devices.md").read_text()
+
+    assert [code for code in MACHINES if f"`{code}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", UNUSUAL_BUT_WELL)
+def test_what_is_unusual_but_works_raises_no_alarm(name: str):
+    diagnosis = diagnose(UNUSUAL_BUT_WELL[name])
+
+    assert diagnosis.findings == ()
+    assert len(diagnosis.usable_gpus) == 1
+
+
+@pytest.mark.parametrize(("code", "facts"), VARIATIONS)
+def test_a_cause_is_found_in_its_other_shapes(code: str, facts: DeviceFacts):
+    assert codes(facts) == [code]
+
+
+def test_the_raw_answers_are_the_evidence_of_what_is_unexplained():
+    (finding,) = diagnose(init_fails(7)).findings
+
+    assert "cuInit: error 7" in finding.evidence
+    assert "NVML: works" in finding.evidence
 
 
 @pytest.mark.parametrize("code", CONSEQUENCES)
