@@ -105,13 +105,13 @@ def _problems_with_batch(asked: DeviceRequest, keys: Mapping[str, Any]) -> Itera
         yield f"device.count={count}: {problem}"
 
 
-def _batch_problem(keys: Mapping[str, Any], num_processes: int) -> str:
+def _batch_problem(keys: Mapping[str, Any], num_processes: int, at_most: int | None = None) -> str:
     """detectron2 asserts that every process gets an equal share of the batch, and not an empty one."""
     batch = _batch_size(keys)
     if batch is None or batch % num_processes == 0:
         return ""
     batches = sorted({max(batch - batch % num_processes, num_processes), batch + num_processes - batch % num_processes})
-    counts = _divisors_near(batch, num_processes)
+    counts = [count for count in _divisors_near(batch, num_processes) if at_most is None or count <= at_most]
     return (
         f"SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by {num_processes} processes. "
         f"Type SOLVER.IMS_PER_BATCH={' or '.join(map(str, batches))}, or device.count={' or '.join(map(str, counts))}."
@@ -141,7 +141,7 @@ def _cuda_plan(asked: DeviceRequest, keys: Mapping[str, Any], diagnosis: Diagnos
         if _insists(asked, diagnosis):
             raise DeviceUnavailableError(_too_few(asked, diagnosis, pool, missing))
         return _gpu_plan(asked, keys, diagnosis, pool[: _sharers(keys, len(pool))], pool)
-    if problem := _batch_problem(keys, wanted):
+    if problem := _batch_problem(keys, wanted, at_most=len(pool)):
         raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
     return _gpu_plan(asked, keys, diagnosis, pool[:wanted], pool)
 

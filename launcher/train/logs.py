@@ -6,25 +6,29 @@ import logging
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
+# Bound to the stream that was there at the start: evaluation redirects sys.stdout for pycocotools.
+CONSOLE = Console(file=sys.stdout, soft_wrap=True)
+
+# How far an evaluation is; everything else below a warning is for the file.
+SHOWN_AT_INFO = "detectron2.evaluation.evaluator"
 # Warnings for developers, and exceptions that the launcher reports itself.
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 
 
 def log_to(file: Path, *, console: bool) -> None:
-    """Send every logger's lines to `file`, and warnings to the console as well where asked.
+    """Send every logger's lines to `file`, and what matters to the console as well where asked.
 
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
     the file. Python warnings do too: they speak to developers.
     """
-    formatter = logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s")
     to_file = logging.FileHandler(file, encoding="utf-8")
-    to_file.setFormatter(formatter)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if console:
-        to_console = logging.StreamHandler(sys.stdout)
-        to_console.setLevel(logging.WARNING)
-        to_console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        to_console.addFilter(lambda record: not record.name.startswith(FILE_ONLY))
+        to_console = _ConsoleHandler()
+        to_console.addFilter(_matters)
         handlers.append(to_console)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
@@ -35,3 +39,17 @@ def take_over_torch_logs() -> None:
     torch_logger = logging.getLogger("torch")
     torch_logger.handlers.clear()
     torch_logger.propagate = True
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above a live progress line instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        CONSOLE.print(f"{level}{record.getMessage()}", highlight=False, markup=False)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    if record.name == SHOWN_AT_INFO:
+        return True
+    return record.levelno >= logging.WARNING and not record.name.startswith(FILE_ONLY)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
+from launcher.train.logs import CONSOLE
+
 SMOOTHED_OVER = 20  # iterations, as detectron2's own printer does
 STEADY_OVER = 200  # iterations
 
@@ -17,9 +19,9 @@ STEADY_OVER = 200  # iterations
 class Progress(HookBase):
     """Shows iteration, losses, speed and the time left, and each evaluation's headline."""
 
-    def __init__(self, period: int, console: Console | None = None) -> None:
+    def __init__(self, period: int, console: Console = CONSOLE) -> None:
         self.period = period
-        self.console = console or Console(soft_wrap=True)
+        self.console = console
         self.live: RichProgress | None = None
         self.task: TaskID | None = None
 
@@ -29,7 +31,7 @@ class Progress(HookBase):
             return
         columns = (
             TextColumn("training"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
             TextColumn("eta {task.fields[eta]}"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from launcher.config.adjustment import adjusted, look_up
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing
+from launcher.config.values import from_plain, to_plain
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
@@ -300,7 +302,9 @@ def test_the_refusal_tells_how_to_repair_the_cause():
 
 
 def test_all_gpus_must_be_able_to_share_the_batch():
-    with pytest.raises(RequestError, match=r"device\.count=all takes 2 GPUs.*IMS_PER_BATCH=2 or 4"):
+    with pytest.raises(
+        RequestError, match=r"device\.count=all takes 2 GPUs.*IMS_PER_BATCH=2 or 4, or device\.count=1\."
+    ):
         plan_devices(ask(count="all"), with_keys(SOLVER__IMS_PER_BATCH=3), TWO)
 
 
@@ -326,3 +330,14 @@ def test_why_fewer_processes_run_is_told_in_words():
 def test_a_configuration_without_a_batch_size_leaves_the_count_alone():
     assert plan_devices(ask(CPU, count=3), {}, WITHOUT).num_processes == 3
     assert plan_devices(ask(CPU, count=3), {"SOLVER": {"IMS_PER_BATCH": 0}}, WITHOUT).num_processes == 3
+
+
+@pytest.mark.parametrize(
+    "plan", [plan_devices(ask(count=2), KEYS, TWO), plan_devices(ask(CPU, count=2), KEYS, WITHOUT)]
+)
+def test_a_plan_comes_back_from_its_file(plan: DevicePlan):
+    assert from_plain(DevicePlan, json.loads(json.dumps(to_plain(plan)))) == plan
+
+
+def test_a_diagnosis_comes_back_from_its_file():
+    assert from_plain(Diagnosis, json.loads(json.dumps(to_plain(ONE_OF_TWO)))) == ONE_OF_TWO
