@@ -27,8 +27,8 @@ _VAL_SHARE = 0.2
 """The part of the digit images that only the validation scenes use."""
 _MIN_VISIBLE = 0.75
 """A digit is not pasted where it would leave less than this part of another one to be seen."""
-_OBJECTS_PER_SCENE = (3, 6)
-_DIGIT_SIZE = (0.2, 0.45)
+_OBJECTS_PER_SCENE = (5, 9)
+_DIGIT_SIZE = (0.17, 0.36)
 """Side of a pasted digit as a part of the scene's side."""
 _JPEG_QUALITY = 90
 
