@@ -199,7 +199,8 @@ def container_without_gpu(facts: DeviceFacts) -> Seen | None:
         return None
     capabilities = facts.environment.get("NVIDIA_DRIVER_CAPABILITIES", "")
     no_compute = bool(capabilities) and not {"all", "compute"} & set(capabilities.split(","))
-    no_nodes = "/dev/nvidiactl" not in facts.system.device_nodes and not (facts.system.wsl or facts.system.tegra)
+    reached = facts.system.wsl or facts.system.tegra or bool(facts.nvml and facts.nvml.gpus)
+    no_nodes = "/dev/nvidiactl" not in facts.system.device_nodes and not reached
     if not (no_nodes or (no_compute and _no_library(facts))):
         return None
     return Seen(

@@ -408,6 +408,10 @@ VARIATIONS = [
             environment={"NVIDIA_DRIVER_CAPABILITIES": "utility,compute"},
         ),
     ),
+    (
+        "visible.wrong",
+        changed(MACHINES["visible.wrong"], system={**IN_CONTAINER, "device_nodes": ()}),
+    ),
     ("torch.broken", torch_says(end=replace(KILLED, stage="import torch"), smoke_tests=(), is_available=None)),
     ("torchvision.broken", torch_says(end=replace(KILLED, stage="import torchvision"))),
     ("detectron2.broken", torch_says(end=replace(KILLED, stage="import detectron2"))),
@@ -495,3 +499,15 @@ def test_facts_without_any_driver_answer_are_diagnosed():
     )
 
     assert codes(facts) == ["gpu.none"]
+
+
+@pytest.mark.parametrize("part", ["system", "driver", "nvml", "torch", "packages", "environment", "platform", "job"])
+def test_any_mixture_of_machines_gets_a_verdict_with_a_reason(part: str):
+    for one in MACHINES.values():
+        for other in list(MACHINES.values())[::4]:
+            diagnosis = diagnose(replace(one, **{part: getattr(other, part)}))
+
+            assert diagnosis.verdict
+            assert diagnosis.usable_gpus or diagnosis.findings
+            uuids = [gpu.uuid for gpu in (*diagnosis.usable_gpus, *diagnosis.excluded_gpus) if gpu.uuid]
+            assert len(uuids) == len(set(uuids))
