@@ -58,7 +58,7 @@ def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
 
 def test_the_nearer_to_the_command_line_the_stronger(own_configs):
     (own_configs / "dataset" / "mine.yaml").write_text(
-        "# @package _global_\nSOLVER: {IMS_PER_BATCH: 1, BASE_LR: 1, GAMMA: 1, MAX_ITER: 1}\n"
+        "# @package _global_\nSOLVER: {IMS_PER_BATCH: 1, BASE_LR: 1, GAMMA: 1, MAX_ITER: 1}\nINPUT: {MIN_SIZE_TRAIN: [1]}\n"
     )
     (own_configs / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /model: COCO-Detection__retinanet_R_50_FPN_1x\n"
@@ -71,6 +71,7 @@ def test_the_nearer_to_the_command_line_the_stronger(own_configs):
     assert keys["SOLVER"]["MAX_ITER"] == 1, "debug before experiment"
     assert keys["SOLVER"]["GAMMA"] == 3, "command line before experiment"
     assert keys["SOLVER"]["BASE_LR"] == 2, "experiment before data set"
+    assert keys["INPUT"]["MIN_SIZE_TRAIN"] == [1], "data set before model"
     assert keys["MODEL"]["META_ARCHITECTURE"] == "RetinaNet", "model before defaults"
     assert keys["SOLVER"]["WARMUP_ITERS"] == 1000, "default"
 
@@ -150,7 +151,7 @@ def test_a_sweep_calls_the_task_once_for_each_value(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sweeps"]
 
 
-def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path):
+def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path, capfd):
     seen: list[int] = []
 
     def task(request: RunRequest) -> None:
@@ -162,6 +163,8 @@ def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path):
         run_hydra(["-m", "SOLVER.MAX_ITER=1,2,3", f"run.root={tmp_path}"], task)
 
     assert seen == [1, 2, 3]
+    # Hydra says it of a job without a result, which sweepers that look for the best one have to know.
+    assert "SOLVER.MAX_ITER=1" in capfd.readouterr().err
 
 
 def test_what_the_task_raises_arrives_as_it_is_and_without_a_word_from_hydra(capfd):
@@ -270,6 +273,7 @@ def test_a_shell_gets_its_completions(line, offered, monkeypatch, capsys):
     run_hydra(["-sc", "query=bash"], lambda _: None)
 
     assert offered in capsys.readouterr().out.split()
+    assert os.environ["COMP_LINE"] == line
 
 
 def test_composing_imports_neither_torch_nor_anything_else_that_is_slow():

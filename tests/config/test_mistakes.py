@@ -56,6 +56,8 @@ def test_nothing_is_near_to_what_is_nothing_like_it():
         ("device=quantum", "there are auto, cpu, cuda, mps", None),
         ("experiment=coc", "there is no experiment coc; nearest: coco", "experiment=coco"),
         ("experimnt=demo", "there is no setting experimnt", "experiment=demo"),
+        ("experimnt=coc", "there is no setting experimnt", "experiment=coco"),
+        ("experimnt=xyzzy", "there is no setting experimnt", None),
         (
             "model=COCO-Detection/retinanet_R_50_FPN_4x.yaml",
             "there is no model COCO-Detection/retinanet_R_50_FPN_4x",
