@@ -28,6 +28,7 @@ def test_an_empty_tree_is_a_machine_without_anything(tmp_path: Path):
     system = look_at_system(tmp_path, {}, KERNEL)
 
     assert (system.pci_gpus, system.driver_loaded, system.device_nodes, system.container) == ((), "", (), ())
+    assert (system.wsl, system.tegra) == (False, False)
 
 
 def test_the_version_of_the_driver_is_found_where_only_proc_tells_it(tmp_path: Path):
@@ -70,6 +71,29 @@ def test_a_container_gives_itself_away(tmp_path: Path, path: str, text: str):
     (tmp_path / path).write_text(text)
 
     assert len(look_at_system(tmp_path, {}, KERNEL).container) == 1
+
+
+@pytest.mark.parametrize("variables", [{"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, {"container": "podman"}])
+def test_a_container_is_known_by_its_variables(tmp_path: Path, variables: dict[str, str]):
+    assert len(look_at_system(tmp_path, variables, KERNEL).container) == 1
+
+
+def test_a_jetson_is_known_by_its_model(tmp_path: Path):
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_text("NVIDIA Jetson Orin Nano Developer Kit")
+
+    assert look_at_system(tmp_path, {}, KERNEL).tegra
+
+
+def test_packages_that_are_not_there_have_no_version(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", [])
+    for package in ("torch", "torchvision", "detectron2"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder)])
+
+    packages = look_at_packages()
+
+    assert (packages.torch, packages.torchvision, packages.detectron2, packages.detectron2_folder) == ("", "", "", "")
 
 
 def test_wsl_and_jetson_are_told_from_plain_linux(tmp_path: Path):
