@@ -54,6 +54,9 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
             main(jobs)()
     except Exception as error:
         jobs.raise_first_failure()
+        if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
+            # The one thing that Hydra writes is the sweep's folder under run.root.
+            raise RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR") from error
         if not _is_about_the_request(error):
             raise
         _refuse_mistakes(asked, keys, command)
@@ -75,13 +78,19 @@ def to_request(cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys:
         raise RequestError(_first_line(error)) from error
     return RunRequest(
         experiment=hydra_cfg.runtime.choices.get("experiment") or "",
-        overrides=tuple(hydra_cfg.overrides.task),
+        overrides=_overrides_of(hydra_cfg),
         in_sweep=hydra_cfg.mode is RunMode.MULTIRUN,
         resume=plain["resume"],
         config_extensions=tuple(extensions),
         detectron2={key: plain[key] for key in keys.defaults},
         **own,
     )
+
+
+def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
+    # As typed: reading them one by one would put in the values that they refer to.
+    typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+    return tuple(typed)
 
 
 def configs_folder() -> Path:
@@ -98,14 +107,14 @@ class _Jobs:
         self._task = task
         self._extensions = extensions
         self._keys = keys
-        self._failures: list[Exception] = []
+        self._failures: list[tuple[str, Exception]] = []
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:
             return self._task(to_request(cfg, hydra_cfg, self._extensions, self._keys))
         except Exception as error:
-            self._failures.append(error)
+            self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:
                 # Hydra goes on with the other jobs; its sweepers have to know that this one has no result.
                 raise
@@ -115,10 +124,10 @@ class _Jobs:
     def raise_first_failure(self) -> None:
         if not self._failures:
             return
-        first = self._failures[0]
-        others = [error for error in self._failures[1:] if isinstance(error, LauncherError)]
-        if others and isinstance(first, LauncherError):
-            raise type(first)("\n".join(str(error) for error in (first, *others))) from first
+        _, first = self._failures[0]
+        if len(self._failures) > 1 and isinstance(first, LauncherError):
+            told = "\n".join(f"{overrides}: {error}" for overrides, error in self._failures)
+            raise type(first)(f"{len(self._failures)} trainings of the sweep failed.\n{told}") from first
         raise first
 
 

@@ -49,6 +49,16 @@ def test_an_experiment_is_chosen_with_and_without_plus(typed):
     assert request.detectron2["DATASETS"]["TRAIN"] == ["coco_2017_train"]
 
 
+def test_overrides_are_kept_as_typed_and_their_values_as_meant(monkeypatch):
+    monkeypatch.setenv("WEIGHTS_FOLDER", "/weights")
+    typed = "MODEL.WEIGHTS=${oc.env:WEIGHTS_FOLDER}/a.pth"
+
+    request = requested(typed)
+
+    assert request.overrides == (typed,)
+    assert request.detectron2["MODEL"]["WEIGHTS"] == "/weights/a.pth"
+
+
 def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
     device = requested("device=cpu", "device.count=2").device
 
@@ -58,7 +68,7 @@ def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
 
 def test_the_nearer_to_the_command_line_the_stronger(own_configs):
     (own_configs / "dataset" / "mine.yaml").write_text(
-        "# @package _global_\nSOLVER: {IMS_PER_BATCH: 1, BASE_LR: 1, GAMMA: 1, MAX_ITER: 1}\nINPUT: {MIN_SIZE_TRAIN: [1]}\n"
+        "# @package _global_\nSOLVER: {BASE_LR: 1, GAMMA: 1, MAX_ITER: 1}\nINPUT: {MIN_SIZE_TRAIN: [1]}\n"
     )
     (own_configs / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /model: COCO-Detection__retinanet_R_50_FPN_1x\n"
@@ -159,12 +169,19 @@ def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path, capfd)
         if seen[-1] in (1, 2):
             raise DataError(f"no data for {seen[-1]}")
 
-    with pytest.raises(DataError, match=r"(?s)no data for 1.*no data for 2"):
+    with pytest.raises(DataError, match=r"(?s)^2 trainings.*MAX_ITER=1 .*no data for 1\nSOLVER.*no data for 2$"):
         run_hydra(["-m", "SOLVER.MAX_ITER=1,2,3", f"run.root={tmp_path}"], task)
 
     assert seen == [1, 2, 3]
     # Hydra says it of a job without a result, which sweepers that look for the best one have to know.
     assert "SOLVER.MAX_ITER=1" in capfd.readouterr().err
+
+
+def test_a_sweep_into_a_place_that_cannot_be_written_names_the_setting(tmp_path):
+    (tmp_path / "taken").write_text("")
+
+    with pytest.raises(RequestError, match=r"taken.*run\.root=DIR"):
+        run_hydra(["-m", "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path / 'taken'}"], lambda _: None)
 
 
 def test_what_the_task_raises_arrives_as_it_is_and_without_a_word_from_hydra(capfd):
