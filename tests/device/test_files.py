@@ -96,6 +96,15 @@ def test_packages_that_are_not_there_have_no_version(monkeypatch: pytest.MonkeyP
     assert (packages.torch, packages.torchvision, packages.detectron2, packages.detectron2_folder) == ("", "", "", "")
 
 
+def test_a_mere_folder_of_that_name_is_no_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "detectron2").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "detectron2", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder)])
+
+    assert look_at_packages().detectron2_folder == ""
+
+
 def test_wsl_and_jetson_are_told_from_plain_linux(tmp_path: Path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/version").write_text("Linux version 5.15.90.1-microsoft-standard-WSL2")
