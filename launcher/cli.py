@@ -77,12 +77,12 @@ def _unknown(arguments: Sequence[str]) -> int:
     raise RequestError(f"{arguments[0]} is no verb; there are {', '.join(SHOWN_VERBS)}.{guess}")
 
 
-def _help(arguments: Sequence[str]) -> int:
+def _help(_: Sequence[str]) -> int:
     print(USAGE)
     return ExitCode.finished
 
 
-def _version(arguments: Sequence[str]) -> int:
+def _version(_: Sequence[str]) -> int:
     from launcher import __version__
 
     print(__version__)
@@ -158,7 +158,9 @@ def _tensorboard(arguments: Sequence[str]) -> int:
     folders = [argument for argument in arguments if not argument.startswith("-")]
     folder = Path(folders[0]) if folders else Path(RunSettings().root)
     if not folder.is_dir():
-        raise RequestError(f"TensorBoard should show {folder}, but there is no such folder. Name a run: launcher tensorboard DIR")
+        raise RequestError(
+            f"TensorBoard should show {folder}, but there is no such folder. Name a run: launcher tensorboard DIR"
+        )
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", *own]
     return subprocess.run(command, check=False).returncode
 
@@ -180,7 +182,7 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     """From what was asked to what will happen, without side effects."""
     from launcher.data.facts import inspect_dataset
     from launcher.data.plan import plan_dataset
-    from launcher.device.plan import plan_devices
+    from launcher.device.plan import plan_devices, wants_gpus
     from launcher.device.probe import look_at_devices
     from launcher.device.rules import diagnose
     from launcher.run.identity import run_folder
@@ -188,7 +190,7 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     from launcher.run.record import look_at_folder
 
     dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
-    facts = look_at_devices(os.environ, full=False)
+    facts = look_at_devices(os.environ, full=False, try_gpus=wants_gpus(request.device, request.detectron2))
     devices = plan_devices(request.device, request.detectron2, diagnose(facts))
     folder = look_at_folder(request)
     return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, where=run_folder(request))

@@ -140,8 +140,13 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
     if paths.tensorboard.exists():
         lines.append(f"  TensorBoard   launcher tensorboard {shlex.quote(shown)}")
     if outcome.ending is Ending.finished:
-        lines.append(f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)")
-        lines.append("  go on         train longer or otherwise: add SOLVER.MAX_ITER=... or any other setting; again from scratch: resume=never")
+        lines.append(
+            f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)"
+        )
+        lines.append(
+            "  go on         change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
+            "resume=never starts this one over"
+        )
     else:
         lines.append("  go on         run the same command again")
     for text in lines:
@@ -150,12 +155,15 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
 
 def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     """One paragraph for the error line: what happened, where the log is, how to go on."""
-    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    paths = RunPaths(Path(plan.folder))
+    attempt = paths.attempt(plan.attempt)
+    saved = any(paths.checkpoints.glob("model_*.pth"))
+    continues = "it continues from the last whole checkpoint" if saved else "nothing was saved, so it starts anew"
     trace = f"{outcome.traceback}\n" if outcome.traceback else ""
     return (
         f"{outcome.ending.value.replace('_', ' ')}: {outcome.explanation}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
-        "  go on  run the same command again: it continues from the last whole checkpoint"
+        f"  go on  run the same command again: {continues}"
     )
 
 
@@ -166,10 +174,14 @@ def _device_line(devices: DevicePlan) -> str:
 
 
 def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
-    shown = [adjustment for adjustment in adjustments if adjustment.setting != "MODEL.DEVICE"]  # said by the device line
+    shown = [
+        adjustment for adjustment in adjustments if adjustment.setting != "MODEL.DEVICE"
+    ]  # said by the device line
     cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
-    return ["   ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]) for row in cells]
+    return [
+        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in cells
+    ]
 
 
 def _yaml(value: object) -> str:
@@ -189,7 +201,11 @@ def _start_line(plan: RunPlan) -> str:
 
 def _done_line(outcome: Outcome) -> str:
     minutes, seconds = divmod(round(outcome.seconds), 60)
-    return f"{outcome.iterations} iterations, {minutes} min {seconds} s" if outcome.iterations is not None else "nothing done"
+    return (
+        f"{outcome.iterations} iterations, {minutes} min {seconds} s"
+        if outcome.iterations is not None
+        else "nothing done"
+    )
 
 
 def _metrics_line(outcome: Outcome) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,10 +47,11 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
     serve(keys)
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys)
+    typed = for_hydra(asked)
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys, typed=typed)
     main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
-        with _hydra_reads(for_hydra(asked)):
+        with _hydra_reads(typed):
             main(jobs)()
     except Exception as error:
         jobs.raise_first_failure()
@@ -64,8 +65,10 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
     jobs.raise_first_failure()
 
 
-def to_request(cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys) -> RunRequest:
-    """The composed configuration as a value.
+def to_request(
+    cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str] = ()
+) -> RunRequest:
+    """The composed configuration as a value; `typed` is the command line, its sweeps not yet taken apart.
 
     Raises:
         RequestError: a file sets what does not exist, or a value refers to something that does not exist.
@@ -76,10 +79,13 @@ def to_request(cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys:
         own: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
+    overrides = _overrides_of(hydra_cfg)
+    in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
         experiment=hydra_cfg.runtime.choices.get("experiment") or "",
-        overrides=_overrides_of(hydra_cfg),
-        in_sweep=hydra_cfg.mode is RunMode.MULTIRUN,
+        overrides=overrides,
+        in_sweep=in_sweep,
+        swept=tuple(override for override in overrides if override not in typed) if in_sweep else (),
         resume=plain["resume"],
         config_extensions=tuple(extensions),
         detectron2={key: plain[key] for key in keys.defaults},
@@ -103,16 +109,17 @@ def configs_folder() -> Path:
 class _Jobs:
     """Hydra's task function: makes the request, runs the task and keeps what failed."""
 
-    def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys) -> None:
+    def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str]) -> None:
         self._task = task
         self._extensions = extensions
         self._keys = keys
+        self._typed = typed
         self._failures: list[tuple[str, Exception]] = []
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:
-            return self._task(to_request(cfg, hydra_cfg, self._extensions, self._keys))
+            return self._task(to_request(cfg, hydra_cfg, self._extensions, self._keys, self._typed))
         except Exception as error:
             self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:

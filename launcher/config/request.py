@@ -91,6 +91,8 @@ class RunRequest:
     overrides: tuple[str, ...]
     """As typed on the command line, group choices included, `hydra.*` left out."""
     in_sweep: bool
+    swept: tuple[str, ...] = ()
+    """In a sweep, those of the overrides that differ from job to job."""
     device: DeviceRequest
     dataset: DatasetRequest
     run: RunSettings

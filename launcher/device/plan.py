@@ -61,6 +61,11 @@ def plan_devices(asked: DeviceRequest, keys: Mapping[str, Any], diagnosis: Diagn
     return _cuda_plan(asked, keys, diagnosis)
 
 
+def wants_gpus(asked: DeviceRequest, keys: Mapping[str, Any]) -> bool:
+    """Whether this request could use a GPU at all, so that trying them is worth the seconds."""
+    return _choice(asked, keys) not in (DeviceChoice.cpu, DeviceChoice.mps)
+
+
 def _choice(asked: DeviceRequest, keys: Mapping[str, Any]) -> DeviceChoice:
     """`auto` gives way to a MODEL.DEVICE that is not detectron2's default."""
     device = _value(keys, "MODEL.DEVICE", "cuda")

@@ -45,7 +45,7 @@ def run_folder(request: RunRequest) -> Path:
         return Path(output_dir).absolute()
     parts = [request.experiment or "no-experiment", request.run.name or name_of(request.overrides)]
     if request.run.name and request.in_sweep:
-        parts.append(name_of(request.overrides))
+        parts.append(name_of(request.swept))
     return Path(request.run.root, *parts).absolute()
 
 
@@ -68,7 +68,9 @@ def name_of(overrides: tuple[str, ...]) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Leaves (dotted key, before, now) that make two requests different runs; both as `identity_of` gives them."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
-    return [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [
+        (key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
+    ]
 
 
 def identity_of(request: RunRequest) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def identity_of(request: RunRequest) -> dict[str, Any]:
 
 
 def _is_not_identity(key: str) -> bool:
-    return any(key == other or key.startswith(other + ".") or key.startswith(other + "/") for other in NOT_IDENTITY)
+    return any(key == other or key.startswith((other + ".", other + "/")) for other in NOT_IDENTITY)
 
 
 def _key_of(override: str) -> str:

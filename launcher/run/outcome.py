@@ -97,11 +97,15 @@ def classify(
             ending, failure.exit_code, failure.message, traceback="" if failure.understood else failure.traceback
         )
     if stop_signal is not None:
-        return outcome(Ending.stopped, _code_after(stop_signal), f"{_name_of(stop_signal)} came before training had begun")
+        return outcome(
+            Ending.stopped, _code_after(stop_signal), f"{_name_of(stop_signal)} came before training had begun"
+        )
     if exit_status < 0:
         return outcome(Ending.killed, ExitCode.training_failed, _explain_signal(-exit_status))
     return outcome(
-        Ending.failed, ExitCode.training_failed, f"the training process ended with status {exit_status} without a reason"
+        Ending.failed,
+        ExitCode.training_failed,
+        f"the training process ended with status {exit_status} without a reason",
     )
 
 

@@ -127,14 +127,17 @@ def _problems_with_folder(request: RunRequest, folder: FolderFacts) -> list[str]
     more = f"\n  and {len(changed) - SHOWN_DIFFERENCES} more" if len(changed) > SHOWN_DIFFERENCES else ""
     return [
         f"{folder.folder} belongs to another configuration:\n{listed}{more}\n"
-        "Choose another folder with run.name=NAME, or start over there with resume=never (the old content is renamed, not deleted)."
+        "Choose another folder with run.name=NAME, or start over there with resume=never "
+        "(the old content is renamed, not deleted)."
     ]
 
 
 def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]:
     found = folder.checkpoints
     if folder.resume_file_problem:
-        return [f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."]
+        return [
+            f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."
+        ]
     if request.resume == "must" and found.newest_whole is None:
         damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
         return [

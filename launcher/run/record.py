@@ -77,12 +77,11 @@ def record_start(
         write_json(attempt.plan, plan)
     except FileExistsError as error:
         raise RequestError(
-            f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. Run the command again."
+            f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. "
+            "Run the command again."
         ) from error
     except OSError as error:
-        raise RequestError(
-            f"The run folder is {plan.folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
-        ) from error
+        raise _unwritable(paths.folder, error) from error
 
 
 def record_outcome(plan: RunPlan, outcome: Outcome) -> None:
@@ -99,11 +98,9 @@ def locked(folder: Path) -> Iterator[None]:
     paths = RunPaths(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(paths.lock, "a+")
+        file = open(paths.lock, "a+")  # noqa: SIM115 - closed below, where failing to lock is told apart
     except OSError as error:
-        raise RequestError(
-            f"The run folder is {folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
-        ) from error
+        raise _unwritable(folder, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,6 +114,12 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def _unwritable(folder: Path, error: OSError) -> RequestError:
+    return RequestError(
+        f"The run folder is {folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
+    )
 
 
 def provenance(command: list[str], environ: Mapping[str, str]) -> dict[str, Any]:

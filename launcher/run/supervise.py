@@ -39,7 +39,7 @@ class Supervision:
         self.pass_to_worker()
 
     def pass_to_worker(self) -> None:
-        # Only to the worker, which hands it to its ranks: a data loader process that gets SIGTERM takes the run with it.
+        # Only to the worker, which tells its ranks: a data loader process that gets SIGTERM takes the run with it.
         if self.process is not None and self.stop_signal is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(self.stop_signal)

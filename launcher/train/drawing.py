@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.data import detection_utils
+from detectron2.data import DatasetMapper, MetadataCatalog, detection_utils, get_detection_dataset_dicts
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
@@ -59,7 +58,9 @@ def draw_predictions(cfg: CfgNode, model: torch.nn.Module, count: int, file: Pat
 
 
 def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
-    return get_detection_dataset_dicts(list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    return get_detection_dataset_dicts(
+        list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:
@@ -78,7 +79,9 @@ def _draw_sample(sample: dict[str, Any], metadata: Any, cfg: CfgNode) -> np.ndar
     names = metadata.get("thing_classes") or []
     labels = [names[index] if index < len(names) else str(index) for index in targets.gt_classes.tolist()]
     return canvas.overlay_instances(
-        labels=labels, boxes=targets.gt_boxes.tensor.numpy(), masks=targets.get("gt_masks") if targets.has("gt_masks") else None
+        labels=labels,
+        boxes=targets.gt_boxes.tensor.numpy(),
+        masks=targets.get("gt_masks") if targets.has("gt_masks") else None,
     ).get_image()
 
 

@@ -67,7 +67,7 @@ class Trainer(DefaultTrainer):
         with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
-                for self.iter in range(self.start_iter, self.max_iter):
+                for self.iter in range(self.start_iter, self.max_iter):  # noqa: B020 - detectron2's own idiom
                     self.before_step()
                     self.run_step()
                     self.iterations_done = self.iter + 1
@@ -98,7 +98,9 @@ class Trainer(DefaultTrainer):
             results = self.test(self.cfg, self.model)
         if comm.is_main_process():
             self.latest_metrics = {
-                key: float(value) for key, value in flatten_results_dict(results).items() if isinstance(value, (int, float))
+                key: float(value)
+                for key, value in flatten_results_dict(results).items()
+                if isinstance(value, (int, float))
             }
         return results
 

@@ -96,7 +96,11 @@ def test_output_dir_as_typed_is_the_run_folder():
 
 def test_a_named_sweep_gets_a_folder_per_job():
     sweep = dataclasses.replace(
-        REQUEST, in_sweep=True, run=RunSettings(root="outputs", name="lr"), overrides=("SOLVER.BASE_LR=0.1",)
+        REQUEST,
+        in_sweep=True,
+        run=RunSettings(root="outputs", name="lr"),
+        overrides=("SOLVER.MAX_ITER=9", "SOLVER.BASE_LR=0.1"),
+        swept=("SOLVER.BASE_LR=0.1",),
     )
 
     assert run_folder(sweep) == Path("outputs/coco/lr/BASE_LR-0.1").absolute()

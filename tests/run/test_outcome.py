@@ -65,9 +65,7 @@ def test_only_what_we_do_not_understand_shows_a_traceback():
 
 
 def test_box_ap_stands_for_a_run_that_has_it():
-    outcome = classify(
-        exit_status=0, stop_signal=None, killed_by_us=False, result=FINISHED, failure=None, seconds=1.0
-    )
+    outcome = classify(exit_status=0, stop_signal=None, killed_by_us=False, result=FINISHED, failure=None, seconds=1.0)
 
     assert main_metric(outcome) == 40.0
     assert main_metric(None) is None

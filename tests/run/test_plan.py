@@ -110,9 +110,7 @@ def test_the_same_command_continues_from_the_newest_whole_checkpoint():
 
 
 def test_a_skipped_checkpoint_is_told():
-    plan = plan_for(
-        dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=(DAMAGED,)))
-    )
+    plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=(DAMAGED,))))
 
     assert any("model_0000019.pth is empty" in notice for notice in plan.notices)
 

@@ -37,7 +37,7 @@ def test_a_save_that_fails_leaves_the_older_file_and_no_litter(tmp_path: Path, m
     save_iteration(checkpointer_in(paths, 2.0), paths, 41)
     before = paths.checkpoint(41).read_bytes()
 
-    def disk_full(content: object, file) -> None:
+    def disk_full(_: object, file) -> None:
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
