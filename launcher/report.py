@@ -12,7 +12,7 @@ from launcher.config.adjustment import Adjustment, look_up
 from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity
 from launcher.device.plan import DevicePlan
-from launcher.run.outcome import HEADLINE_METRICS, Ending, Outcome
+from launcher.run.outcome import Ending, Outcome, headlines
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 
@@ -209,8 +209,8 @@ def _done_line(outcome: Outcome) -> str:
 
 
 def _metrics_line(outcome: Outcome) -> str:
-    chosen = [key for key in HEADLINE_METRICS if key in outcome.metrics]
-    return "   ".join(f"{key} {outcome.metrics[key]:.1f}" for key in chosen if outcome.metrics[key] is not None)
+    found = headlines(outcome.metrics).items()
+    return "   ".join(f"{name} {'none' if value is None else f'{value:.1f}'}" for name, value in found)
 
 
 def _relative(path: Path) -> str:

@@ -211,6 +211,33 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
     assert json.loads(plan.stdout)["resume"]["next_iteration"] == done
 
 
+def test_asked_to_stop_during_the_evaluation_it_goes_on_with_the_evaluation(
+    launch: Launch, demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
+):
+    from launcher.data.demo import write_demo
+
+    write_demo(tmp_path / "long", num_train=2, num_val=400, size=64)
+    val = [f"dataset.val.json={tmp_path / 'long' / 'val.json'}", f"dataset.val.images={tmp_path / 'long' / 'val'}"]
+    command = ["train", *demo_settings, *val, "run.name=e", "SOLVER.MAX_ITER=1"]
+    run = run_in(tmp_path, "e")
+    log = run.attempt(1).log(0)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "launcher", *command], cwd=tmp_path, env=launcher_environment, stdout=subprocess.PIPE
+    )
+    with running:
+        _wait_for(lambda: log.exists() and "Start inference on 400 batches" in log.read_text())
+        running.terminate()
+        running.communicate(timeout=60)
+    assert running.returncode == ExitCode.resumable
+    assert outcome_of(run, 1)["iterations"] == 1
+
+    continued = launch(*command)
+
+    assert continued.returncode == ExitCode.finished, continued.stderr
+    assert "bbox/AP" in outcome_of(run, 2)["metrics"]
+    assert iterations_in(run) == [0, 1]
+
+
 def _wait_for(happened, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not happened():

@@ -116,7 +116,17 @@ def main_metric(outcome: Outcome | None) -> float | None:
     """The one number that stands for a run in a sweep: the first headline metric that it has, in percent."""
     if outcome is None:
         return None
-    return next((outcome.metrics[key] for key in HEADLINE_METRICS if key in outcome.metrics), None)
+    return next(iter(headlines(outcome.metrics).values()), None)
+
+
+def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline metrics among all, in their order; of several data sets each under its name."""
+    return {
+        name: value
+        for headline in HEADLINE_METRICS
+        for name, value in metrics.items()
+        if name == headline or name.endswith(f"/{headline}")
+    }
 
 
 def _code_after(stop_signal: int | None) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
@@ -17,7 +17,7 @@ from launcher.run.paths import RunPaths
 from launcher.run.resume import ResumePoint
 from launcher.train.checkpoint import WholeCheckpointer
 from launcher.train.evaluators import evaluator_for, quietly
-from launcher.train.stop import Stop
+from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 
 
 class Trainer(DefaultTrainer):
@@ -50,6 +50,8 @@ class Trainer(DefaultTrainer):
         """Agreed by all ranks: this iteration is the last one of the attempt."""
         self.iterations_done = 0
         """In all attempts together."""
+        self.evaluation_missing = False
+        """The latest evaluation was stopped before its end."""
         self.latest_metrics: dict[str, float] = {}
         """Of the latest evaluation, flat: `bbox/AP` and the like."""
 
@@ -75,7 +77,7 @@ class Trainer(DefaultTrainer):
                     self.after_step()
                     if self.stopping:
                         break
-                if self.finished:
+                if self.iterations_done >= self.max_iter:
                     self.iter = self.max_iter  # what the last evaluation is logged under, also when only it was missing
                 self.after_train()
             finally:
@@ -83,7 +85,7 @@ class Trainer(DefaultTrainer):
 
     @property
     def finished(self) -> bool:
-        return self.iterations_done >= self.max_iter
+        return self.iterations_done >= self.max_iter and not self.evaluation_missing
 
     def close(self) -> None:
         """Close writers and progress lines, whatever happened."""
@@ -92,10 +94,19 @@ class Trainer(DefaultTrainer):
             if close is not None:
                 close()
 
-    def evaluate(self) -> dict[str, Any]:
-        """Evaluate on DATASETS.TEST; rank 0 keeps the numbers in `latest_metrics`."""
-        with quietly():
-            results = self.test(self.cfg, self.model)
+    def evaluate(self) -> dict[str, Any] | None:
+        """Evaluate on DATASETS.TEST; rank 0 keeps the numbers in `latest_metrics`.
+
+        Returns None when asked to stop meanwhile: an evaluation can take longer than the grace time of a scheduler.
+        """
+        try:
+            with quietly():
+                results = self._test_each()
+        except EvaluationStoppedError:
+            self.stopping = True
+            self.evaluation_missing = True
+            return None
+        self.evaluation_missing = False
         if comm.is_main_process():
             self.latest_metrics = {
                 key: float(value)
@@ -103,6 +114,16 @@ class Trainer(DefaultTrainer):
                 if isinstance(value, (int, float))
             }
         return results
+
+    def _test_each(self) -> dict[str, Any]:
+        """Like DefaultTrainer.test, in batches between which it can be stopped."""
+        results = {}
+        for name in self.cfg.DATASETS.TEST:
+            loader = self.build_test_loader(self.cfg, name)
+            shared = len(loader.dataset) // self.num_processes // (loader.batch_sampler.batch_size or 1)
+            batches = StoppableBatches(loader, self.stop, self.num_processes, shared)
+            results[name] = inference_on_dataset(self.model, batches, self.build_evaluator(self.cfg, name))
+        return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from launcher.errors import ExitCode
-from launcher.run.outcome import Ending, WorkerFailure, WorkerResult, classify, main_metric
+from launcher.run.outcome import Ending, WorkerFailure, WorkerResult, classify, headlines, main_metric
 
 FINISHED = WorkerResult(finished=True, iterations=20, metrics={"segm/AP": 30.0, "bbox/AP": 40.0})
 STOPPED = WorkerResult(finished=False, iterations=7)
@@ -68,4 +68,8 @@ def test_box_ap_stands_for_a_run_that_has_it():
     outcome = classify(exit_status=0, stop_signal=None, killed_by_us=False, result=FINISHED, failure=None, seconds=1.0)
 
     assert main_metric(outcome) == 40.0
+    assert headlines({"b_val/bbox/AP": 2.0, "bbox/AP50": 3.0, "a_val/segm/AP": 4.0}) == {
+        "b_val/bbox/AP": 2.0,
+        "a_val/segm/AP": 4.0,
+    }
     assert main_metric(None) is None
