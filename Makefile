@@ -27,7 +27,7 @@ $(INSTALLED): requirements.lock pyproject.toml setup.py scripts/install.sh \
 
 demo: $(INSTALLED)
 	@test -d datasets/demo || $(BIN)/launcher data demo datasets/demo
-	@$(BIN)/launcher train experiment=demo
+	@$(BIN)/launcher train experiment=demo dataset.root=datasets
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest $(ARGS)
