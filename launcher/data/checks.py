@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os.path
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,12 @@ from launcher.data.registered import Origin, find_registered, registered_names
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
+_UNREAD_CLASS_COUNTS = {
+    "GeneralizedRCNN": ("MODEL.RETINANET.NUM_CLASSES",),
+    "PanopticFPN": ("MODEL.RETINANET.NUM_CLASSES",),
+    "RetinaNet": ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES"),
+}
+"""Of these keys, those that an architecture never reads; of one that is not here, any may be read."""
 
 _SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 
@@ -23,11 +30,14 @@ _ERRORS = {
     "category.malformed": "{count} categories lack a whole-number id or a name ({examples}). Give them both",
     "category.duplicate_id": "{count} categories repeat the id of another one ({examples}). Give each its own",
     "image.malformed": "{count} images lack an id, file_name, width or height ({examples}). Complete them",
+    "image.mixed_ids": "{count} of {num_images} image ids are text and the others numbers ({examples}). "
+    "Give all images ids of one kind",
     "image.duplicate_id": "{count} images repeat the id of another one ({examples}). Give each its own",
     "image.no_file": "{count} of {num_images} images have no file in {images} ({examples}). "
     "Set dataset.{split}.images to the folder that holds them",
     "annotation.malformed": "{count} annotations lack an id ({examples}). Number them",
     "annotation.duplicate_id": "{count} annotations repeat the id of another one ({examples}). Give each its own",
+    "annotation.iscrowd": "{count} annotations have an `iscrowd` that is neither 0 nor 1 ({examples})",
     "annotation.unknown_image": "{count} annotations belong to no image of the file ({examples}). "
     "Remove them or add the images",
     "annotation.unknown_category": "{count} annotations have a category that the file does not define ({examples}). "
@@ -36,6 +46,41 @@ _ERRORS = {
     "Remove them or mark them iscrowd: 1",
     "box.malformed": "{count} annotations have no bbox of four numbers [x, y, width, height] ({examples})",
     "mask.malformed": "{count} segmentations are neither lists of polygons nor an RLE ({examples})",
+}
+_NUMBER_THEM = (
+    "To number them from 1, type: "
+    """python -c "import json, sys; f = sys.argv[1]; d = json.load(open(f)); """
+    """[a.update(id=n) for n, a in enumerate(d['annotations'], 1)]; json.dump(d, open(f, 'w'))" {json}"""
+)
+# For a file that is evaluated on: (the key that makes it matter, or none; the message) by flaw.
+_EVALUATION_ERRORS = {
+    "annotation.not_for_evaluation": (
+        "",
+        "{count} annotations lack `area` or `iscrowd` ({examples}), which COCO evaluation reads. Add them",
+    ),
+    "annotation.id_zero": (
+        "",
+        "an annotation has id 0, which COCO evaluation takes for `not found`: the AP would be too low. " + _NUMBER_THEM,
+    ),
+    "annotation.text_id": (
+        "",
+        "{count} annotations have an id that is text ({examples}), and COCO evaluation needs numbers. " + _NUMBER_THEM,
+    ),
+    "image.fractional_size": (
+        "MODEL.MASK_ON",
+        "{count} of {num_images} images have a width or height with a decimal point ({examples}), "
+        "and masks are evaluated on whole pixels. Write whole numbers, such as 64 for 64.0",
+    ),
+    "mask.not_for_evaluation": (
+        "MODEL.MASK_ON",
+        "{count} annotations, crowds included, have a segmentation that evaluating masks stops at ({examples}): none, "
+        "or a first polygon of less than three points. Mend or remove them",
+    ),
+    "keypoints.not_for_evaluation": (
+        "MODEL.KEYPOINT_ON",
+        "{count} annotations, crowds included, lack `keypoints` or `num_keypoints` ({examples}), "
+        "which evaluating keypoints reads. Add them",
+    ),
 }
 _NOTICES = {
     "box.degenerate": "{count} of {num_objects} boxes have no area or are not finite numbers ({examples})",
@@ -80,10 +125,11 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     """Everything that keeps this run from training on this data, each with what to do."""
     keys = request.detectron2
     problems = []
-    for coco in facts.coco:
+    used = [coco for coco in facts.coco if _is_in(keys, "TRAIN", coco) or _is_in(keys, "TEST", coco)]
+    for coco in used:
         problems += [f"{setting_of(coco)}: {problem}" for problem in _problems_with_file(coco, keys)]
     problems += _problems_with_architecture(request, facts)
-    readable = [coco for coco in facts.coco if not coco.unreadable]
+    readable = [coco for coco in used if not coco.unreadable]
     problems += _problems_between(readable)
     problems += _problems_with_registered(facts)
     problems += _problems_with_class_counts(request, facts)
@@ -100,7 +146,7 @@ def notices_about(facts: DatasetFacts, keys: Mapping[str, Any]) -> list[str]:
             if flaw.code in _NOTICES
         ]
         without = coco.num_images - coco.num_images_with_objects
-        if coco.split == "train" and without and look_up(keys, "DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
+        if _is_in(keys, "TRAIN", coco) and without and look_up(keys, "DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
             notices.append(
                 f"{setting_of(coco)}: {without} of {coco.num_images} images have no objects and are left out "
                 "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
@@ -140,8 +186,12 @@ def class_count(request: RunRequest, facts: DatasetFacts) -> int | None:
 
 
 def existing_class_count_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that count classes, as far as they exist and the model reads them, with their values."""
+    unread = _UNREAD_CLASS_COUNTS.get(look_up(keys, "MODEL.META_ARCHITECTURE"), ())
     found = {}
     for key in CLASS_COUNT_KEYS:
+        if key in unread:
+            continue
         try:
             found[key] = look_up(keys, key)
         except KeyError:
@@ -153,7 +203,8 @@ def _problems_with_file(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
     if coco.unreadable:
         return [f"{coco.unreadable}. {_how_to_get(coco)}"]
     problems = [_say(_ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in _ERRORS]
-    problems += _problems_with_content(coco)
+    problems += _problems_with_content(coco, keys)
+    problems += _problems_with_evaluation(coco, keys)
     problems += _problems_with_masks(coco, keys)
     problems += _problems_with_keypoints(coco, keys)
     return problems
@@ -166,14 +217,18 @@ def _how_to_get(coco: CocoFacts) -> str:
     return f"Set dataset.{coco.split}.json to a COCO-format file"
 
 
-def _problems_with_content(coco: CocoFacts) -> list[str]:
+def _is_in(keys: Mapping[str, Any], part: str, coco: CocoFacts) -> bool:
+    return coco.name in names_in(keys, part)
+
+
+def _problems_with_content(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
     problems = []
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
         problems.append("it defines no categories, so there is nothing to learn. Add them")
     if not coco.num_images:
         problems.append("it lists no images. Add them")
-    if coco.split == "train" and not coco.num_images_with_objects:
+    if _is_in(keys, "TRAIN", coco) and not coco.num_images_with_objects:
         problems.append(
             "no image has an annotation (crowds do not count), so there is nothing to train on. Is it the right file"
         )
@@ -182,11 +237,17 @@ def _problems_with_content(coco: CocoFacts) -> list[str]:
             f"all {coco.num_objects} boxes have no area or are not finite numbers "
             f"({_examples(flaws['box.degenerate'])}). COCO's bbox is [x, y, width, height]"
         )
-    if coco.split == "val" and (flaw := flaws.get("annotation.not_for_evaluation")):
-        problems.append(
-            f"{flaw.count} annotations lack `area` or `iscrowd` ({_examples(flaw)}), which COCO evaluation reads. "
-            "Add them"
-        )
+    return problems
+
+
+def _problems_with_evaluation(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+    if not _is_in(keys, "TEST", coco):
+        return []
+    problems = []
+    for flaw in coco.flaws:
+        switch, message = _EVALUATION_ERRORS.get(flaw.code, ("", ""))
+        if message and (not switch or look_up(keys, switch)):
+            problems.append(_say(message, flaw, coco))
     return problems
 
 
@@ -206,6 +267,11 @@ def _problems_with_keypoints(coco: CocoFacts, keys: Mapping[str, Any]) -> list[s
     if not coco.num_with_keypoints:
         return ["no annotation has keypoints, and the model learns them. Set MODEL.KEYPOINT_ON=False"]
     problems = []
+    if without := coco.num_objects - coco.num_with_keypoints:
+        problems.append(
+            f"{without} of {coco.num_objects} annotations have no keypoints, and the model learns them. Give every "
+            "annotation keypoints (0, 0, 0 for each that cannot be seen), or set MODEL.KEYPOINT_ON=False"
+        )
     if len(coco.keypoints_per_object) > 1:
         numbers = ", ".join(map(str, coco.keypoints_per_object))
         problems.append(f"objects have different numbers of keypoints ({numbers}). Give all the same")
@@ -215,7 +281,7 @@ def _problems_with_keypoints(coco: CocoFacts, keys: Mapping[str, Any]) -> list[s
             f"{len(coco.keypoint_names)}. Add the list `keypoints` of names to the category"
         )
     sigmas = look_up(keys, "TEST.KEYPOINT_OKS_SIGMAS")
-    if coco.split == "val" and (len(sigmas) or 17) != coco.keypoints_per_object[0]:
+    if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != coco.keypoints_per_object[0]:
         problems.append(
             f"evaluating {coco.keypoints_per_object[0]} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
             f"which has {len(sigmas) or 'the 17 of COCO persons'}. Set it, or evaluate nothing: DATASETS.TEST=[]"
@@ -308,6 +374,7 @@ def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
         num_images=coco.num_images,
         num_objects=coco.num_objects,
         images=coco.images,
+        json=shlex.quote(coco.json),
         split=coco.split,
     )
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _MAX_EXAMPLES = 3
+_FOUND_WITHOUT_CHECK = ("annotation.id_zero",)
+"""Flaws that would give wrong numbers without a word; every other one stops the run at some point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +105,25 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         keypoints_per_object=objects.keypoints_per_object,
         categories=categories,
         keypoint_names=keypoint_names,
-        flaws=tally.result() if check else (),
+        flaws=tuple(flaw for flaw in tally.result() if check or flaw.code in _FOUND_WITHOUT_CHECK),
     )
 
 
 def _load(json_file: Path) -> tuple[dict[str, Any], str]:
     """The parsed file, or why there is none."""
     try:
-        content = json.loads(json_file.read_bytes())
+        # As text: from bytes json would also read UTF-16 and byte order marks, which pycocotools does not.
+        content = json.loads(json_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, f"there is no such file{_neighbours(json_file)}"
     except json.JSONDecodeError as error:
         if error.doc.strip() == "":
             return {}, "the file is empty"
+        if error.doc.startswith("\ufeff"):
+            return {}, "the file begins with a byte order mark, which pycocotools cannot read. Save it as UTF-8 without"
         return {}, f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
     except UnicodeDecodeError:
-        return {}, "the file is not text, so it is not JSON"
+        return {}, "the file is not text in UTF-8, so it is not JSON that pycocotools can read"
     except OSError as error:
         return {}, f"it cannot be read: {error.strerror}"
     except RecursionError:
@@ -157,12 +162,12 @@ def _read_categories(entries: list[Any], tally: _Tally) -> tuple[tuple[tuple[int
     names: dict[int, str] = {}
     keypoint_names: tuple[str, ...] = ()
     for place, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or type(entry.get("id")) is not int or not entry.get("name"):
+        if not isinstance(entry, Mapping) or not _is_whole(entry.get("id")) or not entry.get("name"):
             tally.note("category.malformed", f"categories[{place}]")
             continue
         if entry["id"] in names:
             tally.note("category.duplicate_id", f"id {entry['id']}")
-        names[entry["id"]] = str(entry["name"])
+        names[int(entry["id"])] = str(entry["name"])
         keypoint_names = keypoint_names or tuple(map(str, entry.get("keypoints") or ()))
     return tuple(sorted(names.items())), keypoint_names
 
@@ -172,7 +177,7 @@ def _read_images(entries: list[Any], tally: _Tally) -> tuple[dict[Any, tuple[flo
     sizes: dict[Any, tuple[float, float]] = {}
     file_names = []
     for place, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), (int, str)):
+        if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("image.malformed", f"images[{place}]")
             continue
         file_name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
@@ -180,10 +185,25 @@ def _read_images(entries: list[Any], tally: _Tally) -> tuple[dict[Any, tuple[flo
             tally.note("image.malformed", f"images[{place}] (id {entry['id']})")
         else:
             file_names.append(file_name)
+            if not (isinstance(width, int) and isinstance(height, int)):
+                tally.note("image.fractional_size", f"id {entry['id']}: {width} x {height}")
         if entry["id"] in sizes:
             tally.note("image.duplicate_id", f"id {entry['id']}")
         sizes[entry["id"]] = (_or_infinite(width), _or_infinite(height))
+    texts = [image_id for image_id in sizes if isinstance(image_id, str)]
+    if len(texts) < len(sizes):
+        for image_id in texts:
+            tally.note("image.mixed_ids", f'id "{image_id}"')
     return sizes, file_names
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a whole number; 1.0 is one, as pandas writes it."""
+    return type(value) is int or (isinstance(value, float) and value.is_integer())
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) or _is_whole(value)
 
 
 def _is_positive(value: object) -> bool:
@@ -232,7 +252,7 @@ def _read_annotations(
     seen_ids: set[Any] = set()
     images_with_objects: set[Any] = set()
     for place, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), (int, str)):
+        if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")
             continue
         label = f"annotation {entry['id']}"
@@ -242,11 +262,15 @@ def _read_annotations(
         size = _look_up_image(entry, image_sizes, label, tally)
         _check_entry(entry, categories, label, tally)
         _check_box(entry.get("bbox"), size, label, tally)
-        if entry.get("iscrowd", 0):
+        _check_for_evaluation(entry, label, tally)
+        if _is_crowd(entry):
             continue
         if size:
             images_with_objects.add(entry["image_id"])
-        masks[_kind_of_mask(entry.get("segmentation"), label, tally)] += 1
+        mask = _kind_of_mask(entry.get("segmentation"))
+        masks[mask] += 1
+        if mask in ("missing", "malformed", "no_polygon"):
+            tally.note(f"mask.{mask}", label)
         keypoints[len(entry.get("keypoints") or ()) // 3] += 1
     return _Objects(
         num=masks.total(),
@@ -261,7 +285,7 @@ def _look_up_image(
     entry: Mapping[str, Any], image_sizes: Mapping[Any, tuple[float, float]], label: str, tally: _Tally
 ) -> tuple[float, float] | None:
     image_id = entry.get("image_id")
-    size = image_sizes.get(image_id) if isinstance(image_id, (int, str)) else None
+    size = image_sizes.get(image_id) if _is_id(image_id) else None
     if size is None:
         tally.note("annotation.unknown_image", f"{label}: image_id {image_id}")
     return size
@@ -269,12 +293,31 @@ def _look_up_image(
 
 def _check_entry(entry: Mapping[str, Any], categories: Mapping[int, str], label: str, tally: _Tally) -> None:
     category_id = entry.get("category_id")
-    if not isinstance(category_id, int) or category_id not in categories:
+    if not _is_whole(category_id) or category_id not in categories:
         tally.note("annotation.unknown_category", f"{label}: category_id {category_id}")
     if entry.get("ignore", 0):
         tally.note("annotation.ignore", label)
+    if entry.get("iscrowd", 0) not in (0, 1):
+        tally.note("annotation.iscrowd", label)
+
+
+def _is_crowd(entry: Mapping[str, Any]) -> bool:
+    # The same test as detectron2's, for which null is a crowd too.
+    return bool(entry.get("iscrowd", 0) != 0)
+
+
+def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: _Tally) -> None:
+    """What pycocotools needs of every annotation, crowds included."""
     if not isinstance(entry.get("area"), (int, float)) or "iscrowd" not in entry:
         tally.note("annotation.not_for_evaluation", label)
+    if isinstance(entry["id"], str):
+        tally.note("annotation.text_id", label)
+    elif entry["id"] == 0:
+        tally.note("annotation.id_zero", label)
+    if _stops_evaluation(_kind_of_mask(entry.get("segmentation")), entry):
+        tally.note("mask.not_for_evaluation", label)
+    if not isinstance(entry.get("keypoints"), list) or not _is_whole(entry.get("num_keypoints")):
+        tally.note("keypoints.not_for_evaluation", label)
 
 
 def _check_box(box: Any, size: tuple[float, float] | None, label: str, tally: _Tally) -> None:
@@ -289,17 +332,22 @@ def _check_box(box: Any, size: tuple[float, float] | None, label: str, tally: _T
         tally.note("box.outside", f"{label}: {box}")
 
 
-def _kind_of_mask(segmentation: Any, label: str, tally: _Tally) -> str:
+def _kind_of_mask(segmentation: Any) -> str:
     if not segmentation:
-        tally.note("mask.missing", label)
-        return "none"
-    if isinstance(segmentation, Mapping) and "counts" in segmentation and "size" in segmentation:
-        return "rle"
+        return "missing"
+    if isinstance(segmentation, Mapping):
+        whole = isinstance(segmentation.get("counts"), (list, str)) and isinstance(segmentation.get("size"), list)
+        return "rle" if whole else "malformed"
     if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
         # The same test as detectron2's loader, which drops the whole object when no polygon passes.
-        if any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
-            return "polygons"
-        tally.note("mask.no_polygon", label)
-        return "none"
-    tally.note("mask.malformed", label)
-    return "none"
+        passes = any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation)
+        return "polygons" if passes else "no_polygon"
+    return "malformed"
+
+
+def _stops_evaluation(mask: str, entry: Mapping[str, Any]) -> bool:
+    """Whether evaluating masks stops at this one, which training does not refuse."""
+    if mask in ("polygons", "no_polygon"):
+        # pycocotools takes the whole list for boxes when its first member has four numbers.
+        return len(entry["segmentation"][0]) <= 4
+    return mask != "rle" and _is_crowd(entry)

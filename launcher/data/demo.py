@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from launcher.errors import DataError
+from launcher.errors import DataError, RequestError
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "val")
@@ -31,6 +31,7 @@ _OBJECTS_PER_SCENE = (5, 9)
 _DIGIT_SIZE = (0.17, 0.36)
 """Side of a pasted digit as a part of the scene's side."""
 _JPEG_QUALITY = 90
+_MIN_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +76,44 @@ def write_demo(folder: Path, *, num_train: int = 200, num_val: int = 50, size: i
     """Make `train.json`, `val.json` and their images in `folder`; a folder that holds them already is left alone.
 
     Raises:
-        DataError: scikit-learn is missing, or the folder holds something else.
+        RequestError: a number makes no sense.
+        DataError: scikit-learn is missing, or the folder holds something else or cannot be written.
     """
     spec = DemoSpec(num_train=num_train, num_val=num_val, size=size, seed=seed)
-    if _is_complete(folder, spec):
-        return
+    if wrong := _wrong_numbers(spec):
+        raise RequestError(f"The demo data cannot be made so: {'; '.join(wrong)}.")
+    try:
+        folder = folder.resolve()
+        if not _is_complete(folder, spec):
+            _make(folder, spec)
+    except OSError as error:
+        raise DataError(
+            f"The demo data cannot be written to {folder}: {error.strerror or error}. Name another folder."
+        ) from error
 
+
+def _wrong_numbers(spec: DemoSpec) -> list[str]:
+    least = (("--train", spec.num_train, 1), ("--val", spec.num_val, 1), ("--size", spec.size, _MIN_SIZE))
+    return [
+        f"{option} is {number}, it must be at least {minimum}"
+        for option, number, minimum in (*least, ("--seed", spec.seed, 0))
+        if number < minimum
+    ]
+
+
+def _make(folder: Path, spec: DemoSpec) -> None:
     sources = load_sources()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    # A folder that is there may be the current one or a mount point: it is filled, not replaced.
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if folder.exists() else folder.parent))
     try:
         for split, scenes in make_scenes(spec, sources).items():
-            _write_split(beside, split, scenes, spec)
+            _write_split(aside, split, scenes, spec)
         # mkdtemp's folder is private to its owner; the data set should be as readable as any other new folder.
-        beside.chmod(0o777 & ~_current_umask())
-        _move_into_place(beside, folder, spec)
+        aside.chmod(0o777 & ~_current_umask())
+        _move_into_place(aside, folder, spec)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def load_sources() -> Sources:
@@ -276,7 +298,7 @@ def _is_complete(folder: Path, spec: DemoSpec) -> bool:
         return False
     if not folder.is_dir():
         raise DataError(f"The demo data was to be written to {folder}, which is a file. Name a folder instead.")
-    strangers = sorted({entry.name for entry in os.scandir(folder)} - {"train", "val", "train.json", "val.json"})
+    strangers = sorted(set(_visible(folder)) - {"train", "val", "train.json", "val.json"})
     if strangers:
         raise DataError(
             f"The demo data was to be written to {folder}, which holds other files ({', '.join(strangers[:3])}). "
@@ -291,7 +313,12 @@ def _is_complete(folder: Path, spec: DemoSpec) -> bool:
             "Name another folder, or remove this one first."
         )
     counts = {"train": spec.num_train, "val": spec.num_val}
-    return all((folder / split).is_dir() and len(os.listdir(folder / split)) == counts[split] for split in SPLITS)
+    return all((folder / split).is_dir() and len(_visible(folder / split)) == counts[split] for split in SPLITS)
+
+
+def _visible(folder: Path) -> list[str]:
+    """What is in it but for what file managers and other programs hide there, such as .DS_Store."""
+    return [name for name in os.listdir(folder) if not name.startswith(".")]
 
 
 def _spec_of(folder: Path) -> dict[str, Any] | None:
@@ -309,13 +336,19 @@ def _spec_of(folder: Path) -> dict[str, Any] | None:
     return specs[0] if specs[0] == specs[1] else None
 
 
-def _move_into_place(beside: Path, folder: Path, spec: DemoSpec) -> None:
+def _move_into_place(aside: Path, folder: Path, spec: DemoSpec) -> None:
     # Another process may have finished the same work in the meantime; its result is as good as ours.
     if _is_complete(folder, spec):
         return
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(beside, folder)
+    if not folder.exists():
+        os.replace(aside, folder)
+        return
+    for split in SPLITS:
+        shutil.rmtree(folder / split, ignore_errors=True)
+        os.replace(aside / split, folder / split)
+    # Last, because a folder counts as whole by them.
+    for split in SPLITS:
+        os.replace(aside / f"{split}.json", folder / f"{split}.json")
 
 
 def _current_umask() -> int:

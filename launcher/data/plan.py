@@ -66,7 +66,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         splits=tuple(_split(coco) for coco in facts.coco),
         environment={"DETECTRON2_DATASETS": facts.root},
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=tuple(notices_about(facts, request.detectron2)),
+        notices=(*notices_about(facts, request.detectron2), *_mirror_notices(request, train)),
         num_train_images=_num_train_images(request, train),
         class_names=train.class_names if train else (),
     )
@@ -89,9 +89,23 @@ def _split(coco: CocoFacts) -> CocoSplit:
 
 
 def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Pairs such as (left_eye, right_eye)."""
-    pairs = ((name, name.replace("left", "right")) for name in keypoint_names if "left" in name)
-    return tuple((left, right) for left, right in pairs if right in keypoint_names)
+    """Pairs such as (left_eye, right_eye) or (Left eye, Right eye)."""
+    names = {name.lower(): name for name in keypoint_names}
+    pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
+    return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:
+    keys = request.detectron2
+    if train is None or len(train.keypoint_names) < 2 or _flip_map(train.keypoint_names):
+        return []
+    if not look_up(keys, "MODEL.KEYPOINT_ON") or look_up(keys, "INPUT.RANDOM_FLIP") != "horizontal":
+        return []
+    return [
+        f"images are mirrored, and no two keypoints of dataset.train.json ({', '.join(train.keypoint_names)}) are "
+        "named as `left` and `right` of the same, so none change places. If some should, name them so, "
+        "or set INPUT.RANDOM_FLIP=none"
+    ]
 
 
 def _adjustments(request: RunRequest, facts: DatasetFacts, train: CocoFacts | None) -> list[Adjustment]:

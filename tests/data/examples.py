@@ -20,7 +20,7 @@ from launcher.config.request import (
 KEYS: dict[str, Any] = {
     "DATASETS": {"TRAIN": ["fruits_train"], "TEST": ["fruits_val"]},
     "DATALOADER": {"FILTER_EMPTY_ANNOTATIONS": True},
-    "INPUT": {"MASK_FORMAT": "polygon"},
+    "INPUT": {"MASK_FORMAT": "polygon", "RANDOM_FLIP": "horizontal"},
     "MODEL": {
         "META_ARCHITECTURE": "GeneralizedRCNN",
         "MASK_ON": True,

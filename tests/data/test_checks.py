@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from launcher.config.request import DatasetRequest, SplitRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import DatasetPlan, plan_dataset
 from launcher.errors import DataError, RequestError
-from tests.data.examples import KEYS, annotation, keys_with, request_for, write_fruits
+from tests.data.examples import KEYS, annotation, coco_content, keys_with, request_for, write_fruits
 
 Content = dict[str, Any]
 
@@ -117,6 +119,17 @@ def test_a_sound_data_set_passes_without_a_word(tmp_path: Path):
             id="no masks at all",
         ),
         pytest.param(set_in("annotations", 0, segmentation="x"), r"1 segmentations are neither", id="mask is text"),
+        pytest.param(
+            set_in("annotations", 0, segmentation={"size": [30, 40], "counts": None}),
+            r"1 segmentations are neither",
+            id="RLE without counts",
+        ),
+        pytest.param(set_in("annotations", 0, iscrowd=None), r"1 annotations have an `iscrowd` that", id="crowd null"),
+        pytest.param(
+            add_to("images", {"id": "a", "file_name": "1.jpg", "width": 40, "height": 30}),
+            r'1 of 3 image ids are text and the others numbers \(id "a"\)',
+            id="mixed image ids",
+        ),
     ],
 )
 def test_a_broken_training_file_is_refused_with_what_and_where(
@@ -143,12 +156,101 @@ def test_what_only_evaluation_reads_must_be_in_the_validation_file_alone(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(set_in("annotations", 0, id=0), r"id 0, which.*AP would be too low.*python -c", id="id 0"),
+        pytest.param(set_in("annotations", 0, id="a1"), r"1 annotations have an id that is text", id="text id"),
+        pytest.param(set_in("images", 0, width=40.0), r"1 of 2 images .*decimal point \(id 1: 40\.0", id="float size"),
+        pytest.param(
+            set_in("annotations", 0, segmentation=[[1, 2, 3, 4], [2, 3, 12, 3, 12, 11]]),
+            r"1 annotations.* segmentation that evaluating masks stops at \(annotation 1\)",
+            id="first polygon of two points",
+        ),
+        pytest.param(set_in("annotations", 0, segmentation=[[]]), r"evaluating masks stops at", id="empty polygon"),
+        pytest.param(
+            set_in("annotations", 2, iscrowd=1, segmentation=None), r"evaluating masks stops at", id="crowd without"
+        ),
+    ],
+)
+def test_what_only_evaluation_stops_at_is_refused_where_it_is_evaluated(
+    tmp_path: Path, change: Callable[[Content], object], message: str
+):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+    plan(dataset)
+
+    with pytest.raises(DataError, match=rf"dataset\.train\.json=.*{message}"):
+        plan(dataset, keys_with(DATASETS__TEST=["fruits_train"]))
+
+    edit(tmp_path, "val", change)
+    with pytest.raises(DataError, match=rf"The data set cannot be used: dataset\.val\.json=.*{message}"):
+        plan(dataset)
+
+
+def test_masks_that_are_not_learnt_need_not_be_fit_for_evaluation(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", set_in("images", 0, width=40.0))
+    edit(tmp_path, "val", set_in("annotations", 0, segmentation=[[]]))
+
+    plan(dataset, keys_with(MODEL__MASK_ON=False))
+
+
+def test_the_command_that_numbers_annotations_makes_the_file_fit(tmp_path: Path):
+    dataset = write_fruits(tmp_path / "my fruits")
+    edit(tmp_path / "my fruits", "val", set_in("annotations", 0, id=0))
+    with pytest.raises(DataError) as refusal:
+        plan(dataset)
+
+    command = str(refusal.value).partition("type: ")[2].removesuffix(".").replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True)
+
+    plan(dataset)
+
+
+def test_annotation_id_0_is_refused_without_the_check_too_because_nothing_else_would_show_it(tmp_path: Path):
+    dataset = dataclasses.replace(write_fruits(tmp_path), check=False)
+    edit(tmp_path, "val", set_in("annotations", 0, id=0))
+
+    with pytest.raises(DataError, match="AP would be too low"):
+        plan(dataset)
+
+
+def test_a_validation_file_that_is_not_evaluated_may_be_anything(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", drop_in("annotations", 0, "area"))
+    edit(tmp_path, "val", set_in("categories", 1, name="hazelnut"))
+
+    plan(dataset, keys_with(DATASETS__TEST=[]))
+
+
+def test_whole_numbers_with_a_decimal_point_are_ids_too(tmp_path: Path):
+    def with_floats(content: Content) -> None:
+        for part in ("images", "categories"):
+            for entry in content[part]:
+                entry["id"] = float(entry["id"])
+        for entry in content["annotations"]:
+            entry.update({key: float(entry[key]) for key in ("id", "image_id", "category_id")})
+
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", with_floats)
+
+    planned = plan(dataset)
+
+    assert planned.class_names == ("date", "fig")
+    assert planned.num_train_images == 2
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         pytest.param(b'{"images": [\n  {"id": 1,}]}', r"broken JSON at line 2, column 1[12]: ", id="trailing comma"),
         pytest.param(b'{"images": [', r"broken JSON at line 1, column 13: ", id="cut off"),
         pytest.param(b"", r"the file is empty", id="empty"),
         pytest.param(b"\xff\xd8\xff\xe0", r"not text", id="a photograph"),
+        pytest.param(json.dumps(coco_content()).encode("utf-16"), r"not text in UTF-8", id="UTF-16"),
+        pytest.param(
+            json.dumps(coco_content()).encode("utf-8-sig"), r"begins with a byte order mark", id="byte order mark"
+        ),
         pytest.param(b"[]", r"this is a list", id="a list"),
         pytest.param(b"{}", r"images is missing, annotations is missing, categories is missing", id="empty object"),
         pytest.param(
@@ -349,6 +451,52 @@ def test_keypoints_that_do_not_fit_are_refused(tmp_path: Path, number: int, name
 
     with pytest.raises(DataError, match=message):
         plan(dataset, keys_with(MODEL__KEYPOINT_ON=True))
+
+
+FITTING = {"MODEL__KEYPOINT_ON": True, "TEST__KEYPOINT_OKS_SIGMAS": [0.1, 0.1, 0.1]}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_every_object_needs_keypoints(tmp_path: Path, split: str):
+    dataset = write_fruits(tmp_path)
+    for each in ("train", "val"):
+        edit(tmp_path, each, with_keypoints(3, 3))
+    edit(tmp_path, split, drop_in("annotations", 0, "keypoints"))
+
+    with pytest.raises(DataError, match=rf"dataset\.{split}\.json=.*1 of 3 annotations have no keypoints"):
+        plan(dataset, keys_with(**FITTING))
+
+
+def test_evaluating_keypoints_needs_their_number_for_each_annotation(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(3, 3))
+        edit(tmp_path, split, drop_in("annotations", 0, "num_keypoints"))
+
+    with pytest.raises(DataError, match=r"used: dataset\.val\.json=.*1 annotations, .* lack `keypoints` or `num_key"):
+        plan(dataset, keys_with(**FITTING))
+
+
+@pytest.mark.parametrize(
+    ("names", "flip", "pairs", "noticed"),
+    [
+        (["Left eye", "Right eye", "nose"], "horizontal", (("Left eye", "Right eye"),), False),
+        (["L eye", "R eye", "nose"], "horizontal", (), True),
+        (["L eye", "R eye", "nose"], "none", (), False),
+    ],
+)
+def test_keypoints_change_places_by_name_and_a_notice_says_when_none_do(
+    tmp_path: Path, names: list[str], flip: str, pairs: tuple[tuple[str, str], ...], noticed: bool
+):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(3, 3))
+        edit(tmp_path, split, set_in("categories", 0, keypoints=names))
+
+    planned = plan(dataset, keys_with(INPUT__RANDOM_FLIP=flip, **FITTING))
+
+    assert planned.splits[0].keypoint_flip_map == pairs
+    assert any("none change places" in notice for notice in planned.notices) == noticed
 
 
 def test_keypoints_that_fit_set_their_number_and_which_change_places_in_a_mirrored_image(tmp_path: Path):

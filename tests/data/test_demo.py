@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from launcher.data.demo import CLASS_NAMES, DemoSpec, Sources, load_sources, make_scene, split_digits, write_demo
-from launcher.errors import DataError
+from launcher.errors import DataError, RequestError
 
 pytest.importorskip("sklearn", reason="the demo data comes from scikit-learn")
 coco_mask = pytest.importorskip("pycocotools.mask", reason="needs pycocotools")
@@ -175,10 +176,57 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match=rf"cannot be written to {tmp_path}/demo: No space left.*another folder"):
         write_demo(tmp_path / "demo", **SMALL)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_can_be_filled_and_stays_the_same_folder(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+
+    write_demo(Path("."), **SMALL)
+
+    assert tmp_path.stat().st_ino == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "train.json", "val", "val.json"]
+    assert hashes(tmp_path) == hashes(demo)
+
+
+def test_hidden_files_are_neither_strangers_nor_images(demo: Path, tmp_path: Path):
+    shutil.copytree(demo, tmp_path / "demo")
+    for folder in ("demo", "demo/train"):
+        (tmp_path / folder / ".DS_Store").touch()
+    before = (tmp_path / "demo" / "train.json").stat().st_mtime_ns
+
+    write_demo(tmp_path / "demo", **SMALL)
+    assert (tmp_path / "demo" / "train.json").stat().st_mtime_ns == before
+
+    (tmp_path / "demo" / "val.json").unlink()
+    write_demo(tmp_path / "demo", **SMALL)
+    assert (tmp_path / "demo" / ".DS_Store").exists()
+
+
+def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DataError, match=r"cannot be written to .*file/data/demo: Not a directory.*another folder"):
+        write_demo(tmp_path / "file" / "data" / "demo", **SMALL)
+
+
+def test_numbers_that_make_no_sense_are_refused_all_at_once(tmp_path: Path):
+    with pytest.raises(RequestError, match=r"--train is -3, .* at least 1; --size is 5, .*; --seed is -1, .* 0\."):
+        write_demo(tmp_path / "demo", num_train=-3, size=5, seed=-1)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_smallest_scenes_can_be_made(tmp_path: Path):
+    write_demo(tmp_path / "demo", num_train=3, num_val=1, size=32)
+
+    assert read(tmp_path / "demo", "train")["annotations"]
 
 
 def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path):

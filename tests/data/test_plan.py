@@ -41,10 +41,26 @@ def test_the_models_class_counts_are_set_from_the_file_and_the_reason_is_given(t
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
 def test_another_class_count_on_the_command_line_is_refused(tmp_path: Path, prefix: str):
     dataset = write_fruits(tmp_path)
-    keys = keys_with(MODEL__RETINANET__NUM_CLASSES=5)
+    keys = keys_with(MODEL__ROI_HEADS__NUM_CLASSES=5)
 
-    with pytest.raises(DataError, match=r"class count does not match: MODEL\.RETINANET\.NUM_CLASSES=5.*2 classes"):
-        plan(dataset, keys, overrides=(f"{prefix}MODEL.RETINANET.NUM_CLASSES=5",))
+    with pytest.raises(DataError, match=r"class count does not match: MODEL\.ROI_HEADS\.NUM_CLASSES=5.*2 classes"):
+        plan(dataset, keys, overrides=(f"{prefix}MODEL.ROI_HEADS.NUM_CLASSES=5",))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adjusted"),
+    [
+        ("GeneralizedRCNN", {"MODEL.ROI_HEADS.NUM_CLASSES"}),
+        ("RetinaNet", {"MODEL.RETINANET.NUM_CLASSES"}),
+        ("MyDetector", {"MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES"}),
+    ],
+)
+def test_only_class_counts_that_the_model_reads_are_set(tmp_path: Path, architecture: str, adjusted: set[str]):
+    keys = keys_with(
+        MODEL__META_ARCHITECTURE=architecture, MODEL__ROI_HEADS__NUM_CLASSES=80, MODEL__RETINANET__NUM_CLASSES=80
+    )
+
+    assert settings_of(plan(write_fruits(tmp_path), keys)).keys() == adjusted
 
 
 def test_the_right_class_count_on_the_command_line_is_fine(tmp_path: Path):
@@ -127,7 +143,7 @@ def test_a_registered_data_set_that_is_there_sets_the_class_counts(tmp_path: Pat
 
     assert planned.splits == ()
     assert planned.environment == {"DETECTRON2_DATASETS": str(tmp_path)}
-    assert settings_of(planned) == {"MODEL.ROI_HEADS.NUM_CLASSES": 20, "MODEL.RETINANET.NUM_CLASSES": 20}
+    assert settings_of(planned) == {"MODEL.ROI_HEADS.NUM_CLASSES": 20}
     assert planned.num_train_images is None
 
 
