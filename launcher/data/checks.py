@@ -50,7 +50,8 @@ _ERRORS = {
 _NUMBER_THEM = (
     "To number them from 1, type: "
     """python -c "import json, sys; f = sys.argv[1]; d = json.load(open(f)); """
-    """[a.update(id=n) for n, a in enumerate(d['annotations'], 1)]; json.dump(d, open(f, 'w'))" {json}"""
+    """[a.update(id=n) for n, a in enumerate(d['annotations'], 1)]; json.dump(d, open(f, 'w'))" {json} """
+    "(which rewrites that file)"
 )
 # For a file that is evaluated on: (the key that makes it matter, or none; the message) by flaw.
 _EVALUATION_ERRORS = {

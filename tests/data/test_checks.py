@@ -201,7 +201,7 @@ def test_the_command_that_numbers_annotations_makes_the_file_fit(tmp_path: Path)
     with pytest.raises(DataError) as refusal:
         plan(dataset)
 
-    command = str(refusal.value).partition("type: ")[2].removesuffix(".").replace("python", sys.executable, 1)
+    command = str(refusal.value).partition("type: ")[2].partition(" (which")[0].replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True)
 
     plan(dataset)
