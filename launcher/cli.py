@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -92,8 +94,14 @@ def _version(_: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> int:
     from launcher.config.compose import run_hydra
 
+    # Until a worker takes signals over there is nothing to save: the run can go on as it is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.resumable)))
+    command = ["launcher", "train", *arguments]
     arguments, in_place = _take_flag(arguments, "--in-place")
-    run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], train_one)
+    run_hydra(
+        [*arguments, *(["run.in_place=true"] if in_place else [])],
+        lambda request: train_one(request, command),
+    )
     return ExitCode.finished
 
 
@@ -154,9 +162,8 @@ def _tensorboard(arguments: Sequence[str]) -> int:
     from launcher.config.request import RunSettings
     from launcher.errors import RequestError
 
-    own = [argument for argument in arguments if argument.startswith("-")]
-    folders = [argument for argument in arguments if not argument.startswith("-")]
-    folder = Path(folders[0]) if folders else Path(RunSettings().root)
+    first, *rest = arguments or [RunSettings().root]
+    folder, own = (Path(RunSettings().root), [first, *rest]) if first.startswith("-") else (Path(first), rest)
     if not folder.is_dir():
         raise RequestError(
             f"TensorBoard should show {folder}, but there is no such folder. Name a run: launcher tensorboard DIR"
@@ -196,21 +203,20 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, where=run_folder(request))
 
 
-def train_one(request: RunRequest) -> float | None:
-    """Train one composed request to its end and return its main metric, for sweeps.
+def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
+    """Train one composed request to its end and return its main metric, for sweeps; `command` is what was typed.
 
     Raises:
         LauncherError: it failed; in a sweep the other jobs go on.
         SystemExit: it was stopped; a sweep stops with it.
     """
-    from rich.console import Console
-
     from launcher import report
+    from launcher.console import make_console
     from launcher.errors import TrainingFailedError
     from launcher.run.outcome import Ending, main_metric
     from launcher.run.record import last_outcome, locked, record_outcome, record_start, set_aside
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     facts, plan = prepare(request)
     report.show_plan(plan, console)
     folder = Path(plan.folder)
@@ -221,10 +227,11 @@ def train_one(request: RunRequest) -> float | None:
     if plan.sets_aside:
         with locked(folder):
             console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
-    with locked(folder):
-        record_start(request, plan, facts, sys.argv, os.environ)
-        outcome = _carry_out(plan, in_place=request.run.in_place)
-        record_outcome(plan, outcome)
+    with locked(folder) as lock:
+        record_start(request, plan, facts, command, os.environ)
+        outcome = _carry_out(plan, in_place=request.run.in_place, lock=lock)
+        if problem := record_outcome(plan, outcome):
+            print(f"warning: {problem}", file=sys.stderr)
     report.show_outcome(outcome, plan, console)
     if outcome.ending is Ending.finished:
         return main_metric(outcome)
@@ -235,20 +242,19 @@ def train_one(request: RunRequest) -> float | None:
 
 def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:
     def print_plan(request: RunRequest) -> None:
-        from rich.console import Console
-
         from launcher import report
+        from launcher.console import make_console
 
         _, plan = prepare(request)
         if as_json:
             print(report.plan_json(plan))
         else:
-            report.show_plan(plan, Console(soft_wrap=True), composition=True)
+            report.show_plan(plan, make_console(), composition=True)
 
     return print_plan
 
 
-def _carry_out(plan: RunPlan, *, in_place: bool) -> Outcome:
+def _carry_out(plan: RunPlan, *, in_place: bool, lock: int) -> Outcome:
     from launcher.device.environment import make_driver_mask, worker_environment
     from launcher.run.paths import RunPaths
     from launcher.run.supervise import execute, outcome_of
@@ -257,12 +263,14 @@ def _carry_out(plan: RunPlan, *, in_place: bool) -> Outcome:
     mask = make_driver_mask(attempt.driver_mask) if plan.devices.mask_driver else None
     environment = {**worker_environment(plan.devices, os.environ, mask), **plan.environment}
     if not in_place:
-        return execute(plan, environment)
+        return execute(plan, environment, lock=lock)
     from launcher.train.worker import work
 
+    started = time.monotonic()
     os.environ.clear()
     os.environ.update(environment)
-    return outcome_of(attempt, exit_status=work(attempt.plan))
+    status = work(attempt.plan, raise_errors=True)
+    return outcome_of(attempt, exit_status=status, seconds=time.monotonic() - started)
 
 
 def _take_flag(arguments: Sequence[str], flag: str) -> tuple[list[str], bool]:

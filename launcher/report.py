@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import Adjustment, look_up
 from launcher.config.values import to_plain
-from launcher.device.diagnosis import Diagnosis, Finding, Severity
+from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
 from launcher.device.plan import DevicePlan
+from launcher.errors import ExitCode
 from launcher.run.outcome import Ending, Outcome, headlines
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
@@ -71,12 +72,21 @@ def _gpu_table(diagnosis: Diagnosis) -> Table:
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = [
-        (gpu.index, "[green]✓[/green]", gpu.name, f"{gpu.free_mib} of {gpu.memory_mib} MiB free")
+        (
+            in_order(gpu.index),
+            called(gpu.index, gpu.uuid),
+            "[green]✓[/green]",
+            gpu.name,
+            f"{gpu.free_mib} of {gpu.memory_mib} MiB free",
+        )
         for gpu in diagnosis.usable_gpus
     ]
-    excluded = [(gpu.index or 0, "[red]✗[/red]", gpu.name, gpu.cause) for gpu in diagnosis.excluded_gpus]
-    for index, mark, name, text in sorted([*rows, *excluded]):
-        table.add_row(mark, f"GPU {index}", escape(name), escape(text))
+    excluded = [
+        (in_order(gpu.index), called(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
+        for gpu in diagnosis.excluded_gpus
+    ]
+    for _, label, mark, name, text in sorted([*rows, *excluded]):
+        table.add_row(mark, label, escape(name), escape(text))
     return table
 
 
@@ -125,6 +135,8 @@ def plan_json(plan: RunPlan) -> str:
 
 def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
     """What came out, and what to type next; failures are told by `failure_text`."""
+    if outcome is not None and outcome.ending is Ending.killed and outcome.exit_code == ExitCode.interrupted:
+        console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
     lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
@@ -175,8 +187,11 @@ def _device_line(devices: DevicePlan) -> str:
 
 def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
     shown = [
-        adjustment for adjustment in adjustments if adjustment.setting != "MODEL.DEVICE"
-    ]  # said by the device line
+        adjustment
+        for adjustment in adjustments
+        # That detectron2's default gave way is said by the device line.
+        if (adjustment.setting, adjustment.asked) != ("MODEL.DEVICE", "cuda")
+    ]
     cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
     return [

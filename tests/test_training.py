@@ -37,6 +37,10 @@ def iterations_in(run: RunPaths) -> list[int]:
     return [json.loads(line)["iteration"] for line in run.metrics.read_text().splitlines()]
 
 
+def rates_in(run: RunPaths) -> list[float]:
+    return [json.loads(line)["lr"] for line in run.metrics.read_text().splitlines()]
+
+
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)["model"]
 
@@ -102,10 +106,12 @@ def test_what_was_trained_serves_default_predictor(
 def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed(
     launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
-    command = ("train", *demo_settings, "run.name=k", "SOLVER.CHECKPOINT_PERIOD=2", "DATASETS.TEST=[]")
+    schedule = ("SOLVER.WARMUP_ITERS=3", "SOLVER.STEPS=[5]", "SOLVER.CHECKPOINT_PERIOD=2")
+    command = ("train", *demo_settings, *schedule, "run.name=k", "DATASETS.TEST=[]")
     whole = launch(*command)
     run = run_in(tmp_path, "k")
-    weights = weights_of(run.final_weights)
+    rates = rates_in(run)
+    assert len(set(rates)) > 3
     again = launch(*command)
     assert (whole.returncode, again.returncode) == (ExitCode.finished, ExitCode.finished)
     assert "nothing to do, all 6 iterations are done" in again.stdout
@@ -122,7 +128,8 @@ def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed
     assert "model_0000005.pth is truncated" in continued.stdout
     assert "start: iteration 4 of 6, continued from" in continued.stdout
     assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
-    assert weights_of(run.final_weights).keys() == weights.keys()
+    assert rates_in(run) == rates  # the schedule goes on where it was
+    assert run.final_weights.exists()
 
 
 def test_another_configuration_in_the_same_folder_is_refused_until_it_may_start_over(
@@ -261,6 +268,63 @@ def _processes_of(run: RunPaths) -> list[int]:
     return list(found())
 
 
+def test_a_signal_to_every_process_of_a_job_stops_it_like_one_to_the_launcher(
+    demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
+):
+    """As Slurm does: data loaders get it too."""
+    settings = [*demo_settings, "run.name=g", "DATASETS.TEST=[]", "DATALOADER.NUM_WORKERS=1", "SOLVER.MAX_ITER=100000"]
+    run = run_in(tmp_path, "g")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "launcher", "train", *settings],
+        cwd=tmp_path,
+        env=launcher_environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        _wait_for(lambda: run.metrics.exists() and len(run.metrics.read_text().splitlines()) >= 2)
+        workers = _processes_of(run)
+        assert len(workers) >= 2  # the worker and its loader
+        for process in (running.pid, *workers):
+            os.kill(process, signal.SIGTERM)
+        running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.resumable
+    assert run.checkpoint(outcome_of(run, 1)["iterations"] - 1).exists()
+
+
+def test_a_closed_pipe_does_not_end_a_training(
+    demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
+):
+    command = [sys.executable, "-m", "launcher", "train", *demo_settings, "run.name=h", "DATASETS.TEST=[]"]
+    running = subprocess.Popen(command, cwd=tmp_path, env=launcher_environment, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.stdout.close()
+
+    assert running.wait(timeout=120) == ExitCode.finished
+    assert outcome_of(run_in(tmp_path, "h"), 1)["iterations"] == 6
+
+
+def test_weights_alone_are_no_training_to_resume(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+    torch.save({"model": {}}, tmp_path / "weights.pth")
+
+    done = launch("train", *demo_settings, "run.name=o", "DATASETS.TEST=[]", f"resume={tmp_path / 'weights.pth'}")
+
+    assert done.returncode == ExitCode.request_wrong
+    assert "MODEL.WEIGHTS=PATH" in done.stderr
+
+
+def test_an_evaluation_that_cannot_be_is_refused_before_training(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+):
+    done = launch("train", *demo_settings, "run.name=n", "DATASETS.TEST=[smal_val]")
+
+    assert done.returncode == ExitCode.data_wrong
+    assert "small_val" in done.stderr
+    assert not run_in(tmp_path, "n").metrics.exists()
+
+
 def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
     demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
 ):
@@ -295,7 +359,7 @@ def test_a_sweep_trains_every_job_in_its_own_folder_and_goes_on_past_a_failing_o
     )
 
     folders = sorted((tmp_path / "outputs" / "no-experiment" / "w").iterdir())
-    assert [folder.name[:11] for folder in folders] == ["BASE_LR-0.0", "BASE_LR-1e_"]
+    assert [folder.name[:18] for folder in folders] == ["SOLVER.BASE_LR-0.0", "SOLVER.BASE_LR-1e_"]
     endings = [outcome_of(RunPaths(folder), 1)["ending"] for folder in folders]
     assert sorted(endings) == ["failed", "finished"]
     assert done.returncode == ExitCode.training_failed

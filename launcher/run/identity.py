@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.config.adjustment import Adjustment, adjusted
 from launcher.config.request import RunRequest
 from launcher.config.values import to_plain
 
@@ -73,9 +74,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple
     ]
 
 
-def identity_of(request: RunRequest) -> dict[str, Any]:
-    """The part of a request that says which run it is, as plain nested data."""
-    asked = {"dataset": to_plain(request.dataset), **to_plain(request.detectron2)}
+def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> dict[str, Any]:
+    """The part of a request that says which run it is, as plain nested data.
+
+    What follows `from_data`, such as the number of classes, belongs to it: a model of other classes is another run.
+    """
+    asked = {"dataset": to_plain(request.dataset), **to_plain(adjusted(request.detectron2, from_data))}
     return _nested({key: value for key, value in _leaves(asked) if not _is_not_identity(key)})
 
 
@@ -88,11 +92,9 @@ def _key_of(override: str) -> str:
 
 
 def _short(override: str) -> str:
-    """`BASE_LR-0.001` for detectron2's keys, `train.json-train.json` for ours; of a path the last part."""
+    """`SOLVER.BASE_LR-0.001`: the last two parts of the key (NORM alone is not unique), of a path the last."""
     key, _, value = override.lstrip("+~").partition("=")
-    parts = key.split(".")
-    name = parts[-1] if key.isupper() else ".".join(parts[-2:])
-    return f"{name}-{Path(value).name or value}"
+    return f"{'.'.join(key.split('.')[-2:])}-{Path(value).name or value}"
 
 
 def _survives(override: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 from launcher.errors import ExitCode
 
+RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that could not do it itself
+
 
 class Ending(Enum):
     finished = "finished"
@@ -91,6 +93,10 @@ def classify(
         return outcome(Ending.stopped, _code_after(stop_signal), f"asked to stop by {_name_of(stop_signal)}")
     if killed_by_us:
         return outcome(Ending.killed, ExitCode.interrupted, "interrupted a second time, so nothing more was saved")
+    if failure is not None and stop_signal is not None:
+        # A scheduler signals every process of a job, data loaders included.
+        why = f"asked to stop by {_name_of(stop_signal)}; while stopping: {failure.message}"
+        return outcome(Ending.stopped, _code_after(stop_signal), why)
     if failure is not None:
         ending = Ending.out_of_memory if failure.exit_code == ExitCode.out_of_memory else Ending.failed
         return outcome(
@@ -101,7 +107,7 @@ def classify(
             Ending.stopped, _code_after(stop_signal), f"{_name_of(stop_signal)} came before training had begun"
         )
     if exit_status < 0:
-        return outcome(Ending.killed, ExitCode.training_failed, _explain_signal(-exit_status))
+        return outcome(Ending.killed, ExitCode.training_failed, explain_signal(-exit_status))
     return outcome(
         Ending.failed,
         ExitCode.training_failed,
@@ -137,8 +143,9 @@ def _name_of(number: int | None) -> str:
     return signal.Signals(number).name if number else "a signal"
 
 
-def _explain_signal(number: int) -> str:
+def explain_signal(number: int, who: str = "the training process") -> str:
+    """What it means that a process ended by that signal."""
     name = _name_of(number)
     if number == signal.SIGKILL:
-        return f"the training process was killed ({name}); when nobody did it by hand, the machine ran out of memory"
-    return f"the training process died of {name}"
+        return f"{who} was killed ({name}); when nobody did it by hand, the machine ran out of memory"
+    return f"{who} died of {name}"

@@ -16,6 +16,7 @@ from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.resume import Checkpoints, ResumePoint
+from launcher.run.scaling import scaled_to
 
 SHOWN_DIFFERENCES = 8
 RESUME_WORDS = ("auto", "must", "never")
@@ -45,6 +46,8 @@ class RunPlan:
     """One attempt at one run, complete: the worker makes no choices of its own."""
 
     folder: str
+    identity: Mapping[str, Any]
+    """What later starts in the folder are compared with."""
     attempt: int
     already_finished: bool
     """Nothing is to be done: the run reached its last iteration in an earlier attempt."""
@@ -73,8 +76,9 @@ def make_run_plan(
         RequestError: the folder belongs to another configuration, `resume` cannot be followed, weights are missing or
             settings contradict each other; every reason is named at once.
     """
+    identity = to_plain(identity_of(request, dataset.adjustments))
     problems = [
-        *_problems_with_folder(request, folder),
+        *_problems_with_folder(request, folder, identity),
         *_problems_with_resume(request, folder),
         *_problems_with_solver(request),
     ]
@@ -88,13 +92,15 @@ def make_run_plan(
         raise RequestError("\n".join(problems))
 
     adjustments = (*dataset.adjustments, *devices.adjustments)
+    adjustments += tuple(scaled_to(devices.num_processes, adjusted(request.detectron2, adjustments)))
     output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=str(where), reason="the run folder")
     keys = adjusted(request.detectron2, (*adjustments, output_dir))
     return RunPlan(
         folder=str(where),
+        identity=identity,
         attempt=1 if request.resume == "never" else folder.attempts + 1,
         already_finished=_is_finished(request, folder, keys),
-        sets_aside=request.resume == "never" and folder.stored_identity is not None,
+        sets_aside=request.resume == "never" and (folder.stored_identity is not None or folder.attempts > 0),
         resume=resume,
         devices=devices,
         dataset=request.dataset,
@@ -104,7 +110,7 @@ def make_run_plan(
         config_extensions=request.config_extensions,
         logging=request.logging,
         adjustments=adjustments,
-        notices=(*dataset.notices, *_notices_of(folder)),
+        notices=(*dataset.notices, *_notices_of(request, folder)),
     )
 
 
@@ -115,12 +121,12 @@ def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, An
     return last.iterations is not None and last.iterations >= look_up(keys, "SOLVER.MAX_ITER")
 
 
-def _problems_with_folder(request: RunRequest, folder: FolderFacts) -> list[str]:
+def _problems_with_folder(request: RunRequest, folder: FolderFacts, identity: Mapping[str, Any]) -> list[str]:
     if folder.unwritable:
         return [f"The run folder is {folder.folder}, but {folder.unwritable}. Choose another with run.root=FOLDER."]
     if folder.stored_identity is None or request.resume == "never":
         return []
-    changed = differences(folder.stored_identity, to_plain(identity_of(request)))
+    changed = differences(folder.stored_identity, identity)
     if not changed:
         return []
     listed = "\n".join(f"  {key}: there {before}, now {now}" for key, before, now in changed[:SHOWN_DIFFERENCES])
@@ -160,14 +166,19 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         problems.append(f"SOLVER.MAX_ITER={solver['MAX_ITER']}, but a training has at least one iteration.")
     if solver["IMS_PER_BATCH"] < 1:
         problems.append(f"SOLVER.IMS_PER_BATCH={solver['IMS_PER_BATCH']}, but a batch has at least one image.")
+    if request.logging.images < 0:
+        problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
     if request.logging.period < 1:
         problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")
     return problems
 
 
-def _notices_of(folder: FolderFacts) -> list[str]:
-    return [
+def _notices_of(request: RunRequest, folder: FolderFacts) -> list[str]:
+    notices = [
         f"{Path(damaged.path).name} {damaged.problem}: skipped"
         for damaged in folder.checkpoints.damaged
-        if folder.checkpoints.newest_whole is not None
+        if folder.checkpoints.newest_whole is not None and request.resume != "never"
     ]
+    if folder.resume_file is not None and folder.checkpoints.newest_whole is not None:
+        notices.append(f"resume={request.resume} was the start of this run; it goes on from its own checkpoint")
+    return notices

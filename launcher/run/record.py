@@ -10,7 +10,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from launcher.config.request import RunRequest
 from launcher.config.values import read_json, to_plain, write_json, write_text
 from launcher.device.facts import DeviceFacts
 from launcher.errors import RequestError
-from launcher.run.identity import identity_of, run_folder
+from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RESUME_WORDS, FolderFacts, RunPlan
@@ -57,7 +57,7 @@ def set_aside(folder: Path) -> Path:
 
 
 def record_start(
-    request: RunRequest, plan: RunPlan, facts: DeviceFacts, command: list[str], environ: Mapping[str, str]
+    request: RunRequest, plan: RunPlan, facts: DeviceFacts, command: Sequence[str], environ: Mapping[str, str]
 ) -> None:
     """Write the request, the facts and the plan of one attempt.
 
@@ -70,7 +70,7 @@ def record_start(
         attempt.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
         if not paths.request.exists():
-            stored = {"command": shlex.join(command), "identity": to_plain(identity_of(request)), **to_plain(request)}
+            stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
             write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
         write_json(paths.provenance, provenance(command, environ))
         write_json(attempt.facts, facts)
@@ -84,13 +84,18 @@ def record_start(
         raise _unwritable(paths.folder, error) from error
 
 
-def record_outcome(plan: RunPlan, outcome: Outcome) -> None:
-    write_json(RunPaths(Path(plan.folder)).attempt(plan.attempt).outcome, outcome)
+def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
+    """Write the outcome and return what kept us from it, empty when nothing did: it is shown in any case."""
+    try:
+        write_json(RunPaths(Path(plan.folder)).attempt(plan.attempt).outcome, outcome)
+    except OSError as error:
+        return f"the outcome could not be written into {plan.folder} ({error.strerror})"
+    return ""
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process.
+def locked(folder: Path) -> Iterator[int]:
+    """Hold a run folder for this process, and for those that inherit the file descriptor given out.
 
     Raises:
         RequestError: another process on this host holds it, or it cannot be written.
@@ -113,7 +118,7 @@ def locked(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        yield
+        yield file.fileno()
 
 
 def _unwritable(folder: Path, error: OSError) -> RequestError:
@@ -122,7 +127,7 @@ def _unwritable(folder: Path, error: OSError) -> RequestError:
     )
 
 
-def provenance(command: list[str], environ: Mapping[str, str]) -> dict[str, Any]:
+def provenance(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
     """With what a run was started: command, place, packages, and the state of the git tree it was started in."""
     return {
         "command": shlex.join(command),
@@ -147,7 +152,7 @@ def _git(*arguments: str) -> str:
 
 def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
     try:
-        stored = yaml.safe_load(paths.request.read_text())
+        stored = yaml.safe_load(paths.request.read_text(encoding="utf-8"))
         return dict(stored["identity"])
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TypeVar
 
 from launcher.config.values import read_json
-from launcher.run.outcome import Outcome, WorkerFailure, WorkerResult, classify
+from launcher.run.outcome import RANK_KILLED, Outcome, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 
@@ -45,15 +45,19 @@ class Supervision:
                 self.process.send_signal(self.stop_signal)
 
 
-def execute(plan: RunPlan, environment: Mapping[str, str]) -> Outcome:
-    """Run the plan's worker to its end, whatever end that is."""
+def execute(plan: RunPlan, environment: Mapping[str, str], *, lock: int) -> Outcome:
+    """Run the plan's worker to its end, whatever end that is.
+
+    The worker inherits the folder's `lock`: should the launcher be killed, nobody else trains there before the worker
+    has ended too.
+    """
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
     started = time.monotonic()
     supervision = Supervision()
     with _handled(supervision):
         # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
-        process = subprocess.Popen(command, env=dict(environment), start_new_session=True)
+        process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=(lock,))
         supervision.process = process
         supervision.pass_to_worker()
         exit_status = process.wait()
@@ -87,9 +91,13 @@ def outcome_of(
 
 
 def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
-    """What the rank that failed first wrote; the others fail in its wake."""
+    """What the rank that failed first wrote; the others fail in its wake.
+
+    A rank that was killed wrote nothing itself, so others wrote before its end was noted.
+    """
     written = sorted(attempt.failures(), key=lambda path: path.stat().st_mtime_ns)
-    return _read(written[0], WorkerFailure) if written else None
+    failures = [read_json(path, WorkerFailure) for path in written]
+    return next((failure for failure in failures if failure.kind == RANK_KILLED), next(iter(failures), None))
 
 
 @contextlib.contextmanager

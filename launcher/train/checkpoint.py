@@ -11,6 +11,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from launcher.config.values import write_text
+from launcher.errors import RequestError
 from launcher.run.paths import RunPaths
 
 
@@ -19,6 +20,19 @@ class WholeCheckpointer(DetectionCheckpointer):
 
     The file format is detectron2's own, so its tools and `DefaultPredictor` read the files as they are.
     """
+
+    must_fit = False
+    """Whether parameters that are missing or of another shape are an error, as they are when a run goes on."""
+
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        misfits = [name for name, _, _ in incompatible.incorrect_shapes] + list(incompatible.missing_keys)
+        if self.must_fit and misfits:
+            raise RequestError(
+                f"The checkpoint holds another model: {', '.join(misfits[:4])} and {max(0, len(misfits) - 4)} more "
+                "parameters are missing or of another shape. To start from what fits of its weights, name it with "
+                "MODEL.WEIGHTS=PATH instead."
+            )
+        super()._log_incompatible_keys(incompatible)
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Save the model, the checkpointables and `kwargs` as `<save_dir>/<name>.pth`.

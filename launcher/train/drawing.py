@@ -16,6 +16,7 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 TILE_WIDTH = 384  # pixels
+TALLEST_TILE = 768
 COLUMNS = 4
 SCORE_SHOWN = 0.5
 CAPTION_HEIGHT = 16
@@ -102,7 +103,7 @@ def _draw_prediction(image: np.ndarray, prediction: dict[str, Any], metadata: An
 
 def _canvas(image: np.ndarray, metadata: Any) -> Visualizer:
     """A visualizer whose result is about `TILE_WIDTH` wide; coordinates stay those of `image`."""
-    return Visualizer(image, metadata, scale=TILE_WIDTH / image.shape[1])
+    return Visualizer(image, metadata, scale=min(TILE_WIDTH / image.shape[1], TALLEST_TILE / image.shape[0]))
 
 
 def _captioned(picture: np.ndarray, text: str) -> np.ndarray:

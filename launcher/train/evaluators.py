@@ -6,10 +6,11 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
     CityscapesInstanceEvaluator,
     CityscapesSemSegEvaluator,
@@ -25,6 +26,43 @@ from detectron2.evaluation import (
 from launcher.errors import DataError
 from launcher.run.paths import RunPaths
 
+KINDS = (
+    "coco",
+    "coco_panoptic_seg",
+    "sem_seg",
+    "lvis",
+    "pascal_voc",
+    "cityscapes_instance",
+    "cityscapes_sem_seg",
+)
+
+
+def check_test_sets(cfg: CfgNode) -> None:
+    """Find out before training what the evaluation would stumble over after it.
+
+    Raises:
+        DataError: DATASETS.TEST names what is not registered, or what detectron2 has no evaluator for.
+    """
+    for name in cfg.DATASETS.TEST:
+        if name not in DatasetCatalog.list():
+            near = get_close_matches(name, DatasetCatalog.list(), n=3)
+            raise DataError(
+                f"DATASETS.TEST names {name}, but no such data set is registered; "
+                f"nearest: {', '.join(near) or 'none'}. "
+                "Name one that is, or train without evaluation: DATASETS.TEST=[]."
+            )
+        _check_evaluator(name)
+
+
+def _check_evaluator(dataset_name: str) -> str:
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+    if kind not in KINDS:
+        raise DataError(
+            f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
+            f"{', '.join(KINDS)} only. Train without evaluation: DATASETS.TEST=[]."
+        )
+    return str(kind)
+
 
 def evaluator_for(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     """The evaluator for the data set's `evaluator_type` (from detectron2's MetadataCatalog).
@@ -32,7 +70,7 @@ def evaluator_for(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     Raises:
         DataError: detectron2 has no evaluator of that type.
     """
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+    kind = _check_evaluator(dataset_name)
     folder = str(RunPaths(Path(cfg.OUTPUT_DIR)).evaluation / dataset_name)
     makers = {
         "coco": lambda: [COCOEvaluator(dataset_name, output_dir=folder)],
@@ -47,11 +85,6 @@ def evaluator_for(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         "cityscapes_instance": lambda: [CityscapesInstanceEvaluator(dataset_name)],
         "cityscapes_sem_seg": lambda: [CityscapesSemSegEvaluator(dataset_name)],
     }
-    if kind not in makers:
-        raise DataError(
-            f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
-            f"{', '.join(makers)} only. Train without evaluation: DATASETS.TEST=[]."
-        )
     evaluators = makers[kind]()
     return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
 

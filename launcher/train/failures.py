@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 import urllib.error
 
@@ -46,6 +47,11 @@ def _understood(error: Exception) -> tuple[str, ExitCode] | None:
             "or give the container more shared memory (--shm-size).",
             ExitCode.training_failed,
         )
+    if _is_about_space(error):
+        return (
+            f"The disk of the run folder is full ({text}). Make room, or choose another place with run.root=FOLDER.",
+            ExitCode.training_failed,
+        )
     if isinstance(error, urllib.error.URLError):
         return (
             f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
@@ -53,3 +59,10 @@ def _understood(error: Exception) -> tuple[str, ExitCode] | None:
             ExitCode.training_failed,
         )
     return None
+
+
+def _is_about_space(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # What torch makes of a write that came out short.
+    return "inline_container" in str(error) and "unexpected pos" in str(error)

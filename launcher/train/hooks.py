@@ -104,6 +104,15 @@ class SaveCheckpoint(HookBase):
         self.paths = paths
         self.period = period
 
+    def before_train(self) -> None:
+        """Save what a former attempt, or another run, left at the last iteration without its final name."""
+        trainer = self.trainer
+        if trainer.iterations_done < trainer.max_iter or self.paths.final_weights.exists():
+            return
+        trainer.iter = trainer.iterations_done - 1
+        name_final(save_iteration(trainer.checkpointer, self.paths, trainer.iter), self.paths)
+        trainer.iter = trainer.start_iter
+
     def after_step(self) -> None:
         done = self.trainer.iterations_done
         is_last = done >= self.trainer.max_iter

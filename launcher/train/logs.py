@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
-from rich.console import Console
+from launcher.console import make_console
 
-# Bound to the stream that was there at the start: evaluation redirects sys.stdout for pycocotools.
-CONSOLE = Console(file=sys.stdout, soft_wrap=True)
+# Made at the start: evaluation redirects sys.stdout for pycocotools.
+CONSOLE = make_console()
 
 # How far an evaluation is; everything else below a warning is for the file.
 SHOWN_AT_INFO = "detectron2.evaluation.evaluator"

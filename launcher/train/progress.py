@@ -14,6 +14,7 @@ from launcher.train.logs import CONSOLE
 
 SMOOTHED_OVER = 20  # iterations, as detectron2's own printer does
 STEADY_OVER = 200  # iterations
+WIDE = 110  # columns, from which the terms of the loss fit beside the total
 
 
 class Progress(HookBase):
@@ -44,7 +45,8 @@ class Progress(HookBase):
         done = self.trainer.iterations_done
         storage = self.trainer.storage
         if self.live is not None and self.task is not None:
-            self.live.update(self.task, completed=done, numbers=losses_in(storage, 3), eta=self._time_left())
+            numbers = losses_in(storage, 3 if self.console.width >= WIDE else 0)
+            self.live.update(self.task, completed=done, numbers=numbers, eta=self._time_left())
         elif done % self.period == 0 or done == self.trainer.max_iter or self.trainer.stopping:
             self.console.print(self._line(done, storage), highlight=False, markup=False)
 

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
+from launcher.errors import RequestError
 from launcher.run.paths import RunPaths
 from launcher.run.resume import ResumePoint
 from launcher.train.checkpoint import WholeCheckpointer
 from launcher.train.evaluators import evaluator_for, quietly
+from launcher.train.loader import UndisturbedMapper
 from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
+
+NOT_LOADED = -2  # no iteration, and not the one before the first either
 
 
 class Trainer(DefaultTrainer):
@@ -30,7 +35,6 @@ class Trainer(DefaultTrainer):
         # Not DefaultTrainer.__init__: it hands device_ids to DistributedDataParallel even for a model on the CPU, which
         # torch refuses, and it registers its hooks and writers on every rank before the run folder is known.
         TrainerBase.__init__(self)
-        cfg = self.auto_scale_workers(cfg, num_processes)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg)
@@ -60,8 +64,26 @@ class Trainer(DefaultTrainer):
         if resume is None:
             self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
             return
+        asked = [
+            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
+        ]
+        base_lrs = list(self.scheduler.base_lrs)
+        self.iter = NOT_LOADED
+        self.checkpointer.must_fit = True
         self.checkpointer.load(resume.path)
+        if self.iter == NOT_LOADED:
+            raise RequestError(
+                f"{resume.path} holds weights but no state of a training to go on from. "
+                "To start from its weights, name it with MODEL.WEIGHTS=PATH instead of resume=PATH."
+            )
+        self._keep_asked_hyperparameters(asked, base_lrs)
         self.start_iter = self.iterations_done = self.iter + 1
+
+    def _keep_asked_hyperparameters(self, asked: list[dict[str, Any]], base_lrs: list[float]) -> None:
+        """A checkpoint brings its own learning rate, momentum and weight decay; the configuration's are to hold."""
+        self.scheduler.base_lrs = base_lrs
+        for group, values, lr in zip(self.optimizer.param_groups, asked, self.scheduler.get_lr(), strict=True):
+            group.update({**values, "lr": lr})
 
     def train(self) -> None:
         """Like TrainerBase.train, but ends after any iteration in which the ranks agree to stop."""
@@ -124,6 +146,15 @@ class Trainer(DefaultTrainer):
             batches = StoppableBatches(loader, self.stop, self.num_processes, shared)
             results[name] = inference_on_dataset(self.model, batches, self.build_evaluator(self.cfg, name))
         return next(iter(results.values())) if len(results) == 1 else results
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        return build_detection_train_loader(cfg, mapper=UndisturbedMapper(DatasetMapper(cfg, is_train=True)))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        mapper = UndisturbedMapper(DatasetMapper(cfg, is_train=False))
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -8,33 +8,38 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.config.values import read_json, write_json
-from launcher.run.outcome import WorkerResult
+from launcher.config.values import read_json, write_json, write_text
+from launcher.errors import ExitCode
+from launcher.run.outcome import RANK_KILLED, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.logs import log_to, take_over_torch_logs
 from launcher.train.stop import STOP, end_with_parent
 
 
-def work(plan_file: Path) -> int:
-    """Train as the plan says and return the exit status: 0 when a result was written."""
+def work(plan_file: Path, *, raise_errors: bool = False) -> int:
+    """Train as the plan says and return the exit status: 0 when a result was written.
+
+    `raise_errors` lets a single process's exception through, for debuggers.
+    """
     end_with_parent()
     plan = read_json(plan_file, RunPlan)
     if plan.devices.num_processes == 1:
-        return train_rank(plan_file, 0)
+        return train_rank(plan_file, 0, raise_errors=raise_errors)
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     if STOP.asked:
         return 1
     STOP.note_signals(attempt.stop_note)
     log_to(attempt.log(0), console=False)
-    return _launch_ranks(plan_file, plan.devices.num_processes)
+    return _launch_ranks(plan_file, plan.devices.num_processes, attempt)
 
 
-def _launch_ranks(plan_file: Path, num_processes: int) -> int:
+def _launch_ranks(plan_file: Path, num_processes: int, attempt: AttemptPaths) -> int:
     # Ranks import torch before our code can tell Python where warnings go.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     from detectron2.engine import launch
@@ -43,9 +48,22 @@ def _launch_ranks(plan_file: Path, num_processes: int) -> int:
     take_over_torch_logs()
     try:
         launch(_train_spawned_rank, num_processes, dist_url="auto", args=(str(plan_file),))
-    except ProcessExitedException:
-        return 1  # that rank wrote why
+    except ProcessExitedException as error:
+        if error.signal_name is not None:
+            _note_killed_rank(attempt, error.error_index, error.signal_name)
+        return 1  # otherwise that rank wrote why
     return 0
+
+
+def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> None:
+    failure = WorkerFailure(
+        kind=RANK_KILLED,
+        message=explain_signal(signal.Signals[signal_name], f"rank {rank}"),
+        understood=True,
+        exit_code=int(ExitCode.training_failed),
+        traceback="",
+    )
+    write_json(attempt.failure(rank), failure)
 
 
 def _train_spawned_rank(plan_file: str) -> None:
@@ -64,7 +82,7 @@ def _train_spawned_rank(plan_file: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def train_rank(plan_file: Path, rank: int) -> int:
+def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int:
     """One rank's training; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
@@ -73,6 +91,8 @@ def train_rank(plan_file: Path, rank: int) -> int:
         with _failure_noted(attempt, rank):
             result = _train(plan, rank)
     except Exception:
+        if raise_errors:
+            raise
         return 1
     if rank == 0:
         write_json(attempt.result, result)
@@ -86,22 +106,32 @@ def _failure_noted(attempt: AttemptPaths, rank: int) -> Iterator[None]:
     except Exception as error:
         from launcher.train.failures import explain
 
-        write_json(attempt.failure(rank), explain(error))
+        failure = explain(error)
+        try:
+            write_json(attempt.failure(rank), failure)
+        except OSError:  # a full disk: then the console is the only place left
+            print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
         raise
 
 
 def _train(plan: RunPlan, rank: int) -> WorkerResult:
+    from launcher.train import hooks
     from launcher.train.cfg_node import to_cfg_node
     from launcher.train.datasets import register_datasets
+    from launcher.train.evaluators import check_test_sets
     from launcher.train.trainer import Trainer
 
     cfg = to_cfg_node(plan.detectron2, plan.config_extensions)
     cfg.freeze()
     register_datasets(plan.splits)
     _prepare_process(cfg, plan, rank)
+    check_test_sets(cfg)
     trainer = Trainer(cfg, num_processes=plan.devices.num_processes, stop=STOP)
+    # Before loading: hooks carry state of their own, the learning rate schedule's among it.
+    trainer.register_hooks(hooks.every_rank(trainer))
     trainer.continue_from(plan.resume)
-    _equip(trainer, plan, rank)
+    if rank == 0:
+        _equip(trainer, plan)
     trainer.train()
     return WorkerResult(
         finished=trainer.finished,
@@ -115,23 +145,22 @@ def _prepare_process(cfg, plan: RunPlan, rank: int) -> None:  # type: ignore[no-
     from detectron2.utils.env import seed_all_rng
 
     take_over_torch_logs()
-    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    # Another seed for every start: with the same one a resumed run would see the first images again.
+    done = plan.resume.next_iteration or 0 if plan.resume else 0
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank + plan.devices.num_processes * done)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if plan.devices.kind == "cpu" and plan.devices.num_processes > 1:
         # Each rank would start a thread per core.
         torch.set_num_threads(max(1, torch.get_num_threads() // plan.devices.num_processes))
 
 
-def _equip(trainer, plan: RunPlan, rank: int) -> None:  # type: ignore[no-untyped-def]
-    """Give this rank its hooks and writers."""
+def _equip(trainer, plan: RunPlan) -> None:  # type: ignore[no-untyped-def]
+    """Give rank 0 its hooks and writers."""
     from launcher.train import hooks
     from launcher.train.writers import build_writers, write_plan_as_text
 
     paths = RunPaths(Path(plan.folder))
-    trainer.register_hooks(hooks.every_rank(trainer))
-    if rank != 0:
-        return
     writers = build_writers(paths, plan.logging, trainer)
     write_plan_as_text(writers, trainer.cfg, plan)
-    paths.config.write_text(trainer.cfg.dump())
+    write_text(paths.config, trainer.cfg.dump())
     trainer.register_hooks(hooks.rank_zero(trainer, paths, plan.logging, writers))

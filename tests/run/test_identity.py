@@ -46,7 +46,7 @@ def test_overrides_name_the_run_in_any_order():
     other = run_folder(with_overrides("SOLVER.MAX_ITER=20", "SOLVER.BASE_LR=0.001"))
 
     assert one == other
-    assert one.name == "BASE_LR-0.001+MAX_ITER-20"
+    assert one.name == "SOLVER.BASE_LR-0.001+SOLVER.MAX_ITER-20"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,10 @@ def test_names_that_lose_something_are_told_apart_by_a_hash(override: str, other
     assert name_of((override,)) != name_of((other,))
 
 
+def test_keys_that_end_alike_are_told_apart():
+    assert name_of(("MODEL.ROI_BOX_HEAD.NORM=GN",)) != name_of(("MODEL.ROI_MASK_HEAD.NORM=GN",))
+
+
 @pytest.mark.parametrize("override", ["A.B=[1,2]", 'MODEL.WEIGHTS=""', "X='k=v, w'", "Y=" + "long" * 100, "~Z"])
 def test_a_name_needs_no_quoting_in_a_shell_or_for_hydra(override: str):
     name = name_of((override,))
@@ -103,7 +107,7 @@ def test_a_named_sweep_gets_a_folder_per_job():
         swept=("SOLVER.BASE_LR=0.1",),
     )
 
-    assert run_folder(sweep) == Path("outputs/coco/lr/BASE_LR-0.1").absolute()
+    assert run_folder(sweep) == Path("outputs/coco/lr/SOLVER.BASE_LR-0.1").absolute()
 
 
 def test_differences_name_the_leaves_that_make_another_run():

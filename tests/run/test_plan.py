@@ -31,7 +31,7 @@ REQUEST = RunRequest(
     detectron2={
         "OUTPUT_DIR": "./output",
         "MODEL": {"DEVICE": "cuda", "WEIGHTS": "there.pkl"},
-        "SOLVER": {"MAX_ITER": 100, "IMS_PER_BATCH": 2, "AMP": {"ENABLED": True}},
+        "SOLVER": {"MAX_ITER": 100, "IMS_PER_BATCH": 2, "AMP": {"ENABLED": True}, "REFERENCE_WORLD_SIZE": 0},
     },
 )
 DEVICES = DevicePlan(
@@ -169,6 +169,21 @@ def test_several_problems_are_told_at_once():
 
 def test_missing_weights_do_not_matter_to_a_run_that_continues():
     assert plan_for(dataclasses.replace(STARTED, weights_missing=True)).resume == CHECKPOINT
+
+
+def test_another_number_of_classes_makes_another_run():
+    """A category added to the file must not be found out by tensors that do not fit."""
+    request = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "CLASSES": 80})
+    three = Adjustment(setting="CLASSES", asked=80, planned=3, reason="r")
+    stored = dataclasses.replace(STARTED, stored_identity=to_plain(identity_of(request, [three])))
+    four = dataclasses.replace(DATASET, adjustments=(dataclasses.replace(three, planned=4),))
+
+    with pytest.raises(RequestError, match="CLASSES: there 3, now 4"):
+        make_run_plan(request, devices=DEVICES, dataset=four, folder=stored, where=WHERE)
+
+
+def test_a_folder_whose_first_start_broke_off_can_be_started_over():
+    assert plan_for(dataclasses.replace(NEW, attempts=1), resume="never").sets_aside
 
 
 def test_a_plan_survives_its_way_through_a_file():

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,39 @@ def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
         other.communicate("")
     with locked(tmp_path):
         pass
+
+
+def test_a_run_folder_stays_held_while_the_worker_of_a_killed_launcher_lives(tmp_path: Path):
+    launch = "import os, subprocess, sys; from pathlib import Path; from launcher.run.record import locked\n"
+    launch += "with locked(Path(sys.argv[1])) as lock:\n"
+    launch += "    worker = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, pass_fds=(lock,))\n"
+    launch += "    print(worker.pid, flush=True); os._exit(9)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", launch, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    with launcher:
+        assert launcher.stdout is not None
+        worker = int(launcher.stdout.readline())
+        launcher.wait()
+
+        with pytest.raises(RequestError, match="is being trained right now"), locked(tmp_path):
+            pass
+
+        os.kill(worker, 9)
+    _wait_until_free(tmp_path)
+
+
+def _wait_until_free(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with locked(folder):
+                return
+        except RequestError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

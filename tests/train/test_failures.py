@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import urllib.error
 
 import pytest
@@ -16,6 +17,8 @@ from launcher.train.failures import explain
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), ExitCode.out_of_memory, "SOLVER.IMS_PER_BATCH"),
         (FloatingPointError("Loss became infinite at iteration=4!"), ExitCode.training_failed, "SOLVER.BASE_LR"),
         (RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error."), 1, "DATALOADER.NUM_WORKERS"),
+        (OSError(errno.ENOSPC, "No space left on device"), ExitCode.training_failed, "run.root"),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), 1, "disk"),
         (urllib.error.URLError("no route to host"), ExitCode.training_failed, "MODEL.WEIGHTS=PATH"),
     ],
 )

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.config.values import write_json
+from launcher.run.outcome import RANK_KILLED, WorkerFailure
+from launcher.run.paths import AttemptPaths
+from launcher.run.supervise import first_failure
+
+
+def failure(kind: str) -> WorkerFailure:
+    return WorkerFailure(kind=kind, message="m", understood=True, exit_code=1, traceback="")
+
+
+def test_the_rank_that_failed_first_is_the_cause(tmp_path: Path):
+    attempt = AttemptPaths(tmp_path)
+    write_json(attempt.failure(1), failure("First"))
+    write_json(attempt.failure(0), failure("Second"))
+
+    found = first_failure(attempt)
+
+    assert found is not None
+    assert found.kind == "First"
+
+
+def test_a_killed_rank_is_the_cause_although_others_wrote_before(tmp_path: Path):
+    attempt = AttemptPaths(tmp_path)
+    write_json(attempt.failure(1), failure("ConnectionResetByPeer"))
+    write_json(attempt.failure(0), failure(RANK_KILLED))
+
+    found = first_failure(attempt)
+
+    assert found is not None
+    assert found.kind == RANK_KILLED
+
+
+def test_no_failure_is_none(tmp_path: Path):
+    assert first_failure(AttemptPaths(tmp_path)) is None
