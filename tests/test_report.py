@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from launcher.config.adjustment import Adjustment
 from launcher.config.values import from_plain
 from launcher.device.facts import DeviceFacts
 from launcher.device.rules import diagnose
-from launcher.report import doctor_json, show_doctor
-from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS, changed, init_fails, smoke
+from launcher.report import _adjustment_rows, doctor_json, show_doctor
+from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS, changed, driver_gpu, init_fails, nvml_gpu, smoke
 
 MACHINES = Path(__file__).parent / "device/machines"
 SICK = changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))})
@@ -38,6 +39,30 @@ def test_every_gpu_has_one_line():
     lines = [line for line in shown(SICK).splitlines() if line.startswith(("✓  GPU", "✗  GPU"))]
 
     assert [line[:9] for line in lines] == ["✗  GPU 0 ", "✓  GPU 1 "]
+
+
+def test_a_slice_is_listed_last_and_by_its_uuid():
+    sliced = changed(
+        TWO_GPUS,
+        nvml={"gpus": (nvml_gpu(0), nvml_gpu(1, mig=True))},
+        driver={"gpus": (driver_gpu(0), replace(driver_gpu(0), uuid="GPU-33333333-cccc"))},
+        torch={"smoke_tests": (smoke(0), replace(smoke(0), uuid="MIG-33333333-cccc"))},
+    )
+
+    lines = [line for line in shown(sliced).splitlines() if line.startswith(("✓  ", "✗  "))][:3]
+
+    assert [" ".join(line.split()[:3]) for line in lines] == ["✓ GPU 0", "✗ GPU 1", "✓ MIG-33333333 NVIDIA"]
+
+
+def test_an_ordinal_that_gave_way_is_told_and_the_default_is_not():
+    def adjustment(asked: str) -> Adjustment:
+        return Adjustment(
+            setting="MODEL.DEVICE", asked=asked, planned="cuda", reason="the GPUs are chosen by device.ids"
+        )
+
+    (row,) = _adjustment_rows([adjustment("cuda:1"), adjustment("cuda")])
+
+    assert row.split()[:5] == ["MODEL.DEVICE", "asked", '"cuda:1"', "planned", '"cuda"']
 
 
 def test_each_finding_shows_its_code_and_what_to_type():

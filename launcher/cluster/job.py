@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,19 +19,15 @@ class JobFacts:
     promised_by: str
     """The variable that says so, for example `SLURM_JOB_GPUS`."""
     started_by: str
-    """torchrun, srun or empty: who chose this process's rank."""
-    rank: int | None
-    world_size: int | None
-    local_rank: int | None
-    local_world_size: int | None
-    num_nodes: int | None
-    restarts: int
-    """How often the scheduler has started this job again."""
+    """torchrun, srun or empty."""
+    num_tasks: int
+    """As how many tasks `started_by` started this program; 1 when nobody did."""
 
 
 # In the order in which they are trusted: what this step has, then this job on this node, then this job.
 SLURM_GPU_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 SLURM_GPU_COUNTS = ("SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_GPUS")
+BATCH_SCHEDULERS = ("slurm", "pbs", "lsf", "sge")
 
 JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge": "JOB_ID"}
 
@@ -40,19 +37,13 @@ def read_job(environ: Mapping[str, str]) -> JobFacts:
     scheduler = _scheduler(environ)
     promised_gpus, promised_by = _promised(scheduler, environ)
     started_by = _started_by(scheduler, environ)
-    rank, world_size, local_rank, local_world_size = _ranks(started_by, environ)
     return JobFacts(
         scheduler=scheduler,
         job_id=environ.get(JOB_IDS.get(scheduler, ""), ""),
         promised_gpus=promised_gpus,
         promised_by=promised_by,
         started_by=started_by,
-        rank=rank,
-        world_size=world_size,
-        local_rank=local_rank,
-        local_world_size=local_world_size,
-        num_nodes=_number(environ.get("SLURM_JOB_NUM_NODES")) if scheduler == "slurm" else None,
-        restarts=_number(environ.get("SLURM_RESTART_COUNT")) or 0,
+        num_tasks=_num_tasks(started_by, environ),
     )
 
 
@@ -70,22 +61,32 @@ def _scheduler(environ: Mapping[str, str]) -> str:
 
 
 def _promised(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:
-    if scheduler == "slurm":
-        return _promised_by_slurm(environ)
+    if scheduler == "slurm" and (promise := _promised_by_slurm(environ)):
+        return promise
     if scheduler == "pbs" and (count := _number(environ.get("PBS_NGPUS"))) is not None:
         return count, "PBS_NGPUS"
+    # Several schedulers say it in no variable of their own.
+    if scheduler in BATCH_SCHEDULERS and (count := _named_for_cuda(environ)):
+        return count, "CUDA_VISIBLE_DEVICES"
+    if scheduler == "slurm":
+        # Slurm sets at least one of these in every job that has a GPU, so their absence is a statement.
+        return 0, ""
     return _promised_by_container(environ)
 
 
-def _promised_by_slurm(environ: Mapping[str, str]) -> tuple[int | None, str]:
+def _named_for_cuda(environ: Mapping[str, str]) -> int:
+    entries = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return sum(bool(re.fullmatch(r"\d+|(GPU|MIG)-.+", entry.strip())) for entry in entries)
+
+
+def _promised_by_slurm(environ: Mapping[str, str]) -> tuple[int, str] | None:
     for name in SLURM_GPU_LISTS:
         if listed := environ.get(name):
             return _length(listed), name
     for name in SLURM_GPU_COUNTS:
         if (count := _number(environ.get(name, "").rpartition(":")[2])) is not None:
             return count, name
-    # Slurm sets at least one of these in every job that has a GPU, so their absence is a statement.
-    return 0, ""
+    return None
 
 
 def _promised_by_container(environ: Mapping[str, str]) -> tuple[int | None, str]:
@@ -97,20 +98,16 @@ def _promised_by_container(environ: Mapping[str, str]) -> tuple[int | None, str]
 def _started_by(scheduler: str, environ: Mapping[str, str]) -> str:
     if environ.get("TORCHELASTIC_RUN_ID"):
         return "torchrun"
-    # An interactive shell has SLURM_PROCID too, but only a step of srun has a step id that is a number.
-    if scheduler == "slurm" and environ.get("SLURM_PROCID") and _number(environ.get("SLURM_STEP_ID")) is not None:
-        return "srun"
-    return ""
+    # A batch script has SLURM_PROCID too, but only a step of srun has a step id that is a number. A shell that
+    # `srun --pty` opened has both: what people type there is started once, however many tasks the step has.
+    in_step = environ.get("SLURM_PROCID") and _number(environ.get("SLURM_STEP_ID")) is not None
+    return "srun" if scheduler == "slurm" and in_step and "SLURM_PTY_PORT" not in environ else ""
 
 
-def _ranks(started_by: str, environ: Mapping[str, str]) -> tuple[int | None, int | None, int | None, int | None]:
-    names = {
-        "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-        "srun": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
-        "": ("", "", "", ""),
-    }[started_by]
-    rank, world_size, local_rank, local_world_size = (_number(environ.get(name)) for name in names)
-    return rank, world_size, local_rank, local_world_size
+def _num_tasks(started_by: str, environ: Mapping[str, str]) -> int:
+    # SLURM_NTASKS may still be what the job was submitted with; the step has a count of its own.
+    names = {"torchrun": ("WORLD_SIZE",), "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")}.get(started_by, ())
+    return next((count for name in names if (count := _number(environ.get(name)))), 1)
 
 
 def _number(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Child process: opens the device nodes, calls cuInit, lists the GPUs. Runs alone, imports nothing of ours.
+"""Child process: opens the device nodes, calls cuInit, lists the GPUs. Imports nothing of ours but `child_journal`.
 
 Every stage is announced before it is tried, so that the journal tells where a hang or a crash happened.
 """
@@ -7,35 +7,31 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from child_journal import Journal, loaded_path, run  # type: ignore[import-not-found]
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 
-def main(journal_path: str, ask: dict[str, Any]) -> None:
-    with open(journal_path, "a", buffering=1) as journal:
-
-        def say(**entry: Any) -> None:
-            journal.write(json.dumps(entry) + "\n")
-
-        say(stage="open device nodes")
-        say(nodes=[{"path": path, "error": error_of_opening(path)} for path in ask["nodes"]])
-        say(stage="load libcuda")
-        try:
-            cuda = ctypes.CDLL(ask["library"])
-        except OSError as error:
-            say(load_error=str(error), stage="end")
-            return
-        say(library=loaded_path("libcuda.so"))
-        try:
-            ask_driver(cuda, say)
-        except AttributeError as error:
-            say(load_error=str(error))
-        say(stage="end")
+def main(journal: Journal, ask: dict[str, Any]) -> None:
+    say = journal.say
+    say(stage="open device nodes")
+    say(nodes=[{"path": path, "error": error_of_opening(path)} for path in ask["nodes"]])
+    say(stage="load libcuda")
+    try:
+        cuda = ctypes.CDLL(ask["library"])
+    except OSError as error:
+        say(load_error=str(error), stage="end")
+        return
+    say(library=loaded_path("libcuda.so"))
+    try:
+        ask_driver(cuda, say)
+    except AttributeError as error:
+        say(load_error=str(error))
+    say(stage="end")
 
 
 def ask_driver(cuda: ctypes.CDLL, say: Callable[..., None]) -> None:
@@ -99,17 +95,5 @@ def error_of_opening(path: str) -> str:
     return ""
 
 
-def loaded_path(name: str) -> str:
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                path = line.rstrip("\n").partition("/")
-                if name in path[2].rpartition("/")[2]:
-                    return os.path.realpath("/" + path[2])
-    except OSError:
-        pass
-    return ""
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    run(main)

@@ -1,4 +1,4 @@
-"""Child process: asks NVML about the driver and every GPU. Runs alone, imports nothing of ours.
+"""Child process: asks NVML about the driver and every GPU. Imports nothing of ours but `child_journal`.
 
 A call that this NVML does not have, or that a GPU does not support, leaves its field out.
 """
@@ -6,11 +6,10 @@ A call that this NVML does not have, or that a GPU does not support, leaves its 
 from __future__ import annotations
 
 import ctypes
-import json
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
+
+from child_journal import Journal, loaded_path, run  # type: ignore[import-not-found]
 
 UNCORRECTED, SINCE_RESET = 1, 0
 FIELD_RECOVERY_ACTION = 230
@@ -55,24 +54,20 @@ class FieldValue(ctypes.Structure):
     ]
 
 
-def main(journal_path: str, ask: dict[str, Any]) -> None:
-    with open(journal_path, "a", buffering=1) as journal:
-
-        def say(**entry: Any) -> None:
-            journal.write(json.dumps(entry) + "\n")
-
-        say(stage="load libnvidia-ml")
-        try:
-            nvml = ctypes.CDLL(ask["library"])
-        except OSError as error:
-            say(load_error=str(error), stage="end")
-            return
-        say(library=loaded_path("libnvidia-ml.so"))
-        try:
-            ask_nvml(nvml, say)
-        except AttributeError as error:
-            say(load_error=str(error))
-        say(stage="end")
+def main(journal: Journal, ask: dict[str, Any]) -> None:
+    say = journal.say
+    say(stage="load libnvidia-ml")
+    try:
+        nvml = ctypes.CDLL(ask["library"])
+    except OSError as error:
+        say(load_error=str(error), stage="end")
+        return
+    say(library=loaded_path("libnvidia-ml.so"))
+    try:
+        ask_nvml(nvml, say)
+    except AttributeError as error:
+        say(load_error=str(error))
+    say(stage="end")
 
 
 def ask_nvml(nvml: ctypes.CDLL, say: Callable[..., None]) -> None:
@@ -190,17 +185,5 @@ def error_text(nvml: ctypes.CDLL, code: int) -> str:
     return text.decode(errors="replace")
 
 
-def loaded_path(name: str) -> str:
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                path = line.rstrip("\n").partition("/")
-                if name in path[2].rpartition("/")[2]:
-                    return os.path.realpath("/" + path[2])
-    except OSError:
-        pass
-    return ""
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    run(main)

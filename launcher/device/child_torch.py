@@ -1,12 +1,12 @@
-"""Child process: imports torch and friends, and lets a forked worker per GPU try to compute. Imports nothing of ours.
+"""Child process: imports torch and friends, and lets a forked worker per GPU try to compute.
 
+It imports nothing of ours but `child_journal`.
 The first call into CUDA makes a process unfit for forking, so this process itself never makes one: every look at a
 GPU happens in a fork, which writes its own journal and may hang or crash alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -18,23 +18,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from child_journal import (  # type: ignore[import-not-found]
+    Journal,
+    die_with,
+    how_it_ended,
+    kernel_state,
+    read_journal,
+    run,
+)
+
 KILL_PATIENCE_S = 1.0
 POLL_S = 0.01
 # torch prints an explanation after the first lines of its errors; the first lines say what happened.
 ERROR_LENGTH = 600
 
 
-class Journal:
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
-        self.file = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
-
-    def say(self, **entry: Any) -> None:
-        self.file.write(json.dumps(entry) + "\n")
-
-
-def main(journal_path: str, ask: dict[str, Any]) -> None:
-    journal = Journal(journal_path)
+def main(journal: Journal, ask: dict[str, Any]) -> None:
     sys.path[:] = ask["path"]
     journal.say(stage="import torch")
     try:
@@ -168,9 +167,11 @@ class Fork:
         self.stage_s = ask["stage_s"]
         self.journal_path = Path(ask["folder"]) / f"fork-{uuid}"
         self.started = time.monotonic()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                die_with(parent)
                 journal = Journal(self.journal_path)
                 work(journal)
                 journal.say(stage="end")
@@ -180,11 +181,8 @@ class Fork:
 
     def result(self) -> dict[str, Any]:
         status, kernel_state = self.wait()
-        self.said, stage = self.read()
-        how, number = "hung", 0
-        if status is not None:
-            code = os.waitstatus_to_exitcode(status)
-            how, number = ("signal", -code) if code < 0 else ("answered", 0) if stage == "end" else ("exit", code)
+        self.said, stage = read_journal(self.journal_path)
+        how, number = ("hung", 0) if status is None else how_it_ended(os.waitstatus_to_exitcode(status), stage)
         seconds = round(time.monotonic() - self.started, 3)
         end = {
             "how": how,
@@ -221,39 +219,13 @@ class Fork:
             return 0
 
     def kill(self) -> str:
-        state = kernel_state(self.pid)
+        state: str = kernel_state(self.pid)
         os.kill(self.pid, signal.SIGKILL)
         patience = time.monotonic() + KILL_PATIENCE_S
         while time.monotonic() < patience and not os.waitpid(self.pid, os.WNOHANG)[0]:
             time.sleep(POLL_S)
         return state
 
-    def read(self) -> tuple[dict[str, Any], str]:
-        said: dict[str, Any] = {}
-        stage = "start"
-        try:
-            lines = self.journal_path.read_text().splitlines()
-        except OSError:
-            return said, stage
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            stage = entry.pop("stage", stage)
-            said.update(entry)
-        return said, stage
-
-
-def kernel_state(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            state = file.read().rpartition(")")[2].split()[0]
-        with open(f"/proc/{pid}/wchan") as file:
-            return f"{state} {file.read()}".removesuffix(" 0").strip()
-    except (OSError, IndexError):
-        return ""
-
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    run(main)

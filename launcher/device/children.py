@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.device.child_journal import how_it_ended, kernel_state, read_journal
 from launcher.device.facts import ChildEnd
 
 POLL_S = 0.005
@@ -37,7 +38,8 @@ class Child:
     """One running probe script.
 
     A probe may hang inside the kernel, where not even SIGKILL reaches it. So nothing here waits for a child
-    without a limit: it talks through files, and one that does not die is left behind.
+    without a limit: it talks through files, and one that does not die is left behind. As a context manager it
+    is ended on the way out, whether or not it was asked for its answer.
     """
 
     def __init__(
@@ -53,34 +55,43 @@ class Child:
         self._journal = Path(self._folder.name) / "journal"
         self._stderr = Path(self._folder.name) / "stderr"
         self._kill = kill
+        self._ended = False
         self._started = time.monotonic()
         self._deadline = self._started + deadline_s
-        question = json.dumps({**ask, "folder": self._folder.name})
+        question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
         with open(self._stderr, "wb") as stderr:
             self._process = subprocess.Popen(
                 # -B: leave no compiled files beside the script.
                 [sys.executable, "-B", str(script), str(self._journal), question],
-                env=dict(environ),
+                # With it, the script would not find its neighbour.
+                env={name: value for name, value in environ.items() if name != "PYTHONSAFEPATH"},
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
                 start_new_session=True,
             )
 
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_it()
+        self._folder.cleanup()
+
     def answer(self) -> ChildAnswer:
         """Wait for the answer or the deadline, whichever comes first."""
         try:
-            kernel_state = self._wait()
+            hung_in = self._wait()
         finally:
             self._end_it()
         said, stage = read_journal(self._journal)
-        how, number = _how_it_ended(self._process.returncode, stage) if kernel_state is None else ("hung", 0)
+        how, number = how_it_ended(self._process.returncode, stage) if hung_in is None else ("hung", 0)
         end = ChildEnd(
             how=how,
             number=number,
             stage=stage,
             seconds=round(time.monotonic() - self._started, 3),
-            kernel_state=kernel_state or "",
+            kernel_state=hung_in or "",
             stderr="" if how == "answered" else _tail(self._stderr),
         )
         self._folder.cleanup()
@@ -95,7 +106,10 @@ class Child:
         return None
 
     def _end_it(self) -> None:
-        """Kill the child's whole group; leave behind what does not die."""
+        """Kill the child's whole group, once; leave behind what does not die."""
+        if self._ended:
+            return
+        self._ended = True
         with contextlib.suppress(ProcessLookupError):
             self._kill(self._process.pid)
         try:
@@ -103,42 +117,6 @@ class Child:
         except subprocess.TimeoutExpired:
             # Reaps it, should it ever come out of the kernel; a daemon thread does not hold up our own exit.
             threading.Thread(target=self._process.wait, daemon=True).start()
-
-
-def kernel_state(pid: int) -> str:
-    """State letter of a process and the kernel function it waits in, as far as the kernel tells."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
-    try:
-        return f"{state} {Path(f'/proc/{pid}/wchan').read_text()}".removesuffix(" 0").strip()
-    except OSError:
-        return state
-
-
-def read_journal(path: Path) -> tuple[dict[str, Any], str]:
-    """What a child said, and the stage it had announced last; `end` when it came to its end."""
-    said: dict[str, Any] = {}
-    stage = "start"
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return said, stage
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:  # cut off by the child's death
-            continue
-        stage = entry.pop("stage", stage)
-        said |= entry
-    return said, stage
-
-
-def _how_it_ended(returncode: int, stage: str) -> tuple[str, int]:
-    if returncode < 0:
-        return "signal", -returncode
-    return ("answered", 0) if returncode == 0 and stage == "end" else ("exit", returncode)
 
 
 def _tail(path: Path, limit: int = 1500) -> str:

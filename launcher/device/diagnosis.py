@@ -26,10 +26,20 @@ class Finding:
     """What to type or do next."""
 
 
+def called(index: int | None, uuid: str) -> str:
+    """A GPU for people: by its index, or the start of its UUID, both of which `device.ids` takes."""
+    return uuid[:12] if index is None else f"GPU {index}"
+
+
+def in_order(index: int | None) -> tuple[bool, int]:
+    """To sort by: what has no index comes last."""
+    return index is None, index or 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class UsableGpu:
-    index: int
-    """As `nvidia-smi` counts."""
+    index: int | None
+    """As `nvidia-smi` counts; None for what it does not count, such as a slice."""
     uuid: str
     name: str
     capability: tuple[int, int]
@@ -66,3 +76,7 @@ class Diagnosis:
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
     num_cpus: int = 0
     """CPUs that this process may use; 0 when nobody counted."""
+    started_by: str = ""
+    """`srun` or `torchrun`, when it started this process."""
+    num_launchers: int = 1
+    """As how many tasks it did."""

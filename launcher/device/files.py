@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from launcher.device.facts import LibraryFile, PackageFacts, PciGpu, Platform, SystemFacts
 
@@ -57,9 +57,34 @@ def look_at_platform(root: Path) -> Platform:
         machine=platform.machine(),
         kernel=platform.release(),
         python=platform.python_version(),
-        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cpus=_num_cpus(root),
         shm_mib=_size_mib(root / "dev/shm"),
     )
+
+
+def _num_cpus(root: Path) -> int:
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Rounded down: with a thread more than the quota feeds, all of them stand still until the next period.
+    return max(1, min([there, *(int(quota) for quota in _cpu_quotas(root))]))
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """How many CPUs' time each control group around this process may use."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct") if controllers else ("sys/fs/cgroup",)
+        own = PurePosixPath(path.lstrip("/"))
+        for folder in (root / mount / group for mount in mounts for group in (own, *own.parents)):
+            # A container may see its own group as the root of the mount, under the path that the host gave it.
+            limit = _text(folder / "cpu.max").split() or [
+                _text(folder / "cpu.cfs_quota_us"),
+                _text(folder / "cpu.cfs_period_us"),
+            ]
+            # `max` and -1 are no limit.
+            if all(part.isdigit() for part in limit) and len(limit) == 2 and int(limit[1]):
+                yield int(limit[0]) / int(limit[1])
 
 
 def look_at_system(root: Path, environ: Mapping[str, str], kernel: str) -> SystemFacts:

@@ -97,7 +97,7 @@ def _prohibited(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
 
 
 def _busy(cause: str, evidence: tuple[str, ...], gpu: GpuView) -> GpuProblem:
-    fix = f"wait, choose another GPU with device.ids, or allow sharing with `sudo nvidia-smi -i {gpu.index} -c 0`"
+    fix = f"wait, choose another GPU with device.ids, or allow sharing with `sudo nvidia-smi -i {gpu.for_smi} -c 0`"
     return GpuProblem(code="gpu.busy", cause=cause, evidence=evidence, fix=fix)
 
 
@@ -113,7 +113,7 @@ def _sick_by_nvml(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
         *(("NVML: a repair of memory rows failed",) if gpu.nvml.repair_failed else ()),
         *((f"NVML advises {action}",) if action else ()),
     )
-    fix = "have it replaced" if gpu.nvml.repair_failed else f"`sudo nvidia-smi --gpu-reset -i {gpu.index}`, or reboot"
+    fix = "have it replaced" if gpu.nvml.repair_failed else f"`sudo nvidia-smi --gpu-reset -i {gpu.for_smi}`, or reboot"
     return GpuProblem(code="gpu.sick", cause="reports damaged memory", evidence=evidence, fix=fix)
 
 
@@ -139,7 +139,7 @@ def _smoke_hung(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
         code="gpu.hangs",
         cause=f"did not finish the stage `{gpu.smoke.end.stage}` of the smoke test",
         evidence=_smoke_evidence(gpu),
-        fix=f"`sudo nvidia-smi --gpu-reset -i {gpu.index}`, or reboot; choose another GPU with device.ids meanwhile",
+        fix=f"`sudo nvidia-smi --gpu-reset -i {gpu.for_smi}`, or reboot; choose another GPU with device.ids meanwhile",
     )
 
 
@@ -175,7 +175,7 @@ def _smoke_sick(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
         code="gpu.sick",
         cause="computes wrong values" if wrong else f"fails: {SICK_CODES[gpu.smoke.code or 0]}",
         evidence=_smoke_evidence(gpu),
-        fix=f"`sudo nvidia-smi --gpu-reset -i {gpu.index}`, or reboot; if it comes back, have the GPU replaced",
+        fix=f"`sudo nvidia-smi --gpu-reset -i {gpu.for_smi}`, or reboot; if it comes back, have the GPU replaced",
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.device.facts import DeviceFacts, DriverGpu, NvmlGpu, SmokeTest
+from launcher.device.diagnosis import called
+from launcher.device.facts import DeviceFacts, DriverGpu, NvmlFacts, NvmlGpu, SmokeTest
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuView:
-    index: int
-    """As `nvidia-smi` counts; where NVML does not answer, as the driver counts."""
+    index: int | None
+    """As `nvidia-smi` counts, which counts no slices; where NVML does not answer, as the driver counts."""
     uuid: str
+    """As CUDA_VISIBLE_DEVICES takes it: a slice's starts with `MIG-`."""
     name: str
     visible: bool
     """The driver shows it to this process."""
@@ -23,7 +25,12 @@ class GpuView:
 
     @property
     def called(self) -> str:
-        return f"GPU {self.index} ({self.name or 'no name known'})"
+        return f"{called(self.index, self.uuid)} ({self.name or 'no name known'})"
+
+    @property
+    def for_smi(self) -> str:
+        """As `nvidia-smi -i` takes it."""
+        return self.uuid if self.index is None else str(self.index)
 
 
 def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
@@ -33,17 +40,28 @@ def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
     by_uuid = {gpu.uuid: gpu for gpu in visible}
     views = [_view(facts, gpu.index, by_uuid.get(gpu.uuid), gpu) for gpu in listed]
     known = {gpu.uuid for gpu in listed}
-    unlisted = [(ordinal, gpu) for ordinal, gpu in enumerate(visible) if gpu.uuid not in known]
-    return (*views, *(_view(facts, ordinal, gpu, None) for ordinal, gpu in unlisted))
+    # The driver's ordinal would be the index of another one that NVML lists.
+    unlisted = [(None if listed else ordinal, gpu) for ordinal, gpu in enumerate(visible) if gpu.uuid not in known]
+    return (*views, *(_view(facts, index, gpu, None) for index, gpu in unlisted))
 
 
-def _view(facts: DeviceFacts, index: int, driver: DriverGpu | None, nvml: NvmlGpu | None) -> GpuView:
-    uuid = driver.uuid if driver else nvml.uuid if nvml else ""
+def cuda_name(uuid: str, nvml: NvmlFacts | None) -> str:
+    """What CUDA_VISIBLE_DEVICES has to say for a GPU that the driver shows.
+
+    A device that NVML does not list on a machine with sliced GPUs is a slice, and is addressed as one.
+    """
+    listed = nvml.gpus if nvml else ()
+    is_slice = any(gpu.mig for gpu in listed) and all(gpu.uuid != uuid for gpu in listed)
+    return uuid.replace("GPU-", "MIG-", 1) if is_slice else uuid
+
+
+def _view(facts: DeviceFacts, index: int | None, driver: DriverGpu | None, nvml: NvmlGpu | None) -> GpuView:
+    uuid = cuda_name(driver.uuid, facts.nvml) if driver else nvml.uuid if nvml else ""
     memory_mib = (nvml.memory_mib if nvml else None) or (driver.memory_mib if driver else 0)
     free_mib = nvml.free_mib if nvml and nvml.free_mib is not None else memory_mib
     return GpuView(
         index=index,
-        uuid=_as_slice(facts, uuid) if nvml is None else uuid,
+        uuid=uuid,
         name=driver.name if driver else nvml.name if nvml else "",
         visible=driver is not None,
         capability=driver.capability if driver else (nvml.capability if nvml else None) or (0, 0),
@@ -52,9 +70,3 @@ def _view(facts: DeviceFacts, index: int, driver: DriverGpu | None, nvml: NvmlGp
         nvml=nvml,
         smoke=next((test for test in (facts.torch.smoke_tests if facts.torch else ()) if test.uuid == uuid), None),
     )
-
-
-def _as_slice(facts: DeviceFacts, uuid: str) -> str:
-    """A device that NVML does not list on a machine with sliced GPUs is a slice, and is addressed as one."""
-    sliced = facts.nvml is not None and any(gpu.mig for gpu in facts.nvml.gpus)
-    return uuid.replace("GPU-", "MIG-", 1) if sliced else uuid

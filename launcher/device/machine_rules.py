@@ -13,6 +13,9 @@ from launcher.device.visibility import hides_everything, problem_with_list
 
 INSTALL_TORCH = "install torch and torchvision as https://pytorch.org/get-started/locally says"
 OLDEST_DRIVER = {11: "450", 12: "525", 13: "580"}
+# Compute capabilities: older ones than the first have no driver that speaks CUDA 12, than the second no code in
+# CUDA 13, whatever the driver.
+FIRST_WITH_CUDA_12, FIRST_WITH_CUDA_13 = (5, 0), (7, 5)
 
 NO_DEVICE, NOT_INITIALIZED, STUB, NOT_LICENSED = 100, 3, 34, 102
 OS_CALL, NOT_SUPPORTED, SYSTEM_NOT_READY, MISMATCH, COMPAT = 304, 801, 802, 803, 804
@@ -47,7 +50,15 @@ def gpu_in_machine(facts: DeviceFacts) -> bool:
     system = facts.system
     listed = bool(facts.nvml and facts.nvml.gpus) or bool(facts.driver and facts.driver.gpus)
     on_bus = any(gpu.vendor == "nvidia" for gpu in system.pci_gpus)
-    return listed or on_bus or bool(system.device_nodes) or system.tegra or bool(system.driver_loaded)
+    # Windows shows /dev/dxg for a card of any maker.
+    nodes = set(system.device_nodes) - {"/dev/dxg"}
+    return listed or on_bus or bool(nodes) or system.tegra or bool(system.driver_loaded) or _behind_wsl(facts)
+
+
+def _behind_wsl(facts: DeviceFacts) -> bool:
+    """Windows has an NVIDIA driver: only then it hands libcuda to WSL."""
+    answers = facts.nvml is not None and facts.nvml.init_code == 0
+    return facts.system.wsl and (bool(facts.system.cuda_libraries) or answers)
 
 
 def raw_codes(facts: DeviceFacts) -> tuple[str, ...]:
@@ -158,7 +169,7 @@ def amd_gpu(facts: DeviceFacts) -> Seen | None:
 
 
 def no_gpu(facts: DeviceFacts) -> Seen | None:
-    if facts.platform.system == "darwin" or facts.system.wsl or gpu_in_machine(facts) or driver_works(facts):
+    if facts.platform.system == "darwin" or gpu_in_machine(facts) or driver_works(facts):
         return None
     if init_code(facts) not in (None, NO_DEVICE, STUB, UNKNOWN):
         return None
@@ -220,7 +231,7 @@ def container_without_gpu(facts: DeviceFacts) -> Seen | None:
 
 
 def wsl_driver(facts: DeviceFacts) -> Seen | None:
-    if not facts.system.wsl or facts.driver is None or driver_works(facts):
+    if not _behind_wsl(facts) or facts.driver is None or driver_works(facts):
         return None
     return Seen(
         cause="Windows' NVIDIA driver is not reached from this WSL",
@@ -389,8 +400,24 @@ def driver_too_old(facts: DeviceFacts) -> Seen | None:
             f"driver {_driver_version(facts)}, {speaks}",
             f"torch {facts.packages.torch}, CUDA {needs[0]}.{needs[1]}",
         ),
-        fix=f"update the NVIDIA driver ({_driver_needed(facts)}), or install torch and torchvision built for "
-        f"CUDA {has // 1000} (https://pytorch.org/get-started/locally)",
+        fix=_instead_of_old_driver(facts, has // 1000, needs[0]),
+    )
+
+
+def _instead_of_old_driver(facts: DeviceFacts, speaks: int, needs: int) -> str:
+    shown = facts.driver.gpus if facts.driver else ()
+    newest = max((gpu.capability for gpu in shown), default=FIRST_WITH_CUDA_13)
+    if newest < FIRST_WITH_CUDA_12:
+        return f"no driver for compute capability {newest[0]}.{newest[1]} is new enough: another GPU, or device=cpu"
+    if newest < FIRST_WITH_CUDA_13 and needs >= 13:
+        driver = "" if speaks >= 12 else f"update the NVIDIA driver (version {OLDEST_DRIVER[12]} or newer) and "
+        return (
+            f"{driver}install torch and torchvision built for CUDA 12.6, the last with code for older GPUs "
+            "(https://pytorch.org/get-started/locally)"
+        )
+    return (
+        f"update the NVIDIA driver ({_driver_needed(facts)}), or install torch and torchvision built for "
+        f"CUDA {speaks} (https://pytorch.org/get-started/locally)"
     )
 
 
@@ -527,7 +554,7 @@ def detectron2_missing(facts: DeviceFacts) -> Seen | None:
     return Seen(
         cause="detectron2 is not installed",
         evidence=(f"Python {facts.platform.python} finds no package of that name",),
-        fix="install it as docs/install.md says: `make install` needs no compiler",
+        fix="install it as scripts/detectron2/README.md says: `make install` needs no compiler",
     )
 
 

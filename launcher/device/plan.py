@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.config.adjustment import Adjustment, look_up
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing
-from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.diagnosis import Diagnosis, UsableGpu, called, in_order
 from launcher.device.rules import FATAL_CODES
 from launcher.errors import DeviceUnavailableError, RequestError
 
@@ -47,10 +47,10 @@ def plan_devices(asked: DeviceRequest, keys: Mapping[str, Any], diagnosis: Diagn
     `keys` is detectron2's configuration, nested, as plain containers.
 
     Raises:
-        RequestError: the device settings cannot mean anything here.
+        RequestError: the device settings cannot mean anything here, or this launcher is one of several.
         DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
     """
-    _check_request(asked, keys)
+    _check_request(asked, keys, diagnosis)
     _check_installation(diagnosis)
     choice = _choice(asked, keys)
     if choice is DeviceChoice.cpu:
@@ -74,8 +74,8 @@ def _choice(asked: DeviceRequest, keys: Mapping[str, Any]) -> DeviceChoice:
     return asked.choice
 
 
-def _check_request(asked: DeviceRequest, keys: Mapping[str, Any]) -> None:
-    problems = list(_problems_with(asked, keys))
+def _check_request(asked: DeviceRequest, keys: Mapping[str, Any], diagnosis: Diagnosis) -> None:
+    problems = [*_problems_with_start(diagnosis), *_problems_with(asked, keys)]
     if problems:
         raise RequestError("\n".join(problems))
 
@@ -86,6 +86,15 @@ def _check_installation(diagnosis: Diagnosis) -> None:
         raise DeviceUnavailableError("\n".join(f"{finding.cause}. To repair it: {finding.fix}." for finding in fatal))
 
 
+def _problems_with_start(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.num_launchers > 1:
+        yield (
+            f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
+            "into the same folder. Start the launcher once per run; it starts its own processes: "
+            f"device.count={diagnosis.num_launchers}."
+        )
+
+
 def _problems_with(asked: DeviceRequest, keys: Mapping[str, Any]) -> Iterator[str]:
     if asked.count != "all" and _count(asked) is None:
         yield f"device.count={asked.count}: neither a whole number from 1 nor `all`. Type for example device.count=1."
@@ -93,7 +102,7 @@ def _problems_with(asked: DeviceRequest, keys: Mapping[str, Any]) -> Iterator[st
         if not isinstance(entry, (int, str)) or isinstance(entry, bool) or entry == "":
             yield f"device.ids: {entry!r} is neither an index nor a UUID. Type for example device.ids=[0,1]."
     if len(set(map(str, asked.ids))) < len(asked.ids):
-        yield f"device.ids={_listed(asked.ids)} names a GPU twice. Name each GPU once."
+        yield _named_twice(asked)
     if asked.choice is DeviceChoice.cuda and _value(keys, "MODEL.DEVICE", "cuda") in ("cpu", "mps"):
         yield (
             f"device.choice=cuda contradicts MODEL.DEVICE={_value(keys, 'MODEL.DEVICE', '')}. "
@@ -161,7 +170,7 @@ def _pool(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[UsableGpu, 
     """The usable GPUs to choose from, best first, and what is wrong with those of `device.ids` that are missing.
 
     Raises:
-        RequestError: an entry names no GPU of this machine, or more than one.
+        RequestError: an entry names no GPU of this machine, or more than one, or two entries name the same.
     """
     if not asked.ids:
         return diagnosis.usable_gpus, ""
@@ -172,9 +181,11 @@ def _pool(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[UsableGpu, 
         return (), _why_no_gpu(diagnosis)
     named = [_named(entry, known) for entry in asked.ids]
     if problems := [problem for _, problem in named if problem]:
-        there = ", ".join(f"{index} ({uuid})" for index, uuid in known)
+        there = ", ".join(uuid if index is None else f"{index} ({uuid})" for index, uuid in known)
         raise RequestError(f"device.ids={_listed(asked.ids)}: {'; '.join(problems)}. There are: {there}.")
     uuids = {uuid for uuid, _ in named}
+    if len(uuids) < len(named):
+        raise RequestError(_named_twice(asked))
     pool = tuple(gpu for gpu in diagnosis.usable_gpus if gpu.uuid in uuids)
     missing = [
         f"GPU {entry} {excluded[uuid]}" for entry, (uuid, _) in zip(asked.ids, named, strict=True) if uuid in excluded
@@ -185,13 +196,18 @@ def _pool(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[UsableGpu, 
 def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, str]:
     """The UUID that an entry of `device.ids` stands for, or what is wrong with it."""
     text = str(entry)
+    beginnings = tuple(prefix + text.lower() for prefix in ("", "gpu-", "mig-"))
     if text.isascii() and text.isdigit():
         fits = [uuid for index, uuid in known if index == int(text)]
     else:
-        fits = [uuid for _, uuid in known if uuid.lower().startswith((text.lower(), f"gpu-{text.lower()}"))]
+        fits = [uuid for _, uuid in known if uuid.lower().startswith(beginnings)]
     if len(fits) == 1:
         return fits[0], ""
     return "", f"{text} names no GPU here" if not fits else f"{text} fits {len(fits)} GPUs"
+
+
+def _named_twice(asked: DeviceRequest) -> str:
+    return f"device.ids={_listed(asked.ids)} names a GPU twice. Name each GPU once."
 
 
 def _sharers(keys: Mapping[str, Any], at_most: int) -> int:
@@ -207,11 +223,11 @@ def _gpu_plan(
     best: Sequence[UsableGpu],
     pool: Sequence[UsableGpu],
 ) -> DevicePlan:
-    chosen = sorted(best, key=lambda gpu: gpu.index)
+    chosen = sorted(best, key=lambda gpu: in_order(gpu.index))
     problems = list(_needs_unmet_on_gpu(keys, diagnosis))
     if problems:
         raise DeviceUnavailableError("\n".join(problems))
-    names = ", ".join(f"GPU {gpu.index} {gpu.name}" for gpu in chosen)
+    names = ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in chosen)
     left = f" ({len(chosen)} of device.ids={_listed(asked.ids)})" if asked.ids and len(chosen) < len(asked.ids) else ""
     return DevicePlan(
         kind="cuda",
@@ -250,16 +266,21 @@ def _cpu_or_refuse(asked: DeviceRequest, keys: Mapping[str, Any], diagnosis: Dia
 
 
 def _refusal(asked: DeviceRequest, diagnosis: Diagnosis, reason: str) -> str:
-    promised = asked.on_missing is OnMissing.by_choice and asked.choice is not DeviceChoice.cuda
-    what = "this job was promised GPUs" if promised else f"device.choice={asked.choice.value} insists on a GPU"
+    if asked.choice is DeviceChoice.cuda:
+        what = "device.choice=cuda insists on a GPU"
+    elif asked.on_missing is OnMissing.refuse:
+        what = "device.on_missing=refuse insists on a GPU"
+    else:
+        what = "this job was promised GPUs"
     fixes = [finding.fix for finding in diagnosis.findings if finding.cause == reason]
     return f"{what}, but {reason}. " + "".join(f"To repair it: {fix}. " for fix in fixes[:1]) + TO_RUN_ANYWAY
 
 
 def _too_few(asked: DeviceRequest, diagnosis: Diagnosis, pool: Sequence[UsableGpu], missing: str) -> str:
-    excluded = missing or "; ".join(f"GPU {gpu.index} {gpu.cause}" for gpu in diagnosis.excluded_gpus)
+    excluded = missing or "; ".join(f"{called(gpu.index, gpu.uuid)} {gpu.cause}" for gpu in diagnosis.excluded_gpus)
+    usable = ", ".join(called(gpu.index, gpu.uuid) for gpu in pool)
     return (
-        f"device.count={asked.count}, but only {len(pool)} usable ({', '.join(f'GPU {gpu.index}' for gpu in pool)})"
+        f"device.count={asked.count}, but only {len(pool)} usable ({usable})"
         + (f": {excluded}" if excluded else "")
         + f". Type device.count={len(pool)}, or add device.on_missing=fall_back to run on what there is."
     )
@@ -301,6 +322,7 @@ def _cpu_plan(
         mask_driver=diagnosis.driver_is_dangerous,
         adjustments=(
             *_adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
+            *_without_ids(asked, reason),
             *_adjusted_device(keys, "cpu", reason),
             *_without_amp(keys),
             *_without_sync_norms(keys, num_processes),
@@ -325,10 +347,18 @@ def _why_count_on_cpu(asked: DeviceRequest) -> str:
 
 
 def _threads(diagnosis: Diagnosis, num_processes: int) -> dict[str, str]:
-    """Several processes that each start a thread per CPU spend their time waiting for each other."""
-    if num_processes == 1 or not diagnosis.num_cpus:
-        return {}
-    return {"OMP_NUM_THREADS": str(max(1, diagnosis.num_cpus // num_processes))}
+    # A thread that waits actively holds the CPU which the one it waits for needs: on busy cores that made an
+    # iteration several times slower.
+    threads = {"OMP_WAIT_POLICY": "PASSIVE"}
+    # Several processes that each start a thread per CPU spend their time waiting for each other.
+    if num_processes > 1 and diagnosis.num_cpus:
+        threads["OMP_NUM_THREADS"] = str(max(1, diagnosis.num_cpus // num_processes))
+    return threads
+
+
+def _without_ids(asked: DeviceRequest, reason: str) -> Iterator[Adjustment]:
+    if asked.ids:
+        yield Adjustment(setting="device.ids", asked=list(asked.ids), planned=[], reason=reason)
 
 
 def _without_amp(keys: Mapping[str, Any]) -> Iterator[Adjustment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from launcher.device.arches import cuda_version
 from launcher.device.children import Child, ChildAnswer
 from launcher.device.facts import DeviceFacts, DriverFacts, NvmlFacts, PackageFacts, TorchFacts
 from launcher.device.files import look_at_packages, look_at_platform, look_at_system, relevant
+from launcher.device.gpus import cuda_name
 
 HERE = Path(__file__).parent
 STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync")
@@ -77,21 +79,15 @@ def _ask_driver(
     environ: Mapping[str, str], nodes: tuple[str, ...], deadlines: Deadlines
 ) -> tuple[DriverFacts, NvmlFacts]:
     # Both start before either is waited for: a sleepy driver then costs its time once.
-    children = (
-        Child(
-            HERE / "child_driver.py",
-            environ=environ,
-            ask={"library": "libcuda.so.1", "nodes": nodes},
-            deadline_s=deadlines.driver_s,
-        ),
-        Child(
-            HERE / "child_nvml.py",
-            environ=environ,
-            ask={"library": "libnvidia-ml.so.1"},
-            deadline_s=deadlines.driver_s,
-        ),
-    )
-    driver, nvml = (child.answer() for child in children)
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(Child(HERE / script, environ=environ, ask=ask, deadline_s=deadlines.driver_s))
+            for script, ask in (
+                ("child_driver.py", {"library": "libcuda.so.1", "nodes": nodes}),
+                ("child_nvml.py", {"library": "libnvidia-ml.so.1"}),
+            )
+        ]
+        driver, nvml = (child.answer() for child in children)
     return _facts(DriverFacts, driver), _facts(NvmlFacts, nvml)
 
 
@@ -106,18 +102,20 @@ def _ask_torch(
     if not packages.torch:
         return None
     calm = _calm(driver, nvml)
-    answer = Child(
+    shown = driver.gpus if driver else ()
+    with Child(
         HERE / "child_torch.py",
         environ=environ,
         ask={
             "path": [entry or str(Path.cwd()) for entry in sys.path],
-            "gpus": [gpu.uuid for gpu in driver.gpus] if driver and calm and packages.torch_cuda else [],
+            "gpus": [cuda_name(gpu.uuid, nvml) for gpu in shown] if calm and packages.torch_cuda else [],
             "availability": calm,
             "stages": stages,
             "stage_s": deadlines.stage_s,
         },
         deadline_s=deadlines.torch_s,
-    ).answer()
+    ) as child:
+        answer = child.answer()
     return _facts(TorchFacts, answer)
 
 

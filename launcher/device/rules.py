@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from launcher.device import machine_rules as seen
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu, called, in_order
 from launcher.device.facts import DeviceFacts
 from launcher.device.gpu_rules import named, problem_with_gpu
 from launcher.device.gpus import GpuView, merged_gpus
@@ -109,6 +109,8 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         gpus_promised=bool(facts.job.promised_gpus),
         excluded_gpus=excluded,
         num_cpus=facts.platform.num_cpus,
+        started_by=facts.job.started_by,
+        num_launchers=facts.job.num_tasks,
     )
 
 
@@ -174,8 +176,8 @@ def _torch_sees_none(facts: DeviceFacts, gpu: GpuView) -> bool:
     return gpu.smoke is None and facts.torch is not None and facts.torch.is_available is False
 
 
-def _worst_last(gpu: GpuView) -> tuple[int, int]:
-    return -gpu.free_mib, gpu.index
+def _worst_last(gpu: GpuView) -> tuple[int, tuple[bool, int]]:
+    return -gpu.free_mib, in_order(gpu.index)
 
 
 def _usable(gpu: GpuView) -> UsableGpu:
@@ -230,5 +232,6 @@ def _verdict(fatal: list[Finding], usable: tuple[UsableGpu, ...], reasons: list[
         return "detectron2 cannot train here: " + "; ".join(finding.cause for finding in fatal)
     if not usable:
         return f"detectron2 will run on the CPU: {reasons[0].cause}"
-    names = ", ".join(f"GPU {gpu.index} {gpu.name}" for gpu in sorted(usable, key=lambda gpu: gpu.index))
+    in_their_order = sorted(usable, key=lambda gpu: in_order(gpu.index))
+    names = ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order)
     return f"detectron2 can train on {'1 GPU' if len(usable) == 1 else f'{len(usable)} GPUs'}: {names}"

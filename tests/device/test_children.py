@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.device.children import Child, kernel_state, read_journal
+from launcher.device.child_journal import kernel_state, read_journal
+from launcher.device.children import Child
 
 PREAMBLE = "import json, os, signal, sys, time\njournal = open(sys.argv[1], 'a', buffering=1)\n"
 

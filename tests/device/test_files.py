@@ -164,3 +164,32 @@ def test_versions_are_read_without_importing_anything(tmp_path: Path, monkeypatc
 
 def test_the_cpus_of_this_process_are_counted():
     assert look_at_platform(Path("/")).num_cpus >= 1
+
+
+V1_BY_HAND = {"cpu.cfs_quota_us": "400000", "cpu.cfs_period_us": "100000"}
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "num_cpus"),
+    [
+        ("0::/", {"sys/fs/cgroup/cpu.max": "250000 100000"}, 2),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "50000 100000"}, 1),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, 8),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "9900000 100000"}, 8),
+        ("0::/a/b", {"sys/fs/cgroup/a/cpu.max": "300000 100000", "sys/fs/cgroup/a/b/cpu.max": "max 100000"}, 3),
+        ("4:cpuacct,cpu:/docker/1f", {f"sys/fs/cgroup/cpu/{name}": text for name, text in V1_BY_HAND.items()}, 4),
+        ("4:cpu:/job", {f"sys/fs/cgroup/cpu/job/{name}": text for name, text in V1_BY_HAND.items()}, 4),
+        ("4:cpu:/", {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("4:memory:/job", {f"sys/fs/cgroup/cpu/job/{name}": text for name, text in V1_BY_HAND.items()}, 8),
+        ("", {}, 8),
+    ],
+)
+def test_a_quota_of_cpu_time_counts_as_fewer_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, limits: dict[str, str], num_cpus: int
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for path, text in {"proc/self/cgroup": f"1:name=systemd:/x\n{group}", **limits}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{text}\n")
+
+    assert look_at_platform(tmp_path).num_cpus == num_cpus

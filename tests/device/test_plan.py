@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,18 @@ from launcher.device.diagnosis import Diagnosis
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
 from launcher.errors import DeviceUnavailableError, RequestError
-from tests.device.recorded import HEALTHY, HUNG, NO_GPU, TWO_GPUS, UUIDS, changed, driver_ends, smoke
+from tests.device.recorded import (
+    HEALTHY,
+    HUNG,
+    NO_GPU,
+    TWO_GPUS,
+    UUIDS,
+    changed,
+    driver_ends,
+    driver_gpu,
+    nvml_gpu,
+    smoke,
+)
 
 AUTO, CUDA, CPU, MPS = DeviceChoice.auto, DeviceChoice.cuda, DeviceChoice.cpu, DeviceChoice.mps
 KEYS: dict[str, Any] = {
@@ -31,6 +43,15 @@ WITHOUT = diagnose(NO_GPU)
 ONE = diagnose(HEALTHY)
 TWO = diagnose(TWO_GPUS)
 ONE_OF_TWO = diagnose(changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))}))
+# A whole GPU, and one of which CUDA sees a slice
+SLICED = diagnose(
+    changed(
+        TWO_GPUS,
+        nvml={"gpus": (nvml_gpu(0), nvml_gpu(1, mig=True))},
+        driver={"gpus": (replace(driver_gpu(0), uuid="GPU-33333333-cccc", memory_mib=4864), driver_gpu(0))},
+        torch={"smoke_tests": (smoke(0), replace(smoke(0), uuid="MIG-33333333-cccc"))},
+    )
+)
 PROMISED = diagnose(changed(NO_GPU, environment={"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0"}))
 
 
@@ -85,7 +106,7 @@ def test_a_typed_fall_back_overrules_promise_and_insistence(choice: DeviceChoice
 
 
 def test_auto_refuses_when_told_to():
-    with pytest.raises(DeviceUnavailableError):
+    with pytest.raises(DeviceUnavailableError, match=r"^device\.on_missing=refuse insists"):
         plan_devices(ask(on_missing=OnMissing.refuse), KEYS, WITHOUT)
 
 
@@ -129,14 +150,40 @@ def test_a_gpu_is_named_by_index_or_by_the_start_of_its_uuid(entry: Any):
     assert plan_devices(ask(ids=[entry]), KEYS, TWO).gpu_uuids == UUIDS[:1]
 
 
-@pytest.mark.parametrize("ids", [[5], ["GPU-9"], ["GPU-"], [0, "0"], [True], [1.5]])
+def test_an_index_means_the_whole_gpu_also_beside_a_slice():
+    assert plan_devices(ask(ids=[0]), KEYS, SLICED).gpu_uuids == UUIDS[:1]
+
+
+@pytest.mark.parametrize("entry", ["MIG-3333", "33333333-"])
+def test_a_slice_is_named_by_the_start_of_its_uuid(entry: str):
+    plan = plan_devices(ask(ids=[entry]), KEYS, SLICED)
+
+    assert plan.environment["CUDA_VISIBLE_DEVICES"] == "MIG-33333333-cccc"
+    assert plan.reason == "MIG-33333333 NVIDIA GeForce RTX 3090"
+
+
+def test_a_refused_name_lists_gpus_and_slices():
+    with pytest.raises(RequestError, match=rf"There are: 0 \({UUIDS[0]}\), MIG-33333333-cccc, 1 \({UUIDS[1]}\)\."):
+        plan_devices(ask(ids=[5]), KEYS, SLICED)
+
+
+@pytest.mark.parametrize("ids", [[0, UUIDS[0]], ["GPU-1", UUIDS[0]], [0, "0"]])
+def test_a_gpu_that_is_named_twice_is_refused_whatever_its_names(ids: list[Any]):
+    with pytest.raises(RequestError, match="names a GPU twice"):
+        plan_devices(ask(ids=ids), KEYS, TWO)
+
+
+@pytest.mark.parametrize("ids", [[5], ["GPU-9"], ["GPU-"], [True], [1.5]])
 def test_a_name_that_fits_no_gpu_or_several_is_refused(ids: list[Any]):
     with pytest.raises(RequestError, match=r"device\.ids"):
         plan_devices(ask(ids=ids), KEYS, TWO)
 
 
 def test_naming_a_gpu_on_a_machine_without_any_falls_back_as_usual():
-    assert plan_devices(ask(ids=[0]), KEYS, WITHOUT).kind == "cpu"
+    plan = plan_devices(ask(ids=[0]), KEYS, WITHOUT)
+
+    assert plan.kind == "cpu"
+    assert told(plan)["device.ids"] == ([0], [])
 
 
 def test_a_named_gpu_that_is_sick_is_a_reason_to_fall_back_or_refuse():
@@ -187,7 +234,7 @@ def test_the_cpu_runs_as_many_processes_as_asked():
     plan = plan_devices(ask(CPU, count=2), KEYS, WITHOUT)
 
     assert plan.num_processes == 2
-    assert plan.default_environment == {"OMP_NUM_THREADS": "4"}
+    assert plan.default_environment["OMP_NUM_THREADS"] == "4"
 
 
 def test_a_fall_back_starts_no_more_processes_than_cpus_and_shares_the_batch():
@@ -309,8 +356,31 @@ def test_all_gpus_must_be_able_to_share_the_batch():
 
 
 @pytest.mark.parametrize(("count", "threads"), [(1, {}), (4, {"OMP_NUM_THREADS": "2"}), (16, {"OMP_NUM_THREADS": "1"})])
-def test_cpu_processes_share_the_cpus(count: int, threads: dict[str, str]):
-    assert plan_devices(ask(CPU, count=count), KEYS, WITHOUT).default_environment == threads
+def test_cpu_processes_share_the_cpus_and_their_threads_wait_asleep(count: int, threads: dict[str, str]):
+    plan = plan_devices(ask(CPU, count=count), KEYS, WITHOUT)
+
+    assert plan.default_environment == {"OMP_WAIT_POLICY": "PASSIVE", **threads}
+
+
+def test_threads_beside_a_gpu_are_left_alone():
+    assert plan_devices(ask(), KEYS, ONE).default_environment == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"},
+            r"srun started 4 launchers.*device\.count=4",
+        ),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, r"torchrun started 2 launchers.*device\.count=2"),
+    ],
+)
+def test_a_launcher_that_was_started_several_times_is_refused(environment: dict[str, str], message: str):
+    one_of_several = diagnose(changed(NO_GPU, environment=environment))
+
+    with pytest.raises(RequestError, match=message):
+        plan_devices(ask(CPU), KEYS, one_of_several)
 
 
 def test_the_reason_names_the_gpus_and_what_was_left_of_a_list():

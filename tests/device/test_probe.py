@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launcher.config.values import from_plain, to_plain
+from launcher.device.child_journal import kernel_state
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
 from launcher.device.probe import STAGES, Deadlines, look_at_devices
 from launcher.device.rules import diagnose
-from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
+from tests.fakegpu import FakeGpu, Gpu, Machine, slice_uuid, uuid
 
 WITHOUT_MATMUL = tuple(stage for stage in STAGES if stage != "matmul")
 
@@ -97,6 +101,38 @@ def test_a_run_that_wants_no_gpu_does_not_wait_for_torch(fakegpu: FakeGpu, plain
     assert facts.torch is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_no_probe_outlives_its_launcher(
+    number: signal.Signals, fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path
+):
+    environ = fakegpu.environ(plain_environ, Machine(gpus=(Gpu(),), init="hang", nvml="hang"))
+    code = "import os; from launcher.device.probe import look_at_devices; look_at_devices(os.environ, full=False)"
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", code], env={**environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: sum('"stage": "cuInit"' in text or '"nvmlInit"' in text for text in journals(tmp_path)) == 2)
+    probes = [int(pid) for pid in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
+
+    launcher.send_signal(number)
+    launcher.wait(10)
+
+    assert len(probes) == 2
+    wait_for(lambda: all(kernel_state(pid)[:1] in ("", "Z") for pid in probes))
+    assert list(tmp_path.iterdir()) == [] or number == signal.SIGTERM
+
+
+def journals(folder: Path) -> list[str]:
+    return [path.read_text() for path in folder.glob("*/journal")]
+
+
+def wait_for(happened: Callable[[], bool], at_most_s: float = 10) -> None:
+    deadline = time.monotonic() + at_most_s
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_slow_driver_is_waited_for(look):
     facts = look(Machine(gpus=(Gpu(),), init="slow:300", driver=11040))
 
@@ -138,7 +174,7 @@ def test_driver_and_nvml_tell_what_they_know_of_each_gpu(look):
 
 
 def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
-    """Eight GPUs at once, because importing torch is what takes the time."""
+    """Many GPUs at once, because importing torch is what takes the time."""
     facts = look(
         Machine(
             gpus=(
@@ -150,6 +186,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
                 Gpu(ctx=214),
                 Gpu(ctx="segv"),
                 Gpu(used=24100, pids="1:24000"),
+                Gpu(name="NVIDIA A100 MIG 1g.5gb", cc="8.0", mem=4864, mig=1),
             )
         ),
         alive=True,
@@ -157,7 +194,8 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
 
     diagnosis = diagnose(facts)
 
-    assert [gpu.index for gpu in diagnosis.usable_gpus] == [1, 0]
+    assert [gpu.index for gpu in diagnosis.usable_gpus] == [1, 0, None]
+    assert diagnosis.usable_gpus[2].uuid == slice_uuid(8)
     assert {gpu.index: gpu.code for gpu in diagnosis.excluded_gpus} == {
         2: "arch.not_in_wheel",
         3: "gpu.sick",
@@ -165,6 +203,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
         5: "gpu.sick",
         6: "gpu.crashes",
         7: "gpu.out_of_memory",
+        8: "gpu.mig",
     }
     assert {finding.severity.value for finding in diagnosis.findings if finding.code.startswith("gpu")} == {"warning"}
     assert facts.torch.is_available

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,9 @@ MACHINES = {
     "driver.hangs": driver_ends(HUNG),
     "driver.crashes": driver_ends(KILLED),
     "driver.wsl": changed(
-        init_fails(100), system={"wsl": True, "device_nodes": ("/dev/dxg",), "driver_loaded": ""}, nvml={"gpus": ()}
+        init_fails(100),
+        system={"wsl": True, "device_nodes": (), "driver_loaded": "", "pci_gpus": ()},
+        nvml={"gpus": ()},
     ),
     "container.no_gpu": NO_NODES,
     "container.lost_gpu": changed(
@@ -386,6 +389,9 @@ VARIATIONS = [
         changed(MACHINES["driver.wsl"], driver={"load_error": "libcuda.so.1: cannot open", "init_code": None}),
     ),
     ("driver.wsl", changed(init_fails(999), system={"wsl": True})),
+    ("gpu.none", changed(NO_GPU, system={"wsl": True})),
+    ("gpu.none", changed(NO_GPU, system={"wsl": True, "device_nodes": ("/dev/dxg",)})),
+    ("gpu.none", changed(NO_GPU, system={"wsl": True, "device_nodes": ("/dev/dxg",), **IN_CONTAINER})),
     ("driver.not_loaded", changed(NO_DRIVER, system={"driver_installed": True})),
     ("driver.permission", changed(init_fails(304), nvml={"init_code": 4, "gpus": ()})),
     (
@@ -455,6 +461,38 @@ def test_what_follows_from_a_cause_is_not_told_as_well(code: str):
     assert codes(CONSEQUENCES[code]) == [code]
 
 
+@pytest.mark.parametrize(
+    ("capability", "speaks", "fix"),
+    [
+        ((3, 5), 11040, "no driver for compute capability 3.5 is new enough: another GPU, or device=cpu"),
+        (
+            (6, 1),
+            11040,
+            "update the NVIDIA driver (version 525 or newer) and install torch and torchvision built for CUDA 12.6",
+        ),
+        ((6, 1), 12080, "install torch and torchvision built for CUDA 12.6"),
+        ((8, 6), 12080, "update the NVIDIA driver (version 580 or newer for this torch), or install"),
+    ],
+)
+def test_an_old_driver_is_only_to_be_updated_where_that_helps_the_gpu(
+    capability: tuple[int, int], speaks: int, fix: str
+):
+    gpus = (driver_gpu(capability=capability),)
+    facts = changed(HEALTHY, driver={"cuda_version": speaks, "gpus": gpus}, torch=None)
+
+    (finding,) = diagnose(facts).findings
+
+    assert finding.code == "driver.too_old"
+    assert finding.fix.startswith(fix)
+
+
+def test_fixes_name_files_that_are_there():
+    for facts in MACHINES.values():
+        for finding in diagnose(facts).findings:
+            for path in re.findall(r"[\w/.]+/[\w/]+\.md", finding.fix):
+                assert (Path(__file__).parents[2] / path).is_file()
+
+
 def test_two_unrelated_causes_are_both_told():
     facts = changed(NO_DRIVER, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})
 
@@ -480,15 +518,21 @@ def test_every_finding_has_a_cause_evidence_and_a_way_out():
             assert not finding.cause.endswith(".")
 
 
+SLICE = UUIDS[1].replace("GPU-", "MIG-")
+
+
 def test_a_slice_of_a_gpu_is_addressed_as_one():
     facts = changed(
         HEALTHY,
         nvml={"gpus": (nvml_gpu(0, mig=True),)},
         driver={"gpus": (driver_gpu(1),)},
-        torch={"smoke_tests": (smoke(1),)},
+        torch={"smoke_tests": (replace(smoke(1), uuid=SLICE),)},
     )
+    sick = changed(facts, torch={"smoke_tests": (replace(smoke(1, failed="context", code=214), uuid=SLICE),)})
 
-    assert [gpu.uuid for gpu in diagnose(facts).usable_gpus] == [UUIDS[1].replace("GPU-", "MIG-")]
+    assert [(gpu.index, gpu.uuid) for gpu in diagnose(facts).usable_gpus] == [(None, SLICE)]
+    assert diagnose(facts).verdict == "detectron2 can train on 1 GPU: MIG-22222222 NVIDIA GeForce RTX 3090"
+    assert [(gpu.uuid, gpu.code) for gpu in diagnose(sick).excluded_gpus[1:]] == [(SLICE, "gpu.sick")]
 
 
 def test_facts_without_any_driver_answer_are_diagnosed():

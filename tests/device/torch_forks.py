@@ -17,6 +17,7 @@ def main(scenarios_path: str, script_path: str) -> None:
     assert spec is not None
     assert spec.loader is not None
     child_torch = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(script_path).parent))
     spec.loader.exec_module(child_torch)
     import torch
 

@@ -11,7 +11,8 @@
  *   nvml=FAULT                         struck inside nvmlInit
  * gpu keys
  *   name=, cc=8.0, mem=24576 (MiB), used=512 (MiB), uuid=, mode=0 (compute mode),
- *   mig=0, ecc=0 (uncorrected volatile errors), repair=0 (1 rows wait for a reset, 2 repair failed),
+ *   mig=0 (1: the driver shows its one slice instead, with a UUID of its own that only MIG-... reaches),
+ *   ecc=0 (uncorrected volatile errors), repair=0 (1 rows wait for a reset, 2 repair failed),
  *   recovery=0 (NVML's recovery action), pids=12:300,13:40 (pid:MiB)
  *   ctx=FAULT alloc=FAULT copy=FAULT launch=FAULT|drop sync=FAULT nvml=FAULT
  *
@@ -30,7 +31,7 @@
 #define FG_STR 96
 typedef struct { char v[FG_STR]; } fg_str;
 typedef struct {
-    fg_str name, uuid, pids, ctx, alloc, copy, launch, sync, nvml;
+    fg_str name, uuid, slice, pids, ctx, alloc, copy, launch, sync, nvml;
     int major, minor, mode, mig, ecc, repair, recovery;
     uint64_t mem_mib, used_mib;
 } fg_gpu;
@@ -73,7 +74,9 @@ static void fg_visible(fg_machine *m) {
         int hit = -1;
         while (*t == ' ') t++;
         if (!strncmp(t, "GPU-", 4)) {
-            for (int i = 0; i < m->n; i++) if (!strncmp(m->gpu[i].uuid.v, t, strlen(t))) hit = hit < 0 ? i : FG_MAX;
+            for (int i = 0; i < m->n; i++) if (!m->gpu[i].mig && !strncmp(m->gpu[i].uuid.v, t, strlen(t))) hit = hit < 0 ? i : FG_MAX;
+        } else if (!strncmp(t, "MIG-", 4)) {
+            for (int i = 0; i < m->n; i++) if (m->gpu[i].mig && !strcmp(m->gpu[i].slice.v + 4, t + 4)) hit = i;
         } else { char *e; long x = strtol(t, &e, 10); if (e != t) hit = (int)x; }
         if (hit < 0 || hit >= m->n) return;              /* first invalid entry ends the list */
         for (int i = 0; i < m->nvisible; i++) if (m->visible[i] == hit) { m->nvisible = 0; return; }
@@ -100,6 +103,7 @@ static fg_machine *fg(void) {
             for (char *p = strtok_r(v, "|", &sv2); p; p = strtok_r(NULL, "|", &sv2)) {
                 char *e2 = strchr(p, '='); if (!e2) continue; *e2 = 0; fg_gpu_key(g, p, e2 + 1);
             }
+            snprintf(g->slice.v, FG_STR, "GPU-51ce%s", g->uuid.v + 8); /* the driver tells no prefix */
             m.n++;
         } else { fprintf(stderr, "FAKEGPU: unknown key '%s'\n", t); _exit(97); }
     }
