@@ -107,7 +107,11 @@ def test_no_probe_outlives_its_launcher(
     number: signal.Signals, fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path
 ):
     environ = fakegpu.environ(plain_environ, Machine(gpus=(Gpu(),), init="hang", nvml="hang"))
-    code = "import os; from launcher.device.probe import look_at_devices; look_at_devices(os.environ, full=False)"
+    code = (
+        "import os, signal; from launcher.device.probe import look_at_devices; "
+        # A test run in the background ignores it, and its children with it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); look_at_devices(os.environ, full=False)"
+    )
     launcher = subprocess.Popen(
         [sys.executable, "-c", code], env={**environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL
     )
