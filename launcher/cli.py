@@ -106,10 +106,14 @@ def _train(arguments: Sequence[str]) -> int:
 
 
 def _plan(arguments: Sequence[str]) -> int:
+    from tempfile import TemporaryDirectory
+
     from launcher.config.compose import run_hydra
 
     arguments, as_json = _take_flag(arguments, "--json")
-    run_hydra(arguments, _printing_plan(as_json), command="launcher plan")
+    # Hydra writes down a sweep; of a plan nothing is to stay.
+    with TemporaryDirectory() as folder:
+        run_hydra(arguments, _printing_plan(as_json), command="launcher plan", sweep_folder=Path(folder))
     return ExitCode.finished
 
 

@@ -48,9 +48,9 @@ class Arguments:
         return None
 
     def chosen(self, group: str) -> tuple[str, ...]:
-        """The options typed for a group, several in a sweep."""
+        """The options typed for a group, several in a sweep or in a list."""
         values = (match[1] for text in self.overrides if (match := re.fullmatch(rf"\+{{0,2}}{group}=(.*)", text)))
-        return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+        return tuple(name for value in values for part in value.split(",") if (name := part.strip(" []")))
 
 
 def take_apart(arguments: Sequence[str]) -> Arguments:

@@ -5,35 +5,40 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launcher.config.arguments import Arguments, completion_line, for_hydra, take_apart
+from launcher.config.adjustment import look_up
+from launcher.config.arguments import Arguments, completion_line, for_hydra, override_for_hydra, take_apart
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Detectron2Keys, read_keys
 from launcher.config.request import RunRequest
-from launcher.config.schema import OWN_NODES, make_schema
+from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
 
 
-def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher train") -> None:
+def run_hydra(
+    arguments: Sequence[str], task: Task, *, command: str = "launcher train", sweep_folder: Path | None = None
+) -> None:
     """Compose what the arguments after the verb ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
-    is what corrected command lines begin with.
+    is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed.
@@ -41,17 +46,20 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
     """
     asked = take_apart(arguments)
     _refuse_unknown_flags(asked.flags)
+    _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
     keys = read_keys(extensions, announce=_announce)
     # What Hydra would simply add or delete; everything else it refuses by itself.
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
     serve(keys)
-    typed = for_hydra(asked)
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, typed=typed)
+    given = asked
+    if sweep_folder is not None and asked.is_multirun:
+        given = replace(asked, overrides=(*asked.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys, typed=asked.overrides)
     main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
-        with _hydra_reads(typed):
+        with _hydra_reads(for_hydra(given)):
             main(jobs)()
     except Exception as error:
         jobs.raise_first_failure()
@@ -68,7 +76,7 @@ def run_hydra(arguments: Sequence[str], task: Task, *, command: str = "launcher 
 def to_request(
     cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str] = ()
 ) -> RunRequest:
-    """The composed configuration as a value; `typed` is the command line, its sweeps not yet taken apart.
+    """The composed configuration as a value; `typed` are the overrides with their sweeps not yet taken apart.
 
     Raises:
         RequestError: a file sets what does not exist, or a value refers to something that does not exist.
@@ -79,13 +87,14 @@ def to_request(
         own: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
+    _refuse_non_numbers(plain, keys)
     overrides = _overrides_of(hydra_cfg)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
-        experiment=hydra_cfg.runtime.choices.get("experiment") or "",
+        experiment=_experiment_of(hydra_cfg),
         overrides=overrides,
         in_sweep=in_sweep,
-        swept=tuple(override for override in overrides if override not in typed) if in_sweep else (),
+        swept=_swept(overrides, typed) if in_sweep else (),
         resume=plain["resume"],
         config_extensions=tuple(extensions),
         detectron2={key: plain[key] for key in keys.defaults},
@@ -97,6 +106,19 @@ def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
     # As typed: reading them one by one would put in the values that they refer to.
     typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     return tuple(typed)
+
+
+def _swept(overrides: Sequence[str], typed: Collection[str]) -> tuple[str, ...]:
+    # By key, because Hydra spells the values of a sweep anew: 1e-3 becomes 0.001.
+    given = OverridesParser.create().parse_overrides([override_for_hydra(text) for text in typed])
+    fixed = {override.get_key_element() for override in given if not override.is_sweep_override()}
+    return tuple(override for override in overrides if override.partition("=")[0] not in fixed)
+
+
+def _experiment_of(hydra_cfg: Any) -> str:
+    # Hydra's own list of choices leaves out a group of which several options were chosen.
+    several = take_apart(_overrides_of(hydra_cfg)).chosen("experiment")
+    return hydra_cfg.runtime.choices.get("experiment") or "+".join(several)
 
 
 def configs_folder() -> Path:
@@ -156,6 +178,11 @@ def _config_folders(asked: Arguments) -> list[Path]:
 def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
     known = {*keys.defaults, *OWN_NODES, "resume", "config_extensions"}
     unknown = [str(key) for key in cfg if key not in known]
+    for group in unknown:
+        if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):
+            from launcher.config.mistakes import without_package
+
+            raise RequestError(without_package(group, below))
     if unknown:
         from launcher.config.mistakes import nearest_names
 
@@ -173,6 +200,25 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
         )
 
 
+def _refuse_non_numbers(plain: Mapping[str, Any], keys: Detectron2Keys) -> None:
+    """OmegaConf's lists have elements of one type, or of any; ours may be whole or not, and nested or not."""
+    problems = [
+        f"{name} takes numbers, not {wrong[0]!r}. Type for example {name}={str(default).replace(' ', '')}"
+        for name, default in number_lists(keys.defaults)
+        if (wrong := [value for value in flat(look_up(plain, name)) if type(value) not in (int, float)])
+    ]
+    if problems:
+        raise RequestError("\n".join(problems))
+
+
+def _refuse_missing_folder(asked: Arguments) -> None:
+    if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
+        raise RequestError(
+            f"--config-dir names {asked.config_dir}, but there is no such folder in {Path.cwd()}. "
+            "Name the folder that has experiment/, model/ or dataset/ in it: --config-dir DIR"
+        )
+
+
 def _refuse_unknown_flags(flags: Sequence[str]) -> None:
     if not flags:
         return
@@ -181,7 +227,12 @@ def _refuse_unknown_flags(flags: Sequence[str]) -> None:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise RequestError(f"{message[0].upper()}{message[1:]}. All options: launcher --help")
+        from launcher.config.mistakes import HABITS
+
+        names = re.findall(r"--([\w.-]+)", message) if message.startswith("unrecognized arguments") else []
+        settings = " ".join(f"{HABITS.get(name.replace('-', '_'), name)}=VALUE" for name in names)
+        clause = f" Settings are written without dashes: {settings}." if settings else ""
+        raise RequestError(f"{message[0].upper()}{message[1:]}.{clause} All options: launcher --help")
 
     parser.error = refuse  # type: ignore[method-assign]
     parser.parse_args(flags)

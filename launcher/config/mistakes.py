@@ -22,7 +22,7 @@ from omegaconf import DictConfig, EnumNode, IntegerNode, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launcher.config.arguments import Arguments, override_for_hydra, spelled
-from launcher.config.schema import setting_names
+from launcher.config.schema import OWN_NODES, setting_names
 from launcher.config.source import MODEL_GROUP
 
 MAX_SWEPT_VALUES = 100
@@ -30,7 +30,21 @@ _LISTED_SWEEPS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueTy
 
 MAX_NAMES_LISTED = 12
 LIKELY = 0.8
+LIKELY_OPTION = 0.7
+DOTTED = r"[A-Za-z_]\w*(?:\.\w+)+"
 SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
+HABITS = {
+    "lr": "SOLVER.BASE_LR",
+    "learning_rate": "SOLVER.BASE_LR",
+    "batch_size": "SOLVER.IMS_PER_BATCH",
+    "epochs": "SOLVER.MAX_ITER",
+    "iterations": "SOLVER.MAX_ITER",
+    "amp": "SOLVER.AMP.ENABLED",
+    "gpus": "device.count",
+    "num_gpus": "device.count",
+    "config_file": "model",
+}
+"""What people type who come from other programs."""
 LIST_HINT = "lists are written in brackets without spaces, KEY=[1,2]"
 
 
@@ -39,7 +53,7 @@ class Mistake:
     """Something that cannot be meant."""
 
     typed: str
-    """The word of the command line."""
+    """The word of the command line, or the two words that should be one."""
     reason: str
     corrected: tuple[str, ...] = ()
     """The words to type instead, where that can be guessed."""
@@ -60,7 +74,7 @@ class Settable:
 
 def mistakes_in(arguments: Arguments, settable: Settable) -> list[Mistake]:
     """Every override that cannot be meant."""
-    found = (_mistake_in(text, settable, arguments.is_multirun) for text in arguments.overrides)
+    found = (_mistake_in(text, settable, arguments.is_multirun) for text in _pairs_joined(arguments.overrides))
     return [_with_right_correction(mistake, settable) for mistake in found if mistake is not None]
 
 
@@ -69,7 +83,7 @@ def describe(mistakes: Sequence[Mistake], arguments: Arguments, command: str) ->
     lines = [f"{mistake.typed}: {mistake.reason}." for mistake in mistakes]
     corrected = {mistake.typed: mistake.corrected for mistake in mistakes}
     if all(corrected.values()):
-        words = [word for text in arguments.overrides for word in corrected.get(text, (text,))]
+        words = [word for text in _pairs_joined(arguments.overrides) for word in corrected.get(text, (text,))]
         lines += ["Type:", f"  {command} {shlex.join([*words, *arguments.flags])}"]
     return "\n".join(lines)
 
@@ -81,7 +95,12 @@ def describe_failure(error: BaseException, settable: Settable) -> str:
     text = "\n".join(str(part) for part in _chain(error))
     prefix = _file_prefix(text)
     key = next(iter(re.findall(r"full_key: (\S+)", text)), "")
+    if match := re.search(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", text):
+        return f"{prefix}{_not_a_node(match[1], match[2], settable)}"
     if key and re.search(r"is not in struct|not in '\w+'", text):
+        group, _, below = key.partition(".")
+        if group in settable.groups and below in settable.schema:
+            return without_package(group, [below])
         return f"{prefix}there is no setting {key}{_nearest_clause(nearest_names(key, settable.names))}."
     lines = (line for part in _chain(error) for line in str(part).splitlines())
     noise = ("full_key:", "object_type=", "reference_type=", "Search path:", "Config search path:", "provider=")
@@ -90,6 +109,14 @@ def describe_failure(error: BaseException, settable: Settable) -> str:
     if key and not any(key in line for line in kept):
         prefix += f"{key}: "
     return prefix + " ".join(kept)
+
+
+def without_package(group: str, below: Sequence[str]) -> str:
+    """What is wrong with a file whose settings have landed under the name of its folder."""
+    return (
+        f"A file in {group}/ sets {', '.join(below)} under {group}, because the line that lets it set what stands "
+        "elsewhere is missing. Write as its first line:\n  # @package _global_"
+    )
 
 
 def nearest_names(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
@@ -105,7 +132,8 @@ def nearest_names(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     for key, same in by_folded.items():
         last_parts.setdefault(key.rpartition(".")[2], []).extend(same)
     close_ends = difflib.get_close_matches(folded.rpartition(".")[2], last_parts, n=limit, cutoff=0.75)
-    starting = sorted(known for key, same in by_folded.items() if key.startswith(folded) for known in same)
+    starts = [(key, same) for key, same in by_folded.items() if key.startswith(folded) or f"/{folded}" in key]
+    starting = sorted(known for _, same in starts for known in same)
     candidates = [
         *exact,
         *ending,
@@ -124,7 +152,19 @@ def _with_right_correction(mistake: Mistake, settable: Settable) -> Mistake:
     return mistake if second is None else replace(mistake, corrected=second.corrected)
 
 
+def _pairs_joined(words: Sequence[str]) -> list[str]:
+    """With `KEY VALUE`, which is how detectron2's own command line takes settings, as one word."""
+    joined: list[str] = []
+    for word in words:
+        is_value = "=" not in word and joined and (joined[-1] in HABITS or re.fullmatch(DOTTED, joined[-1]))
+        joined[-1:] = [f"{joined[-1]} {word}"] if is_value else [*joined[-1:], word]
+    return joined
+
+
 def _mistake_in(text: str, settable: Settable, is_multirun: bool) -> Mistake | None:
+    if re.fullmatch(rf"(\w+|{DOTTED}) [^=]*", text):
+        reason = "settings are written KEY=VALUE"
+        return Mistake(typed=text, reason=reason, corrected=(text.replace(" ", "=", 1),))
     try:
         (override,) = OverridesParser.create().parse_overrides([override_for_hydra(text)])
         # The quoting of a value can be wrong in itself, which shows when it is asked for.
@@ -136,6 +176,9 @@ def _mistake_in(text: str, settable: Settable, is_multirun: bool) -> Mistake | N
         return None
     if override.is_sweep_override() and not is_multirun:
         return _sweep_without_multirun(text, override, settable)
+    if key in settable.groups and override.package is not None:
+        reason = "a group takes no package"
+        return Mistake(typed=text, reason=reason, corrected=(text.replace(f"@{override.package}", "", 1),))
     if key in settable.groups and not any(isinstance(value, dict) for value in values):
         return next(filter(None, (_wrong_option(text, key, value, settable) for value in values)), None)
     if not _exists(key, settable.schema):
@@ -190,16 +233,21 @@ def _sweep_without_multirun(text: str, override: Override, settable: Settable) -
 
 def _wrong_option(text: str, group: str, value: Any, settable: Settable) -> Mistake | None:
     options = settable.groups[group]
+    if value is None and "=" in text:
+        reason = f"{group} takes the name of an option, not null; ~{group} takes away what is chosen"
+        return Mistake(typed=text, reason=reason, corrected=(f"~{group}",))
     chosen = value if isinstance(value, list) else [value]
     unknown = [str(name) for name in chosen if name is not None and str(name) not in options]
     if not unknown:
         return None
     shown = list(spelled(options)) if group == MODEL_GROUP else list(options)
     (wrong,) = spelled(unknown[:1]) if group == MODEL_GROUP else unknown[:1]
-    near = nearest_names(SYNONYMS.get(wrong, wrong), shown)
+    meant = SYNONYMS.get(wrong, wrong)
+    near = nearest_names(meant, shown)
     typed_value = text.partition("=")[2]
-    corrected = (text.replace(_as_typed(wrong, typed_value), near[0]),) if near else ()
-    listed = _nearest_clause(near) if near else _all_clause(shown)
+    is_one = len(near) == 1 or (near and _likeness(meant, near[0]) >= LIKELY_OPTION)
+    corrected = (text.replace(_as_typed(wrong, typed_value), near[0]),) if is_one else ()
+    listed = _nearest_clause(near) if near else _elsewhere_clause(wrong, settable) + _all_clause(shown)
     return Mistake(typed=text, reason=f"there is no {group} {wrong}{listed}", corrected=corrected)
 
 
@@ -210,8 +258,10 @@ def _as_typed(name: str, value: str) -> str:
 
 
 def _unknown_key(text: str, key: str, settable: Settable, *, added: bool) -> Mistake:
-    near = nearest_names(key, settable.names)
-    is_likely = bool(near) and _likeness(key, near[0]) >= LIKELY
+    habit = HABITS.get(key.casefold())
+    near = [habit] if habit else nearest_names(key, settable.names)
+    # An epoch is many iterations: there the value is another one too.
+    is_likely = key.casefold() != "epochs" if habit else bool(near) and _likeness(key, near[0]) >= LIKELY
     is_detectron2s = key.split(".")[0].isupper()
     what = "detectron2 has no key" if is_detectron2s else "there is no setting"
     reason = f"{what} {key}{_nearest_clause(near)}"
@@ -285,14 +335,31 @@ def _nearest_clause(names: Sequence[str]) -> str:
 
 
 def _all_clause(names: Sequence[str]) -> str:
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= MAX_NAMES_LISTED else ""
+    if len(names) <= MAX_NAMES_LISTED:
+        return f"; there are {', '.join(names)}" if names else ""
+    return f"; there are {len(names)}, such as {', '.join(names[:3])}; launcher train --help lists them"
+
+
+def _elsewhere_clause(option: str, settable: Settable) -> str:
+    groups = [group for group, options in settable.groups.items() if option in options]
+    return "".join(f"; there is {group}={option}" for group in groups)
 
 
 def _likeness(typed: str, known: str) -> float:
     folded, known = typed.casefold(), known.casefold()
-    if known.endswith(f".{folded}"):
+    if known.endswith((f".{folded}", f"/{folded}")):
         return 1.0
     return difflib.SequenceMatcher(None, folded, known).ratio()
+
+
+def _not_a_node(kind: str, value: str, settable: Settable) -> str:
+    """A file gives one value to a whole node of ours."""
+    name = next((name for name, node in OWN_NODES.items() if node.__name__ == kind), kind)
+    inner = [f"{name}.{key}" for key in settable.schema.get(name, ())]
+    reason = f"{name} is a group of settings ({', '.join(inner)}), not {value}."
+    if value in settable.groups.get(name, ()):
+        reason += f" To choose that option: defaults: [override /{name}: {value}]"
+    return reason
 
 
 def _missing_option(error: MissingConfigException) -> str:

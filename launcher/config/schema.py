@@ -50,6 +50,24 @@ def setting_names(node: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
+def number_lists(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Dotted names and defaults of the lists that hold numbers alone, also one inside another."""
+    for key, value in defaults.items():
+        if isinstance(value, Mapping):
+            yield from number_lists(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
+            yield prefix + key, value
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """What a list holds, also in the lists inside of it; another value alone."""
+    if not isinstance(value, list):
+        yield value
+        return
+    for one in value:
+        yield from flat(one)
+
+
 def _writable(node: DictConfig) -> DictConfig:
     # Our dataclasses are frozen, which OmegaConf takes to mean that nobody may override them; a nested one has its own
     # flag.

@@ -62,9 +62,10 @@ def test_no_arguments_are_fine():
 
 
 def test_the_options_of_a_group_are_found_with_and_without_plus():
-    arguments = take_apart(["experiment=a,b", "+debug=c", "dataset.root=x"])
+    arguments = take_apart(["experiment=a,b", "+debug=c", "dataset.root=x", "solver=[a,b]"])
 
     assert arguments.chosen("experiment") == ("a", "b")
+    assert arguments.chosen("solver") == ("a", "b")
     assert arguments.chosen("debug") == ("c",)
     assert arguments.chosen("dataset") == ()
 

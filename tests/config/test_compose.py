@@ -161,6 +161,52 @@ def test_a_sweep_calls_the_task_once_for_each_value(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sweeps"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "swept"),
+    [
+        (["SOLVER.MAX_ITER=1,2"], [["SOLVER.MAX_ITER=1"], ["SOLVER.MAX_ITER=2"]]),
+        (["experiment=coco,coco_quick", "run.name=x"], [["+experiment=coco"], ["+experiment=coco_quick"]]),
+        (
+            ["model=COCO-Detection/rpn_R_50_FPN_1x", "experiment=coco_quick", "SOLVER.GAMMA=0.5,0.25"],
+            [["SOLVER.GAMMA=0.5"], ["SOLVER.GAMMA=0.25"]],
+        ),
+        (
+            ["model=COCO-Detection/rpn_R_50_FPN_1x,COCO-Detection/rpn_R_50_C4_1x", "SOLVER.BASE_LR=1e-3"],
+            [["model=COCO-Detection__rpn_R_50_FPN_1x"], ["model=COCO-Detection__rpn_R_50_C4_1x"]],
+        ),
+    ],
+)
+def test_what_differs_between_the_jobs_of_a_sweep_is_told_apart_from_what_is_the_same(tmp_path, typed, swept):
+    requests: list[RunRequest] = []
+
+    run_hydra(["-m", *typed, f"run.root={tmp_path}"], requests.append)
+
+    assert [list(request.swept) for request in requests] == swept
+
+
+def test_without_a_sweep_nothing_differs():
+    assert requested("SOLVER.MAX_ITER=1").swept == ()
+
+
+def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
+    (tmp_path / "taken").write_text("")
+    requests: list[RunRequest] = []
+
+    typed = ["-m", "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path / 'taken'}"]
+    run_hydra(typed, requests.append, sweep_folder=tmp_path / "a, b")
+
+    assert len(requests) == 2
+    with pytest.raises(RequestError) as refused:
+        run_hydra(["-m", "SOLVER.BASE_LRR=1,2"], requests.append, sweep_folder=tmp_path / "a, b")
+    assert str(refused.value).endswith("launcher train SOLVER.BASE_LR=1,2 -m")
+    assert list((tmp_path / "a, b").iterdir())
+    assert not any("hydra." in override for request in requests for override in request.overrides)
+
+
+def test_several_experiments_name_the_run_together():
+    assert requested("experiment=[coco,coco_quick]").experiment == "coco+coco_quick"
+
+
 def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path, capfd):
     seen: list[int] = []
 
@@ -217,7 +263,16 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["hydra.mode=SIDEWAYS"], "SIDEWAYS"),
         (["hydra/launcher=nope"], "there is no hydra/launcher nope; there are basic"),
         (["--config-dir", "/not/there"], "/not/there"),
+        (["--config-dir", "nope", "experiment=mine"], "no such folder.*--config-dir DIR"),
         (["--nope"], "--nope"),
+        (["--device", "cpu"], "without dashes: device=VALUE"),
+        (["--num-gpus=2"], r"without dashes: device\.count=VALUE"),
+        (["model=null"], "~model"),
+        (["experiment=null"], "~experiment"),
+        (["SOLVER.BASE_LR", "0.1"], r"launcher train SOLVER\.BASE_LR=0\.1"),
+        (["SOLVER.STEPS=[a]"], r"SOLVER\.STEPS takes numbers, not 'a'.*SOLVER\.STEPS=\[30000\]"),
+        (["SOLVER.STEPS=[1,null]"], "takes numbers, not None"),
+        (["MODEL.ANCHOR_GENERATOR.SIZES=[[32],[a]]"], r"SIZES takes numbers, not 'a'.*=\[\[32,64"),
         (["--cfg", "jobs"], "jobs"),
         (["--resolve"], "--resolve"),
         (["--cfg", "job", "-m"], "Only one of"),
@@ -244,6 +299,9 @@ def test_a_wrong_request_is_refused_in_one_answer_and_nothing_else_is_printed(ty
         ("defaults: [{override /modle: nope}]", "modle"),
         ("SOLVER: [", r"mine\.yaml"),
         ("SOLVER: 3", "SOLVER"),
+        ("INPUT: {MIN_SIZE_TRAIN: [often]}", r"INPUT\.MIN_SIZE_TRAIN takes numbers, not 'often'"),
+        ("device: cpu", r"In experiment/mine\.yaml: device is .*device\.choice.*override /device: cpu"),
+        ("dataset: nope", "dataset is a group of settings"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong_in_it(own_configs, text, message):
@@ -251,6 +309,22 @@ def test_a_wrong_file_is_named_with_what_is_wrong_in_it(own_configs, text, messa
 
     with pytest.raises(RequestError, match=message):
         requested("experiment=mine", "--config-dir", str(own_configs))
+
+
+@pytest.mark.parametrize("group", ["experiment", "dataset"])
+def test_a_file_without_its_package_line_is_told_so(own_configs, group):
+    (own_configs / group / "mine.yaml").write_text("SOLVER: {MAX_ITER: 3}\n")
+
+    with pytest.raises(RequestError, match=rf"(?s)A file in {group}/ sets SOLVER .*# @package _global_$"):
+        requested(f"{group}=mine", "--config-dir", str(own_configs))
+
+
+def test_lists_of_numbers_take_whole_and_other_numbers_nested_or_not():
+    keys = requested("MODEL.ANCHOR_GENERATOR.SIZES=[32,64.5]", "MODEL.PIXEL_STD=[1,1,1]", "SOLVER.STEPS=[]").detectron2
+
+    assert keys["MODEL"]["ANCHOR_GENERATOR"]["SIZES"] == [32, 64.5]
+    assert [type(one) for one in keys["MODEL"]["PIXEL_STD"]] == [int, int, int]
+    assert keys["SOLVER"]["STEPS"] == []
 
 
 @pytest.mark.parametrize("flags", [["--help"], ["--info", "defaults"], ["--cfg", "job"], ["--cfg", "hydra"]])

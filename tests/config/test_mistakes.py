@@ -16,6 +16,7 @@ def settable(keys) -> Settable:
         "model": [option_name(name) for name in keys.zoo],
         "experiment": ["coco", "coco_quick", "demo"],
         "device": ["auto", "cpu", "cuda", "mps"],
+        "dataset": ["demo"],
     }
     return Settable(schema=make_schema(keys), groups=groups)
 
@@ -78,6 +79,16 @@ def test_nothing_is_near_to_what_is_nothing_like_it():
         ("+FOO.BAR=1", "config_extensions", None),
         ("+SOLVER.BASE_LR=1", "takes no plus", "SOLVER.BASE_LR=1"),
         ("~SOLVER.BASE_LR", "cannot be taken away", None),
+        ("lr=0.1", "nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
+        ("learning_rate=0.1", "nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
+        ("batch_size=2", "nearest: SOLVER.IMS_PER_BATCH", "SOLVER.IMS_PER_BATCH=2"),
+        ("epochs=12", "nearest: SOLVER.MAX_ITER", None),
+        ("model=mask_rcnn", "nearest: COCO-InstanceSegmentation/mask_rcnn_R_101_C4_3x", None),
+        ("model=demo", "there is experiment=demo; there is dataset=demo; there are ", None),
+        ("model=null", "~model", "~model"),
+        ("experiment=null", "~experiment", "~experiment"),
+        ("model@foo=Base-RCNN-C4", "no package", "model=Base-RCNN-C4"),
+        ("model@foo=X", "no package", None),
     ],
 )
 def test_a_mistake_gets_its_reason_and_where_it_can_be_guessed_its_correction(settable, typed, reason, corrected):
@@ -96,7 +107,6 @@ def test_a_mistake_gets_its_reason_and_where_it_can_be_guessed_its_correction(se
         "device=cpu",
         "device.count=all",
         "model=COCO-Detection/retinanet_R_50_FPN_3x",
-        "model=null",
         "+experiment=demo",
         "++SOLVER.BASE_LR=1",
         "~experiment",
@@ -108,6 +118,30 @@ def test_a_mistake_gets_its_reason_and_where_it_can_be_guessed_its_correction(se
 )
 def test_what_is_right_is_no_mistake(settable, typed):
     assert mistakes_in(take_apart([typed]), settable) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "corrected"),
+    [
+        ("SOLVER.BASE_LR 0.1 SOLVER.MAX_ITER 5", "SOLVER.BASE_LR=0.1 SOLVER.MAX_ITER=5"),
+        ("device=cpu MODEL.WEIGHTS a.pth run.name=x", "device=cpu MODEL.WEIGHTS=a.pth run.name=x"),
+        ("SOLVER.BASE_LRR 0.1", "SOLVER.BASE_LR=0.1"),
+        ("lr 0.1", "SOLVER.BASE_LR=0.1"),
+    ],
+)
+def test_key_and_value_as_two_words_are_put_together(settable, typed, corrected):
+    arguments = take_apart(typed.split())
+
+    text = describe(mistakes_in(arguments, settable), arguments, "launcher train")
+
+    assert "KEY=VALUE" in text
+    assert text.endswith(f"\n  launcher train {corrected}")
+
+
+def test_a_word_that_is_no_setting_is_not_put_together_with_the_next(settable):
+    mistakes = mistakes_in(take_apart(["train", "SOLVER.BASE_LR"]), settable)
+
+    assert [mistake.typed for mistake in mistakes] == ["train", "SOLVER.BASE_LR"]
 
 
 def test_every_value_of_a_sweep_is_looked_at(settable):

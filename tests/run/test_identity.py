@@ -13,6 +13,7 @@ from launcher.config.request import (
     RunRequest,
     RunSettings,
 )
+from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of, name_of, run_folder
 
 REQUEST = RunRequest(
@@ -96,6 +97,30 @@ def test_output_dir_as_typed_is_the_run_folder():
     request = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "OUTPUT_DIR": "/somewhere/else"})
 
     assert run_folder(request) == Path("/somewhere/else")
+
+
+@pytest.mark.parametrize(
+    ("run", "output_dir", "message"),
+    [
+        (RunSettings(), "", "OUTPUT_DIR is empty.*OUTPUT_DIR=DIR"),
+        (RunSettings(root=""), "./output", r"run\.root is empty.*run\.root=DIR"),
+        (RunSettings(name="../../x"), "./output", r"run\.name=../../x is no place below run\.root.*run\.name=NAME"),
+        (RunSettings(name="/x"), "./output", r"run\.name=/x is no place below"),
+        (RunSettings(name="."), "./output", r"run\.name=. is no place below"),
+    ],
+)
+def test_a_run_does_not_land_where_nobody_meant_it_to(run: RunSettings, output_dir: str, message: str):
+    request = dataclasses.replace(REQUEST, run=run, detectron2={"OUTPUT_DIR": output_dir})
+
+    with pytest.raises(RequestError, match=message):
+        run_folder(request)
+
+
+def test_places_that_say_what_they_are_may_be_used():
+    here = dataclasses.replace(REQUEST, run=RunSettings(root=".", name="a/b..c"))
+
+    assert run_folder(here) == Path("coco/a/b..c").absolute()
+    assert run_folder(dataclasses.replace(REQUEST, detectron2={"OUTPUT_DIR": "."})) == Path().absolute()
 
 
 def test_a_named_sweep_gets_a_folder_per_job():
