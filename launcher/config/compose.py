@@ -111,8 +111,8 @@ def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
 def _swept(overrides: Sequence[str], typed: Collection[str]) -> tuple[str, ...]:
     # By key, because Hydra spells the values of a sweep anew: 1e-3 becomes 0.001.
     given = OverridesParser.create().parse_overrides([override_for_hydra(text) for text in typed])
-    fixed = {override.get_key_element() for override in given if not override.is_sweep_override()}
-    return tuple(override for override in overrides if override.partition("=")[0] not in fixed)
+    keys = {override.get_key_element() for override in given if override.is_sweep_override()}
+    return tuple(override for override in overrides if override.partition("=")[0] in keys)
 
 
 def _experiment_of(hydra_cfg: Any) -> str:

@@ -74,7 +74,8 @@ def name_of(overrides: tuple[str, ...]) -> str:
     Only characters that neither a shell nor Hydra's override grammar treats specially are used, so that a path into
     the folder can be typed as a value. Where that or the length loses something, a hash of the whole tells apart.
     """
-    relevant = sorted(override for override in overrides if not _is_not_identity(_key_of(override)))
+    last_of_each = {_key_of(override): override for override in overrides}
+    relevant = sorted(override for key, override in last_of_each.items() if not _is_not_identity(key))
     if not relevant:
         return "default"
     spelled = "+".join(re.sub(r"[^A-Za-z0-9._-]+", "_", _short(override)).strip("_") for override in relevant)

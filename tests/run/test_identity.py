@@ -81,6 +81,10 @@ def test_names_that_lose_something_are_told_apart_by_a_hash(override: str, other
     assert name_of((override,)) != name_of((other,))
 
 
+def test_of_a_setting_typed_twice_the_last_one_counts():
+    assert name_of(("SOLVER.BASE_LR=1", "SOLVER.BASE_LR=2")) == name_of(("SOLVER.BASE_LR=2",))
+
+
 def test_keys_that_end_alike_are_told_apart():
     assert name_of(("MODEL.ROI_BOX_HEAD.NORM=GN",)) != name_of(("MODEL.ROI_MASK_HEAD.NORM=GN",))
 
