@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -66,6 +67,8 @@ def split_verb(arguments: Sequence[str]) -> tuple[str, list[str]]:
         return "version", rest
     if first.startswith(("-", "+", "~")) or "=" in first:
         return "train", list(arguments)
+    if first.isupper() or "." in first:
+        return "train", list(arguments)  # `SOLVER.BASE_LR 0.1`, detectron2's habit, which the composition corrects
     return "unknown", [first]
 
 
@@ -94,15 +97,24 @@ def _version(_: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> int:
     from launcher.config.compose import run_hydra
 
-    # Until a worker takes signals over there is nothing to save: the run can go on as it is.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.resumable)))
     command = ["launcher", "train", *arguments]
     arguments, in_place = _take_flag(arguments, "--in-place")
-    run_hydra(
-        [*arguments, *(["run.in_place=true"] if in_place else [])],
-        lambda request: train_one(request, command),
-    )
+    with _resumable_until_a_worker_runs():
+        run_hydra(
+            [*arguments, *(["run.in_place=true"] if in_place else [])],
+            lambda request: train_one(request, command),
+        )
     return ExitCode.finished
+
+
+@contextlib.contextmanager
+def _resumable_until_a_worker_runs() -> Iterator[None]:
+    """SIGTERM while there is nothing to save yet: the run can go on as it is, so a scheduler may requeue it."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.resumable)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _plan(arguments: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from launcher.errors import ExitCode
         (["--help"], "help", []),
         (["--version"], "version", []),
         (["trian"], "unknown", ["trian"]),
+        (["SOLVER.BASE_LR", "0.1"], "train", ["SOLVER.BASE_LR", "0.1"]),
     ],
 )
 def test_a_leading_word_is_the_verb_and_train_is_the_default(arguments: list[str], verb: str, rest: list[str]):

@@ -293,6 +293,20 @@ def test_a_signal_to_every_process_of_a_job_stops_it_like_one_to_the_launcher(
     assert run.checkpoint(outcome_of(run, 1)["iterations"] - 1).exists()
 
 
+def test_a_stop_signal_before_training_begins_is_resumable(
+    demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
+):
+    command = [sys.executable, "-m", "launcher", "train", *demo_settings, "run.name=q", "DATASETS.TEST=[]"]
+    running = subprocess.Popen(command, cwd=tmp_path, env=launcher_environment, stdout=subprocess.PIPE, text=True)
+    with running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("run:")
+        running.terminate()
+        running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.resumable
+
+
 def test_a_closed_pipe_does_not_end_a_training(
     demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
 ):
