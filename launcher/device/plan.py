@@ -347,13 +347,10 @@ def _why_count_on_cpu(asked: DeviceRequest) -> str:
 
 
 def _threads(diagnosis: Diagnosis, num_processes: int) -> dict[str, str]:
-    # A thread that waits actively holds the CPU which the one it waits for needs: on busy cores that made an
-    # iteration several times slower.
-    threads = {"OMP_WAIT_POLICY": "PASSIVE"}
     # Several processes that each start a thread per CPU spend their time waiting for each other.
     if num_processes > 1 and diagnosis.num_cpus:
-        threads["OMP_NUM_THREADS"] = str(max(1, diagnosis.num_cpus // num_processes))
-    return threads
+        return {"OMP_NUM_THREADS": str(max(1, diagnosis.num_cpus // num_processes))}
+    return {}
 
 
 def _without_ids(asked: DeviceRequest, reason: str) -> Iterator[Adjustment]:
