@@ -208,7 +208,6 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     from launcher.device.plan import plan_devices, wants_gpus
     from launcher.device.probe import look_at_devices
     from launcher.device.rules import diagnose
-    from launcher.run.identity import run_folder
     from launcher.run.plan import make_run_plan
     from launcher.run.record import look_at_folder
 
@@ -216,7 +215,7 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     facts = look_at_devices(os.environ, full=False, try_gpus=wants_gpus(request.device, request.detectron2))
     devices = plan_devices(request.device, request.detectron2, diagnose(facts))
     folder = look_at_folder(request)
-    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, where=run_folder(request))
+    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder)
 
 
 def train_one(request: RunRequest, command: Sequence[str]) -> float | None:

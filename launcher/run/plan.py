@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment, adjusted, look_up
-from launcher.config.request import DatasetRequest, LoggingSettings, RunRequest
+from launcher.config.request import LoggingSettings, RunRequest
 from launcher.config.values import to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
@@ -55,7 +55,6 @@ class RunPlan:
     """The folder's former content is renamed away first (`resume=never`)."""
     resume: ResumePoint | None
     devices: DevicePlan
-    dataset: DatasetRequest
     splits: tuple[CocoSplit, ...]
     environment: Mapping[str, str]
     """For the data; the devices have their own."""
@@ -67,9 +66,7 @@ class RunPlan:
     notices: tuple[str, ...]
 
 
-def make_run_plan(
-    request: RunRequest, *, devices: DevicePlan, dataset: DatasetPlan, folder: FolderFacts, where: Path
-) -> RunPlan:
+def make_run_plan(request: RunRequest, *, devices: DevicePlan, dataset: DatasetPlan, folder: FolderFacts) -> RunPlan:
     """Decide what this command does in its folder.
 
     Raises:
@@ -93,17 +90,16 @@ def make_run_plan(
 
     adjustments = (*dataset.adjustments, *devices.adjustments)
     adjustments += tuple(scaled_to(devices.num_processes, adjusted(request.detectron2, adjustments)))
-    output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=str(where), reason="the run folder")
+    output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
     keys = adjusted(request.detectron2, (*adjustments, output_dir))
     return RunPlan(
-        folder=str(where),
+        folder=folder.folder,
         identity=identity,
         attempt=1 if request.resume == "never" else folder.attempts + 1,
         already_finished=_is_finished(request, folder, keys),
         sets_aside=request.resume == "never" and (folder.stored_identity is not None or folder.attempts > 0),
         resume=resume,
         devices=devices,
-        dataset=request.dataset,
         splits=dataset.splits,
         environment=dataset.environment,
         detectron2=keys,

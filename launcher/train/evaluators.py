@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,15 +26,20 @@ from detectron2.evaluation import (
 from launcher.errors import DataError
 from launcher.run.paths import RunPaths
 
-KINDS = (
-    "coco",
-    "coco_panoptic_seg",
-    "sem_seg",
-    "lvis",
-    "pascal_voc",
-    "cityscapes_instance",
-    "cityscapes_sem_seg",
-)
+# Of a data set's name and the folder for results, for each `evaluator_type` of detectron2's MetadataCatalog.
+MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
+    "coco": lambda name, folder: [COCOEvaluator(name, output_dir=folder)],
+    "coco_panoptic_seg": lambda name, folder: [
+        SemSegEvaluator(name, distributed=True, output_dir=folder),
+        COCOEvaluator(name, output_dir=folder),
+        COCOPanopticEvaluator(name, folder),
+    ],
+    "sem_seg": lambda name, folder: [SemSegEvaluator(name, distributed=True, output_dir=folder)],
+    "lvis": lambda name, folder: [LVISEvaluator(name, output_dir=folder)],
+    "pascal_voc": lambda name, _: [PascalVOCDetectionEvaluator(name)],
+    "cityscapes_instance": lambda name, _: [CityscapesInstanceEvaluator(name)],
+    "cityscapes_sem_seg": lambda name, _: [CityscapesSemSegEvaluator(name)],
+}
 
 
 def check_test_sets(cfg: CfgNode) -> None:
@@ -56,10 +61,10 @@ def check_test_sets(cfg: CfgNode) -> None:
 
 def _check_evaluator(dataset_name: str) -> str:
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
-    if kind not in KINDS:
+    if kind not in MAKERS:
         raise DataError(
             f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
-            f"{', '.join(KINDS)} only. Train without evaluation: DATASETS.TEST=[]."
+            f"{', '.join(MAKERS)} only. Train without evaluation: DATASETS.TEST=[]."
         )
     return str(kind)
 
@@ -72,20 +77,7 @@ def evaluator_for(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     """
     kind = _check_evaluator(dataset_name)
     folder = str(RunPaths(Path(cfg.OUTPUT_DIR)).evaluation / dataset_name)
-    makers = {
-        "coco": lambda: [COCOEvaluator(dataset_name, output_dir=folder)],
-        "coco_panoptic_seg": lambda: [
-            SemSegEvaluator(dataset_name, distributed=True, output_dir=folder),
-            COCOEvaluator(dataset_name, output_dir=folder),
-            COCOPanopticEvaluator(dataset_name, folder),
-        ],
-        "sem_seg": lambda: [SemSegEvaluator(dataset_name, distributed=True, output_dir=folder)],
-        "lvis": lambda: [LVISEvaluator(dataset_name, output_dir=folder)],
-        "pascal_voc": lambda: [PascalVOCDetectionEvaluator(dataset_name)],
-        "cityscapes_instance": lambda: [CityscapesInstanceEvaluator(dataset_name)],
-        "cityscapes_sem_seg": lambda: [CityscapesSemSegEvaluator(dataset_name)],
-    }
-    evaluators = makers[kind]()
+    evaluators = MAKERS[kind](dataset_name, folder)
     return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
 
 

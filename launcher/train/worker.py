@@ -5,12 +5,10 @@ Rank is decided here, once, by giving rank 0 more writers and hooks.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.config.values import read_json, write_json, write_text
@@ -88,9 +86,9 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     log_to(attempt.log(rank), console=rank == 0)
     try:
-        with _failure_noted(attempt, rank):
-            result = _train(plan, rank)
-    except Exception:
+        result = _train(plan, rank)
+    except Exception as error:
+        _note_failure(attempt, rank, error)
         if raise_errors:
             raise
         return 1
@@ -99,19 +97,14 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
     return 0
 
 
-@contextlib.contextmanager
-def _failure_noted(attempt: AttemptPaths, rank: int) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        from launcher.train.failures import explain
+def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> None:
+    from launcher.train.failures import explain
 
-        failure = explain(error)
-        try:
-            write_json(attempt.failure(rank), failure)
-        except OSError:  # a full disk: then the console is the only place left
-            print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
-        raise
+    failure = explain(error)
+    try:
+        write_json(attempt.failure(rank), failure)
+    except OSError:  # a full disk: then the console is the only place left
+        print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
 
 
 def _train(plan: RunPlan, rank: int) -> WorkerResult:

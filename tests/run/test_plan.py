@@ -78,7 +78,7 @@ STARTED = dataclasses.replace(
 
 def plan_for(folder: FolderFacts, **changes: Any) -> RunPlan:
     request = dataclasses.replace(REQUEST, **changes)
-    return make_run_plan(request, devices=DEVICES, dataset=DATASET, folder=folder, where=WHERE)
+    return make_run_plan(request, devices=DEVICES, dataset=DATASET, folder=folder)
 
 
 def finished(iterations: int) -> Outcome:
@@ -179,7 +179,7 @@ def test_another_number_of_classes_makes_another_run():
     four = dataclasses.replace(DATASET, adjustments=(dataclasses.replace(three, planned=4),))
 
     with pytest.raises(RequestError, match="CLASSES: there 3, now 4"):
-        make_run_plan(request, devices=DEVICES, dataset=four, folder=stored, where=WHERE)
+        make_run_plan(request, devices=DEVICES, dataset=four, folder=stored)
 
 
 def test_a_folder_whose_first_start_broke_off_can_be_started_over():
