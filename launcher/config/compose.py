@@ -96,6 +96,7 @@ def to_request(
         in_sweep=in_sweep,
         swept=_swept(overrides, typed) if in_sweep else (),
         resume=plain["resume"],
+        scaling=plain["scaling"],
         config_extensions=tuple(extensions),
         detectron2={key: plain[key] for key in keys.defaults},
         **own,
@@ -176,7 +177,7 @@ def _config_folders(asked: Arguments) -> list[Path]:
 
 
 def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
-    known = {*keys.defaults, *OWN_NODES, "resume", "config_extensions"}
+    known = {*keys.defaults, *OWN_NODES, "resume", "scaling", "config_extensions"}
     unknown = [str(key) for key in cfg if key not in known]
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):

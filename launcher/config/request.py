@@ -28,6 +28,26 @@ class OnMissing(Enum):
     fall_back = "fall_back"
 
 
+class Precision(Enum):
+    """In what automatic mixed precision (SOLVER.AMP.ENABLED) computes."""
+
+    auto = "auto"
+    """bfloat16 where every chosen GPU has it, else float16."""
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+class Scaling(Enum):
+    """What another number of processes than the configuration was made for does to batch and learning rate."""
+
+    keep_batch = "keep_batch"
+    """Nothing: the total batch stays, and gradients accumulate over as many forward passes as it takes."""
+    linear = "linear"
+    """detectron2's rule of SOLVER.REFERENCE_WORLD_SIZE: batch and learning rate follow the number of processes."""
+    none = "none"
+    """The total batch stays and is shared in one forward pass, whatever memory that takes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceRequest:
     choice: DeviceChoice = DeviceChoice.auto
@@ -36,6 +56,13 @@ class DeviceRequest:
     ids: list[Any] = field(default_factory=list)
     """GPUs to choose from, each an index as `nvidia-smi` counts or a UUID (a unique prefix is enough)."""
     on_missing: OnMissing = OnMissing.by_choice
+    min_free_gib: float = 1.0
+    """GPUs with less free memory are not taken."""
+    max_used: float = 1.0
+    """GPUs of whose memory more than this share is in use are not taken; 0.1 asks for idle ones."""
+    precision: Precision = Precision.auto
+    micro_batch: int = 0
+    """Most images of one forward pass on one device; 0 takes those of the reference (see `scaling`)."""
 
 
 class DatasetKind(Enum):
@@ -71,6 +98,10 @@ class RunSettings:
     """Names the run folder; empty derives it from the overrides that matter."""
     in_place: bool = False
     """Train in the launcher's own process, for debuggers; a crash then leaves no outcome."""
+    retries: int = 3
+    """Failed attempts without a new checkpoint after which the launcher gives up."""
+    hang_minutes: float = 30.0
+    """How long a training may show no progress before it counts as hung; 0 waits for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +130,7 @@ class RunRequest:
     resume: str
     """auto, must, never, or the path of a checkpoint."""
     logging: LoggingSettings
+    scaling: Scaling = Scaling.keep_batch
     config_extensions: tuple[str, ...]
     """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""
     detectron2: Mapping[str, Any]

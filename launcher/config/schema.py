@@ -9,6 +9,7 @@ from omegaconf import (
     AnyNode,
     BooleanNode,
     DictConfig,
+    EnumNode,
     FloatNode,
     IntegerNode,
     ListConfig,
@@ -17,7 +18,7 @@ from omegaconf import (
 )
 
 from launcher.config.keys import Detectron2Keys
-from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunSettings
+from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunSettings, Scaling
 
 OWN_NODES = {
     "device": DeviceRequest,
@@ -25,7 +26,7 @@ OWN_NODES = {
     "run": RunSettings,
     "logging": LoggingSettings,
 }
-"""The launcher's own nodes; beside them only `resume` and `config_extensions`."""
+"""The launcher's own nodes; beside them only `resume`, `scaling` and `config_extensions`."""
 
 
 def make_schema(keys: Detectron2Keys) -> DictConfig:
@@ -34,6 +35,7 @@ def make_schema(keys: Detectron2Keys) -> DictConfig:
     for name, kind in OWN_NODES.items():
         root[name] = _writable(OmegaConf.structured(kind))
     root["resume"] = StringNode("auto", is_optional=False)
+    root["scaling"] = EnumNode(Scaling, Scaling.keep_batch, is_optional=False)
     root["config_extensions"] = ListConfig([], element_type=str, ref_type=list[str], is_optional=False)
     for name, value in keys.defaults.items():
         root[name] = _typed(value, name, keys.open_nodes)
