@@ -215,6 +215,9 @@ class TorchFacts:
     ops_cuda: str = ""
     """The CUDA they were built with, or `not available`."""
     smoke_tests: tuple[SmokeTest, ...] = ()
+    all_reduce: SmokeTest | None = None
+    """Two processes that add up numbers over the link between two GPUs, whose UUIDs it names with a comma; None: not
+    tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
