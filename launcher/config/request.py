@@ -60,6 +60,8 @@ class DeviceRequest:
     """GPUs with less free memory are not taken."""
     max_used: float = 1.0
     """GPUs of whose memory more than this share is in use are not taken; 0.1 asks for idle ones."""
+    share: bool = False
+    """Take GPUs also where another launch on this host has claimed them."""
     precision: Precision = Precision.auto
     micro_batch: int = 0
     """Most images of one forward pass on one device; 0 takes those of the reference (see `scaling`)."""
