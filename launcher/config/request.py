@@ -91,6 +91,11 @@ class DatasetRequest:
     val: SplitRequest = field(default_factory=SplitRequest)
     check: bool = True
     """Read the annotations and look for the images before training."""
+    max_bad: int = 10
+    """How many training images may turn out to be unusable, each replaced by another one; 0 tolerates none.
+
+    Counted by every process for itself, from its start.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
