@@ -19,6 +19,15 @@ class Platform:
     """CPUs that this process may use, not those that the machine has."""
     shm_mib: int | None
     """Size of /dev/shm, through which data loader workers hand over their batches."""
+    shm_free_mib: int | None = None
+    open_files: int | None = None
+    """How many files a process may have open at once; None for no limit, or where nobody can tell."""
+    locked_memory_mib: int | None = None
+    """How much memory a process may lock; None for no limit."""
+    memory_mib: int | None = None
+    """Memory that is available, at most what the control groups around this process allow."""
+    disk_free_mib: int | None = None
+    """Where runs are written unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,16 @@ class SystemFacts:
     """Signs of a container, for example `/.dockerenv`."""
     wsl: bool
     tegra: bool
+    model: str = ""
+    """Of a board that has one in its device tree, for example `NVIDIA Jetson AGX Orin Developer Kit`."""
+    nvswitch: bool = False
+    """There are NVSwitches, which need the fabric manager."""
+    confidential_vm: bool = False
+    """The processor keeps this virtual machine's memory from its host (SEV-SNP, TDX)."""
+    secure_boot: bool = False
+    infiniband: bool = False
+    cuda_folders: tuple[str, ...] = ()
+    """Folders of LD_LIBRARY_PATH with CUDA libraries that torch brings along too, and which: `/opt/cuda: libcudart`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +136,8 @@ class GpuProcess:
     pid: int
     memory_mib: int | None
     command: str
+    user: str = ""
+    """Empty where this machine cannot tell, for example for processes of other containers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +164,15 @@ class NvmlGpu:
     recovery_action: int = 0
     """What NVML advises: 0 none, 1 reset the GPU, 2 reboot, more in newer drivers."""
     processes: tuple[GpuProcess, ...] = ()
+    display: bool = False
+    """A screen is connected and used, so the driver ends kernels that take too long."""
+    persistent: bool | None = None
+    """The driver stays awake between programs."""
+    throttle_reasons: int = 0
+    """NVML's bits: why the clocks are lower than they could be."""
+    link_width: int | None = None
+    """PCIe lanes in use."""
+    link_width_max: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +205,14 @@ class PackageFacts:
     """Files named `_C*` in detectron2's folder."""
     detectron2_fits: bool
     """One of them is named for the running Python."""
+    detectron2_ops_gpu_code: tuple[str, ...] | None = None
+    """What its compiled operators have GPU code for, such as `sm_86`; () for none, None where nobody could tell."""
+    detectron2_checkout: bool = False
+    """It is a folder of sources, with setup.py beside it, and not an installation."""
+    detectron2_elsewhere: tuple[str, ...] = ()
+    """Other folders of detectron2 that this Python would find if this one were not first."""
+    cudnn_packages: tuple[str, ...] = ()
+    """Installed packages that bring cuDNN; they write into one folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
