@@ -12,6 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from launcher.device.facts import LibraryFile, PackageFacts, PciGpu, Platform, SystemFacts
+from launcher.device.gpu_code import gpu_code_in
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
 
 VENDORS = {"0x10de": "nvidia", "0x1002": "amd"}
 # PCI class 0x03 is a display controller; AMD's compute cards call themselves processing accelerators, 0x12.
@@ -40,6 +46,10 @@ LIBRARY_FOLDERS = (
     "usr/local/nvidia/lib64",
     "run/opengl-driver/lib",
 )
+# What torch brings along itself; another copy found first has broken many an installation.
+BROUGHT_ALONG = ("libcudart", "libcublas", "libcudnn", "libnvJitLink", "libnccl")
+# Where Linux keeps the firmware's answer: four bytes of attributes, then 1 for on.
+SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
 def relevant(environ: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +69,36 @@ def look_at_platform(root: Path) -> Platform:
         python=platform.python_version(),
         num_cpus=_num_cpus(root),
         shm_mib=_size_mib(root / "dev/shm"),
+        shm_free_mib=_free_mib(root / "dev/shm"),
+        open_files=_limit("RLIMIT_NOFILE"),
+        locked_memory_mib=None if (locked := _limit("RLIMIT_MEMLOCK")) is None else locked >> 20,
+        memory_mib=_memory_mib(root),
+        disk_free_mib=_free_mib(_where_runs_go()),
     )
+
+
+def _limit(name: str) -> int | None:
+    if resource is None or not hasattr(resource, name):
+        return None
+    soft, _ = resource.getrlimit(getattr(resource, name))
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _where_runs_go() -> Path:
+    """The default folder of runs may be a link to another disk, and may not be there yet."""
+    outputs = Path("outputs")
+    return outputs if outputs.is_dir() else Path()
+
+
+def _memory_mib(root: Path) -> int | None:
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    available = [int(found[1]) >> 10] if found else []
+    limits = [
+        int(text) >> 20
+        for folder in _control_groups(root, "memory", ("memory",))
+        if (text := _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).isdigit()
+    ]
+    return min([*available, *limits], default=None)
 
 
 def _num_cpus(root: Path) -> int:
@@ -70,21 +109,26 @@ def _num_cpus(root: Path) -> int:
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
     """How many CPUs' time each control group around this process may use."""
+    for folder in _control_groups(root, "cpu", ("cpu", "cpu,cpuacct")):
+        limit = _text(folder / "cpu.max").split() or [
+            _text(folder / "cpu.cfs_quota_us"),
+            _text(folder / "cpu.cfs_period_us"),
+        ]
+        # `max` and -1 are no limit.
+        if all(part.isdigit() for part in limit) and len(limit) == 2 and int(limit[1]):
+            yield int(limit[0]) / int(limit[1])
+
+
+def _control_groups(root: Path, controller: str, mounts: Iterable[str]) -> Iterator[Path]:
+    """The folders of the control groups around this process; `mounts` are the names in version 1."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        mounts = ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct") if controllers else ("sys/fs/cgroup",)
+        folders = [root / "sys/fs/cgroup" / mount for mount in mounts] if controllers else [root / "sys/fs/cgroup"]
         own = PurePosixPath(path.lstrip("/"))
-        for folder in (root / mount / group for mount in mounts for group in (own, *own.parents)):
-            # A container may see its own group as the root of the mount, under the path that the host gave it.
-            limit = _text(folder / "cpu.max").split() or [
-                _text(folder / "cpu.cfs_quota_us"),
-                _text(folder / "cpu.cfs_period_us"),
-            ]
-            # `max` and -1 are no limit.
-            if all(part.isdigit() for part in limit) and len(limit) == 2 and int(limit[1]):
-                yield int(limit[0]) / int(limit[1])
+        # A container may see its own group as the root of the mount, under the path that the host gave it.
+        yield from (folder / group for folder in folders for group in (own, *own.parents))
 
 
 def look_at_system(root: Path, environ: Mapping[str, str], kernel: str) -> SystemFacts:
@@ -103,7 +147,13 @@ def look_at_system(root: Path, environ: Mapping[str, str], kernel: str) -> Syste
         cuda_libraries=tuple(_cuda_libraries(root, environ)),
         container=tuple(_container_signs(root, environ)),
         wsl="microsoft" in _text(root / "proc/version").lower(),
-        tegra=(root / "etc/nv_tegra_release").exists() or "tegra" in kernel or _is_jetson(root),
+        tegra=(root / "etc/nv_tegra_release").exists() or "tegra" in kernel or "jetson" in _model(root).lower(),
+        model=_model(root),
+        nvswitch=any((root / "dev").glob("nvidia-nvswitch*")),
+        confidential_vm=any((root / "dev" / name).exists() for name in ("sev-guest", "tdx_guest")),
+        secure_boot=_bytes(root / SECURE_BOOT)[4:5] == b"\1",
+        infiniband=bool(_entries(root / "sys/class/infiniband")),
+        cuda_folders=tuple(_cuda_folders(environ)),
     )
 
 
@@ -112,6 +162,8 @@ def look_at_packages() -> PackageFacts:
     torch, torchvision, detectron2 = _folder("torch"), _folder("torchvision"), _folder("detectron2")
     compiled = sorted(path.name for path in detectron2.glob("_C*")) if detectron2 else []
     compiled = [name for name in compiled if name.endswith((".so", ".pyd"))]
+    # The first suffix that this Python tries wins.
+    ops = next((f"_C{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES if f"_C{suffix}" in compiled), "")
     return PackageFacts(
         torch=_constant(torch, "version.py", "__version__"),
         torch_cuda=_constant(torch, "version.py", "cuda"),
@@ -120,7 +172,11 @@ def look_at_packages() -> PackageFacts:
         detectron2=_constant(detectron2, "__init__.py", "__version__"),
         detectron2_folder=str(detectron2) if detectron2 else "",
         detectron2_compiled=tuple(compiled),
-        detectron2_fits=any(f"_C{suffix}" in compiled for suffix in importlib.machinery.EXTENSION_SUFFIXES),
+        detectron2_fits=bool(ops),
+        detectron2_ops_gpu_code=gpu_code_in(detectron2 / ops) if detectron2 and ops else None,
+        detectron2_checkout=detectron2 is not None and (detectron2.parent / "setup.py").is_file(),
+        detectron2_elsewhere=tuple(_elsewhere("detectron2", detectron2)),
+        cudnn_packages=tuple(sorted(path.name.removesuffix(".dist-info") for path in _cudnn(torch))),
     )
 
 
@@ -173,8 +229,18 @@ def _container_signs(root: Path, environ: Mapping[str, str]) -> Iterator[str]:
         yield f"/proc/1/cgroup names {found.group()}"
 
 
-def _is_jetson(root: Path) -> bool:
-    return "jetson" in _text(root / "proc/device-tree/model").lower()
+def _cuda_folders(environ: Mapping[str, str]) -> Iterator[str]:
+    for folder in filter(None, environ.get("LD_LIBRARY_PATH", "").split(":")):
+        there = sorted({
+            name for path in _entries(Path(folder)) for name in BROUGHT_ALONG if path.name.startswith(f"{name}.so")
+        })  # fmt: skip
+        if there:
+            yield f"{folder}: {', '.join(there)}"
+
+
+def _model(root: Path) -> str:
+    # The device tree ends its texts with a zero.
+    return _text(root / "proc/device-tree/model").rstrip("\0")
 
 
 def _size_mib(folder: Path) -> int | None:
@@ -185,6 +251,14 @@ def _size_mib(folder: Path) -> int | None:
     return found.f_blocks * found.f_frsize >> 20
 
 
+def _free_mib(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except (OSError, AttributeError):
+        return None
+    return found.f_bavail * found.f_frsize >> 20
+
+
 def _folder(package: str) -> Path | None:
     try:
         found = importlib.util.find_spec(package)
@@ -192,6 +266,18 @@ def _folder(package: str) -> Path | None:
         return None
     places: Iterable[str] = (found.submodule_search_locations or ()) if found and found.origin else ()
     return next((Path(place) for place in places), None)
+
+
+def _elsewhere(package: str, first: Path | None) -> Iterator[str]:
+    """Other folders from which this Python would import the package, were the first not there."""
+    for entry in dict.fromkeys(sys.path):
+        folder = Path(entry or ".").absolute() / package
+        if first is not None and (folder / "__init__.py").is_file() and folder.resolve() != first.resolve():
+            yield str(folder)
+
+
+def _cudnn(torch: Path | None) -> list[Path]:
+    return [path for path in _entries(torch.parent) if path.match("nvidia_cudnn_*.dist-info")] if torch else []
 
 
 def _constant(folder: Path | None, file: str, name: str) -> str:
@@ -207,6 +293,13 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _text(path: Path) -> str:
