@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from launcher.config.adjustment import adjusted, look_up
-from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing
+from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Precision, Scaling
 from launcher.config.values import from_plain, to_plain
-from launcher.device.diagnosis import Diagnosis
+from launcher.device.diagnosis import Diagnosis, UsableGpu
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
 from launcher.errors import DeviceUnavailableError, RequestError
@@ -206,6 +206,97 @@ def test_fewer_gpus_than_insisted_on_are_refused():
         plan_devices(ask(CUDA, count=2), KEYS, ONE_OF_TWO)
 
 
+def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
+    """Falling back to the CPU is another matter."""
+    promised = replace(ONE_OF_TWO, gpus_promised=True)
+
+    plan = plan_devices(ask(count=2), KEYS, promised)
+
+    assert plan.gpu_uuids == UUIDS[1:]
+    with pytest.raises(DeviceUnavailableError, match=r"promised GPUs.*GPU 0 fails.*; GPU 1 died"):
+        plan_devices(ask(count=2), KEYS, promised, avoid={UUIDS[1]: "died"})
+
+
+def test_why_there_are_fewer_gpus_is_told_by_name():
+    (count, *_) = plan_devices(ask(count=2), KEYS, ONE_OF_TWO).adjustments
+
+    assert count.reason == "1 GPU is usable: GPU 0 fails: uncorrectable memory error"
+
+
+def test_a_gpu_to_avoid_is_left_out_and_named():
+    failed = "failed in attempt 1: uncorrectable memory error"
+
+    assert plan_devices(ask(), KEYS, TWO, avoid={UUIDS[1]: failed}).gpu_uuids == UUIDS[:1]
+    assert plan_devices(ask(), KEYS, ONE, avoid={UUIDS[0]: failed}).reason == f"GPU 0 {failed}"
+    with pytest.raises(DeviceUnavailableError, match=f"but GPU 1 {failed}"):
+        plan_devices(ask(CUDA, ids=[1]), KEYS, TWO, avoid={UUIDS[1]: failed})
+
+
+def test_without_gpus_to_avoid_nothing_is_left_out():
+    assert plan_devices(ask(count=2), KEYS, TWO, avoid={"GPU-elsewhere": "failed"}).num_processes == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "clause"),
+    [
+        ({"min_free_gib": 12.5}, r"GPU 0 has 12\.0 of 24\.0 GiB free, less than device\.min_free_gib=12\.5"),
+        ({"max_used": 0.4}, r"GPU 0 has 12\.0 of 24\.0 GiB free: more in use than device\.max_used=0\.4"),
+    ],
+)
+def test_a_gpu_with_too_little_free_memory_is_left_out_and_named(settings: dict[str, float], clause: str):
+    half_full = diagnose(changed(HEALTHY, nvml={"gpus": (nvml_gpu(free_mib=12288),)}))
+
+    assert plan_devices(ask(min_free_gib=12, max_used=0.5), KEYS, half_full).kind == "cuda"
+    assert plan_devices(ask(**settings), KEYS, half_full).kind == "cpu"
+    with pytest.raises(DeviceUnavailableError, match=clause):
+        plan_devices(ask(CUDA, **settings), KEYS, half_full)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"min_free_gib": -1.0}, {"max_used": 10.0}, {"max_used": -0.1}, {"micro_batch": -1}]
+)
+def test_limits_that_cannot_be_meant_are_refused_by_name(settings: dict[str, Any]):
+    with pytest.raises(RequestError, match=rf"device\.{next(iter(settings))}="):
+        plan_devices(ask(**settings), KEYS, TWO)
+
+
+def gpu(index: int, name: str = "A100", capability: tuple[int, int] = (8, 0), free: int = 80_000) -> UsableGpu:
+    return UsableGpu(
+        index=index, uuid=f"GPU-{index}", name=name, capability=capability, memory_mib=80_000, free_mib=free
+    )
+
+
+NEWER = {"name": "H100", "capability": (9, 0)}
+
+
+@pytest.mark.parametrize(
+    ("there", "count", "chosen"),
+    [
+        pytest.param([gpu(0, free=79_000), gpu(1)], 1, [1], id="most free memory"),
+        pytest.param([gpu(0), gpu(1)], 1, [0], id="then the first"),
+        pytest.param([gpu(0), gpu(1, free=79_000, **NEWER)], 1, [1], id="newest before most free memory"),
+        pytest.param([gpu(0, free=60_000, **NEWER), gpu(1)], 1, [1], id="idle before newest"),
+        pytest.param([gpu(0, **NEWER), gpu(1), gpu(2)], 2, [1, 2], id="alike before newest"),
+        pytest.param([gpu(0, free=9_000), gpu(1), gpu(2, **NEWER)], 2, [1, 2], id="idle before alike"),
+        pytest.param([gpu(0), gpu(1), gpu(2, **NEWER), gpu(3, **NEWER)], 2, [2, 3], id="newest of two pairs"),
+        pytest.param([gpu(0), gpu(1), gpu(2, **NEWER)], 3, [0, 1, 2], id="all of them, if so many are asked for"),
+    ],
+)
+def test_the_best_gpus_are_chosen(there: list[UsableGpu], count: int, chosen: list[int]):
+    plan = plan_devices(ask(count=count), {}, replace(ONE, usable_gpus=tuple(there)))
+
+    assert plan.gpu_uuids == tuple(f"GPU-{index}" for index in chosen)
+
+
+def test_gpus_that_are_not_alike_are_told():
+    mixed = replace(ONE, usable_gpus=(gpu(0), gpu(1, **NEWER)))
+
+    (notice,) = plan_devices(ask(count=2), {}, mixed).notices
+
+    assert notice.startswith("the GPUs are not alike (GPU 0 A100, GPU 1 H100)")
+    assert plan_devices(ask(count=1), {}, mixed).notices == ()
+
+
 @pytest.mark.parametrize("count", [0, -1, "many", 1.5, None, ""])
 def test_a_count_that_is_no_count_is_refused(count: Any):
     with pytest.raises(RequestError, match=r"device\.count"):
@@ -220,6 +311,21 @@ def test_a_batch_that_cannot_be_shared_names_what_can():
 def test_more_processes_than_images_names_what_works():
     with pytest.raises(RequestError, match=r"IMS_PER_BATCH=4, or device\.count=2\."):
         plan_devices(ask(CPU, count=4), with_keys(SOLVER__IMS_PER_BATCH=2), WITHOUT)
+
+
+def test_a_batch_that_grows_with_the_processes_needs_no_equal_shares():
+    eight = with_keys(SOLVER__REFERENCE_WORLD_SIZE=8)
+
+    assert plan_devices(ask(CPU, count=3), eight, WITHOUT, scaling=Scaling.linear).num_processes == 3
+    with pytest.raises(RequestError, match="cannot be shared equally by 3"):
+        plan_devices(ask(CPU, count=3), eight, WITHOUT)
+
+
+def test_a_reference_that_cannot_share_the_batch_names_the_batches_that_can():
+    five = with_keys(SOLVER__REFERENCE_WORLD_SIZE=5)
+
+    with pytest.raises(RequestError, match=r"scaling=linear.*IMS_PER_BATCH=15 or 20, or leave scaling=linear out"):
+        plan_devices(ask(CPU), five, WITHOUT, scaling=Scaling.linear)
 
 
 def test_all_problems_of_a_request_are_told_at_once():
@@ -305,20 +411,86 @@ def test_loader_workers_are_no_more_than_the_cpus(num_cpus: int, count: int, ask
     assert told(plan).get("DATALOADER.NUM_WORKERS", (None, None))[1] == planned
 
 
-def test_deformable_convolutions_are_refused_on_the_cpu_by_name():
-    keys = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, True])
-
-    with pytest.raises(DeviceUnavailableError, match="DEFORM_ON_PER_STAGE"):
-        plan_devices(ask(CPU), keys, WITHOUT)
+PLAIN = diagnose(changed(HEALTHY, packages={"detectron2_compiled": ()}))
+CPU_OPERATORS = diagnose(changed(HEALTHY, torch={"ops_cuda": "not available"}))
+DEFORMABLE = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, True])
 
 
-def test_deformable_convolutions_need_compiled_operators_on_a_gpu():
-    keys = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, True])
-    plain = diagnose(changed(HEALTHY, packages={"detectron2_compiled": ()}))
+@pytest.mark.parametrize(
+    ("choice", "diagnosis", "served_by"),
+    [
+        (CPU, WITHOUT, "torchvision"),
+        (CPU, CPU_OPERATORS, "torchvision"),
+        (CUDA, PLAIN, "torchvision"),
+        (CUDA, CPU_OPERATORS, "torchvision"),
+        (CUDA, ONE, ""),
+    ],
+)
+def test_torchvision_stands_in_for_deformable_convolutions_that_cannot_train_here(
+    choice: DeviceChoice, diagnosis: Diagnosis, served_by: str
+):
+    plan = plan_devices(ask(choice), DEFORMABLE, diagnosis)
 
-    assert plan_devices(ask(), keys, ONE).kind == "cuda"
-    with pytest.raises(DeviceUnavailableError, match="compiled operators"):
-        plan_devices(ask(), keys, plain)
+    assert plan.deformable_by == served_by
+    assert any("deformable" in notice for notice in plan.notices) == bool(served_by)
+
+
+def test_a_model_without_deformable_convolutions_needs_no_stand_in():
+    plan = plan_devices(ask(CPU), KEYS, WITHOUT)
+
+    assert (plan.deformable_by, plan.notices) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("choice", "diagnosis", "is_refused"),
+    [(CUDA, PLAIN, True), (CPU, PLAIN, True), (CUDA, CPU_OPERATORS, True), (CPU, CPU_OPERATORS, False)],
+)
+def test_rotated_boxes_are_refused_by_name_where_their_operators_are_missing(
+    choice: DeviceChoice, diagnosis: Diagnosis, is_refused: bool
+):
+    rotated = with_keys(MODEL__ROI_HEADS={"NAME": "RROIHeads"}, MODEL__PROPOSAL_GENERATOR={"NAME": "RRPN"})
+
+    if not is_refused:
+        assert plan_devices(ask(choice), rotated, diagnosis).kind == choice.value
+        return
+    with pytest.raises(DeviceUnavailableError, match=r"NAME=RRPN, .*NAME=RROIHeads: rotated boxes need.*from source"):
+        plan_devices(ask(choice), rotated, diagnosis)
+
+
+AMP = with_keys(SOLVER__AMP__ENABLED=True)
+OLD = diagnose(changed(HEALTHY, driver={"gpus": (driver_gpu(0, (7, 5)),)}))
+OLD_AND_NEW = diagnose(changed(TWO_GPUS, driver={"gpus": (driver_gpu(0, (7, 5)), driver_gpu(1))}))
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "count", "asked", "planned"),
+    [
+        (ONE, 1, Precision.auto, "bfloat16"),
+        (ONE, 1, Precision.float16, "float16"),
+        (OLD, 1, Precision.auto, "float16"),
+        (OLD, 1, Precision.bfloat16, "float16"),
+        (OLD_AND_NEW, 2, Precision.auto, "float16"),
+        (OLD_AND_NEW, 1, Precision.auto, "bfloat16"),
+        (WITHOUT, 1, Precision.bfloat16, ""),
+    ],
+)
+def test_mixed_precision_is_what_every_chosen_gpu_can_do(
+    diagnosis: Diagnosis, count: int, asked: Precision, planned: str
+):
+    assert plan_devices(ask(count=count, precision=asked), AMP, diagnosis).precision == planned
+
+
+def test_without_mixed_precision_there_is_no_precision_and_a_typed_one_is_told_to_change_nothing():
+    assert plan_devices(ask(), KEYS, ONE).precision == ""
+    (notice,) = plan_devices(ask(precision=Precision.bfloat16), KEYS, ONE).notices
+    assert "device.precision=bfloat16 changes nothing" in notice
+
+
+def test_the_precision_that_was_chosen_or_had_to_be_changed_is_told():
+    assert plan_devices(ask(), AMP, ONE).notices[0].startswith("mixed precision computes in bfloat16")
+    (adjustment,) = plan_devices(ask(precision=Precision.bfloat16), AMP, OLD).adjustments
+    assert (adjustment.setting, adjustment.asked, adjustment.planned) == ("device.precision", "bfloat16", "float16")
+    assert "has 7.5" in adjustment.reason
 
 
 def test_mps_is_refused_unless_the_fall_back_is_typed():
