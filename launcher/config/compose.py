@@ -25,7 +25,7 @@ from launcher.config.arguments import Arguments, completion_line, for_hydra, ove
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Detectron2Keys, read_keys
 from launcher.config.request import RunRequest
-from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists
+from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.errors import LauncherError, RequestError
 
@@ -84,7 +84,7 @@ def to_request(
     _refuse_unknown(cfg, extensions, keys)
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        own: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in OWN_NODES}
+        own: dict[str, Any] = {name: own_value(name, cfg[name]) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
     _refuse_non_numbers(plain, keys)

@@ -111,6 +111,28 @@ class RunSettings:
     """How long a training may show no progress before it counts as hung; 0 waits for ever."""
 
 
+class BestMode(Enum):
+    """Which value of a metric is the better one."""
+
+    max = "max"
+    min = "min"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    period: int = 0
+    """Iterations between two checkpoints; 0 takes SOLVER.CHECKPOINT_PERIOD."""
+    every_minutes: float = 0.0
+    """Saves also when that much time has passed since the last one; 0 never does."""
+    keep_last: int = 2
+    """How many of the newest numbered checkpoints stay; 0 keeps all."""
+    keep_best: str = ""
+    """A metric of the evaluation, such as `bbox/AP`, whose best checkpoint is kept as model_best.pth."""
+    best_mode: BestMode = BestMode.max
+    async_: bool = False
+    """Typed `checkpoint.async`: training goes on from a copy in memory while the file is written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     period: int = 20
@@ -137,6 +159,7 @@ class RunRequest:
     resume: str
     """auto, must, never, or the path of a checkpoint."""
     logging: LoggingSettings
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     scaling: Scaling = Scaling.keep_batch
     config_extensions: tuple[str, ...]
     """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""

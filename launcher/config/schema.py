@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 from omegaconf import (
@@ -18,13 +19,21 @@ from omegaconf import (
 )
 
 from launcher.config.keys import Detectron2Keys
-from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunSettings, Scaling
+from launcher.config.request import (
+    CheckpointSettings,
+    DatasetRequest,
+    DeviceRequest,
+    LoggingSettings,
+    RunSettings,
+    Scaling,
+)
 
 OWN_NODES = {
     "device": DeviceRequest,
     "dataset": DatasetRequest,
     "run": RunSettings,
     "logging": LoggingSettings,
+    "checkpoint": CheckpointSettings,
 }
 """The launcher's own nodes; beside them only `resume`, `scaling` and `config_extensions`."""
 
@@ -33,7 +42,7 @@ def make_schema(keys: Detectron2Keys) -> DictConfig:
     """The root of the composed configuration with every default."""
     root = DictConfig({}, flags=dict(_NO_COPIES))
     for name, kind in OWN_NODES.items():
-        root[name] = _writable(OmegaConf.structured(kind))
+        root[name] = _as_typed(_writable(OmegaConf.structured(kind)))
     root["resume"] = StringNode("auto", is_optional=False)
     root["scaling"] = EnumNode(Scaling, Scaling.keep_batch, is_optional=False)
     root["config_extensions"] = ListConfig([], element_type=str, ref_type=list[str], is_optional=False)
@@ -79,6 +88,25 @@ def _writable(node: DictConfig) -> DictConfig:
         if isinstance(child, DictConfig):
             _writable(child)
     return node
+
+
+def _as_typed(node: DictConfig) -> DictConfig:
+    """The node with `async_`, which Python forbids to call `async`, under the name that people type."""
+    if not any(key.endswith("_") for key in node):
+        return node
+    renamed = _empty_node()
+    for key in node:
+        renamed[key.rstrip("_")] = node._get_node(key)
+    renamed._set_flag("struct", True)
+    return renamed
+
+
+def own_value(name: str, node: DictConfig) -> Any:
+    """The dataclass that a composed node of `OWN_NODES` stands for."""
+    value: Any = OmegaConf.to_object(node)
+    if not isinstance(value, dict):
+        return value
+    return OWN_NODES[name](**{f"{key}_" if iskeyword(key) else key: inner for key, inner in value.items()})
 
 
 def _typed(value: Any, name: str, open_nodes: frozenset[str]) -> Any:

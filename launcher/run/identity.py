@@ -17,6 +17,7 @@ from launcher.errors import RequestError
 NOT_IDENTITY = (
     "experiment",
     "device",
+    "checkpoint",
     "cluster",
     "resume",
     "run",
