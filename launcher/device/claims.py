@@ -1,0 +1,160 @@
+"""Which GPUs other launches on this host have taken, and taking some: a locked file per GPU.
+
+A lock belongs to an open file and lasts as long as anyone who inherited it lives, and no longer, however they end. The
+files stay; only the lock counts. The folder is open to all users, so nothing in it is trusted: a link, a pipe or
+somebody's own file under the name of a GPU is not written to, and keeps no run from starting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER_NAME = "detectron2-launcher-gpus"
+SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+PATIENCE_S = 0.5
+"""Someone who looks holds a lock for a moment, and a run that was killed lets go a moment later."""
+
+
+class GpusTakenError(Exception):
+    """Other launches have claimed some of the GPUs. Not a failure: plan again without those."""
+
+    def __init__(self, taken: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{uuid} {why}" for uuid, why in taken.items()))
+        self.taken = taken
+        """For each UUID a clause that continues the GPU's name, as `plan_devices(avoid=...)` takes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """GPUs that nobody else claims while a process has these files open."""
+
+    descriptors: tuple[int, ...] = ()
+    """To be inherited by the worker, so that the claim lasts as long as it does."""
+    notices: tuple[str, ...] = ()
+    """What kept GPUs from being claimed; the run gets them all the same."""
+
+
+def claims_folder() -> Path:
+    """Where the users of this host find each other's claims, if they share a temporary folder."""
+    return Path(tempfile.gettempdir(), FOLDER_NAME)
+
+
+def look(uuids: Iterable[str], folder: Path) -> dict[str, str]:
+    """Those of the GPUs that are claimed now, each with a clause that says by whom. Changes nothing."""
+    taken = {}
+    for uuid in uuids:
+        with contextlib.suppress(OSError), ExitStack() as opened:
+            place = _open_folder(folder, opened)
+            file = _open(_file_name(uuid), os.O_RDONLY, place, opened)
+            if not _lock(file, fcntl.LOCK_SH):
+                taken[uuid] = _taken_by(file)
+    return taken
+
+
+@contextlib.contextmanager
+def claim(uuids: Iterable[str], folder: Path) -> Iterator[Claim]:
+    """Take these GPUs, all or none, against other launches on this host, until the end of the `with` block.
+
+    Raises:
+        GpusTakenError: others have some of them.
+    """
+    with ExitStack() as held:
+        # In one order, so that of two launches that want the same GPUs one gets them all.
+        yield _claim_all(sorted(set(uuids)), folder, held)
+
+
+def _claim_all(uuids: list[str], folder: Path, held: ExitStack) -> Claim:
+    taken: dict[str, str] = {}
+    notices: list[str] = []
+    files: list[int] = []
+    until = time.monotonic() + PATIENCE_S
+    for uuid in uuids:
+        try:
+            file = _open_to_claim(uuid, folder, held)
+            if _lock_in_time(file, until):
+                files.append(file)
+            else:
+                taken[uuid] = _taken_by(file)
+        except OSError as error:
+            why = f"{error.strerror or error}: {error.filename or folder}"
+            notices.append(f"{uuid} is not claimed against other launches ({why})")
+    if taken:
+        raise GpusTakenError(taken)
+    for file in files:
+        _sign(file)
+    return Claim(descriptors=tuple(files), notices=tuple(notices))
+
+
+def _open_to_claim(uuid: str, folder: Path, held: ExitStack) -> int:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o1777)  # for all users, of whom none can remove another's file
+    place, name = _open_folder(folder, held), _file_name(uuid)
+    # Not O_CREAT alone: kernels refuse that for another user's file in a folder that all may write to.
+    with contextlib.suppress(FileExistsError):
+        file = _open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, place, held)
+        os.fchmod(file, 0o666)
+        return file
+    try:
+        return _open(name, os.O_RDWR, place, held)
+    except PermissionError:  # a lock needs no more than reading, only our number will be missing
+        return _open(name, os.O_RDONLY, place, held)
+
+
+def _open_folder(folder: Path, held: ExitStack) -> int:
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | SAFELY)
+    held.callback(os.close, place)
+    return place
+
+
+def _open(name: str, flags: int, place: int, held: ExitStack) -> int:
+    file = os.open(name, flags | SAFELY, 0o666, dir_fd=place)
+    held.callback(os.close, file)
+    what = os.fstat(file)
+    if not stat.S_ISREG(what.st_mode) or what.st_nlink != 1:
+        raise OSError(errno.EPERM, "not a plain file of its own", name)
+    return file
+
+
+def _lock_in_time(file: int, until: float) -> bool:
+    while not _lock(file, fcntl.LOCK_EX):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _lock(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(file: int) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.pwrite(file, str(os.getpid()).encode(), 0)
+
+
+def _taken_by(file: int) -> str:
+    # Anyone may write into these files, so only a number is taken from them.
+    number = re.fullmatch(rb"\d{1,10}", os.pread(file, 11, 0))
+    return "is taken by another launcher" + (f" (process {number[0].decode()})" if number else "")
+
+
+def _file_name(uuid: str) -> str:
+    """Old drivers name slices with slashes."""
+    return re.sub(r"[^A-Za-z0-9-]", "_", uuid)
