@@ -1,19 +1,24 @@
 """Child process: imports torch and friends, and lets a forked worker per GPU try to compute.
 
 It imports nothing of ours but `child_journal`.
+It starts while other children still ask the driver, and reads a second line of the question when they have answered:
+until then it must not touch the driver, which may hang.
 The first call into CUDA makes a process unfit for forking, so this process itself never makes one: every look at a
 GPU happens in a fork, which writes its own journal and may hang or crash alone.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +32,13 @@ from child_journal import (  # type: ignore[import-not-found]
     run,
 )
 
-KILL_PATIENCE_S = 1.0
 POLL_S = 0.01
 # torch prints an explanation after the first lines of its errors; the first lines say what happened.
 ERROR_LENGTH = 600
+# A GPU that got so far computes; what comes after depends on more libraries.
+LAST_BASIC_STAGE = "sync"
+OPERATORS_STAGES = {"nms", "operators"}
+"""Can only be tried where torchvision's or detectron2's operators are there for CUDA."""
 
 
 def main(journal: Journal, ask: dict[str, Any]) -> None:
@@ -41,55 +49,88 @@ def main(journal: Journal, ask: dict[str, Any]) -> None:
     except Exception as error:
         journal.say(import_error=one_text(error), stage="end")
         return
-    forks = start_forks(ask, torch)
-    journal.say(
-        version=torch.__version__,
-        # Asks no driver, and still makes every later fork unfit for CUDA.
-        architectures=(getattr(torch._C, "_cuda_getArchFlags", lambda: "")() or "").split(),
-        mps_available=torch.backends.mps.is_available(),
-    )
-    look_at_packages(journal, torch)
-    journal.say(stage="smoke tests")
-    journal.say(smoke_tests=[fork.result() for fork in forks if fork.uuid])
-    for fork in forks:
-        if not fork.uuid:
-            journal.say(availability=fork.result(), **fork.said)
-    journal.say(stage="end")
+    journal.say(version=torch.__version__, mps_available=torch.backends.mps.is_available())
+    # Before the forks, which then have the operators too. Loading them calls no driver.
+    missing = OPERATORS_STAGES - look_at_packages(journal, torch)
+    journal.say(stage="wait for the driver's answer")
+    ask |= json.loads(sys.stdin.readline())
+    ask["stages"] = [stage for stage in ask["stages"] if stage not in missing]
+    look_at_gpus(journal, ask, torch)
+    # Asks no driver, and still makes every later fork unfit for CUDA.
+    journal.say(architectures=(getattr(torch._C, "_cuda_getArchFlags", lambda: "")() or "").split(), stage="end")
     journal.file.flush()
     # A fork that the kernel does not let die must not hold us back.
     os._exit(0)
 
 
-def start_forks(ask: dict[str, Any], torch: Any) -> list[Fork]:
-    forks = []
-    if ask["availability"]:
-        forks.append(Fork("", ask, partial(look_at_availability, torch=torch)))
-    for uuid in ask["gpus"]:
-        forks.append(Fork(uuid, ask, partial(smoke_test, torch=torch, uuid=uuid, stages=ask["stages"])))
-    return forks
-
-
-def look_at_packages(journal: Journal, torch: Any) -> None:
+def look_at_packages(journal: Journal, torch: Any) -> set[str]:
+    """Note how torchvision and detectron2 import; returns the stages that their operators make possible."""
+    possible = set()
     journal.say(stage="import torchvision")
     try:
-        import torchvision  # noqa: F401
+        import_operators(torch)
+        nms_on_cuda = torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CUDA")
     except Exception as error:
         journal.say(torchvision_error=one_text(error))
     else:
-        journal.say(nms_on_cuda=torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CUDA"))
+        journal.say(nms_on_cuda=nms_on_cuda)
+        possible |= {"nms"} if nms_on_cuda else set()
     journal.say(stage="import detectron2")
     try:
         import detectron2  # noqa: F401
     except Exception as error:
         journal.say(detectron2_error=one_text(error))
-        return
+        return possible
     journal.say(stage="import detectron2._C")
     try:
         from detectron2 import _C
     except Exception as error:
         journal.say(ops_error=one_text(error))
-    else:
-        journal.say(ops_cuda=_C.get_cuda_version() if getattr(_C, "has_cuda", lambda: True)() else "not available")
+        return possible
+    on_cuda = getattr(_C, "has_cuda", lambda: True)()
+    journal.say(ops_cuda=_C.get_cuda_version() if on_cuda else "not available")
+    return possible | ({"operators"} if on_cuda else set())
+
+
+def import_operators(torch: Any) -> None:
+    """Import the part of torchvision that registers its operators.
+
+    The whole of it imports torch's compiler, which takes as long as importing torch. Only where the part does not do
+    as expected, the whole is imported, and decides: with the error that a training would get.
+    """
+    try:
+        register_operators(torch)
+    except Exception:
+        import torchvision  # noqa: F401
+
+
+def register_operators(torch: Any) -> None:
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None:
+        raise ModuleNotFoundError("No module named 'torchvision'")
+    sys.modules["torchvision"] = importlib.util.module_from_spec(spec)  # its own code is not run
+    try:
+        importlib.import_module("torchvision.extension")
+        if not torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CPU"):
+            raise RuntimeError("operator torchvision::nms does not exist")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+
+
+def look_at_gpus(journal: Journal, ask: Mapping[str, Any], torch: Any) -> None:
+    journal.say(stage="smoke tests")
+    tests = [Fork(uuid, ask, partial(smoke_test, torch=torch, uuid=uuid, stages=ask["stages"])) for uuid in ask["gpus"]]
+    others = [Fork("", ask, partial(look_at_availability, torch=torch))] if ask["availability"] else []
+    finish(tests + others)
+    for fork in others:
+        journal.say(**fork.said)
+    results = [fork.result() for fork in tests]
+    journal.say(smoke_tests=results)
+    pair = [result["uuid"] for result in results if LAST_BASIC_STAGE in result["passed"]][:2]
+    if ask["backend"] and len(pair) == 2:
+        journal.say(stage="all-reduce")
+        journal.say(all_reduce=all_reduce_between(pair, ask, torch))
 
 
 def look_at_availability(journal: Journal, torch: Any) -> None:
@@ -102,22 +143,29 @@ def look_at_availability(journal: Journal, torch: Any) -> None:
     journal.say(warnings=[one_text(warning.message) for warning in caught])
 
 
-def smoke_test(journal: Journal, torch: Any, uuid: str, stages: Iterable[str]) -> None:
-    """Each stage needs the ones before it; the first that fails ends the test."""
+def smoke_test(journal: Journal, torch: Any, uuid: str, stages: Iterable[str], device: str = "cuda") -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = uuid
-    tried: dict[str, Callable[[], Any]] = {
+    known: dict[str, Callable[[], Any]] = {
         "context": lambda: torch.cuda.current_stream().query(),
-        "allocate": lambda: torch.empty(1 << 20, dtype=torch.uint8, device="cuda"),
-        "copy": lambda: same(torch.arange(4096.0), torch.arange(4096.0).cuda().cpu()),
-        "fill": lambda: same(torch.full((4096,), 3.5), torch.empty(4096, device="cuda").fill_(3.5).cpu()),
-        "matmul": lambda: matmul(torch),
+        "allocate": lambda: torch.empty(1 << 20, dtype=torch.uint8, device=device),
+        "copy": lambda: same(torch.arange(4096.0), torch.arange(4096.0).to(device).cpu()),
+        "fill": lambda: same(torch.full((4096,), 3.5), torch.empty(4096, device=device).fill_(3.5).cpu()),
+        "matmul": lambda: matmul(torch, device),
         "sync": torch.cuda.synchronize,
+        "convolution": lambda: convolution(torch, device),
+        "nms": lambda: nms(torch, device),
+        "operators": lambda: operators(torch, device),
     }
+    try_stages(journal, {stage: known[stage] for stage in stages})
+
+
+def try_stages(journal: Journal, stages: Mapping[str, Callable[[], Any]]) -> None:
+    """Each stage needs the ones before it; the first that fails ends the test."""
     passed: list[str] = []
-    for stage in stages:
+    for stage, attempt in stages.items():
         journal.say(stage=stage)
         try:
-            tried[stage]()
+            attempt()
         except Exception as error:
             journal.say(failed=stage, code=code_of(error), error=one_text(error))
             return
@@ -130,17 +178,89 @@ def same(expected: Any, computed: Any) -> None:
         raise WrongValuesError(f"wrong values: expected {expected[:4].tolist()}, got {computed[:4].tolist()}")
 
 
+def near(what: str, expected: Any, computed: Any) -> None:
+    difference = (computed.cpu() - expected).abs().max().item()
+    # Sums of less than a hundred products below 1, of which TF32 keeps ten bits each.
+    if not difference < 0.1:
+        raise WrongValuesError(f"wrong values: {what} differs from the CPU's by {difference}")
+
+
 class WrongValuesError(Exception):
     pass
 
 
-def matmul(torch: Any) -> None:
+def matmul(torch: Any, device: str) -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(64, 64, generator=generator), torch.rand(64, 64, generator=generator)
-    difference = ((a.cuda() @ b.cuda()).cpu() - a @ b).abs().max().item()
-    # Products of 64 numbers below 1; TF32 keeps ten bits of each.
-    if not difference < 0.1:
-        raise WrongValuesError(f"wrong values: a matrix product differs from the CPU's by {difference}")
+    near("a matrix product", a @ b, a.to(device) @ b.to(device))
+
+
+def convolution(torch: Any, device: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, weight = torch.rand(1, 8, 16, 16, generator=generator), torch.rand(8, 8, 3, 3, generator=generator)
+    convolve = torch.nn.functional.conv2d
+    near("a convolution", convolve(image, weight), convolve(image.to(device), weight.to(device)))
+
+
+def nms(torch: Any, device: str) -> None:
+    # The second box is inside the first, the third is apart from both.
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [20.0, 20.0, 30.0, 30.0]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    suppress = torch.ops.torchvision.nms
+    kept, expected = suppress(boxes.to(device), scores.to(device), 0.5).tolist(), suppress(boxes, scores, 0.5).tolist()
+    if kept != expected:
+        raise WrongValuesError(f"wrong values: torchvision's nms keeps {kept}, on the CPU {expected}")
+
+
+def operators(torch: Any, device: str) -> None:
+    boxes = torch.tensor([[5.0, 5.0, 10.0, 10.0, 0.0], [5.0, 5.0, 10.0, 10.0, 45.0], [50.0, 50.0, 10.0, 10.0, 30.0]])
+    overlaps = torch.ops.detectron2.box_iou_rotated
+    near("detectron2's overlap of boxes", overlaps(boxes, boxes), overlaps(boxes.to(device), boxes.to(device)))
+
+
+def all_reduce_between(pair: Sequence[str], ask: Mapping[str, Any], torch: Any) -> dict[str, Any]:
+    ranks = [
+        Fork(f"rank-{rank}", ask, partial(all_reduce, torch=torch, rank=rank, pair=pair, ask=ask)) for rank in (0, 1)
+    ]
+    return {**result_of_both(ranks), "uuid": ",".join(pair)}
+
+
+def all_reduce(journal: Journal, torch: Any, rank: int, pair: Sequence[str], ask: Mapping[str, Any]) -> None:
+    """Add up numbers with the other rank, as the processes of a training do with their gradients."""
+    # As in a training, each process sees both: without that they could not read each other's memory.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(pair)
+    distributed = torch.distributed
+    store = distributed.FileStore(str(Path(ask["folder"]) / "rendezvous"), 2)
+    device = f"cuda:{rank}" if ask["backend"] == "nccl" else "cpu"
+    patience = timedelta(seconds=10 * ask["stage_s"])  # our own deadline comes first and says where it was
+    numbers: list[Any] = []
+
+    def meet() -> None:
+        if ask["backend"] == "nccl":
+            torch.cuda.set_device(rank)
+        distributed.init_process_group(ask["backend"], store=store, rank=rank, world_size=2, timeout=patience)
+
+    def add_up() -> None:
+        # Large enough that it does not travel within a message.
+        numbers.append(torch.full((1 << 20,), rank + 1.0, device=device))
+        distributed.all_reduce(numbers[0])
+        numbers[0] = numbers[0].cpu()
+
+    def compare() -> None:
+        same(torch.full((1 << 20,), 3.0), numbers[0])
+        # Who leaves early takes the connection with it.
+        store.set(f"compared by {rank}", "")
+        store.wait(["compared by 0", "compared by 1"], patience)
+
+    try_stages(journal, {"rendezvous": meet, "all_reduce": add_up, "compare": compare})
+
+
+def result_of_both(ranks: Sequence[Fork]) -> dict[str, Any]:
+    """What went wrong first: a rank that fails leaves the other waiting."""
+    finish(ranks, together=True)
+    results = [rank.result() for rank in ranks]
+    by_itself = [result for result in results if result["failed"] and result["end"]["how"] != "hung"]
+    return (by_itself or [result for result in results if result["failed"]] or results)[0]
 
 
 def code_of(error: Exception) -> int | None:
@@ -161,12 +281,17 @@ def one_text(error: Exception | str) -> str:
 class Fork:
     """A forked worker with a journal of its own and a deadline for each of its stages."""
 
-    def __init__(self, uuid: str, ask: dict[str, Any], work: Callable[[Journal], None]) -> None:
-        self.uuid = uuid
-        self.said: dict[str, Any] = {}
+    def __init__(self, name: str, ask: Mapping[str, Any], work: Callable[[Journal], None]) -> None:
+        self.name = name
         self.stage_s = ask["stage_s"]
-        self.journal_path = Path(ask["folder"]) / f"fork-{uuid}"
-        self.started = time.monotonic()
+        self.journal_path = Path(ask["folder"]) / f"fork-{name}"
+        self.started = self.last_sign = time.monotonic()
+        self.journal_size = 0
+        self.status: int | None = None
+        self.seconds = 0.0
+        self.ended = False
+        self.kernel_state = ""
+        """Where it hung."""
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -179,52 +304,67 @@ class Fork:
             finally:
                 os._exit(0)
 
-    def result(self) -> dict[str, Any]:
-        status, kernel_state = self.wait()
-        self.said, stage = read_journal(self.journal_path)
-        how, number = ("hung", 0) if status is None else how_it_ended(os.waitstatus_to_exitcode(status), stage)
-        seconds = round(time.monotonic() - self.started, 3)
-        end = {
-            "how": how,
-            "number": number,
-            "stage": stage,
-            "seconds": seconds,
-            "kernel_state": kernel_state,
-            "stderr": "",
-        }
-        return {"uuid": self.uuid, "passed": self.said.get("passed", []), "end": end, **self.failure(end)}
+    def look(self) -> None:
+        """Notice its end or its progress; kill it when it has stayed in one stage for too long."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        now = time.monotonic()
+        if pid:
+            self.status = status
+            self.end_now()
+        elif (size := self.size_of_journal()) != self.journal_size:
+            self.last_sign, self.journal_size = now, size
+        elif now - self.last_sign > self.stage_s:
+            self.kill()
 
-    def failure(self, end: dict[str, Any]) -> dict[str, Any]:
-        if end["how"] == "answered":
-            return {key: self.said[key] for key in ("failed", "code", "error") if key in self.said}
-        return {"failed": end["stage"]}
+    def kill(self) -> None:
+        """Not waited for: the kernel may not let it die."""
+        self.kernel_state = kernel_state(self.pid)
+        os.kill(self.pid, signal.SIGKILL)
+        self.end_now()
 
-    def wait(self) -> tuple[int | None, str]:
-        """The exit status, or None and where it hangs."""
-        mark, lines = self.started, 0
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return status, ""
-            if (now_lines := self.progress()) != lines:
-                mark, lines = time.monotonic(), now_lines
-            if time.monotonic() - mark > self.stage_s:
-                return None, self.kill()
-            time.sleep(POLL_S)
+    def end_now(self) -> None:
+        self.ended = True
+        self.seconds = round(time.monotonic() - self.started, 3)
 
-    def progress(self) -> int:
+    def size_of_journal(self) -> int:
         try:
             return self.journal_path.stat().st_size
         except OSError:
             return 0
 
-    def kill(self) -> str:
-        state: str = kernel_state(self.pid)
-        os.kill(self.pid, signal.SIGKILL)
-        patience = time.monotonic() + KILL_PATIENCE_S
-        while time.monotonic() < patience and not os.waitpid(self.pid, os.WNOHANG)[0]:
-            time.sleep(POLL_S)
-        return state
+    @property
+    def said(self) -> dict[str, Any]:
+        said: dict[str, Any] = read_journal(self.journal_path)[0]
+        return said
+
+    def result(self) -> dict[str, Any]:
+        said, stage = read_journal(self.journal_path)
+        how, number = "hung", 0
+        if self.status is not None:
+            how, number = how_it_ended(os.waitstatus_to_exitcode(self.status), stage)
+        end = {
+            "how": how,
+            "number": number,
+            "stage": stage,
+            "seconds": self.seconds,
+            "kernel_state": self.kernel_state,
+            "stderr": "",
+        }
+        failure = {"failed": said.get("failed", "")} if how == "answered" else {"failed": stage}
+        error = {key: said[key] for key in ("code", "error") if key in said}
+        return {"uuid": self.name, "passed": said.get("passed", []), "end": end, **failure, **error}
+
+
+def finish(forks: Sequence[Fork], *, together: bool = False) -> None:
+    """Wait until each fork has ended or hung; `together`, the first that fails ends the others."""
+    while running := [fork for fork in forks if not fork.ended]:
+        if together and any(fork.ended and fork.result()["failed"] for fork in forks):
+            for fork in running:
+                fork.kill()
+            return
+        for fork in running:
+            fork.look()
+        time.sleep(POLL_S)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ class Child:
         self._kill = kill
         self._ended = False
         self._started = time.monotonic()
+        self._deadline_s = deadline_s
         self._deadline = self._started + deadline_s
         question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
         with open(self._stderr, "wb") as stderr:
@@ -65,11 +66,14 @@ class Child:
                 [sys.executable, "-B", str(script), str(self._journal), question],
                 # With it, the script would not find its neighbour.
                 env={name: value for name, value in environ.items() if name != "PYTHONSAFEPATH"},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=stderr,
                 stderr=stderr,
                 start_new_session=True,
+                bufsize=0,
             )
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
 
     def __enter__(self) -> Child:
         return self
@@ -77,6 +81,14 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self._end_it()
         self._folder.cleanup()
+
+    def tell(self, more: Mapping[str, Any]) -> None:
+        """The rest of the question, for a child that was started before it was known. Its deadline starts anew."""
+        self._deadline = time.monotonic() + self._deadline_s
+        # A child that has died does not read it, and its end says more than a broken pipe. Nor does a line so short
+        # wait for one that hangs.
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(json.dumps(more).encode() + b"\n")
 
     def answer(self) -> ChildAnswer:
         """Wait for the answer or the deadline, whichever comes first."""
@@ -110,6 +122,7 @@ class Child:
         if self._ended:
             return
         self._ended = True
+        self._stdin.close()
         with contextlib.suppress(ProcessLookupError):
             self._kill(self._process.pid)
         try:

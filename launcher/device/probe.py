@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from launcher.device.files import look_at_packages, look_at_platform, look_at_sy
 from launcher.device.gpus import cuda_name
 
 HERE = Path(__file__).parent
-STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync")
+STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync", "convolution", "nms", "operators")
+"""Of the smoke test. After `sync` a GPU computes; the others each need one more library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +42,29 @@ def look_at_devices(
     try_gpus: bool = True,
     root: Path = Path("/"),
     stages: Iterable[str] = STAGES,
+    backend: str = "nccl",
     deadlines: Deadlines = Deadlines(),
 ) -> DeviceFacts:
     """Everything that can be seen of this machine's GPUs and of what is installed to use them.
 
     `full=False` leaves out the torch child (seconds) where the quick looks already show that no GPU is usable, and
-    with `try_gpus=False`, for a run that wants none, everywhere.
+    with `try_gpus=False`, for a run that wants none, everywhere. `backend` is what two GPUs try to talk through; empty
+    for not at all, for a run that wants one.
     """
     platform = look_at_platform(root)
     system = look_at_system(root, environ, platform.kernel)
     packages = look_at_packages()
-    driver, nvml = _ask_driver(environ, system.device_nodes, deadlines) if platform.system != "darwin" else (None, None)
-    ask_torch = full or (try_gpus and _could_compute(driver, nvml, packages))
+    driver = nvml = torch = None
+    with ExitStack() as stack:
+        start_torch = partial(_start_torch, stack, environ, deadlines)
+        # Importing torch takes longer than all the rest, so it begins before it is known what there is to try.
+        child = start_torch() if packages.torch and (full or (try_gpus and system.device_nodes)) else None
+        if platform.system != "darwin":
+            driver, nvml = _ask_driver(environ, system.device_nodes, deadlines)
+        if packages.torch and (full or (try_gpus and _could_compute(driver, nvml, packages))):
+            child = child or start_torch()
+            child.tell(torch_question(driver, nvml, packages, stages=stages, backend=backend, deadlines=deadlines))
+            torch = torch_facts(child.answer())
     return DeviceFacts(
         platform=platform,
         environment=relevant(environ),
@@ -60,7 +73,7 @@ def look_at_devices(
         packages=packages,
         driver=driver,
         nvml=nvml,
-        torch=_ask_torch(environ, driver, nvml, packages, tuple(stages), deadlines) if ask_torch else None,
+        torch=torch,
     )
 
 
@@ -91,32 +104,36 @@ def _ask_driver(
     return _facts(DriverFacts, driver), _facts(NvmlFacts, nvml)
 
 
-def _ask_torch(
-    environ: Mapping[str, str],
+def _start_torch(stack: ExitStack, environ: Mapping[str, str], deadlines: Deadlines) -> Child:
+    path = [entry or str(Path.cwd()) for entry in sys.path]
+    script = HERE / "child_torch.py"
+    return stack.enter_context(Child(script, environ=environ, ask={"path": path}, deadline_s=deadlines.torch_s))
+
+
+def torch_question(
     driver: DriverFacts | None,
     nvml: NvmlFacts | None,
     packages: PackageFacts,
-    stages: tuple[str, ...],
-    deadlines: Deadlines,
-) -> TorchFacts | None:
-    if not packages.torch:
-        return None
+    *,
+    stages: Iterable[str] = STAGES,
+    backend: str = "nccl",
+    deadlines: Deadlines = Deadlines(),
+) -> dict[str, Any]:
+    """What the torch child is asked once the driver has answered: a driver that hangs or kills it must not touch."""
     calm = _calm(driver, nvml)
     shown = driver.gpus if driver else ()
-    with Child(
-        HERE / "child_torch.py",
-        environ=environ,
-        ask={
-            "path": [entry or str(Path.cwd()) for entry in sys.path],
-            "gpus": [cuda_name(gpu.uuid, nvml) for gpu in shown] if calm and packages.torch_cuda else [],
-            "availability": calm,
-            "stages": stages,
-            "stage_s": deadlines.stage_s,
-        },
-        deadline_s=deadlines.torch_s,
-    ) as child:
-        answer = child.answer()
-    return _facts(TorchFacts, answer)
+    return {
+        "gpus": [cuda_name(gpu.uuid, nvml) for gpu in shown] if calm and packages.torch_cuda else [],
+        "availability": calm,
+        "stages": tuple(stages),
+        "stage_s": deadlines.stage_s,
+        "backend": backend,
+    }
+
+
+def torch_facts(answer: ChildAnswer) -> TorchFacts:
+    facts: TorchFacts = _facts(TorchFacts, answer)
+    return facts
 
 
 def _facts(kind: type[Any], answer: ChildAnswer) -> Any:

@@ -1,20 +1,20 @@
-"""The smoke test of the torch child against the real torch on simulated GPUs with one fault each."""
+"""The torch child against the real torch on simulated GPUs with one fault each, and two of its forks in talk."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import launcher.device
+from launcher.device.facts import TorchFacts
 from launcher.device.probe import STAGES
-from tests.fakegpu import FakeGpu, Gpu, Machine, uuid
+from tests.device.conftest import TORCH_CHILD, AskTorch, TorchScenario
+from tests.fakegpu import Gpu, Machine, uuid
 
-SCRIPT = Path(launcher.device.__file__).with_name("child_torch.py")
+BASIC = STAGES[: STAGES.index("sync") + 1]
 
 # Fault of the GPU; how the smoke test's process ends; stage that fails; CUDA's code as the child read it
 FAULTS: dict[str, tuple[Gpu, str, str, int | None]] = {
@@ -27,10 +27,14 @@ FAULTS: dict[str, tuple[Gpu, str, str, int | None]] = {
     "no code for it": (Gpu(launch=209), "answered", "fill", 209),
     "translation too old": (Gpu(launch=222), "answered", "fill", 222),
     "kernels are dropped": (Gpu(launch="drop"), "answered", "fill", None),
+    "cuBLAS does not start": (Gpu(matmul=1), "answered", "matmul", None),
+    "products are wrong": (Gpu(matmul="wrong"), "answered", "matmul", None),
+    # The simulation has no cuDNN: the real one does not start on it.
+    "cuDNN does not start": (Gpu(), "answered", "convolution", None),
     "context kills": (Gpu(ctx="segv"), "signal", "context", None),
     "launch aborts": (Gpu(launch="abort"), "signal", "fill", None),
+    "product ends the process": (Gpu(matmul="exit"), "exit", "matmul", None),
     "never finishes": (Gpu(ctx="hang"), "hung", "context", None),
-    "no cuBLAS": (Gpu(), "answered", "matmul", None),
 }
 DRIVERS = {
     "driver error": (Machine(gpus=(Gpu(),), init=802), False, "802"),
@@ -39,58 +43,152 @@ DRIVERS = {
 }
 
 
+def told(machine: Machine, **differences: Any) -> dict[str, Any]:
+    gpus = [uuid(index) for index in range(len(machine.gpus))]
+    return {"gpus": gpus, "availability": False, "stages": STAGES, "stage_s": 20.0, "backend": "", **differences}
+
+
 @pytest.fixture(scope="module")
-def tried(fakegpu: FakeGpu, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def tried(ask_torch: AskTorch) -> dict[str, TorchFacts]:
     """All scenarios in one process that imported torch once."""
-    folder = tmp_path_factory.mktemp("forks")
-    scenarios = [scenario(name, Machine(gpus=(gpu,)), folder, gpus=[uuid(0)]) for name, (gpu, *_) in FAULTS.items()]
-    scenarios += [scenario(name, machine, folder, availability=True) for name, (machine, *_) in DRIVERS.items()]
-    (folder / "scenarios.json").write_text(json.dumps(scenarios))
-    environ = fakegpu.environ({"PATH": "/usr/bin:/bin"}, Machine(), alive=True)
-    helper = Path(__file__).with_name("torch_forks.py")
+    scenarios = {}
+    for name, (gpu, how, *_) in FAULTS.items():
+        machine = Machine(gpus=(gpu,))
+        scenarios[name] = TorchScenario(machine=machine, told=told(machine, stage_s=1.0 if how == "hung" else 20.0))
+    for name, (machine, *_) in DRIVERS.items():
+        scenarios[name] = TorchScenario(machine=machine, told=told(machine, gpus=[], availability=True))
+    healthy = Machine(gpus=(Gpu(), Gpu(ctx=46), Gpu(), Gpu()))
+    scenarios["three of four"] = TorchScenario(machine=healthy, told=told(healthy, stages=BASIC, backend="gloo"))
+    scenarios["one of four"] = TorchScenario(
+        machine=healthy, told=told(healthy, gpus=[uuid(0), uuid(1)], stages=BASIC, backend="gloo")
+    )
+    several = Machine(gpus=(Gpu(ctx="hang"), Gpu(sync="hang"), Gpu()))
+    scenarios["two of three hang"] = TorchScenario(machine=several, told=told(several, stages=BASIC, stage_s=1.5))
+    return ask_torch(scenarios)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_caught_in_its_stage_and_alone(tried: dict[str, TorchFacts], name: str):
+    _, how, stage, code = FAULTS[name]
+
+    (test,) = tried[name].smoke_tests
+
+    assert (test.end.how, test.failed, test.code) == (how, stage, code)
+    assert test.passed == STAGES[: STAGES.index(stage)]
+    assert tried[name].end.how == "answered"
+
+
+@pytest.mark.parametrize("name", ["kernels are dropped", "products are wrong"])
+def test_bad_work_is_noticed_by_its_values(tried: dict[str, TorchFacts], name: str):
+    assert tried[name].smoke_tests[0].error.startswith("wrong values")
+
+
+def test_a_library_that_does_not_start_is_named(tried: dict[str, TorchFacts]):
+    assert "CUBLAS_STATUS_NOT_INITIALIZED" in tried["cuBLAS does not start"].smoke_tests[0].error
+    assert "CUDNN_STATUS_NOT_INITIALIZED" in tried["cuDNN does not start"].smoke_tests[0].error
+
+
+def test_gpus_that_hang_cost_one_deadline_together(tried: dict[str, TorchFacts]):
+    tests = tried["two of three hang"].smoke_tests
+
+    assert [test.end.how for test in tests] == ["hung", "hung", "answered"]
+    assert max(test.end.seconds for test in tests) < 2 * 1.5
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_what_torch_says_of_the_driver_is_kept(tried: dict[str, TorchFacts], name: str):
+    _, available, warning = DRIVERS[name]
+
+    facts = tried[name]
+
+    assert facts.is_available is available
+    assert warning in " ".join(facts.warnings)
+
+
+def test_packages_are_looked_at_before_the_forks_and_architectures_after(tried: dict[str, TorchFacts]):
+    facts = tried["driver works"]
+
+    assert facts.nms_on_cuda
+    assert facts.architectures
+    assert facts.torchvision_error == facts.detectron2_error == ""
+
+
+def test_two_gpus_that_work_add_up_numbers(tried: dict[str, TorchFacts]):
+    both = tried["three of four"].all_reduce
+
+    assert both.uuid == f"{uuid(0)},{uuid(2)}"
+    assert (both.passed, both.failed, both.end.how) == (("rendezvous", "all_reduce", "compare"), "", "answered")
+
+
+def test_a_gpu_without_another_that_works_has_nobody_to_talk_to(tried: dict[str, TorchFacts]):
+    assert tried["one of four"].all_reduce is None
+
+
+PAIRS = """
+import json, os, signal, sys, time
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+import torch
+import child_torch
+
+def crash(journal):
+    journal.say(stage="rendezvous")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def refuse(journal):
+    child_torch.try_stages(journal, {"rendezvous": lambda: 1 / 0})
+
+def lie(journal):
+    wrong = lambda *arguments, **more: torch.zeros(1 << 20)
+    child_torch.all_reduce(journal, SimpleNamespace(full=wrong, distributed=torch.distributed), 1, ["a", "b"], ask)
+
+from types import SimpleNamespace
+results = {}
+for name, other in (("crash", crash), ("refuse", refuse), ("hang", lambda journal: time.sleep(60)), ("lie", lie)):
+    folder = Path(sys.argv[2]) / name
+    folder.mkdir()
+    ask = {"folder": str(folder), "stage_s": 2.0 if name == "hang" else 20.0, "backend": "gloo"}
+    honest = partial(child_torch.all_reduce, torch=torch, rank=0, pair=["a", "b"], ask=ask)
+    ranks = [child_torch.Fork("rank-0", ask, honest), child_torch.Fork("rank-1", ask, other)]
+    started = time.monotonic()
+    results[name] = {**child_torch.result_of_both(ranks), "seconds": time.monotonic() - started}
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def talks(plain_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A rank that talks to one that does not behave, over gloo."""
     done = subprocess.run(
-        [sys.executable, helper, folder / "scenarios.json", SCRIPT],
-        env=environ,
+        [sys.executable, "-c", PAIRS, TORCH_CHILD, tmp_path_factory.mktemp("pairs")],
+        env={**plain_environ, "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
 
-def scenario(
-    name: str, machine: Machine, folder: Path, *, gpus: list[str] | None = None, availability: bool = False
-) -> dict[str, Any]:
-    ask = {
-        "folder": str(folder / name),
-        "gpus": gpus or [],
-        "availability": availability,
-        "stages": STAGES,
-        "stage_s": 1.0 if name == "never finishes" else 20.0,
-    }
-    return {"name": name, "fakegpu": machine.spec(), "ask": ask}
+def test_of_two_that_talk_the_one_that_crashed_is_told_and_the_other_does_not_wait(talks: dict[str, Any]):
+    crash = talks["crash"]
+
+    assert (crash["uuid"], crash["end"]["how"], crash["failed"]) == ("rank-1", "signal", "rendezvous")
+    assert crash["seconds"] < 15
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_caught_in_its_stage_and_alone(tried: dict[str, Any], name: str):
-    _, how, stage, code = FAULTS[name]
-
-    (result,) = tried[name]
-
-    assert (result["end"]["how"], result["failed"], result.get("code")) == (how, stage, code)
-    assert tuple(result["passed"]) == STAGES[: STAGES.index(stage)]
+def test_of_two_that_talk_the_one_that_refuses_is_told_with_its_words(talks: dict[str, Any]):
+    assert talks["refuse"]["error"] == "ZeroDivisionError: division by zero"
 
 
-def test_dropped_work_is_noticed_by_its_values(tried: dict[str, Any]):
-    assert tried["kernels are dropped"][0]["error"].startswith("wrong values")
+def test_a_talk_that_hangs_costs_one_deadline(talks: dict[str, Any]):
+    hang = talks["hang"]
+
+    assert (hang["end"]["how"], hang["failed"]) == ("hung", "rendezvous")
+    assert hang["seconds"] < 4
 
 
-@pytest.mark.parametrize("name", DRIVERS)
-def test_what_torch_says_of_the_driver_is_kept(tried: dict[str, Any], name: str):
-    _, available, warning = DRIVERS[name]
-
-    (result,) = tried[name]
-
-    assert result["said"]["is_available"] is available
-    assert warning in " ".join(result["said"]["warnings"])
+def test_a_sum_that_is_wrong_is_noticed(talks: dict[str, Any]):
+    assert (talks["lie"]["failed"], talks["lie"]["error"][:12]) == ("compare", "wrong values")

@@ -38,6 +38,27 @@ def test_an_answer_is_read_with_the_question_it_was_given(script):
     assert (answer.end.how, answer.end.stage) == ("answered", "end")
 
 
+def test_the_rest_of_a_question_can_follow_later_and_has_a_deadline_of_its_own(script):
+    body = "print(json.dumps({'heard': json.loads(sys.stdin.readline())['n'], 'stage': 'end'}), file=journal)"
+
+    child = ask(script(body), 1.5)
+    time.sleep(1.6)
+    child.tell({"n": 21})
+    answer = child.answer()
+
+    assert (answer.said, answer.end.how) == ({"heard": 21}, "answered")
+
+
+def test_a_child_that_died_before_it_heard_the_rest_says_how(script):
+    child = ask(script("os.kill(os.getpid(), signal.SIGSEGV)"))
+    while not kernel_state(child._process.pid).startswith("Z"):
+        time.sleep(0.01)
+    child.tell({"n": 21})
+    end = child.answer().end
+
+    assert (end.how, end.number) == ("signal", signal.SIGSEGV)
+
+
 def test_a_child_that_hangs_costs_no_more_than_its_deadline_and_is_killed(script):
     started = time.monotonic()
     child = ask(script("print(json.dumps({'stage': 'cuInit', 'pid': os.getpid()}), file=journal)\nsignal.pause()"), 0.7)

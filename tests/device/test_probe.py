@@ -21,7 +21,8 @@ from launcher.device.probe import STAGES, Deadlines, look_at_devices
 from launcher.device.rules import diagnose
 from tests.fakegpu import FakeGpu, Gpu, Machine, slice_uuid, uuid
 
-WITHOUT_MATMUL = tuple(stage for stage in STAGES if stage != "matmul")
+# The simulation ends where cuDNN begins.
+SIMULATED = STAGES[: STAGES.index("sync") + 1]
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def look(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
             fakegpu.environ({**plain_environ, **environ}, machine, alive=alive),
             full=full,
             root=machine.write_files(tmp_path / "root"),
-            stages=WITHOUT_MATMUL,
+            stages=SIMULATED,
+            backend="gloo",
             deadlines=Deadlines(driver_s=driver_s, stage_s=1.5),
         )
 
@@ -90,6 +92,15 @@ def test_a_driver_that_hangs_costs_one_deadline(look, machine: Machine):
 
     assert codes(diagnose(facts)) == ["driver.hangs"]
     assert diagnose(facts).driver_is_dangerous
+
+
+def test_torch_does_not_touch_a_driver_that_hangs_or_kills(look):
+    """Although it is started before the driver has answered."""
+    facts = look(Machine(gpus=(Gpu(),), init="hang", nvml="segv"), driver_s=3, full=True)
+
+    assert facts.driver.end.how == "hung"
+    assert (facts.torch.end.how, facts.torch.is_available, facts.torch.smoke_tests) == ("answered", None, ())
+    assert facts.torch.architectures
 
 
 def test_a_run_that_wants_no_gpu_does_not_wait_for_torch(fakegpu: FakeGpu, plain_environ: dict[str, str]):
@@ -194,6 +205,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
             )
         ),
         alive=True,
+        GLOO_SOCKET_IFNAME="lo",
     )
 
     diagnosis = diagnose(facts)
@@ -211,6 +223,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
     }
     assert {finding.severity.value for finding in diagnosis.findings if finding.code.startswith("gpu")} == {"warning"}
     assert facts.torch.is_available
+    assert (facts.torch.all_reduce.uuid, facts.torch.all_reduce.failed) == (f"{uuid(0)},{uuid(1)}", "")
     assert from_plain(DeviceFacts, json.loads(json.dumps(to_plain(facts)))) == facts
 
 

@@ -33,6 +33,7 @@ class Gpu:
     copy: str | int = ""
     launch: str | int = ""
     sync: str | int = ""
+    matmul: str | int = ""
     nvml: str | int = ""
 
     def spec(self) -> str:
@@ -61,6 +62,10 @@ class Machine:
     """Fault of cuInit."""
     nvml: str | int = ""
     """Fault of nvmlInit."""
+    libcuda: str = ""
+    libnvml: str = ""
+    """How a library's file is broken: `absent`, `empty`, `no symbols`."""
+    module_loaded: bool = True
 
     def spec(self) -> str:
         head = [f"driver={self.driver}", f"kmd={self.release}"]
@@ -75,11 +80,14 @@ class Machine:
             (device / "vendor").write_text("0x10de\n")
             (device / "class").write_text("0x030200\n")
             (device / "device").write_text("0x2204\n")
-            (device / "driver").symlink_to("../../../bus/pci/drivers/nvidia")
+            if self.module_loaded:
+                (device / "driver").symlink_to("../../../bus/pci/drivers/nvidia")
+        (root / "dev").mkdir(parents=True)
+        if not self.module_loaded:
+            return root
         for module in ("nvidia", "nvidia_uvm"):
             (root / "sys/module" / module).mkdir(parents=True)
         (root / "sys/module/nvidia/version").write_text(f"{self.release}\n")
-        (root / "dev").mkdir()
         for name in ("nvidiactl", "nvidia-uvm", *(f"nvidia{index}" for index in range(len(self.gpus)))):
             (root / "dev" / name).touch()
         return root
@@ -106,11 +114,30 @@ class FakeGpu:
     def environ(self, base: Mapping[str, str], machine: Machine, *, alive: bool = False) -> dict[str, str]:
         """`base` on that machine; `alive` answers the CUDA runtime too, so that its GPUs compute a little."""
         environ = dict(base)
-        environ["LD_LIBRARY_PATH"] = f"{self.folder}:{base.get('LD_LIBRARY_PATH', '')}".rstrip(":")
+        environ["LD_LIBRARY_PATH"] = f"{self.libraries(machine)}:{base.get('LD_LIBRARY_PATH', '')}".rstrip(":")
         environ["FAKEGPU"] = machine.spec()
         if alive:
             environ["LD_PRELOAD"] = f"{self.shim}:{base.get('LD_PRELOAD', '')}".rstrip(":")
         return environ
+
+    def libraries(self, machine: Machine) -> Path:
+        """A folder with the libraries as they are on that machine."""
+        if not (machine.libcuda or machine.libnvml):
+            return self.folder
+        folder = self.folder / f"{machine.libcuda}-{machine.libnvml}"
+        if not folder.exists():
+            folder.mkdir()
+            for name, broken in (("libcuda.so.1", machine.libcuda), ("libnvidia-ml.so.1", machine.libnvml)):
+                self._put(folder / name, broken)
+        return folder
+
+    def _put(self, library: Path, broken: str) -> None:
+        if broken == "empty":
+            library.touch()
+        elif broken == "no symbols":
+            _compile(f"-Wl,-soname,{library.name}", "-o", library, "-xc", "/dev/null")
+        elif not broken:
+            library.symlink_to(self.folder / library.name)
 
 
 def why_not_compiled() -> str:

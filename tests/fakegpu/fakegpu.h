@@ -15,6 +15,7 @@
  *   ecc=0 (uncorrected volatile errors), repair=0 (1 rows wait for a reset, 2 repair failed),
  *   recovery=0 (NVML's recovery action), pids=12:300,13:40 (pid:MiB)
  *   ctx=FAULT alloc=FAULT copy=FAULT launch=FAULT|drop sync=FAULT nvml=FAULT
+ *   matmul=FAULT|wrong (cuBLAS; a code is cuBLAS' own, struck when it starts)
  *
  * FAULT is a numeric result code, or one of  hang | segv | abort | exit | slow:<ms>.
  */
@@ -31,7 +32,7 @@
 #define FG_STR 96
 typedef struct { char v[FG_STR]; } fg_str;
 typedef struct {
-    fg_str name, uuid, slice, pids, ctx, alloc, copy, launch, sync, nvml;
+    fg_str name, uuid, slice, pids, ctx, alloc, copy, launch, sync, matmul, nvml;
     int major, minor, mode, mig, ecc, repair, recovery;
     uint64_t mem_mib, used_mib;
 } fg_gpu;
@@ -53,6 +54,7 @@ static void fg_gpu_key(fg_gpu *g, const char *k, const char *v) {
     else if (!strcmp(k, "copy")) fg_set(&g->copy, v);
     else if (!strcmp(k, "launch")) fg_set(&g->launch, v);
     else if (!strcmp(k, "sync")) fg_set(&g->sync, v);
+    else if (!strcmp(k, "matmul")) fg_set(&g->matmul, v);
     else if (!strcmp(k, "nvml")) fg_set(&g->nvml, v);
     else if (!strcmp(k, "cc")) sscanf(v, "%d.%d", &g->major, &g->minor);
     else if (!strcmp(k, "mem")) g->mem_mib = strtoull(v, 0, 10);
@@ -103,7 +105,7 @@ static fg_machine *fg(void) {
             for (char *p = strtok_r(v, "|", &sv2); p; p = strtok_r(NULL, "|", &sv2)) {
                 char *e2 = strchr(p, '='); if (!e2) continue; *e2 = 0; fg_gpu_key(g, p, e2 + 1);
             }
-            snprintf(g->slice.v, FG_STR, "GPU-51ce%s", g->uuid.v + 8); /* the driver tells no prefix */
+            g->slice = g->uuid; memcpy(g->slice.v, "GPU-51ce", 8); /* the driver tells no prefix of its own */
             m.n++;
         } else { fprintf(stderr, "FAKEGPU: unknown key '%s'\n", t); _exit(97); }
     }
