@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from launcher.device.arches import runs_on
 from launcher.device.facts import DeviceFacts, GpuProcess
 from launcher.device.gpus import GpuView
+from launcher.device.seen import LAUNCH_TIMEOUT, only_ops_failed
 
 MIN_FREE_MIB = 1024
 """Below this not even a small detectron2 model trains; most of it goes to CUDA's own context."""
@@ -40,6 +41,9 @@ class GpuProblem:
 
 def problem_with_gpu(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
     """Why this GPU must not be used, or None."""
+    if gpu.smoke is not None and only_ops_failed(gpu.smoke):
+        # That is a warning about detectron2's operators; what else is known of the GPU still counts.
+        gpu = replace(gpu, smoke=None)
     return next((problem for rule in GPU_RULES if (problem := rule(facts, gpu))), None)
 
 
@@ -69,7 +73,9 @@ def _sliced(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
 
 def _architecture(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
     has = facts.torch.architectures if facts.torch else ()
-    refused = gpu.smoke is not None and gpu.smoke.code in (NO_KERNEL_IMAGE, NO_FUNCTION)
+    # A missing kernel of torchvision's nms says nothing about torch's.
+    own = gpu.smoke is not None and gpu.smoke.failed != "nms"
+    refused = own and gpu.smoke is not None and gpu.smoke.code in (NO_KERNEL_IMAGE, NO_FUNCTION)
     if not gpu.visible or not has or (runs_on(has, gpu.capability, facts.packages.torch_cuda) and not refused):
         return None
     number = f"{gpu.capability[0]}.{gpu.capability[1]}"
@@ -165,6 +171,44 @@ def _ptx(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
     )
 
 
+def _watchdog(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
+    if gpu.smoke is None or gpu.smoke.code != LAUNCH_TIMEOUT or not (gpu.nvml and gpu.nvml.display):
+        return None
+    return GpuProblem(
+        code="gpu.watchdog",
+        cause="runs a screen, and the driver ended a kernel that took too long",
+        evidence=(*_smoke_evidence(gpu), "NVML: display active"),
+        fix="choose another GPU with device.ids, or end the graphical session (`sudo systemctl isolate multi-user`)",
+    )
+
+
+def _smoke_nms(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
+    if gpu.smoke is None or gpu.smoke.failed != "nms" or gpu.smoke.code in SICK_CODES:
+        return None
+    return GpuProblem(
+        code="torchvision.nms_fails",
+        cause="computes, but torchvision's nms, which every detector needs, fails on it",
+        evidence=(f"torchvision {facts.packages.torchvision}, torch {facts.packages.torch}", *_smoke_evidence(gpu)),
+        fix="install torch and torchvision from the same place in one command (https://pytorch.org/get-started/locally)",
+    )
+
+
+def _cudnn(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
+    if gpu.smoke is None or not gpu.smoke.failed or "cudnn" not in gpu.smoke.error.lower():
+        return None
+    packages = facts.packages.cudnn_packages
+    return GpuProblem(
+        code="torch.cudnn",
+        cause="computes, but cuDNN does not: it is of another version than torch's, or incomplete",
+        evidence=(
+            *_smoke_evidence(gpu),
+            *(f"LD_LIBRARY_PATH: {folder}" for folder in facts.system.cuda_folders),
+            *((f"installed over each other: {', '.join(packages)}",) if len(packages) > 1 else ()),
+        ),
+        fix="`unset LD_LIBRARY_PATH`, remove a second nvidia-cudnn package, then reinstall torch",
+    )
+
+
 def _smoke_sick(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
     if gpu.smoke is None or not gpu.smoke.failed:
         return None
@@ -180,11 +224,11 @@ def _smoke_sick(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
 
 
 def _libraries(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
-    if gpu.smoke is None or not any(name in gpu.smoke.error for name in ("CUBLAS", "CUDNN", "libcu")):
+    if gpu.smoke is None or not any(name in gpu.smoke.error for name in ("CUBLAS", "libcu")):
         return None
     return GpuProblem(
         code="torch.libraries",
-        cause="is there, but cuBLAS or cuDNN does not start on it",
+        cause="is there, but cuBLAS does not start on it",
         evidence=(*_smoke_evidence(gpu), f"LD_LIBRARY_PATH={facts.environment.get('LD_LIBRARY_PATH', '')}"),
         fix="unset LD_LIBRARY_PATH if it names other CUDA libraries, then reinstall torch",
     )
@@ -220,12 +264,16 @@ def _end_in_words(gpu: GpuView) -> str:
 
 def named(processes: tuple[GpuProcess, ...], at_most: int = 3) -> str:
     """`python (pid 12, 300 MiB)`, for people."""
-    shown = [
-        f"{process.command or 'a process'} (pid {process.pid}"
-        + (f", {process.memory_mib} MiB)" if process.memory_mib is not None else ")")
-        for process in processes[:at_most]
-    ]
+    shown = [f"{process.command or 'a process'} ({', '.join(_about(process))})" for process in processes[:at_most]]
     return ", ".join(shown) + (f" and {len(processes) - at_most} more" if len(processes) > at_most else "")
+
+
+def _about(process: GpuProcess) -> Iterator[str]:
+    yield f"pid {process.pid}"
+    if process.user:
+        yield f"of {process.user}"
+    if process.memory_mib is not None:
+        yield f"{process.memory_mib} MiB"
 
 
 GPU_RULES: tuple[Callable[[DeviceFacts, GpuView], GpuProblem | None], ...] = (
@@ -238,7 +286,10 @@ GPU_RULES: tuple[Callable[[DeviceFacts, GpuView], GpuProblem | None], ...] = (
     _smoke_hung,
     _smoke_died,
     _ptx,
+    _watchdog,
+    _smoke_nms,
     _smoke_sick,
+    _cudnn,
     _libraries,
     _smoke_failed,
 )

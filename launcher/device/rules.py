@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from launcher.device import machine_rules as seen
+from launcher.device import machine_rules as machine
+from launcher.device import software_rules as software
+from launcher.device import surroundings_rules as around
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu, called, in_order
 from launcher.device.facts import DeviceFacts
 from launcher.device.gpu_rules import named, problem_with_gpu
 from launcher.device.gpus import GpuView, merged_gpus
+from launcher.device.seen import Seen, raw_codes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     code: str
     severity: Severity
-    find: Callable[[DeviceFacts], seen.Seen | None]
+    find: Callable[[DeviceFacts], Seen | None]
     hides: tuple[str, ...] = ()
     """Codes, with `*`, that follow from this one."""
     blocks: bool = False
@@ -27,59 +30,105 @@ class Rule:
 
 
 ERROR, WARNING, INFO = Severity.error, Severity.warning, Severity.info
-UNREACHABLE = ("driver.*", "nvml.*", "visible.*", "gpu.*", "container.*")
+UNREACHABLE = ("driver.*", "nvml.*", "visible.*", "gpu.*", "container.*", "torch.not_for_jetson", "libraries.*")
+CPU_ONLY = ("torch.cpu_only", "torchvision.cpu_only")
+NO_TORCHVISION = ("torchvision.*", "detectron2.broken", "detectron2.ops_*")
+NO_TORCH = (*NO_TORCHVISION, "torch.*", "libraries.*")
 
 # From the root to the leaves: a rule is only asked for what no earlier one hides.
 RULES = (
-    Rule(code="torch.missing", severity=ERROR, find=seen.torch_missing, hides=("torch.*", "torchvision.*"),
+    Rule(code="torch.missing", severity=ERROR, find=software.torch_missing, hides=("torch.*", "torchvision.*"),
          blocks=True, fatal=True),
-    Rule(code="detectron2.missing", severity=ERROR, find=seen.detectron2_missing, hides=("detectron2.*",), fatal=True),
-    Rule(code="torch.broken", severity=ERROR, find=seen.torch_broken,
-         hides=("torch.cpu_only", "torchvision.*", "detectron2.broken", "detectron2.ops_*"), blocks=True, fatal=True),
-    Rule(code="torchvision.broken", severity=ERROR, find=seen.torchvision_broken,
-         hides=("torchvision.cpu_only", "detectron2.broken", "detectron2.ops_*"), fatal=True),
-    Rule(code="detectron2.broken", severity=ERROR, find=seen.detectron2_broken, hides=("detectron2.*",), fatal=True),
-    Rule(code="mps.unsupported", severity=INFO, find=seen.mps_unsupported, hides=(*UNREACHABLE, "torch.cpu_only"),
+    Rule(code="detectron2.missing", severity=ERROR, find=software.detectron2_missing, hides=("detectron2.*",),
+         fatal=True),
+    Rule(code="torch.cxx_runtime", severity=ERROR, find=software.torch_cxx_runtime, hides=NO_TORCH, blocks=True,
+         fatal=True),
+    Rule(code="torch.missing_library", severity=ERROR, find=software.torch_missing_library, hides=NO_TORCH,
+         blocks=True, fatal=True),
+    Rule(code="torch.mixed_libraries", severity=ERROR, find=software.torch_mixed_libraries, hides=NO_TORCH,
+         blocks=True, fatal=True),
+    Rule(code="torch.broken", severity=ERROR, find=software.torch_broken, hides=NO_TORCH, blocks=True, fatal=True),
+    Rule(code="torchvision.other_torch", severity=ERROR, find=software.torchvision_other_torch, hides=NO_TORCHVISION,
+         fatal=True),
+    Rule(code="torchvision.broken", severity=ERROR, find=software.torchvision_broken, hides=NO_TORCHVISION, fatal=True),
+    Rule(code="detectron2.broken", severity=ERROR, find=software.detectron2_broken, hides=("detectron2.*",),
+         fatal=True),
+    Rule(code="mps.unsupported", severity=INFO, find=machine.mps_unsupported, hides=(*UNREACHABLE, *CPU_ONLY),
          blocks=True),
-    Rule(code="driver.hangs", severity=ERROR, find=seen.driver_hangs, hides=(*UNREACHABLE, "scheduler.*"), blocks=True),
-    Rule(code="driver.crashes", severity=ERROR, find=seen.driver_crashes, hides=(*UNREACHABLE, "scheduler.*"),
+    Rule(code="driver.hangs", severity=ERROR, find=machine.driver_hangs, hides=(*UNREACHABLE, "scheduler.*"),
          blocks=True),
-    Rule(code="scheduler.none_given", severity=INFO, find=seen.scheduler_gave_none,
-         hides=(*UNREACHABLE, "torch.cpu_only", "torch.wrong_vendor"), blocks=True),
-    Rule(code="gpu.amd", severity=INFO, find=seen.amd_gpu, hides=(*UNREACHABLE, "torch.cpu_only"), blocks=True),
-    Rule(code="gpu.none", severity=INFO, find=seen.no_gpu, hides=(*UNREACHABLE, "torch.cpu_only"), blocks=True),
-    Rule(code="gpu.given_to_vm", severity=ERROR, find=seen.gpu_given_to_vm, hides=UNREACHABLE, blocks=True),
-    Rule(code="container.lost_gpu", severity=ERROR, find=seen.container_lost_gpu, hides=UNREACHABLE, blocks=True),
-    Rule(code="container.no_gpu", severity=ERROR, find=seen.container_without_gpu, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.wsl", severity=ERROR, find=seen.wsl_driver, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.nouveau", severity=ERROR, find=seen.nouveau, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.stub", severity=ERROR, find=seen.driver_stub, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.empty_library", severity=ERROR, find=seen.driver_empty_library, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.absent", severity=ERROR, find=seen.driver_absent, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.not_loaded", severity=ERROR, find=seen.driver_not_loaded, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.no_library", severity=ERROR, find=seen.driver_no_library, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.compat", severity=ERROR, find=seen.driver_compat, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.mismatch", severity=ERROR, find=seen.driver_mismatch, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.permission", severity=ERROR, find=seen.driver_permission, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.fabric", severity=ERROR, find=seen.driver_fabric, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.mps_daemon", severity=ERROR, find=seen.driver_mps_daemon, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.not_licensed", severity=ERROR, find=seen.driver_not_licensed, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.not_initialized", severity=ERROR, find=seen.driver_not_initialized, hides=UNREACHABLE,
+    Rule(code="driver.crashes", severity=ERROR, find=machine.driver_crashes, hides=(*UNREACHABLE, "scheduler.*"),
          blocks=True),
-    Rule(code="driver.uvm", severity=ERROR, find=seen.driver_uvm, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.too_old", severity=ERROR, find=seen.driver_too_old,
+    Rule(code="scheduler.none_given", severity=INFO, find=machine.scheduler_gave_none,
+         hides=(*UNREACHABLE, *CPU_ONLY, "torch.wrong_vendor"), blocks=True),
+    Rule(code="gpu.amd", severity=INFO, find=machine.amd_gpu, hides=(*UNREACHABLE, *CPU_ONLY), blocks=True),
+    Rule(code="gpu.none", severity=INFO, find=machine.no_gpu, hides=(*UNREACHABLE, *CPU_ONLY), blocks=True),
+    Rule(code="torch.not_for_jetson", severity=ERROR, find=software.torch_not_for_jetson,
+         hides=("torch.cpu_only", "driver.too_old", "arch.*", "unexplained"), blocks=True),
+    Rule(code="gpu.given_to_vm", severity=ERROR, find=machine.gpu_given_to_vm, hides=UNREACHABLE, blocks=True),
+    Rule(code="container.lost_gpu", severity=ERROR, find=machine.container_lost_gpu, hides=UNREACHABLE, blocks=True),
+    Rule(code="container.no_gpu", severity=ERROR, find=machine.container_without_gpu, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.wsl", severity=ERROR, find=machine.wsl_driver, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.nouveau", severity=ERROR, find=machine.nouveau, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.stub", severity=ERROR, find=machine.driver_stub, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.empty_library", severity=ERROR, find=machine.driver_empty_library, hides=UNREACHABLE,
+         blocks=True),
+    Rule(code="driver.absent", severity=ERROR, find=machine.driver_absent, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_loaded", severity=ERROR, find=machine.driver_not_loaded, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.no_library", severity=ERROR, find=machine.driver_no_library, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.compat", severity=ERROR, find=machine.driver_compat, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.mismatch", severity=ERROR, find=machine.driver_mismatch, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.permission", severity=ERROR, find=machine.driver_permission, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.confidential", severity=ERROR, find=machine.driver_confidential, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.fabric", severity=ERROR, find=machine.driver_fabric, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.mps_daemon", severity=ERROR, find=machine.driver_mps_daemon, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_licensed", severity=ERROR, find=machine.driver_not_licensed, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.not_initialized", severity=ERROR, find=machine.driver_not_initialized, hides=UNREACHABLE,
+         blocks=True),
+    Rule(code="driver.no_nodes", severity=ERROR, find=machine.driver_no_nodes, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.uvm", severity=ERROR, find=machine.driver_uvm, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.too_old", severity=ERROR, find=machine.driver_too_old,
          hides=("gpu.*", "arch.*", "visible.*", "unexplained"), blocks=True),
-    Rule(code="torch.cpu_only", severity=ERROR, find=seen.torch_cpu_only, blocks=True),
-    Rule(code="torch.wrong_vendor", severity=ERROR, find=seen.torch_wrong_vendor, blocks=True),
-    Rule(code="torchvision.cpu_only", severity=ERROR, find=seen.torchvision_cpu_only, blocks=True),
-    Rule(code="visible.empty", severity=WARNING, find=seen.visible_empty, hides=("nvml.*", "gpu.mig"), blocks=True),
-    Rule(code="visible.wrong", severity=WARNING, find=seen.visible_wrong, hides=("gpu.mig",)),
-    Rule(code="torch.slow", severity=WARNING, find=seen.torch_slow),
-    Rule(code="detectron2.ops_broken", severity=WARNING, find=seen.detectron2_ops_broken),
-    Rule(code="detectron2.ops_cpu_only", severity=WARNING, find=seen.detectron2_ops_cpu_only),
-    Rule(code="detectron2.no_ops", severity=INFO, find=seen.detectron2_no_ops),
-    Rule(code="nvml.failed", severity=WARNING, find=seen.nvml_failed),
-    Rule(code="shm.small", severity=WARNING, find=seen.shm_small),
+    Rule(code="torch.cpu_only", severity=ERROR, find=software.torch_cpu_only, blocks=True),
+    Rule(code="torch.wrong_vendor", severity=ERROR, find=software.torch_wrong_vendor, blocks=True),
+    Rule(code="torchvision.cpu_only", severity=ERROR, find=software.torchvision_cpu_only,
+         hides=("torchvision.nms_fails",), blocks=True),
+    Rule(code="visible.empty", severity=WARNING, find=machine.visible_empty, hides=("nvml.*", "gpu.mig"), blocks=True),
+    Rule(code="visible.wrong", severity=WARNING, find=machine.visible_wrong, hides=("gpu.mig",)),
+    Rule(code="torch.slow", severity=WARNING, find=software.torch_slow),
+    Rule(code="detectron2.shadowed", severity=WARNING, find=software.detectron2_shadowed,
+         hides=("detectron2.no_ops",)),
+    Rule(code="detectron2.ops_other_python", severity=WARNING, find=software.detectron2_ops_other_python,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_cxx_runtime", severity=WARNING, find=software.detectron2_ops_cxx_runtime,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_other_cuda", severity=WARNING, find=software.detectron2_ops_other_cuda,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_other_torch", severity=WARNING, find=software.detectron2_ops_other_torch,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_broken", severity=WARNING, find=software.detectron2_ops_broken,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_cpu_only", severity=WARNING, find=software.detectron2_ops_cpu_only,
+         hides=("detectron2.ops_*",)),
+    Rule(code="detectron2.ops_arch", severity=WARNING, find=software.detectron2_ops_arch,
+         hides=("detectron2.ops_fail",)),
+    Rule(code="detectron2.ops_fail", severity=WARNING, find=software.detectron2_ops_fail),
+    Rule(code="detectron2.no_ops", severity=INFO, find=software.detectron2_no_ops),
+    Rule(code="gpu.vanished", severity=WARNING, find=around.gpu_vanished),
+    Rule(code="nvml.failed", severity=WARNING, find=around.nvml_silent),
+    Rule(code="nccl.hangs", severity=WARNING, find=around.nccl_hangs, hides=("nccl.failed",)),
+    Rule(code="nccl.failed", severity=WARNING, find=around.nccl_failed),
+    Rule(code="shm.small", severity=WARNING, find=around.shm_small),
+    Rule(code="disk.full", severity=WARNING, find=around.disk_full),
+    Rule(code="memory.small", severity=WARNING, find=around.memory_small),
+    Rule(code="limits.open_files", severity=WARNING, find=around.open_files_few),
+    Rule(code="limits.locked_memory", severity=INFO, find=around.locked_memory_small),
+    Rule(code="libraries.mixed", severity=INFO, find=around.libraries_mixed),
+    Rule(code="gpu.mixed", severity=INFO, find=around.gpu_mixed),
+    Rule(code="gpu.watchdog", severity=INFO, find=around.gpu_watchdog),
+    Rule(code="gpu.throttled", severity=INFO, find=around.gpu_throttled),
+    Rule(code="gpu.slow_link", severity=INFO, find=around.gpu_slow_link),
+    Rule(code="driver.slow_start", severity=INFO, find=around.driver_slow_start),
 )  # fmt: skip
 
 FATAL_CODES = frozenset(rule.code for rule in RULES if rule.fatal)
@@ -105,7 +154,7 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         verdict=_verdict(fatal, usable, [*blocking, *findings]),
         findings=tuple(findings),
         usable_gpus=usable,
-        driver_is_dangerous=bool(seen.driver_hangs(facts) or seen.driver_crashes(facts)),
+        driver_is_dangerous=bool(machine.driver_hangs(facts) or machine.driver_crashes(facts)),
         gpus_promised=bool(facts.job.promised_gpus),
         excluded_gpus=excluded,
         num_cpus=facts.platform.num_cpus,
@@ -124,7 +173,7 @@ def _root_causes(facts: DeviceFacts) -> list[tuple[Rule, Finding]]:
     return found
 
 
-def _finding(code: str, severity: Severity, what: seen.Seen) -> Finding:
+def _finding(code: str, severity: Severity, what: Seen) -> Finding:
     return Finding(code=code, severity=severity, cause=what.cause, evidence=what.evidence, fix=what.fix)
 
 
@@ -221,7 +270,7 @@ def _unexplained(facts: DeviceFacts) -> Finding:
         evidence=(
             f"driver {facts.system.driver_loaded or 'unknown'}, torch {facts.packages.torch}, "
             f"{len(facts.system.pci_gpus)} GPUs on the PCI bus, {len(facts.system.device_nodes)} device nodes",
-            *seen.raw_codes(facts),
+            *raw_codes(facts),
         ),
         fix="`launcher doctor --json` has all that was seen; `nvidia-smi` and `dmesg | grep -i nvrm` may say more",
     )

@@ -23,7 +23,7 @@ from launcher.device.facts import (
     TorchFacts,
 )
 
-STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync")
+STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync", "convolution", "nms", "operators")
 UUIDS = ("GPU-11111111-aaaa-4000-8000-000000000000", "GPU-22222222-bbbb-4000-8000-000000000000")
 
 ANSWERED = ChildEnd(how="answered", number=0, stage="end", seconds=0.05, kernel_state="", stderr="")
