@@ -138,7 +138,7 @@ class TrainLoader:
             self._count(image)
         if len(self.bad) > self._max_bad:
             raise DataError(
-                f"{len(self.bad)} training images cannot be used, and dataset.max_bad={self._max_bad}:{self._listed()}"
+                f"More training images than dataset.max_bad={self._max_bad} cannot be used:{self._listed()}"
                 "\nRepair them, take them out of the annotations, or allow more with dataset.max_bad=N."
             )
         if loaded.sample is None:
