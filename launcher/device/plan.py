@@ -19,7 +19,7 @@ from launcher.device.asked import (
     shared_batch,
     sharing_problem,
 )
-from launcher.device.diagnosis import Diagnosis, UsableGpu, called
+from launcher.device.diagnosis import Diagnosis, Finding, UsableGpu, called
 from launcher.device.gpu_choice import best_of, excluded_by_name, is_mixed, named_gpus, without_unwanted
 from launcher.device.rules import FATAL_CODES
 from launcher.errors import DeviceUnavailableError, RequestError
@@ -138,6 +138,12 @@ def _cuda_plan(there: Situation) -> DevicePlan:
     if not pool:
         return _cpu_or_refuse(there, missing or _why_no_gpu(there.diagnosis))
     wanted = count_of(asked) or len(asked.ids) or len(pool)
+    if wanted > 1 and len(pool) > 1 and (silence := _silence(there.diagnosis)):
+        if _insists(asked):
+            raise DeviceUnavailableError(
+                f"device.count={asked.count}, but {silence.cause}. To repair it: {silence.fix}."
+            )
+        return _gpu_plan(there, best_of(pool, 1), pool)
     if len(pool) < wanted:
         if _insists(asked):
             raise DeviceUnavailableError(_too_few(there, pool, missing))
@@ -145,6 +151,11 @@ def _cuda_plan(there: Situation) -> DevicePlan:
     if problem := sharing_problem(there.batch, wanted, at_most=len(pool)):
         raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
     return _gpu_plan(there, best_of(pool, wanted), pool)
+
+
+def _silence(diagnosis: Diagnosis) -> Finding | None:
+    """What keeps GPUs from training together."""
+    return next((finding for finding in diagnosis.findings if finding.code.startswith("nccl.")), None)
 
 
 def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], pool: Sequence[UsableGpu]) -> DevicePlan:
@@ -186,6 +197,8 @@ def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
 
 
 def _why_fewer(there: Situation, pool: Sequence[UsableGpu]) -> str:
+    if len(pool) > 1 and (silence := _silence(there.diagnosis)):
+        return silence.cause
     usable = "1 GPU is usable" if len(pool) == 1 else f"{len(pool)} GPUs are usable"
     excluded = there.diagnosis.excluded_gpus
     return f"{usable}: {excluded_by_name(excluded)}" if excluded else usable

@@ -260,6 +260,20 @@ def test_limits_that_cannot_be_meant_are_refused_by_name(settings: dict[str, Any
         plan_devices(ask(**settings), KEYS, TWO)
 
 
+SILENT = diagnose(changed(TWO_GPUS, torch={"all_reduce": smoke(0, failed="sync", error="NCCL error")}))
+
+
+def test_gpus_that_cannot_talk_to_each_other_train_alone_or_not_at_all():
+    plan = plan_devices(ask(count=2), KEYS, SILENT)
+
+    assert plan.num_processes == 1
+    assert plan.adjustments[0].reason == "the GPUs cannot talk to each other (NCCL)"
+    assert plan_devices(ask(count="all"), KEYS, SILENT).num_processes == 1
+    assert plan_devices(ask(CUDA, count=1), KEYS, SILENT).adjustments == ()
+    with pytest.raises(DeviceUnavailableError, match=r"device\.count=2, but the GPUs cannot talk.*To repair it"):
+        plan_devices(ask(CUDA, count=2), KEYS, SILENT)
+
+
 def gpu(index: int, name: str = "A100", capability: tuple[int, int] = (8, 0), free: int = 80_000) -> UsableGpu:
     return UsableGpu(
         index=index, uuid=f"GPU-{index}", name=name, capability=capability, memory_mib=80_000, free_mib=free
@@ -413,6 +427,7 @@ def test_loader_workers_are_no_more_than_the_cpus(num_cpus: int, count: int, ask
 
 PLAIN = diagnose(changed(HEALTHY, packages={"detectron2_compiled": ()}))
 CPU_OPERATORS = diagnose(changed(HEALTHY, torch={"ops_cuda": "not available"}))
+BROKEN_OPERATORS = diagnose(changed(HEALTHY, torch={"ops_error": "undefined symbol: _ZN3c10"}))
 DEFORMABLE = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, True])
 
 
@@ -423,6 +438,7 @@ DEFORMABLE = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, T
         (CPU, CPU_OPERATORS, "torchvision"),
         (CUDA, PLAIN, "torchvision"),
         (CUDA, CPU_OPERATORS, "torchvision"),
+        (CUDA, BROKEN_OPERATORS, "torchvision"),
         (CUDA, ONE, ""),
     ],
 )
@@ -443,7 +459,13 @@ def test_a_model_without_deformable_convolutions_needs_no_stand_in():
 
 @pytest.mark.parametrize(
     ("choice", "diagnosis", "is_refused"),
-    [(CUDA, PLAIN, True), (CPU, PLAIN, True), (CUDA, CPU_OPERATORS, True), (CPU, CPU_OPERATORS, False)],
+    [
+        (CUDA, PLAIN, True),
+        (CPU, PLAIN, True),
+        (CUDA, CPU_OPERATORS, True),
+        (CPU, CPU_OPERATORS, False),
+        (CPU, BROKEN_OPERATORS, True),
+    ],
 )
 def test_rotated_boxes_are_refused_by_name_where_their_operators_are_missing(
     choice: DeviceChoice, diagnosis: Diagnosis, is_refused: bool
