@@ -44,6 +44,15 @@ class AttemptPaths:
         return self.folder / "stop"
 
     @property
+    def heartbeat(self) -> Path:
+        """What the worker is at, and how far it is."""
+        return self.folder / "heartbeat"
+
+    def stacks(self, rank: int) -> Path:
+        """Where every thread stood when a crash, or the launcher after a hang, ended this rank."""
+        return self.folder / ("stacks.txt" if rank == 0 else f"stacks.rank{rank}.txt")
+
+    @property
     def driver_mask(self) -> Path:
         return self.folder / "no-driver"
 
@@ -74,6 +83,20 @@ class RunPaths:
     @property
     def final_weights(self) -> Path:
         return self.checkpoints / "model_final.pth"
+
+    @property
+    def best_weights(self) -> Path:
+        return self.checkpoints / "model_best.pth"
+
+    @property
+    def best(self) -> Path:
+        """Which checkpoint `model_best.pth` is, and why."""
+        return self.checkpoints / "best.json"
+
+    @property
+    def fence(self) -> Path:
+        """Which attempt may write here; see `launcher.run.fence`."""
+        return self.folder / "fence"
 
     def checkpoint(self, iteration: int) -> Path:
         """The state after `iteration` (counted from 0), named as detectron2 does."""

@@ -1,0 +1,54 @@
+"""Which checkpoints of a run stay. Decisions only: nothing is removed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from launcher.config.request import BestMode, CheckpointSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The checkpoint that did best so far."""
+
+    metric: str
+    value: float
+    iteration: int
+
+
+def superfluous(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
+    """Those of the numbered checkpoints that may go, oldest first; 0 keeps all, and `needed` ones stay anyway."""
+    if keep_last == 0:
+        return []
+    return [iteration for iteration in sorted(iterations)[:-keep_last] if iteration not in needed]
+
+
+def better(
+    metrics: Mapping[str, float | None], iteration: int, settings: CheckpointSettings, best: Best | None
+) -> Best | None:
+    """The new best when these metrics are it, else None."""
+    value = metrics.get(settings.keep_best) if settings.keep_best else None
+    if value is None or not math.isfinite(value):
+        return None
+    now = Best(metric=settings.keep_best, value=value, iteration=iteration)
+    if best is None or best.metric != now.metric or best.iteration == iteration:
+        return now  # the same iteration again: its checkpoint was lost or damaged, and this is the new one
+    improves = value > best.value if settings.best_mode is BestMode.max else value < best.value
+    return now if improves else None
+
+
+def problems_with_checkpoint_settings(settings: CheckpointSettings) -> list[str]:
+    """What the settings say that cannot be followed, each with what to type instead."""
+    problems = []
+    if settings.period < 0:
+        problems.append(
+            f"checkpoint.period={settings.period}, but it counts iterations: 1 or more, or 0 for "
+            "SOLVER.CHECKPOINT_PERIOD."
+        )
+    if settings.every_minutes < 0 or not math.isfinite(settings.every_minutes):
+        problems.append(f"checkpoint.every_minutes={settings.every_minutes}, but it is a time: above 0, or 0 for none.")
+    if settings.keep_last < 0:
+        problems.append(f"checkpoint.keep_last={settings.keep_last}, but it counts files: 1 or more, or 0 for all.")
+    return problems
