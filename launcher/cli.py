@@ -7,17 +7,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.errors import ExitCode, LauncherError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from launcher.config.request import RunRequest
     from launcher.device.facts import DeviceFacts
     from launcher.run.outcome import Outcome
     from launcher.run.plan import RunPlan
+    from launcher.run.retry import Lessons
 
 USAGE = """\
 launcher starts detectron2 trainings on whatever machine is at hand.
@@ -201,10 +205,16 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 SHOWN_VERBS = ("train", "plan", "doctor", "data", "tensorboard")
 
 
-def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
-    """From what was asked to what will happen, without side effects."""
+def prepare(
+    request: RunRequest, lessons: Lessons | None = None, taken: Mapping[str, str] | None = None
+) -> tuple[DeviceFacts, RunPlan]:
+    """From what was asked to what will happen, without side effects.
+
+    `lessons` are those of earlier attempts, `taken` the GPUs (by UUID, with a clause) that others got before us.
+    """
     from launcher.data.facts import inspect_dataset
     from launcher.data.plan import plan_dataset
+    from launcher.device.claims import claims_folder, look
     from launcher.device.plan import plan_devices, wants_gpus
     from launcher.device.probe import look_at_devices
     from launcher.device.rules import diagnose
@@ -212,10 +222,15 @@ def prepare(request: RunRequest) -> tuple[DeviceFacts, RunPlan]:
     from launcher.run.record import look_at_folder
 
     dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
-    facts = look_at_devices(os.environ, full=False, try_gpus=wants_gpus(request.device, request.detectron2))
-    devices = plan_devices(request.device, request.detectron2, diagnose(facts))
     folder = look_at_folder(request)
-    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder)
+    facts = look_at_devices(os.environ, full=False, try_gpus=wants_gpus(request.device, request.detectron2))
+    diagnosis = diagnose(facts)
+    if lessons is not None and lessons.mask_driver:
+        diagnosis = replace(diagnosis, driver_is_dangerous=True)
+    claimed = {} if request.device.share else look((gpu.uuid for gpu in diagnosis.usable_gpus), claims_folder())
+    avoid = {**claimed, **(taken or {}), **(lessons.avoid_gpus if lessons else {})}
+    devices = plan_devices(request.device, request.detectron2, diagnosis, avoid=avoid, scaling=request.scaling)
+    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, lessons=lessons)
 
 
 def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
@@ -229,7 +244,7 @@ def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
     from launcher.console import make_console
     from launcher.errors import TrainingFailedError
     from launcher.run.outcome import Ending, main_metric
-    from launcher.run.record import last_outcome, locked, record_outcome, record_start, set_aside
+    from launcher.run.record import last_outcome, locked, set_aside
 
     console = make_console()
     facts, plan = prepare(request)
@@ -243,16 +258,49 @@ def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
         with locked(folder):
             console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
     with locked(folder) as lock:
-        record_start(request, plan, facts, command, os.environ)
-        outcome = _carry_out(plan, in_place=request.run.in_place, lock=lock)
-        if problem := record_outcome(plan, outcome):
-            print(f"warning: {problem}", file=sys.stderr)
+        plan, outcome = _attempts(request, command, facts, plan, lock, console)
     report.show_outcome(outcome, plan, console)
     if outcome.ending is Ending.finished:
         return main_metric(outcome)
     if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
         raise SystemExit(outcome.exit_code)
     raise TrainingFailedError(report.failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+
+
+def _attempts(
+    request: RunRequest, command: Sequence[str], facts: DeviceFacts, plan: RunPlan, lock: int, console: Console
+) -> tuple[RunPlan, Outcome]:
+    """The plan and the outcome of the last attempt: of the first that ended in order, or that none should follow."""
+    from launcher import report
+    from launcher.device.claims import GpusTakenError, claim, claims_folder
+    from launcher.run.paths import RunPaths
+    from launcher.run.record import record_outcome, record_start
+    from launcher.run.resume import look_for_checkpoints
+    from launcher.run.retry import learn, pause_before
+
+    again = replace(request, resume="auto") if request.resume == "never" else request
+    while True:
+        try:
+            with claim(() if request.device.share else plan.devices.gpu_uuids, claims_folder()) as claimed:
+                report.show_notices(claimed.notices, console)
+                record_start(request, plan, facts, command, os.environ)
+                held = [lock, *claimed.descriptors]
+                outcome = _carry_out(plan, in_place=request.run.in_place, held=held)
+        except GpusTakenError as error:
+            facts, plan = prepare(request, plan.lessons, error.taken)
+            report.show_plan(plan, console)
+            continue
+        if problem := record_outcome(plan, outcome):
+            print(f"warning: {problem}", file=sys.stderr)
+        point = look_for_checkpoints(RunPaths(Path(plan.folder))).newest_whole
+        lessons = learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
+        if lessons is None or request.run.in_place:
+            return plan, outcome
+        report.show_retry(outcome, plan, lessons, console)
+        time.sleep(pause_before(lessons))
+        request = again
+        facts, plan = prepare(request, lessons)
+        report.show_plan(plan, console)
 
 
 def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:
@@ -269,8 +317,9 @@ def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:
     return print_plan
 
 
-def _carry_out(plan: RunPlan, *, in_place: bool, lock: int) -> Outcome:
+def _carry_out(plan: RunPlan, *, in_place: bool, held: Sequence[int]) -> Outcome:
     from launcher.device.environment import make_driver_mask, worker_environment
+    from launcher.run.outcome import WorkerEnd
     from launcher.run.paths import RunPaths
     from launcher.run.supervise import execute, outcome_of
 
@@ -278,14 +327,14 @@ def _carry_out(plan: RunPlan, *, in_place: bool, lock: int) -> Outcome:
     mask = make_driver_mask(attempt.driver_mask) if plan.devices.mask_driver else None
     environment = {**worker_environment(plan.devices, os.environ, mask), **plan.environment}
     if not in_place:
-        return execute(plan, environment, lock=lock)
+        return execute(plan, environment, inherited=held)
     from launcher.train.worker import work
 
     started = time.monotonic()
     os.environ.clear()
     os.environ.update(environment)
     status = work(attempt.plan, raise_errors=True)
-    return outcome_of(attempt, exit_status=status, seconds=time.monotonic() - started)
+    return outcome_of(attempt, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))
 
 
 def _take_flag(arguments: Sequence[str], flag: str) -> tuple[list[str], bool]:

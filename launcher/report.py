@@ -13,9 +13,10 @@ from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
 from launcher.device.plan import DevicePlan
 from launcher.errors import ExitCode
-from launcher.run.outcome import Ending, Outcome, headlines
+from launcher.run.outcome import Cause, Ending, Outcome, headlines
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
+from launcher.run.retry import Lessons
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,12 +122,16 @@ def show_plan(plan: RunPlan, console: Console, *, composition: bool = False) -> 
     line(f"device: {_device_line(plan.devices)}")
     for row in _adjustment_rows(plan.adjustments):
         line(f"  {row}")
-    for notice in plan.notices:
-        line(f"note: {notice}")
+    show_notices(plan.notices, console)
     line(_start_line(plan))
     if composition:
         for key in SHOWN_IN_PLAN:
             line(f"  {key} = {look_up(plan.detectron2, key)}")
+
+
+def show_notices(notices: Iterable[str], console: Console) -> None:
+    for notice in notices:
+        console.print(f"note: {notice}", highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
@@ -165,17 +170,27 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         console.print(text, highlight=False, markup=False)
 
 
+def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
+    """That an attempt failed, and what the next one does otherwise."""
+    failed, next_one = plan.attempt, plan.attempt + 1
+    for text in (f"attempt {failed} failed: {outcome.explanation}", f"attempt {next_one}: {lessons.reason}"):
+        console.print(text, highlight=False, markup=False)
+
+
 def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     """One paragraph for the error line: what happened, where the log is, how to go on."""
     paths = RunPaths(Path(plan.folder))
     attempt = paths.attempt(plan.attempt)
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it continues from the last whole checkpoint" if saved else "nothing was saved, so it starts anew"
+    go_on = f"run the same command again: {continues}"
+    if outcome.cause is Cause.diverged:
+        go_on = "the same command would end the same way; change a setting for a run beside this one"
     trace = f"{outcome.traceback}\n" if outcome.traceback else ""
     return (
         f"{outcome.ending.value.replace('_', ' ')}: {outcome.explanation}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
-        f"  go on  run the same command again: {continues}"
+        f"  go on  {go_on}"
     )
 
 

@@ -24,6 +24,25 @@ class Ending(Enum):
     """Died of a signal without a word: a crash, the OOM killer, or a second Ctrl-C."""
 
 
+class Cause(Enum):
+    """What ended an attempt before its time, as far as it matters for what is to be done next."""
+
+    none = "none"
+    device = "device"
+    """A GPU failed: CUDA returned an error that is not about memory."""
+    device_memory = "device_memory"
+    host_memory = "host_memory"
+    """The machine's, or the control group's, memory ran out."""
+    loader = "loader"
+    """A data loader process was killed."""
+    crash = "crash"
+    """A signal ended the training without a word."""
+    hang = "hang"
+    diverged = "diverged"
+    """The loss or the predictions are no numbers any more."""
+    other = "other"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerResult:
     """What rank 0 wrote when it ended in order."""
@@ -46,6 +65,32 @@ class WorkerFailure:
     """The message says what to do; otherwise the traceback is shown."""
     exit_code: int
     traceback: str
+    cause: Cause = Cause.other
+    cuda_code: int | None = None
+    signal: int = 0
+    """That the rank died of, where it did."""
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerEnd:
+    """How the worker process ended, seen from outside."""
+
+    exit_status: int
+    """Negative: the signal that it died of."""
+    stop_signal: int | None = None
+    """With which we were asked to stop it."""
+    killed_by_us: bool = False
+    """After a second Ctrl-C."""
+    hung_in: str = ""
+    """It showed no progress and was killed; what it was at."""
+    memory_kills: int = 0
+    """How many processes the kernel killed for want of memory meanwhile."""
+    stage: str = ""
+    """What it was at, as far as it had said."""
+    iterations: int | None = None
+    """Done, as far as it had said; in all attempts together."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,58 +106,77 @@ class Outcome:
     explanation: str
     """One sentence, empty where the ending says it all."""
     traceback: str
+    cause: Cause = Cause.none
+    cuda_code: int | None = None
+    """The error that CUDA returned, where it was one."""
+    rank: int = 0
+    """Which process failed first."""
+    stage: str = ""
+    """What the training was at in the end, as far as it had said."""
 
 
-def classify(
-    *,
-    exit_status: int,
-    stop_signal: int | None,
-    killed_by_us: bool,
-    result: WorkerResult | None,
-    failure: WorkerFailure | None,
-    seconds: float,
-) -> Outcome:
-    """Make an outcome of the worker's exit status (negative: a signal) and of what it wrote down."""
-    iterations = result.iterations if result else None
-    metrics = result.metrics if result else {}
-
-    def outcome(ending: Ending, exit_code: int, explanation: str = "", traceback: str = "") -> Outcome:
-        return Outcome(
-            ending=ending,
-            exit_code=int(exit_code),
-            iterations=iterations,
-            metrics=metrics,
-            seconds=seconds,
-            explanation=explanation,
-            traceback=traceback,
-        )
-
-    if result is not None and exit_status == 0:
+def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
+    """Make an outcome of how the worker ended and of what it wrote down."""
+    if result is not None and end.exit_status == 0:
         if result.finished:
-            return outcome(Ending.finished, ExitCode.finished)
-        return outcome(Ending.stopped, _code_after(stop_signal), f"asked to stop by {_name_of(stop_signal)}")
-    if killed_by_us:
-        return outcome(Ending.killed, ExitCode.interrupted, "interrupted a second time, so nothing more was saved")
-    if failure is not None and stop_signal is not None:
+            return _outcome(end, Ending.finished, ExitCode.finished, result=result)
+        why = f"asked to stop by {_name_of(end.stop_signal)}"
+        return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why, result=result)
+    if end.killed_by_us:
+        why = "interrupted a second time, so nothing more was saved"
+        return _outcome(end, Ending.killed, ExitCode.interrupted, why)
+    if end.stop_signal is not None:
         # A scheduler signals every process of a job, data loaders included.
-        why = f"asked to stop by {_name_of(stop_signal)}; while stopping: {failure.message}"
-        return outcome(Ending.stopped, _code_after(stop_signal), why)
+        why = f"while stopping: {failure.message}" if failure else "which came before training had begun"
+        return _outcome(
+            end, Ending.stopped, _code_after(end.stop_signal), f"asked to stop by {_name_of(end.stop_signal)}, {why}"
+        )
+    by_kernel = end.memory_kills > 0 and signal.SIGKILL in (-end.exit_status, failure.signal if failure else 0)
+    if by_kernel and not end.hung_in:
+        why = "the machine ran out of memory, and the kernel killed the training process"
+        return _outcome(end, Ending.out_of_memory, ExitCode.out_of_memory, why, cause=Cause.host_memory)
     if failure is not None:
-        ending = Ending.out_of_memory if failure.exit_code == ExitCode.out_of_memory else Ending.failed
-        return outcome(
-            ending, failure.exit_code, failure.message, traceback="" if failure.understood else failure.traceback
+        return _outcome(end, _ending_of(failure), failure.exit_code, failure.message, failure=failure)
+    if end.hung_in:
+        why = f"no progress any more in `{end.hung_in}`, so the training process was ended"
+        return _outcome(end, Ending.killed, ExitCode.training_failed, why, cause=Cause.hang)
+    if end.exit_status < 0:
+        return _outcome(
+            end, Ending.killed, ExitCode.training_failed, explain_signal(-end.exit_status), cause=Cause.crash
         )
-    if stop_signal is not None:
-        return outcome(
-            Ending.stopped, _code_after(stop_signal), f"{_name_of(stop_signal)} came before training had begun"
-        )
-    if exit_status < 0:
-        return outcome(Ending.killed, ExitCode.training_failed, explain_signal(-exit_status))
-    return outcome(
-        Ending.failed,
-        ExitCode.training_failed,
-        f"the training process ended with status {exit_status} without a reason",
+    why = f"the training process ended with status {end.exit_status} without a reason"
+    return _outcome(end, Ending.failed, ExitCode.training_failed, why, cause=Cause.crash)
+
+
+def _outcome(
+    end: WorkerEnd,
+    ending: Ending,
+    exit_code: int,
+    explanation: str = "",
+    *,
+    result: WorkerResult | None = None,
+    failure: WorkerFailure | None = None,
+    cause: Cause = Cause.none,
+) -> Outcome:
+    return Outcome(
+        ending=ending,
+        exit_code=int(exit_code),
+        iterations=result.iterations if result else end.iterations,
+        metrics=result.metrics if result else {},
+        seconds=end.seconds,
+        explanation=explanation,
+        traceback=failure.traceback if failure and not failure.understood else "",
+        cause=failure.cause if failure else cause,
+        cuda_code=failure.cuda_code if failure else None,
+        rank=failure.rank if failure else 0,
+        stage=end.stage,
     )
+
+
+def _ending_of(failure: WorkerFailure) -> Ending:
+    if failure.exit_code == ExitCode.out_of_memory:
+        return Ending.out_of_memory
+    return Ending.killed if failure.cause is Cause.crash else Ending.failed
 
 
 HEADLINE_METRICS = ("bbox/AP", "segm/AP", "keypoints/AP", "panoptic_seg/PQ", "sem_seg/mIoU")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.resume import Checkpoints, ResumePoint
-from launcher.run.scaling import scaled_to
+from launcher.run.retry import Lessons
+from launcher.run.scaling import plan_scaling
 
 SHOWN_DIFFERENCES = 8
 RESUME_WORDS = ("auto", "must", "never")
@@ -35,6 +36,8 @@ class FolderFacts:
     resume_file: ResumePoint | None
     """The checkpoint that `resume=PATH` names."""
     resume_file_problem: str
+    lessons: Lessons = field(default_factory=Lessons)
+    """What earlier attempts taught that still holds."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
     unwritable: str
@@ -64,10 +67,34 @@ class RunPlan:
     logging: LoggingSettings
     adjustments: tuple[Adjustment, ...]
     notices: tuple[str, ...]
+    accumulate: int = 1
+    """Forward passes into which each process splits its share of a batch."""
+    retries: int = 0
+    hang_minutes: float = 0.0
+    lessons: Lessons = field(default_factory=Lessons)
+    """What earlier attempts taught this one."""
+
+    @property
+    def first_iteration(self) -> int:
+        """The index of the first iteration of this attempt, as far as it is known beforehand."""
+        return self.resume.next_iteration or 0 if self.resume else 0
+
+    @property
+    def images_per_pass(self) -> int:
+        """Most images of one forward pass of one process."""
+        share = look_up(self.detectron2, "SOLVER.IMS_PER_BATCH") // self.devices.num_processes
+        return -(-share // self.accumulate)
 
 
-def make_run_plan(request: RunRequest, *, devices: DevicePlan, dataset: DatasetPlan, folder: FolderFacts) -> RunPlan:
-    """Decide what this command does in its folder.
+def make_run_plan(
+    request: RunRequest,
+    *,
+    devices: DevicePlan,
+    dataset: DatasetPlan,
+    folder: FolderFacts,
+    lessons: Lessons | None = None,
+) -> RunPlan:
+    """Decide what this command does in its folder; `lessons` are those of this very command's earlier attempts.
 
     Raises:
         RequestError: the folder belongs to another configuration, `resume` cannot be followed, weights are missing or
@@ -88,8 +115,13 @@ def make_run_plan(request: RunRequest, *, devices: DevicePlan, dataset: DatasetP
     if problems:
         raise RequestError("\n".join(problems))
 
+    lessons = lessons or _still_valid(folder.lessons, request)
     adjustments = (*dataset.adjustments, *devices.adjustments)
-    adjustments += tuple(scaled_to(devices.num_processes, adjusted(request.detectron2, adjustments)))
+    adjustments += tuple(_fewer_workers(adjusted(request.detectron2, adjustments), lessons))
+    scaling = plan_scaling(
+        request, num_processes=devices.num_processes, kind=devices.kind, learned_micro_batch=lessons.micro_batch
+    )
+    adjustments += scaling.adjustments
     output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
     keys = adjusted(request.detectron2, (*adjustments, output_dir))
     return RunPlan(
@@ -106,8 +138,27 @@ def make_run_plan(request: RunRequest, *, devices: DevicePlan, dataset: DatasetP
         config_extensions=request.config_extensions,
         logging=request.logging,
         adjustments=adjustments,
-        notices=(*dataset.notices, *_notices_of(request, folder)),
+        notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder)),
+        accumulate=scaling.accumulate,
+        retries=request.run.retries,
+        hang_minutes=request.run.hang_minutes,
+        lessons=lessons,
     )
+
+
+def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
+    """A number that is typed now is to be tried, whatever an earlier command learned."""
+    return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
+
+
+def _fewer_workers(keys: Mapping[str, Any], lessons: Lessons) -> list[Adjustment]:
+    if lessons.num_workers is None:
+        return []
+    workers = look_up(keys, "DATALOADER.NUM_WORKERS")
+    if workers <= lessons.num_workers:
+        return []
+    reason = "a data loader process, or the machine's memory, did not live with more"
+    return [Adjustment(setting="DATALOADER.NUM_WORKERS", asked=workers, planned=lessons.num_workers, reason=reason)]
 
 
 def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, Any]) -> bool:
@@ -164,6 +215,10 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         problems.append(f"SOLVER.IMS_PER_BATCH={solver['IMS_PER_BATCH']}, but a batch has at least one image.")
     if request.logging.images < 0:
         problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
+    if request.run.retries < 0:
+        problems.append(f"run.retries={request.run.retries}, but it counts attempts: 0 or more.")
+    if request.run.hang_minutes < 0:
+        problems.append(f"run.hang_minutes={request.run.hang_minutes}, but it is a time: 0 (for ever) or more.")
     if request.logging.period < 1:
         problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")
     return problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import platform
 import shlex
@@ -19,7 +20,7 @@ import yaml
 
 from launcher.config.adjustment import look_up
 from launcher.config.request import RunRequest
-from launcher.config.values import read_json, to_plain, write_json, write_text
+from launcher.config.values import from_plain, read_json, to_plain, write_json, write_text
 from launcher.device.facts import DeviceFacts
 from launcher.errors import RequestError
 from launcher.run.identity import run_folder
@@ -27,6 +28,7 @@ from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RESUME_WORDS, FolderFacts, RunPlan
 from launcher.run.resume import ResumePoint, damage_of, look_for_checkpoints
+from launcher.run.retry import Lessons
 
 
 def look_at_folder(request: RunRequest) -> FolderFacts:
@@ -42,6 +44,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         checkpoints=look_for_checkpoints(paths),
         resume_file=resume_file,
         resume_file_problem=problem,
+        lessons=_lessons_of(paths, attempts[-1]) if attempts else Lessons(),
         weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
         unwritable=_why_unwritable(paths.folder),
     )
@@ -171,6 +174,14 @@ def last_outcome(folder: Path) -> Outcome | None:
         return None
     file = paths.attempt(attempts[-1]).outcome
     return read_json(file, Outcome) if file.exists() else None
+
+
+def _lessons_of(paths: RunPaths, attempt: int) -> Lessons:
+    try:
+        plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
+        return from_plain(Lessons, plan["lessons"]).lasting
+    except (OSError, ValueError, KeyError, TypeError):
+        return Lessons()
 
 
 def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:

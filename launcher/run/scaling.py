@@ -56,8 +56,7 @@ def _limits(request: RunRequest, share: int, learned: int | None) -> Iterator[Li
     yield Limit(images=share, reason="all at once")
     if request.device.micro_batch > 0:
         yield Limit(images=request.device.micro_batch, reason=f"device.micro_batch={request.device.micro_batch}")
-        return
-    if request.scaling is Scaling.keep_batch:
+    elif request.scaling is Scaling.keep_batch:
         yield from _of_the_reference(request)
     if learned is not None:
         yield Limit(images=max(1, learned), reason="more did not fit into memory in an earlier attempt")

@@ -8,17 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
 from launcher.config.values import read_json
-from launcher.run.outcome import RANK_KILLED, Outcome, WorkerFailure, WorkerResult, classify
+from launcher.run.heartbeat import Watch, read_beat
+from launcher.run.memory import count_memory_kills
+from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 
 T = TypeVar("T")
+LOOK_EVERY_S = 0.5
+LAST_WORDS_S = 5.0
+"""For a hung worker to write down where it stands."""
 
 
 class Supervision:
@@ -28,6 +33,7 @@ class Supervision:
         self.process: subprocess.Popen[bytes] | None = None
         self.stop_signal: int | None = None
         self.killed_by_us = False
+        self.hung_in = ""
 
     def hand_on(self, number: int, frame: FrameType | None) -> None:
         """First signal: ask to stop. A second Ctrl-C means now; schedulers repeat SIGTERM, which changes nothing."""
@@ -44,50 +50,65 @@ class Supervision:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(self.stop_signal)
 
+    def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+        """The worker's exit status; ends it when nothing moves any more."""
+        while True:
+            try:
+                return process.wait(LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                self.hung_in = self.hung_in or watch.hung_in(time.monotonic())
+            if self.hung_in:
+                return self._end_hung(process)
 
-def execute(plan: RunPlan, environment: Mapping[str, str], *, lock: int) -> Outcome:
+    def _end_hung(self, process: subprocess.Popen[bytes]) -> int:
+        # SIGABRT makes Python's fault handler write the stacks of all threads into the attempt's folder.
+        _signal_group(process.pid, signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WORDS_S)
+        _kill_group(process.pid)
+        try:
+            return process.wait(LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            # It hangs in the kernel, where no signal reaches it; whoever waits for it hangs too.
+            return -signal.SIGKILL
+
+
+def execute(plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int]) -> Outcome:
     """Run the plan's worker to its end, whatever end that is.
 
-    The worker inherits the folder's `lock`: should the launcher be killed, nobody else trains there before the worker
-    has ended too.
+    The worker inherits the file descriptors that hold the folder and the GPUs: should the launcher be killed, nobody
+    else takes them before the worker has ended too.
     """
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
     started = time.monotonic()
+    kills = count_memory_kills()
     supervision = Supervision()
     with _handled(supervision):
         # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
-        process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=(lock,))
+        process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=tuple(inherited))
         supervision.process = process
         supervision.pass_to_worker()
-        exit_status = process.wait()
+        watch = Watch(attempt.heartbeat, hang_s=plan.hang_minutes * 60, now=started)
+        exit_status = supervision.wait(process, watch)
     _kill_group(process.pid)  # ranks or loaders that outlived their parent
-    return outcome_of(
-        attempt,
+    beat = read_beat(attempt.heartbeat)
+    end = WorkerEnd(
         exit_status=exit_status,
         stop_signal=supervision.stop_signal,
         killed_by_us=supervision.killed_by_us,
+        hung_in=supervision.hung_in,
+        memory_kills=count_memory_kills() - kills,
+        stage=beat.stage if beat else "",
+        iterations=beat.iterations if beat else None,
         seconds=time.monotonic() - started,
     )
+    return outcome_of(attempt, end)
 
 
-def outcome_of(
-    attempt: AttemptPaths,
-    *,
-    exit_status: int,
-    stop_signal: int | None = None,
-    killed_by_us: bool = False,
-    seconds: float = 0.0,
-) -> Outcome:
-    """Put the worker's exit status and what its ranks wrote down together."""
-    return classify(
-        exit_status=exit_status,
-        stop_signal=stop_signal,
-        killed_by_us=killed_by_us,
-        result=_read(attempt.result, WorkerResult),
-        failure=first_failure(attempt),
-        seconds=seconds,
-    )
+def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
+    """Put how the worker ended and what its ranks wrote down together."""
+    return classify(end, result=_read(attempt.result, WorkerResult), failure=first_failure(attempt))
 
 
 def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
@@ -111,8 +132,12 @@ def _handled(supervision: Supervision) -> Iterator[None]:
 
 
 def _kill_group(leader: int) -> None:
+    _signal_group(leader, signal.SIGKILL)
+
+
+def _signal_group(leader: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(leader, number)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

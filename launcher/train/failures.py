@@ -1,64 +1,172 @@
 """What an exception of a training means, and what to do about it."""
 
+# ruff: noqa: ARG001 (every rule is asked the same way, whether or not it needs the text)
+
 from __future__ import annotations
 
 import errno
 import traceback
 import urllib.error
+from collections.abc import Callable
 
 import torch
 
 from launcher.errors import ExitCode, LauncherError
-from launcher.run.outcome import WorkerFailure
+from launcher.run.outcome import Cause, WorkerFailure
 
 
 def explain(error: Exception) -> WorkerFailure:
     """Turn the exception that ended a rank into what the launcher reports."""
-    understood = _understood(error)
-    message, exit_code = understood or (f"{type(error).__name__}: {error}", ExitCode.training_failed)
+    text = " ".join(str(error).split())
+    known = next((known for rule in RULES if (known := rule(error, text))), None)
+    message, cause = known or (f"{type(error).__name__}: {error}", Cause.other)
     return WorkerFailure(
         kind=type(error).__name__,
         message=message,
-        understood=understood is not None,
-        exit_code=int(exit_code),
+        understood=known is not None,
+        exit_code=int(_exit_code(error, cause)),
         traceback="".join(traceback.format_exception(error)),
+        cause=cause,
+        cuda_code=cuda_code(error) if cause is Cause.device else None,
     )
 
 
-def _understood(error: Exception) -> tuple[str, ExitCode] | None:
-    """Message with what to do next, and exit code, for the failures that we know."""
-    text = " ".join(str(error).split())
+def _exit_code(error: Exception, cause: Cause) -> ExitCode:
     if isinstance(error, LauncherError):
-        return str(error), error.exit_code
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return error.exit_code
+    out_of_memory = cause in (Cause.device_memory, Cause.host_memory)
+    return ExitCode.out_of_memory if out_of_memory else ExitCode.training_failed
+
+
+def cuda_code(error: Exception) -> int | None:
+    """The number of a CUDA runtime error (driver_types.h of the CUDA toolkit), or None for any other exception.
+
+    Newer torch hands it over, older has only the driver's words for it.
+    """
+    code = getattr(error, "error_code", None)
+    if isinstance(code, int) and code:
+        return code
+    text = str(error)
+    if "CUDA error" not in text and "NCCL" not in text:
+        return None
+    return next((number for words, number in CUDA_WORDS.items() if words in text), None)
+
+
+# What cudaGetErrorString says.
+CUDA_WORDS = {
+    "out of memory": 2,
+    "busy or unavailable": 46,
+    "no CUDA-capable device": 100,
+    "invalid device ordinal": 101,
+    "uncorrectable ECC error": 214,
+    "uncorrectable NVLink error": 220,
+    "OS call failed": 304,
+    "an illegal memory access": 700,
+    "the launch timed out": 702,
+    "device-side assert": 710,
+    "hardware stack error": 714,
+    "an illegal instruction": 715,
+    "misaligned address": 716,
+    "invalid program counter": 718,
+    "unspecified launch failure": 719,
+    "no kernel image": 209,
+    "invalid device function": 98,
+    "system not yet initialized": 802,
+    "unknown error": 999,
+}
+
+Known = tuple[str, Cause] | None
+
+
+def _ours(error: Exception, text: str) -> Known:
+    return (str(error), Cause.other) if isinstance(error, LauncherError) else None
+
+
+def _device_memory(error: Exception, text: str) -> Known:
+    no_room = "CUBLAS_STATUS_ALLOC_FAILED" in text or "CUDNN_STATUS_ALLOC_FAILED" in text
+    if not isinstance(error, torch.cuda.OutOfMemoryError) and not no_room and cuda_code(error) != 2:
+        return None
+    return (
+        f"The GPU ran out of memory: {str(error).splitlines()[0]} "
+        "Lower device.micro_batch or INPUT.MIN_SIZE_TRAIN, or take more GPUs with device.count.",
+        Cause.device_memory,
+    )
+
+
+def _host_memory(error: Exception, text: str) -> Known:
+    if not isinstance(error, MemoryError) and "DefaultCPUAllocator: can't allocate memory" not in text:
+        return None
+    return (
+        f"The machine ran out of memory ({text[:200]}). Lower DATALOADER.NUM_WORKERS, device.micro_batch or "
+        "INPUT.MIN_SIZE_TRAIN.",
+        Cause.host_memory,
+    )
+
+
+def _diverged(error: Exception, text: str) -> Known:
+    if not isinstance(error, FloatingPointError):
+        return None
+    return (
+        f"{text}. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED=True, "
+        "and look at those images and their annotations.",
+        Cause.diverged,
+    )
+
+
+def _loader(error: Exception, text: str) -> Known:
+    killed = "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text)
+    # What the queue of a loader process says when that ended in the middle of a batch.
+    if not killed and not isinstance(error, ConnectionResetError | EOFError):
+        return None
+    return (
+        f"{text or type(error).__name__}: a data loader process ended. Usually memory or shared memory ran out: lower "
+        "DATALOADER.NUM_WORKERS, or give the container more shared memory (--shm-size).",
+        Cause.loader,
+    )
+
+
+def _device(error: Exception, text: str) -> Known:
+    code = cuda_code(error)
+    if code is None and not any(name in text for name in ("CUDA error", "NCCL error", "CUDNN_STATUS")):
+        return None
+    if code == 710:
         return (
-            f"The GPU ran out of memory: {str(error).splitlines()[0]} "
-            "Lower SOLVER.IMS_PER_BATCH or INPUT.MIN_SIZE_TRAIN, or take more GPUs with device.count.",
-            ExitCode.out_of_memory,
+            f"A GPU found an index out of range ({text[:120]}): usually a category or keypoint number that the model "
+            "does not have. Compare MODEL.ROI_HEADS.NUM_CLASSES with the annotations.",
+            Cause.device,
         )
-    if isinstance(error, FloatingPointError):
-        return (
-            f"{text} Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED=True.",
-            ExitCode.training_failed,
-        )
-    if "DataLoader worker" in text and "killed" in text:
-        return (
-            f"{text} Usually memory or shared memory ran out: lower DATALOADER.NUM_WORKERS, "
-            "or give the container more shared memory (--shm-size).",
-            ExitCode.training_failed,
-        )
-    if _is_about_space(error):
-        return (
-            f"The disk of the run folder is full ({text}). Make room, or choose another place with run.root=FOLDER.",
-            ExitCode.training_failed,
-        )
-    if isinstance(error, urllib.error.URLError):
-        return (
-            f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
-            'name it with MODEL.WEIGHTS=PATH, or start from random weights with MODEL.WEIGHTS=\\"\\".',
-            ExitCode.training_failed,
-        )
-    return None
+    return (f"A GPU failed{'' if code is None else f' with CUDA error {code}'}: {text[:200]}", Cause.device)
+
+
+def _disk(error: Exception, text: str) -> Known:
+    if not _is_about_space(error):
+        return None
+    return (
+        f"The disk of the run folder is full ({text}). Make room, or choose another place with run.root=FOLDER.",
+        Cause.other,
+    )
+
+
+def _download(error: Exception, text: str) -> Known:
+    if not isinstance(error, urllib.error.URLError):
+        return None
+    return (
+        f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
+        'name it with MODEL.WEIGHTS=PATH, or start from random weights with MODEL.WEIGHTS=\\"\\".',
+        Cause.other,
+    )
+
+
+RULES: tuple[Callable[[Exception, str], Known], ...] = (
+    _ours,
+    _device_memory,
+    _host_memory,
+    _diverged,
+    _loader,
+    _disk,
+    _download,
+    _device,
+)
 
 
 def _is_about_space(error: Exception) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from launcher.run.heartbeat import Heartbeat
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -60,11 +62,12 @@ class StoppableBatches:
     Ranks may have one batch more or less than others, so they ask each other only for the `num_shared` first ones.
     """
 
-    def __init__(self, loader: Any, stop: Stop, num_processes: int, num_shared: int) -> None:
+    def __init__(self, loader: Any, stop: Stop, num_processes: int, num_shared: int, heartbeat: Heartbeat) -> None:
         self._loader = loader
         self._stop = stop
         self._num_processes = num_processes
         self._num_shared = num_shared
+        self._heartbeat = heartbeat
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -73,6 +76,7 @@ class StoppableBatches:
         for index, batch in enumerate(self._loader):
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
+            self._heartbeat.beat("evaluation")
             yield batch
 
 

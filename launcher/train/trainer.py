@@ -8,18 +8,20 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
-from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from launcher.errors import RequestError
+from launcher.run.heartbeat import Heartbeat
 from launcher.run.paths import RunPaths
 from launcher.run.resume import ResumePoint
 from launcher.train.checkpoint import WholeCheckpointer
 from launcher.train.evaluators import evaluator_for, quietly
 from launcher.train.loader import UndisturbedMapper
+from launcher.train.steps import Steps
 from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 
 NOT_LOADED = -2  # no iteration, and not the one before the first either
@@ -31,7 +33,16 @@ class Trainer(DefaultTrainer):
     Hooks are registered from outside (see `launcher.train.hooks`), so that every rank gets its own list.
     """
 
-    def __init__(self, cfg: CfgNode, *, num_processes: int, stop: Stop) -> None:
+    def __init__(
+        self,
+        cfg: CfgNode,
+        *,
+        num_processes: int,
+        stop: Stop,
+        heartbeat: Heartbeat,
+        accumulate: int = 1,
+        precision: str = "",
+    ) -> None:
         # Not DefaultTrainer.__init__: it hands device_ids to DistributedDataParallel even for a model on the CPU, which
         # torch refuses, and it registers its hooks and writers on every rank before the run folder is known.
         TrainerBase.__init__(self)
@@ -40,8 +51,7 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(cfg)
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-        make_trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = make_trainer(model, loader, optimizer)
+        self._trainer = Steps(model, loader, optimizer, accumulate=accumulate, precision=precision)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.paths = RunPaths(Path(cfg.OUTPUT_DIR))
         self.checkpointer = WholeCheckpointer(model, str(self.paths.checkpoints), trainer=weakref.proxy(self))
@@ -50,6 +60,7 @@ class Trainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.num_processes = num_processes
         self.stop = stop
+        self.heartbeat = heartbeat
         self.stopping = False
         """Agreed by all ranks: this iteration is the last one of the attempt."""
         self.iterations_done = 0
@@ -95,6 +106,7 @@ class Trainer(DefaultTrainer):
                     self.before_step()
                     self.run_step()
                     self.iterations_done = self.iter + 1
+                    self.heartbeat.beat("training", self.iterations_done)
                     self.stopping = self.stop.agreed(self.num_processes)
                     self.after_step()
                     if self.stopping:
@@ -143,7 +155,7 @@ class Trainer(DefaultTrainer):
         for name in self.cfg.DATASETS.TEST:
             loader = self.build_test_loader(self.cfg, name)
             shared = len(loader.dataset) // self.num_processes // (loader.batch_sampler.batch_size or 1)
-            batches = StoppableBatches(loader, self.stop, self.num_processes, shared)
+            batches = StoppableBatches(loader, self.stop, self.num_processes, shared, self.heartbeat)
             results[name] = inference_on_dataset(self.model, batches, self.build_evaluator(self.cfg, name))
         return next(iter(results.values())) if len(results) == 1 else results
 

@@ -5,15 +5,20 @@ Rank is decided here, once, by giving rank 0 more writers and hooks.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import math
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.values import read_json, write_json, write_text
 from launcher.errors import ExitCode
-from launcher.run.outcome import RANK_KILLED, WorkerFailure, WorkerResult, explain_signal
+from launcher.run.heartbeat import SMOKE, Heartbeat
+from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.logs import log_to, take_over_torch_logs
@@ -60,6 +65,9 @@ def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> Non
         understood=True,
         exit_code=int(ExitCode.training_failed),
         traceback="",
+        cause=Cause.crash,
+        signal=signal.Signals[signal_name],
+        rank=rank,
     )
     write_json(attempt.failure(rank), failure)
 
@@ -85,8 +93,10 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
     plan = read_json(plan_file, RunPlan)
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     log_to(attempt.log(rank), console=rank == 0)
+    heartbeat = Heartbeat(attempt.heartbeat if rank == 0 else None)
     try:
-        result = _train(plan, rank)
+        with _stacks_into(attempt.stacks(rank)):
+            result = _train(plan, rank, heartbeat)
     except Exception as error:
         _note_failure(attempt, rank, error)
         if raise_errors:
@@ -100,29 +110,60 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
 def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> None:
     from launcher.train.failures import explain
 
-    failure = explain(error)
+    failure = replace(explain(error), rank=rank)
     try:
         write_json(attempt.failure(rank), failure)
     except OSError:  # a full disk: then the console is the only place left
         print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
 
 
-def _train(plan: RunPlan, rank: int) -> WorkerResult:
+@contextlib.contextmanager
+def _stacks_into(file: Path) -> Iterator[None]:
+    """Where the threads stand when a signal such as SIGSEGV ends us; nothing is left behind when none does."""
+    with open(file, "w") as stacks:
+        faulthandler.enable(stacks)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+            file.unlink()
+
+
+def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
+    heartbeat.beat("importing torch and detectron2")
     from launcher.train import hooks
     from launcher.train.cfg_node import to_cfg_node
     from launcher.train.datasets import register_datasets
     from launcher.train.evaluators import check_test_sets
+    from launcher.train.smoke import compute_on_cpu
     from launcher.train.trainer import Trainer
 
     cfg = to_cfg_node(plan.detectron2, plan.config_extensions)
     cfg.freeze()
+    if plan.devices.deformable_by == "torchvision":
+        from launcher.train.deformable import use_torchvision_deformable
+
+        use_torchvision_deformable()
     register_datasets(plan.splits)
     _prepare_process(cfg, plan, rank)
+    if plan.devices.kind == "cpu":
+        heartbeat.beat(SMOKE)
+        compute_on_cpu()
+    heartbeat.beat("building model and data loader")
     check_test_sets(cfg)
-    trainer = Trainer(cfg, num_processes=plan.devices.num_processes, stop=STOP)
+    trainer = Trainer(
+        cfg,
+        num_processes=plan.devices.num_processes,
+        stop=STOP,
+        heartbeat=heartbeat,
+        accumulate=plan.accumulate,
+        precision=plan.devices.precision,
+    )
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
     trainer.register_hooks(hooks.every_rank(trainer))
+    heartbeat.beat("loading weights")
     trainer.continue_from(plan.resume)
+    heartbeat.beat("training", trainer.iterations_done)
     if rank == 0:
         _equip(trainer, plan)
     trainer.train()

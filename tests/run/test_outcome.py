@@ -5,11 +5,33 @@ import signal
 import pytest
 
 from launcher.errors import ExitCode
-from launcher.run.outcome import Ending, WorkerFailure, WorkerResult, classify, headlines, main_metric
+from launcher.run.outcome import (
+    Cause,
+    Ending,
+    WorkerEnd,
+    WorkerFailure,
+    WorkerResult,
+    classify,
+    headlines,
+    main_metric,
+)
 
 FINISHED = WorkerResult(finished=True, iterations=20, metrics={"segm/AP": 30.0, "bbox/AP": 40.0})
 STOPPED = WorkerResult(finished=False, iterations=7)
 OUT_OF_MEMORY = WorkerFailure(kind="OutOfMemoryError", message="m", understood=True, exit_code=76, traceback="t")
+SICK = WorkerFailure(
+    kind="AcceleratorError",
+    message="m",
+    understood=True,
+    exit_code=1,
+    traceback="",
+    cause=Cause.device,
+    cuda_code=214,
+    rank=1,
+)
+RANK_1_KILLED = WorkerFailure(
+    kind="RankKilled", message="m", understood=True, exit_code=1, traceback="", cause=Cause.crash, signal=9, rank=1
+)
 BUG = WorkerFailure(kind="KeyError", message="m", understood=False, exit_code=1, traceback="t")
 
 
@@ -33,14 +55,9 @@ BUG = WorkerFailure(kind="KeyError", message="m", understood=False, exit_code=1,
 def test_every_way_to_end_has_its_ending_and_exit_code(
     exit_status, stop_signal, killed, result, failure, ending, exit_code
 ):
-    outcome = classify(
-        exit_status=exit_status,
-        stop_signal=stop_signal,
-        killed_by_us=killed,
-        result=result,
-        failure=failure,
-        seconds=1.0,
-    )
+    end = WorkerEnd(exit_status=exit_status, stop_signal=stop_signal, killed_by_us=killed, seconds=1.0)
+
+    outcome = classify(end, result=result, failure=failure)
 
     assert (outcome.ending, outcome.exit_code) == (ending, exit_code)
     assert outcome.explanation or ending is Ending.finished
@@ -48,17 +65,14 @@ def test_every_way_to_end_has_its_ending_and_exit_code(
 
 def test_a_result_counts_only_when_the_worker_ended_well():
     """A rank that crashed after rank 0 wrote its result still failed."""
-    outcome = classify(
-        exit_status=-11, stop_signal=None, killed_by_us=False, result=FINISHED, failure=None, seconds=1.0
-    )
+    outcome = classify(WorkerEnd(exit_status=-11), result=FINISHED, failure=None)
 
     assert outcome.ending is Ending.killed
 
 
 def test_only_what_we_do_not_understand_shows_a_traceback():
     understood, unknown = (
-        classify(exit_status=1, stop_signal=None, killed_by_us=False, result=None, failure=failure, seconds=1.0)
-        for failure in (OUT_OF_MEMORY, BUG)
+        classify(WorkerEnd(exit_status=1), result=None, failure=failure) for failure in (OUT_OF_MEMORY, BUG)
     )
 
     assert understood.traceback == ""
@@ -66,7 +80,7 @@ def test_only_what_we_do_not_understand_shows_a_traceback():
 
 
 def test_box_ap_stands_for_a_run_that_has_it():
-    outcome = classify(exit_status=0, stop_signal=None, killed_by_us=False, result=FINISHED, failure=None, seconds=1.0)
+    outcome = classify(WorkerEnd(exit_status=0), result=FINISHED, failure=None)
 
     assert main_metric(outcome) == 40.0
     assert headlines({"b_val/bbox/AP": 2.0, "bbox/AP50": 3.0, "a_val/segm/AP": 4.0}) == {
@@ -74,3 +88,33 @@ def test_box_ap_stands_for_a_run_that_has_it():
         "a_val/segm/AP": 4.0,
     }
     assert main_metric(None) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "failure", "cause", "exit_code"),
+    [
+        (WorkerEnd(exit_status=-11), None, Cause.crash, 1),
+        (WorkerEnd(exit_status=-9), None, Cause.crash, 1),
+        (WorkerEnd(exit_status=-9, memory_kills=1), None, Cause.host_memory, 76),
+        # The kernel killed somebody else meanwhile.
+        (WorkerEnd(exit_status=-11, memory_kills=1), None, Cause.crash, 1),
+        (WorkerEnd(exit_status=-6, hung_in="training"), None, Cause.hang, 1),
+        (WorkerEnd(exit_status=1), RANK_1_KILLED, Cause.crash, 1),
+        (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, Cause.host_memory, 76),
+        (WorkerEnd(exit_status=1), SICK, Cause.device, 1),
+        (WorkerEnd(exit_status=1, stop_signal=signal.SIGTERM), SICK, Cause.none, 75),
+        (WorkerEnd(exit_status=-9, killed_by_us=True), None, Cause.none, 130),
+    ],
+)
+def test_an_outcome_names_what_ended_the_attempt(
+    end: WorkerEnd, failure: WorkerFailure | None, cause: Cause, exit_code: int
+):
+    outcome = classify(end, result=None, failure=failure)
+
+    assert (outcome.cause, outcome.exit_code) == (cause, exit_code)
+
+
+def test_a_device_error_keeps_its_code_and_rank():
+    outcome = classify(WorkerEnd(exit_status=1, iterations=7, stage="training"), result=None, failure=SICK)
+
+    assert (outcome.cuda_code, outcome.rank, outcome.iterations, outcome.stage) == (214, 1, 7, "training")

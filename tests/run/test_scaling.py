@@ -77,7 +77,7 @@ def planned(
         pytest.param({"learned": 4}, 4, id="learned"),
         pytest.param({"learned": 1, "reference": 8}, 16, id="learned to be less than the reference"),
         pytest.param({"learned": 8, "reference": 8}, 8, id="learned to be more than the reference"),
-        pytest.param({"learned": 1, "micro_batch": 4}, 4, id="typed before learned"),
+        pytest.param({"learned": 1, "micro_batch": 4}, 16, id="learned to be less than typed"),
     ],
 )
 def test_the_batch_is_kept_in_as_many_passes_as_it_takes(settings: dict[str, Any], accumulate: int):
@@ -167,13 +167,10 @@ def test_whatever_the_numbers_the_batch_stays_and_no_pass_is_empty_or_above_its_
     made_for = reference or (count if count != "all" else processes)
     assert adjusted(keys(batch, reference), plan.adjustments) == keys(batch, reference)
     assert 1 <= plan.accumulate <= share
-    if micro_batch:
-        assert largest_pass <= micro_batch
-    else:
-        assert learned is None or largest_pass <= learned
-        assert scaling is NONE or largest_pass <= -(-batch // made_for)
+    of_reference = micro_batch or (-(-batch // made_for) if scaling is KEEP else share)
+    limits = [of_reference, learned or share]
+    assert largest_pass <= min(limits)
     # No more passes than it takes.
-    limits = [micro_batch] if micro_batch else [learned or share, -(-batch // made_for) if scaling is KEEP else share]
     assert plan.accumulate == 1 or -(-share // (plan.accumulate - 1)) > min(limits)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.run.heartbeat import Heartbeat
 from launcher.train.stop import STOP_SIGNALS, EvaluationStoppedError, Stop, StoppableBatches
 
 
@@ -75,8 +76,9 @@ def test_batches_end_when_asked_between_two_of_them():
         seen.append(batch)
         stop.asked = batch == "b"
 
+    batches = StoppableBatches(["a", "b", "c"], stop, num_processes=1, num_shared=3, heartbeat=Heartbeat(None))
     with pytest.raises(EvaluationStoppedError):
-        list(map(look_at, StoppableBatches(["a", "b", "c"], stop, num_processes=1, num_shared=3)))
+        list(map(look_at, batches))
 
     assert seen == ["a", "b"]
 
@@ -84,7 +86,7 @@ def test_batches_end_when_asked_between_two_of_them():
 def test_ranks_ask_each_other_only_for_batches_that_all_have():
     """A rank with one batch more must not wait for an answer of ranks that are done."""
     stop = Stop()
-    batches = StoppableBatches(["a", "b"], stop, num_processes=1, num_shared=1)
+    batches = StoppableBatches(["a", "b"], stop, num_processes=1, num_shared=1, heartbeat=Heartbeat(None))
     stop_asked_late = []
 
     for batch in batches:

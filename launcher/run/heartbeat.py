@@ -1,0 +1,72 @@
+"""A worker's sign of life: what it is at, in a small file, and how the launcher tells from it that nothing moves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SMOKE = "smoke test"
+SMOKE_PATIENCE_S = 60.0
+"""For a forward and backward pass of milliseconds: whoever takes longer hangs in a driver."""
+LENGTH = 96  # bytes, so that a later text covers an earlier one
+
+
+class Heartbeat:
+    """Says what this process is at; costs some microseconds."""
+
+    def __init__(self, path: Path | None) -> None:
+        # An unwritable folder is not what a sign of life should end a training for.
+        self._file: int | None = None
+        if path is not None:
+            with contextlib.suppress(OSError):
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._count = 0
+        self._iterations: int | None = None
+
+    def beat(self, stage: str, iterations: int | None = None) -> None:
+        """`iterations` are those done so far; without a number the last one stays."""
+        if self._file is None:
+            return
+        self._count += 1
+        self._iterations = self._iterations if iterations is None else iterations
+        done = "-" if self._iterations is None else str(self._iterations)
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, f"{self._count} {done} {stage}".encode().ljust(LENGTH)[:LENGTH], 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    count: int
+    iterations: int | None
+    stage: str
+
+
+def read_beat(path: Path) -> Beat | None:
+    """The last sign of life, or None when there is none yet."""
+    try:
+        count, done, stage = path.read_text(encoding="utf-8").strip().split(" ", 2)
+        return Beat(count=int(count), iterations=None if done == "-" else int(done), stage=stage)
+    except (OSError, ValueError):
+        return None
+
+
+class Watch:
+    """Looks at a heartbeat from time to time and notices when it stops; `hang_s` of 0 is patient for ever."""
+
+    def __init__(self, path: Path, *, hang_s: float, now: float) -> None:
+        self._path = path
+        self._hang_s = hang_s
+        self._last: Beat | None = None
+        self._changed = now
+
+    def hung_in(self, now: float) -> str:
+        """The stage in which nothing has moved for too long, or empty."""
+        # By our own clock and by change: the file's times may come from another machine's clock.
+        beat = read_beat(self._path)
+        if beat != self._last:
+            self._last, self._changed = beat, now
+        stage = beat.stage if beat else "start"
+        patience = min(self._hang_s or SMOKE_PATIENCE_S, SMOKE_PATIENCE_S) if stage == SMOKE else self._hang_s
+        return stage if patience and now - self._changed > patience else ""

@@ -1,0 +1,125 @@
+"""What a failed attempt teaches the next one, and whether there should be one. Decides only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from launcher.config.adjustment import look_up
+from launcher.run.heartbeat import SMOKE
+from launcher.run.outcome import Cause, Outcome
+
+if TYPE_CHECKING:
+    from launcher.run.plan import RunPlan
+
+# CUDA's runtime errors. After these the GPU, or its link to the machine, is not to be trusted.
+SICK = frozenset({46, 100, 101, 214, 220, 226, 304, 714, 802, 999})
+# These can also come from a program's own mistake: tried once more before the GPU is left out.
+FAULTS = frozenset({700, 702, 715, 716, 717, 718, 719})
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What earlier attempts of this run taught."""
+
+    avoid_gpus: Mapping[str, str] = field(default_factory=dict)
+    """UUIDs of GPUs that failed, and how."""
+    suspects: tuple[str, ...] = ()
+    """UUIDs of GPUs that failed once, in a way that need not be their fault."""
+    micro_batch: int | None = None
+    """Most images of one forward pass that fit into memory, as far as is known."""
+    num_workers: int | None = None
+    """Most data loader processes that lived."""
+    mask_driver: bool = False
+    """Even a CPU training hung in, or was crashed by, the driver."""
+    in_vain: int = 0
+    """Attempts in a row that failed without a new checkpoint and without teaching anything else."""
+    reason: str = ""
+    """What the latest attempt taught, for people."""
+
+    @property
+    def lasting(self) -> Lessons:
+        """What still holds when the same command is typed again: memory stays as it is, GPUs get repaired."""
+        return Lessons(micro_batch=self.micro_batch, num_workers=self.num_workers)
+
+
+def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | None:
+    """What the next attempt should do otherwise, or None when there should be none.
+
+    `resumes_from` is the iteration from which a next attempt would go on.
+    """
+    before = plan.lessons
+    if resumes_from > plan.first_iteration:
+        before = replace(before, in_vain=0)
+    match outcome.cause:
+        case Cause.device_memory:
+            return _smaller_passes(plan, before, "the GPU ran out of memory")
+        case Cause.host_memory:
+            return _less_host_memory(plan, before)
+        case Cause.loader:
+            return _fewer_workers(plan, before, "a data loader process was killed") or _once_more(plan, before)
+        case Cause.device:
+            return _other_device(plan, before, outcome)
+        case Cause.crash | Cause.hang:
+            return _away_from_driver(plan, before, outcome) or _once_more(plan, before)
+    return None
+
+
+def pause_before(lessons: Lessons) -> float:
+    """Seconds to wait before the next attempt: a driver that resets, or a file system that comes back, takes time."""
+    return 0.0 if lessons.in_vain == 0 else min(2.0 ** (lessons.in_vain - 1), LONGEST_PAUSE_S)
+
+
+def _smaller_passes(plan: RunPlan, before: Lessons, why: str) -> Lessons | None:
+    images = plan.images_per_pass
+    if images <= 1:
+        return None
+    half = images // 2
+    reason = f"{why} with {images} images per forward pass, so {half} and more passes"
+    return replace(before, micro_batch=half, reason=reason)
+
+
+def _less_host_memory(plan: RunPlan, before: Lessons) -> Lessons | None:
+    why = "the machine ran out of memory"
+    fewer = _fewer_workers(plan, before, why)
+    # On the CPU the model's own activations are what fills the memory.
+    smaller = _smaller_passes(plan, before, why) if plan.devices.kind == "cpu" else None
+    if fewer and smaller:
+        return replace(fewer, micro_batch=smaller.micro_batch, reason=f"{fewer.reason}; {smaller.reason}")
+    return fewer or smaller
+
+
+def _fewer_workers(plan: RunPlan, before: Lessons, why: str) -> Lessons | None:
+    workers = look_up(plan.detectron2, "DATALOADER.NUM_WORKERS")
+    if workers < 1:
+        return None
+    reason = f"{why} with DATALOADER.NUM_WORKERS={workers}, so {workers // 2}"
+    return replace(before, num_workers=workers // 2, reason=reason)
+
+
+def _other_device(plan: RunPlan, before: Lessons, outcome: Outcome) -> Lessons | None:
+    code = outcome.cuda_code
+    if code is not None and code not in SICK | FAULTS:
+        return None  # the program's mistake, or the build's: the same everywhere and every time
+    uuids = plan.devices.gpu_uuids
+    uuid = uuids[outcome.rank] if outcome.rank < len(uuids) else ""
+    is_sick = code in SICK or (code in FAULTS and uuid in before.suspects)
+    if uuid and is_sick:
+        how = f"failed in attempt {plan.attempt} (CUDA error {code})"
+        return replace(before, avoid_gpus={**before.avoid_gpus, uuid: how}, reason=f"a GPU {how}, so without it")
+    again = _once_more(plan, before)
+    return replace(again, suspects=(*before.suspects, uuid)) if again and uuid else again
+
+
+def _away_from_driver(plan: RunPlan, before: Lessons, outcome: Outcome) -> Lessons | None:
+    if plan.devices.kind != "cpu" or plan.devices.mask_driver or outcome.stage != SMOKE:
+        return None
+    return replace(before, mask_driver=True, reason="the NVIDIA driver disturbs even the CPU, so it is masked")
+
+
+def _once_more(plan: RunPlan, before: Lessons) -> Lessons | None:
+    if before.in_vain >= plan.retries:
+        return None
+    return replace(before, in_vain=before.in_vain + 1, reason=f"once more ({before.in_vain + 1} of {plan.retries})")

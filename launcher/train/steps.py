@@ -1,0 +1,126 @@
+"""One iteration: forward and backward passes over parts of the batch, a look at the losses, one optimizer step."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from detectron2.engine import SimpleTrainer
+from torch.nn.parallel import DistributedDataParallel
+
+Batch = Sequence[Mapping[str, Any]]
+NAMED_IMAGES = 8
+
+
+class DivergedError(FloatingPointError):
+    """The losses or the predictions are no numbers any more. The message says when, which and on what images."""
+
+
+class Steps(SimpleTrainer):
+    """detectron2's SimpleTrainer and AMPTrainer in one, which can split a batch that does not fit into memory.
+
+    A batch is split into `accumulate` parts as equal as they can be. Their gradients add up, each weighted by its share
+    of the images, to those of the mean over the batch, so learning rate and iteration counts keep their meaning. With
+    one part the arithmetic is detectron2's.
+    """
+
+    def __init__(
+        self, model: Any, loader: Iterable[Batch], optimizer: Any, *, accumulate: int = 1, precision: str = ""
+    ) -> None:
+        """`precision` is float16 or bfloat16 for automatic mixed precision, or empty for none."""
+        super().__init__(model, loader, optimizer)
+        self.accumulate = accumulate
+        self.precision = getattr(torch, precision) if precision else None
+        # bfloat16 has the range of float32, so its gradients need no scaling.
+        self.grad_scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
+        self._scaler_state: dict[str, Any] = {}
+        """Of an earlier attempt that computed in float16, kept for a later one while this one does not."""
+        self._last_losses: dict[str, float] = {}
+
+    def run_step(self) -> None:
+        started = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - started
+        self.optimizer.zero_grad()
+        try:
+            losses = self._forward_and_backward(batch)
+        except FloatingPointError as error:  # detectron2 looks at the proposals
+            raise DivergedError(self._diverged(str(error).rstrip("."), batch)) from error
+        self.after_backward()
+        # Before the ranks talk about their losses: the one whose images did it is the one to speak.
+        if wrong := {name: value for name, value in losses.items() if not math.isfinite(value)}:
+            raise DivergedError(self._diverged(f"{' and '.join(wrong)} became no number ({_listed(losses)})", batch))
+        self._last_losses = losses
+        self._write_metrics({name: torch.tensor(value) for name, value in losses.items()}, data_time)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def _forward_and_backward(self, batch: Batch) -> dict[str, float]:
+        """The losses, weighted over the parts."""
+        parts = split(batch, self.accumulate)
+        summed: dict[str, float] = {}
+        for number, part in enumerate(parts, start=1):
+            share = len(part) / len(batch)
+            with self._no_sync() if number < len(parts) else contextlib.nullcontext():
+                for name, value in self._one_pass(part, share).items():
+                    summed[name] = summed.get(name, 0.0) + value * share
+        return summed
+
+    def _one_pass(self, part: Batch, share: float) -> dict[str, float]:
+        with self._autocast():
+            losses = self.model(part)
+            if isinstance(losses, torch.Tensor):
+                losses = {"total_loss": losses}
+            total = sum(losses.values())
+        self.grad_scaler.scale(total if share == 1 else total * share).backward()
+        return to_floats(losses)
+
+    def _no_sync(self) -> Any:
+        """Ranks exchange gradients once per iteration, in its last backward pass."""
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _autocast(self) -> Any:
+        return contextlib.nullcontext() if self.precision is None else torch.autocast("cuda", dtype=self.precision)
+
+    def _diverged(self, what: str, batch: Batch) -> str:
+        names = [str(image.get("file_name", image.get("image_id", "?"))) for image in batch]
+        more = f" and {len(names) - NAMED_IMAGES} more" if len(names) > NAMED_IMAGES else ""
+        before = f"; the iteration before had {_listed(self._last_losses)}" if self._last_losses else ""
+        return (
+            f"iteration {self.iter} diverged: {what}{before}; the images were {', '.join(names[:NAMED_IMAGES])}{more}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """As AMPTrainer's, so that detectron2's own trainers can go on from it."""
+        state = super().state_dict()
+        if scaler := self.grad_scaler.state_dict() or self._scaler_state:
+            state["grad_scaler"] = scaler
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._scaler_state = state_dict.get("grad_scaler") or {}
+        if self._scaler_state and self.grad_scaler.is_enabled():
+            self.grad_scaler.load_state_dict(self._scaler_state)
+
+
+def _listed(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """At most `parts` parts of a batch, none empty, whose lengths differ by one at most."""
+    parts = min(parts, len(batch))
+    ends = [len(batch) * number // parts for number in range(parts + 1)]
+    return [batch[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def to_floats(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """One copy from the device for all of them."""
+    values = torch.stack([loss.detach().float().reshape(()) for loss in losses.values()]).tolist()
+    return dict(zip(losses, values, strict=True))

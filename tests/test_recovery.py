@@ -1,0 +1,120 @@
+"""Real trainings that something goes wrong in: each ends by itself, and says what happened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.errors import ExitCode
+from launcher.run.paths import RunPaths
+
+pytestmark = pytest.mark.slow
+
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def train(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+) -> Callable[..., tuple[subprocess.CompletedProcess[str], RunPaths]]:
+    """Train six iterations with a fault, saving every two, and return what was printed and the run's folder."""
+
+    def run(fault: str, *settings: str) -> tuple[subprocess.CompletedProcess[str], RunPaths]:
+        done = launch(
+            "train",
+            *demo_settings,
+            "run.name=r",
+            "DATASETS.TEST=[]",
+            "SOLVER.CHECKPOINT_PERIOD=2",
+            "config_extensions=[tests.faults:install]",
+            *settings,
+            FAULT=fault,
+            FAULT_COUNT=str(tmp_path / "struck"),
+        )
+        return done, RunPaths(tmp_path / "outputs" / "no-experiment" / "r")
+
+    return run
+
+
+def outcomes(run: RunPaths) -> list[dict[str, Any]]:
+    return [json.loads(run.attempt(number).outcome.read_text()) for number in run.attempt_numbers()]
+
+
+def plan_of(run: RunPaths, attempt: int) -> dict[str, Any]:
+    return json.loads(run.attempt(attempt).plan.read_text())
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [("kill@3", "crash"), ("cuda719@3", "device"), ("loader@3", "loader")],
+)
+def test_a_training_that_dies_goes_on_from_its_checkpoint_in_a_second_attempt(train: Any, fault: str, cause: str):
+    # More iterations than a loader process has batches ready when it is killed.
+    done, run = train(fault, "DATALOADER.NUM_WORKERS=1", "SOLVER.MAX_ITER=10")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert "attempt 1 failed" in done.stdout
+    first, second = outcomes(run)
+    assert first["cause"] == cause
+    assert 3 <= first["iterations"] < 10
+    assert (second["ending"], second["iterations"]) == ("finished", 10)
+    assert plan_of(run, 2)["resume"]["next_iteration"] == first["iterations"] // 2 * 2
+    assert run.attempt(2).facts.exists()
+    assert plan_of(run, 2)["detectron2"]["DATALOADER"]["NUM_WORKERS"] == (0 if cause == "loader" else 1)
+
+
+def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
+    done, run = train("memory@1", "SOLVER.IMS_PER_BATCH=4")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    first, second = outcomes(run)
+    assert (first["ending"], first["exit_code"]) == ("out_of_memory", ExitCode.out_of_memory)
+    assert second["iterations"] == 6
+    one, two = plan_of(run, 1), plan_of(run, 2)
+    assert (one["accumulate"], two["accumulate"]) == (1, 2)
+    assert one["detectron2"] == two["detectron2"]
+
+
+def test_a_loss_that_is_no_number_stops_with_when_what_and_where_and_is_not_tried_again(train: Any):
+    done, run = train("nan@2")
+
+    assert done.returncode == ExitCode.training_failed
+    assert len(outcomes(run)) == 1
+    assert "iteration 2 diverged" in done.stderr
+    assert "loss_" in done.stderr or "Predicted boxes" in done.stderr
+    assert "small" in done.stderr or ".jpg" in done.stderr
+    assert "the same command would end the same way" in done.stderr
+    assert "SOLVER.BASE_LR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_fails_every_time_ends_after_as_many_retries_as_allowed(train: Any):
+    done, run = train("segv@1x9", "run.retries=1")
+
+    assert done.returncode == ExitCode.training_failed
+    assert [outcome["cause"] for outcome in outcomes(run)] == ["crash", "crash"]
+    assert "SIGSEGV" in done.stderr
+    assert "in faulty" in run.attempt(1).stacks(0).read_text()
+
+
+def test_a_training_that_stands_still_is_ended_and_goes_on(train: Any):
+    done, run = train("hang@3", "run.hang_minutes=0.25")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    first, second = outcomes(run)
+    assert (first["cause"], first["stage"]) == ("hang", "training")
+    assert second["iterations"] == 6
+    assert "in faulty" in run.attempt(1).stacks(0).read_text()
+
+
+def test_a_driver_that_disturbs_even_the_cpu_is_masked_in_the_next_attempt(train: Any):
+    done, run = train("segv@smokex9")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert [plan["devices"]["mask_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
+    assert outcomes(run)[1]["iterations"] == 6
