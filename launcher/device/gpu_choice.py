@@ -99,7 +99,7 @@ def best_of(pool: Sequence[UsableGpu], number: int) -> tuple[UsableGpu, ...]:
     ranked = sorted(pool, key=_rank)
     of_one_model = [[gpu for gpu in ranked if gpu.name == name] for name in {gpu.name for gpu in pool}]
     sets = [gpus[:number] for gpus in (ranked, *of_one_model) if len(gpus) >= number]
-    best = min(sets, key=lambda gpus: (sum(map(_is_busy, gpus)), is_mixed(gpus), [_rank(gpu) for gpu in gpus[::-1]]))
+    best = min(sets, key=lambda gpus: (sum(map(_is_busy, gpus)), is_mixed(gpus), [_rank(gpu) for gpu in gpus]))
     return tuple(sorted(best, key=lambda gpu: in_order(gpu.index)))
 
 

@@ -239,7 +239,7 @@ def test_without_gpus_to_avoid_nothing_is_left_out():
 @pytest.mark.parametrize(
     ("settings", "clause"),
     [
-        ({"min_free_gib": 12.5}, r"GPU 0 has 12\.0 of 24\.0 GiB free, less than device\.min_free_gib=12\.5"),
+        ({"min_free_gib": 12.1}, r"GPU 0 has 12\.0 of 24\.0 GiB free, less than device\.min_free_gib=12\.1"),
         ({"max_used": 0.4}, r"GPU 0 has 12\.0 of 24\.0 GiB free: more in use than device\.max_used=0\.4"),
     ],
 )
@@ -290,6 +290,12 @@ NEWER = {"name": "H100", "capability": (9, 0)}
         pytest.param([gpu(0), gpu(1)], 1, [0], id="then the first"),
         pytest.param([gpu(0), gpu(1, free=79_000, **NEWER)], 1, [1], id="newest before most free memory"),
         pytest.param([gpu(0, free=60_000, **NEWER), gpu(1)], 1, [1], id="idle before newest"),
+        pytest.param(
+            [gpu(0, free=60_000, **NEWER), gpu(1), gpu(2, name="V100", capability=(7, 0))],
+            2,
+            [1, 2],
+            id="idle before newest, also when none are alike",
+        ),
         pytest.param([gpu(0, **NEWER), gpu(1), gpu(2)], 2, [1, 2], id="alike before newest"),
         pytest.param([gpu(0, free=9_000), gpu(1), gpu(2, **NEWER)], 2, [1, 2], id="idle before alike"),
         pytest.param([gpu(0), gpu(1), gpu(2, **NEWER), gpu(3, **NEWER)], 2, [2, 3], id="newest of two pairs"),
@@ -489,6 +495,7 @@ OLD_AND_NEW = diagnose(changed(TWO_GPUS, driver={"gpus": (driver_gpu(0, (7, 5)),
     [
         (ONE, 1, Precision.auto, "bfloat16"),
         (ONE, 1, Precision.float16, "float16"),
+        (replace(ONE, usable_gpus=(gpu(0, capability=(8, 0)),)), 1, Precision.auto, "bfloat16"),
         (OLD, 1, Precision.auto, "float16"),
         (OLD, 1, Precision.bfloat16, "float16"),
         (OLD_AND_NEW, 2, Precision.auto, "float16"),
