@@ -35,22 +35,55 @@ SHOWN_IN_PLAN = (
     "SOLVER.MAX_ITER",
     "SEED",
 )
+MAX_EVIDENCE, MAX_FURTHER_CAUSES = 4, 3
+"""Lines of the doctor's screen for the evidence of the root cause, and for other causes."""
 MARKS = {Severity.error: "[red]✗[/red]", Severity.warning: "[yellow]![/yellow]", Severity.info: "[blue]·[/blue]"}
 
 
 def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verbose: bool = False) -> None:
-    """At most a screen: the verdict, a line per GPU, then each root cause with its fix.
+    """The verdict, a line per GPU, the root cause with evidence and fix, the rest in a line each: at most a screen.
 
-    `verbose` adds the evidence of every finding, not just of the first.
+    `verbose` shows every finding as the root cause is shown, in full.
     """
     from rich.markup import escape
 
     console.print(f"[bold]{escape(diagnosis.verdict)}[/bold]", highlight=False)
     if diagnosis.usable_gpus or diagnosis.excluded_gpus:
-        console.print(_gpu_table(diagnosis))
-    for position, finding in enumerate(diagnosis.findings):
-        console.print(*_finding_lines(finding, evidence=verbose or position == 0), sep="\n", highlight=False)
+        console.print(_gpu_table(diagnosis, short=not verbose))
+    shown = diagnosis.findings if verbose else _telling(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
+    for position, finding in enumerate(shown):
+        if verbose or position == 0:
+            _show_finding(finding, console, short=not verbose)
+        else:
+            console.print(_headline(finding), highlight=False)
+    if hint := _what_is_left_out(diagnosis, shown):
+        console.print(f"[dim]{hint}[/dim]", highlight=False)
     console.print(f"[dim]{escape(_installed(facts))}[/dim]", highlight=False)
+
+
+def _telling(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    """What a person must know: the reason of the verdict, and what no line of a GPU says already."""
+    in_table = {gpu.code for gpu in diagnosis.excluded_gpus}
+    worth = [
+        finding
+        for finding in diagnosis.findings
+        if finding.severity is not Severity.info or finding.cause in diagnosis.verdict
+    ]
+    return (*worth[:1], *(finding for finding in worth[1:] if finding.code not in in_table))
+
+
+def _what_is_left_out(diagnosis: Diagnosis, shown: Sequence[Finding]) -> str:
+    left_out = [finding for finding in diagnosis.findings if finding not in shown]
+    notes = sum(finding.severity is Severity.info for finding in left_out)
+    counted = [
+        f"{number} {what}{'' if number == 1 else 's'}"
+        for number, what in ((len(left_out) - notes, "more cause"), (notes, "note"))
+        if number
+    ]
+    return "; ".join([
+        *([f"{' and '.join(counted)}: launcher doctor --verbose"] if counted else []),
+        *([f"launcher explain {shown[0].code} says more"] if shown else []),
+    ])  # fmt: skip
 
 
 def doctor_json(diagnosis: Diagnosis, facts: DeviceFacts) -> str:
@@ -67,11 +100,13 @@ def doctor_json(diagnosis: Diagnosis, facts: DeviceFacts) -> str:
     )
 
 
-def _gpu_table(diagnosis: Diagnosis) -> Table:
+def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for _ in range(4):
+        table.add_column(no_wrap=short, overflow="ellipsis" if short else "fold")
     rows = [
         (
             in_order(gpu.index),
@@ -91,13 +126,22 @@ def _gpu_table(diagnosis: Diagnosis) -> Table:
     return table
 
 
-def _finding_lines(finding: Finding, *, evidence: bool) -> Iterable[str]:
+def _show_finding(finding: Finding, console: Console, *, short: bool) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(_headline(finding), highlight=False)
+    evidence = finding.evidence[:MAX_EVIDENCE] if short else finding.evidence
+    for line in evidence:
+        text = Text(line, style="dim", no_wrap=short, overflow="ellipsis" if short else "fold")
+        console.print(Padding(text, (0, 0, 0, 4)), no_wrap=short, overflow="ellipsis" if short else "fold")
+    console.print(Padding(Text(f"→ {finding.fix}"), (0, 0, 0, 4)))
+
+
+def _headline(finding: Finding) -> str:
     from rich.markup import escape
 
-    yield f"{MARKS[finding.severity]} {escape(finding.cause)}  [dim]{finding.code}[/dim]"
-    if evidence:
-        yield from (f"    [dim]{escape(line)}[/dim]" for line in finding.evidence)
-    yield f"    → {escape(finding.fix)}"
+    return f"{MARKS[finding.severity]} {escape(finding.cause)}  [dim]{finding.code}[/dim]"
 
 
 def _installed(facts: DeviceFacts) -> str:

@@ -257,6 +257,8 @@ def _end_in_words(gpu: GpuView) -> str:
     end = gpu.smoke.end if gpu.smoke else None
     if end is None:
         return ""
+    if end.how == "answered":
+        return "without a word"
     if end.how == "hung":
         return f"no answer after {end.seconds:.0f} s {end.kernel_state}".strip()
     return f"the process ended by {end.how} {end.number}"

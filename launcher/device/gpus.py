@@ -36,7 +36,8 @@ class GpuView:
 def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
     """Every GPU that anyone saw, in `nvidia-smi`'s order; those only the driver knows come last."""
     visible = facts.driver.gpus if facts.driver else ()
-    listed = facts.nvml.gpus if facts.nvml else ()
+    # A Jetson's NVML knows neither memory nor health, and perhaps not even the GPU's UUID.
+    listed = facts.nvml.gpus if facts.nvml and not facts.system.tegra else ()
     by_uuid = {gpu.uuid: gpu for gpu in visible}
     views = [_view(facts, gpu.index, by_uuid.get(gpu.uuid), gpu) for gpu in listed]
     known = {gpu.uuid for gpu in listed}

@@ -268,7 +268,9 @@ def driver_mismatch(facts: DeviceFacts) -> Seen | None:
     library = facts.driver.library if facts.driver else ""
     loaded = facts.system.driver_loaded
     suffix = library.rpartition("libcuda.so.")[2]
-    differ = bool(loaded) and suffix.count(".") >= 1 and suffix != loaded and not driver_works(facts)
+    # A Jetson's library counts its versions on its own.
+    comparable = bool(loaded) and suffix.count(".") >= 1 and not facts.system.tegra
+    differ = comparable and suffix != loaded and not driver_works(facts)
     if not (init_failed(facts, MISMATCH) or nvml_failed(facts, NVML_MISMATCH) or differ):
         return None
     return Seen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -29,6 +30,8 @@ class Rule:
     """Not even the CPU can train."""
 
 
+MAX_NAMED = 2
+"""GPUs that the verdict names one by one; of more it gives the models."""
 ERROR, WARNING, INFO = Severity.error, Severity.warning, Severity.info
 UNREACHABLE = ("driver.*", "nvml.*", "visible.*", "gpu.*", "container.*", "torch.not_for_jetson", "libraries.*")
 CPU_ONLY = ("torch.cpu_only", "torchvision.cpu_only")
@@ -206,6 +209,9 @@ def _sorted_out(
             usable.append(gpu)
     if not usable:
         findings = [_with_severity(finding, ERROR) for finding in findings]
+    elif any(gpu.uuid.startswith("MIG-") for gpu in usable):
+        # That a whole GPU is cut into slices is how it should be where one of them is used.
+        findings = [finding for finding in findings if finding.code != "gpu.mig"]
     return tuple(_usable(gpu) for gpu in sorted(usable, key=_worst_last)), tuple(excluded), findings
 
 
@@ -281,6 +287,11 @@ def _verdict(fatal: list[Finding], usable: tuple[UsableGpu, ...], reasons: list[
         return "detectron2 cannot train here: " + "; ".join(finding.cause for finding in fatal)
     if not usable:
         return f"detectron2 will run on the CPU: {reasons[0].cause}"
+    return f"detectron2 can train on {'1 GPU' if len(usable) == 1 else f'{len(usable)} GPUs'}: {_names(usable)}"
+
+
+def _names(usable: tuple[UsableGpu, ...]) -> str:
     in_their_order = sorted(usable, key=lambda gpu: in_order(gpu.index))
-    names = ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order)
-    return f"detectron2 can train on {'1 GPU' if len(usable) == 1 else f'{len(usable)} GPUs'}: {names}"
+    if len(usable) <= MAX_NAMED:
+        return ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order)
+    return ", ".join(f"{number} x {name}" for name, number in Counter(gpu.name for gpu in in_their_order).items())
