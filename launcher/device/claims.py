@@ -152,7 +152,8 @@ def _sign(file: int) -> None:
 def _taken_by(file: int) -> str:
     # Anyone may write into these files, so only a number is taken from them.
     number = re.fullmatch(rb"\d{1,10}", os.pread(file, 11, 0))
-    return "is taken by another launcher" + (f" (process {number[0].decode()})" if number else "")
+    by_whom = f", process {number[0].decode()}" if number else ""
+    return f"is taken by another launcher{by_whom} (device.share=true shares it)"
 
 
 def _file_name(uuid: str) -> str:

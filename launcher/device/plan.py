@@ -79,7 +79,7 @@ def plan_devices(
     """Choose the devices of one run and what has to change because of them.
 
     `keys` is detectron2's configuration, nested, as plain containers. `avoid` names GPUs by UUID that this run must not
-    get, each with a clause that continues its name, such as `is taken by another launcher (process 123)`.
+    get, each with a clause that continues its name, such as `failed in attempt 1`.
 
     Raises:
         RequestError: the device settings cannot mean anything here, or this launcher is one of several.

@@ -47,7 +47,7 @@ def plan_scaling(
     accumulate = _ceil(share, limit.images)
     return ScalingPlan(
         accumulate=accumulate,
-        adjustments=(*scaled, *_told(share, accumulate, f"{limit.reason}; {_there_are(num_processes, kind)}")),
+        adjustments=(*scaled, *_told(share, accumulate, f"{limit.reason}, and {_there_are(num_processes, kind)}")),
         notices=tuple(_notices(request, num_processes)),
     )
 
@@ -77,7 +77,7 @@ def _told(share: int, accumulate: int, reason: str) -> Iterator[Adjustment]:
             setting="images per forward pass",
             asked=share,
             planned=_ceil(share, accumulate),
-            reason=f"gradients of {accumulate} passes add up to one step ({reason})",
+            reason=f"{reason}: gradients of {accumulate} passes add up to one step",
         )
 
 

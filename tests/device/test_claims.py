@@ -22,6 +22,7 @@ import subprocess, sys, time
 from pathlib import Path
 from launcher.device.claims import claim
 folder, starts_worker, *uuids = sys.argv[1:]
+sys.excepthook = lambda kind, *_: print(kind.__name__, flush=True)
 with claim(uuids, Path(folder)) as held:
     if starts_worker == "yes":
         worker = subprocess.Popen(["sleep", "60"], pass_fds=held.descriptors, stdout=subprocess.DEVNULL)
@@ -64,7 +65,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
 def test_a_gpu_that_another_process_holds_is_seen_and_cannot_be_claimed(folder: Path, hold: Hold):
     holder = hold(ONE)
     first_line(holder)
-    by_whom = f"is taken by another launcher (process {holder.pid})"
+    by_whom = f"is taken by another launcher, process {holder.pid} (device.share=true shares it)"
 
     assert look([ONE, TWO], folder) == {ONE: by_whom}
     with pytest.raises(GpusTakenError, match="GPU-1111 is taken") as refused, claim([TWO, ONE], folder):
@@ -81,6 +82,12 @@ def test_a_claim_that_is_refused_takes_none_of_its_gpus(folder: Path, hold: Hold
     assert ONE not in look([ONE], folder)
     with claim([ONE], folder) as ours:
         assert len(ours.descriptors) == 1
+
+
+def test_of_several_that_want_the_same_gpus_at_once_one_gets_them_all(hold: Hold):
+    racing = [hold(*wanted) for wanted in ((ONE, TWO), (TWO, ONE), (ONE, TWO), (TWO, ONE))]
+
+    assert sorted(map(first_line, racing)) == ["GpusTakenError"] * 3 + ["held"]
 
 
 def test_a_killed_process_holds_nothing(folder: Path, hold: Hold):
@@ -203,7 +210,7 @@ def test_what_others_wrote_into_a_file_is_not_repeated(folder: Path, hold: Hold)
     first_line(hold(ONE))
     (folder / ONE).write_text("\x1b[31m rm -rf everything")
 
-    assert look([ONE], folder) == {ONE: "is taken by another launcher"}
+    assert look([ONE], folder) == {ONE: "is taken by another launcher (device.share=true shares it)"}
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several users")

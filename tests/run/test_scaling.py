@@ -100,7 +100,7 @@ def test_split_batches_are_told_with_numbers_and_reason():
 
     assert (told.setting, told.asked, told.planned) == ("images per forward pass", 8, 2)
     assert told.reason == (
-        "gradients of 4 passes add up to one step (made for SOLVER.REFERENCE_WORLD_SIZE=8; there are 2 GPUs)"
+        "made for SOLVER.REFERENCE_WORLD_SIZE=8, and there are 2 GPUs: gradients of 4 passes add up to one step"
     )
 
 
