@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.device.children import Child
 from launcher.device.facts import TorchFacts
-from launcher.device.probe import STAGES
-from tests.device.conftest import TORCH_CHILD, AskTorch, TorchScenario
+from launcher.device.probe import STAGES, torch_facts
+from tests.device.torch_machines import TORCH_CHILD, AskTorch, TorchScenario
 from tests.fakegpu import Gpu, Machine, uuid
 
 BASIC = STAGES[: STAGES.index("sync") + 1]
@@ -48,8 +51,31 @@ def told(machine: Machine, **differences: Any) -> dict[str, Any]:
     return {"gpus": gpus, "availability": False, "stages": STAGES, "stage_s": 20.0, "backend": "", **differences}
 
 
+# Packages in the place of the installed ones: file to content
+PACKAGES = {
+    "torchvision of another torch": {
+        "torchvision/__init__.py": "raise RuntimeError('built for another torch')",
+        "torchvision/extension.py": "",
+    },
+    "torchvision in a layout of its own": {"torchvision/__init__.py": ""},
+    "detectron2 that needs more": {"detectron2/__init__.py": "import not_there"},
+    "detectron2 compiled for another CUDA": {
+        "detectron2/__init__.py": "",
+        "detectron2/_C.py": "raise ImportError('libcudart.so.11.0: cannot open shared object file')",
+    },
+    "detectron2 compiled without CUDA": {
+        "detectron2/__init__.py": "",
+        "detectron2/_C.py": "has_cuda = lambda: False",
+    },
+    "detectron2 compiled with CUDA": {
+        "detectron2/__init__.py": "",
+        "detectron2/_C.py": "has_cuda = lambda: True\nget_cuda_version = lambda: 'CUDA 13.2'",
+    },
+}
+
+
 @pytest.fixture(scope="module")
-def tried(ask_torch: AskTorch) -> dict[str, TorchFacts]:
+def tried(ask_torch: AskTorch, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TorchFacts]:
     """All scenarios in one process that imported torch once."""
     scenarios = {}
     for name, (gpu, how, *_) in FAULTS.items():
@@ -64,6 +90,18 @@ def tried(ask_torch: AskTorch) -> dict[str, TorchFacts]:
     )
     several = Machine(gpus=(Gpu(ctx="hang"), Gpu(sync="hang"), Gpu()))
     scenarios["two of three hang"] = TorchScenario(machine=several, told=told(several, stages=BASIC, stage_s=1.5))
+    one = Machine(gpus=(Gpu(),))
+    for name, files in PACKAGES.items():
+        folder = tmp_path_factory.mktemp("packages")
+        for file, content in files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(content)
+        question = told(
+            one, stages=("context", "nms", "operators") if "torchvision" in name else ("context", "operators")
+        )
+        scenarios[name] = TorchScenario(machine=one, told=question, packages=folder)
+    # Its kernels do not run, but for filling.
+    scenarios["no kernels of torchvision"] = TorchScenario(machine=one, told=told(one, stages=("context", "nms")))
     return ask_torch(scenarios)
 
 
@@ -113,6 +151,53 @@ def test_packages_are_looked_at_before_the_forks_and_architectures_after(tried: 
     assert facts.torchvision_error == facts.detectron2_error == ""
 
 
+def test_a_torch_that_does_not_import_is_quoted_and_nothing_more_is_asked(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
+    path = [str(tmp_path), *sys.path]
+
+    with Child(TORCH_CHILD, environ=os.environ, ask={"path": path}, deadline_s=20) as child:
+        facts = torch_facts(child.answer())
+
+    assert facts.end.how == "answered"
+    assert facts.import_error == "ImportError: libcudart.so.13: cannot open shared object file"
+
+
+def test_a_torchvision_that_does_not_import_is_quoted_and_its_operators_are_not_tried(tried: dict[str, TorchFacts]):
+    facts = tried["torchvision of another torch"]
+
+    assert facts.torchvision_error == "RuntimeError: built for another torch"
+    assert facts.nms_on_cuda is None
+    assert facts.smoke_tests[0].passed == ("context",)
+
+
+def test_a_torchvision_without_operators_is_told(tried: dict[str, TorchFacts]):
+    assert "nms" in tried["torchvision in a layout of its own"].torchvision_error
+
+
+def test_a_detectron2_that_does_not_import_is_quoted(tried: dict[str, TorchFacts]):
+    error = tried["detectron2 that needs more"].detectron2_error
+
+    assert error == "ModuleNotFoundError: No module named 'not_there'"
+
+
+def test_compiled_operators_that_do_not_load_are_quoted(tried: dict[str, TorchFacts]):
+    assert "libcudart.so.11.0" in tried["detectron2 compiled for another CUDA"].ops_error
+
+
+def test_operators_are_tried_on_a_gpu_where_they_have_cuda(tried: dict[str, TorchFacts]):
+    without, having = tried["detectron2 compiled without CUDA"], tried["detectron2 compiled with CUDA"]
+
+    assert (without.ops_cuda, without.smoke_tests[0].passed) == ("not available", ("context",))
+    assert (having.ops_cuda, having.smoke_tests[0].failed) == ("CUDA 13.2", "operators")
+    assert "box_iou_rotated" in having.smoke_tests[0].error
+
+
+def test_operators_of_torchvision_that_do_not_run_are_noticed(tried: dict[str, TorchFacts]):
+    test = tried["no kernels of torchvision"].smoke_tests[0]
+
+    assert (test.failed, test.error[:12]) == ("nms", "wrong values")
+
+
 def test_two_gpus_that_work_add_up_numbers(tried: dict[str, TorchFacts]):
     both = tried["three of four"].all_reduce
 
@@ -124,7 +209,7 @@ def test_a_gpu_without_another_that_works_has_nobody_to_talk_to(tried: dict[str,
     assert tried["one of four"].all_reduce is None
 
 
-PAIRS = """
+BY_HAND = """
 import json, os, signal, sys, time
 from functools import partial
 from pathlib import Path
@@ -153,15 +238,25 @@ for name, other in (("crash", crash), ("refuse", refuse), ("hang", lambda journa
     ranks = [child_torch.Fork("rank-0", ask, honest), child_torch.Fork("rank-1", ask, other)]
     started = time.monotonic()
     results[name] = {**child_torch.result_of_both(ranks), "seconds": time.monotonic() - started}
+
+# All stages but those that are CUDA's alone, with the CPU in the GPU's place.
+child_torch.register_operators(torch)
+library = torch.library.Library("detectron2", "DEF")
+library.define("box_iou_rotated(Tensor one, Tensor other) -> Tensor")
+library.impl("box_iou_rotated", lambda one, other: one[:, None, 4] * other[None, :, 4], "CPU")
+stages = ("allocate", "copy", "fill", "matmul", "convolution", "nms", "operators")
+journal = Path(sys.argv[2]) / "journal"
+child_torch.smoke_test(child_torch.Journal(journal), torch, "", stages, device="cpu")
+results["smoke test"] = child_torch.read_journal(journal)[0]
 print(json.dumps(results))
 """
 
 
 @pytest.fixture(scope="module")
-def talks(plain_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A rank that talks to one that does not behave, over gloo."""
+def by_hand(plain_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Parts of the torch child by hand: a rank that talks to one that does not behave, over gloo; stages on the CPU."""
     done = subprocess.run(
-        [sys.executable, "-c", PAIRS, TORCH_CHILD, tmp_path_factory.mktemp("pairs")],
+        [sys.executable, "-c", BY_HAND, TORCH_CHILD, tmp_path_factory.mktemp("pairs")],
         env={**plain_environ, "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
@@ -172,23 +267,29 @@ def talks(plain_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactor
     return json.loads(done.stdout)
 
 
-def test_of_two_that_talk_the_one_that_crashed_is_told_and_the_other_does_not_wait(talks: dict[str, Any]):
-    crash = talks["crash"]
+def test_of_two_that_talk_the_one_that_crashed_is_told_and_the_other_does_not_wait(by_hand: dict[str, Any]):
+    crash = by_hand["crash"]
 
     assert (crash["uuid"], crash["end"]["how"], crash["failed"]) == ("rank-1", "signal", "rendezvous")
     assert crash["seconds"] < 15
 
 
-def test_of_two_that_talk_the_one_that_refuses_is_told_with_its_words(talks: dict[str, Any]):
-    assert talks["refuse"]["error"] == "ZeroDivisionError: division by zero"
+def test_of_two_that_talk_the_one_that_refuses_is_told_with_its_words(by_hand: dict[str, Any]):
+    assert by_hand["refuse"]["error"] == "ZeroDivisionError: division by zero"
 
 
-def test_a_talk_that_hangs_costs_one_deadline(talks: dict[str, Any]):
-    hang = talks["hang"]
+def test_a_talk_that_hangs_costs_one_deadline(by_hand: dict[str, Any]):
+    hang = by_hand["hang"]
 
     assert (hang["end"]["how"], hang["failed"]) == ("hung", "rendezvous")
     assert hang["seconds"] < 4
 
 
-def test_a_sum_that_is_wrong_is_noticed(talks: dict[str, Any]):
-    assert (talks["lie"]["failed"], talks["lie"]["error"][:12]) == ("compare", "wrong values")
+def test_a_sum_that_is_wrong_is_noticed(by_hand: dict[str, Any]):
+    assert (by_hand["lie"]["failed"], by_hand["lie"]["error"][:12]) == ("compare", "wrong values")
+
+
+def test_what_a_gpu_is_asked_for_a_device_that_computes_can_answer(by_hand: dict[str, Any]):
+    stages = ["allocate", "copy", "fill", "matmul", "convolution", "nms", "operators"]
+
+    assert by_hand["smoke test"] == {"passed": stages}

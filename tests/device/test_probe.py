@@ -15,7 +15,7 @@ import pytest
 
 from launcher.config.values import from_plain, to_plain
 from launcher.device.child_journal import kernel_state
-from launcher.device.diagnosis import Diagnosis
+from launcher.device.diagnosis import Diagnosis, Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.probe import STAGES, Deadlines, look_at_devices
 from launcher.device.rules import diagnose
@@ -69,21 +69,13 @@ def codes(diagnosis: Diagnosis) -> list[str]:
     ],
 )
 def test_a_driver_that_fails_is_explained(look, machine: Machine, code: str, dangerous: bool):
-    facts = look(machine) if machine.gpus else look_without_files(look, machine)
+    facts = look(machine)
 
     diagnosis = diagnose(facts)
 
     assert codes(diagnosis) == [code]
     assert diagnosis.driver_is_dangerous is dangerous
     assert facts.torch is None
-
-
-def look_without_files(look, machine: Machine) -> DeviceFacts:
-    """A driver library on a machine whose kernel knows no GPU: a login node, say."""
-    from dataclasses import replace
-
-    facts = look(machine)
-    return replace(facts, system=replace(facts.system, driver_loaded="", device_nodes=(), uvm_loaded=False))
 
 
 @pytest.mark.parametrize("machine", [Machine(gpus=(Gpu(),), init="hang"), Machine(gpus=(Gpu(),), nvml="hang")])
@@ -221,7 +213,8 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
         7: "gpu.out_of_memory",
         8: "gpu.mig",
     }
-    assert {finding.severity.value for finding in diagnosis.findings if finding.code.startswith("gpu")} == {"warning"}
+    # Beside good ones.
+    assert Severity.error not in {finding.severity for finding in diagnosis.findings}
     assert facts.torch.is_available
     assert (facts.torch.all_reduce.uuid, facts.torch.all_reduce.failed) == (f"{uuid(0)},{uuid(1)}", "")
     assert from_plain(DeviceFacts, json.loads(json.dumps(to_plain(facts)))) == facts

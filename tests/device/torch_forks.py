@@ -1,8 +1,8 @@
-"""Child process: imports torch once and is the torch child of many simulated machines, a fork for each.
+"""Child process of `torch_machines`: imports torch once and is the torch child of many machines, a fork for each.
 
-Reads a list of `{folder, libraries, environ, told}` as JSON from its first argument's file; `libraries` is where the
-second argument, a link on LD_LIBRARY_PATH, is to lead. Each fork leaves its journal in its folder; printed are their
-exit statuses.
+Reads a list of `{folder, libraries, environ, told, packages}` as JSON from its first argument's file. `libraries` is
+where the second argument, a link on LD_LIBRARY_PATH, is to lead; `packages` a folder to import from first. Each fork
+leaves its journal in its folder; printed are their exit statuses.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ def run(child_torch: ModuleType, scenario: dict[str, Any], libraries: Path) -> i
     if pid == 0:
         try:
             os.environ.update(scenario["environ"])
+            if scenario["packages"]:
+                sys.path.insert(0, scenario["packages"])
+                for name in [name for name in sys.modules if name.partition(".")[0] == "detectron2"]:
+                    del sys.modules[name]
             sys.stdin = io.StringIO(json.dumps(scenario["told"]) + "\n")
             journal = child_torch.Journal(Path(scenario["folder"]) / "journal")
             child_torch.main(journal, {"path": sys.path, "folder": scenario["folder"]})

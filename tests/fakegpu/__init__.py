@@ -83,7 +83,7 @@ class Machine:
             if self.module_loaded:
                 (device / "driver").symlink_to("../../../bus/pci/drivers/nvidia")
         (root / "dev").mkdir(parents=True)
-        if not self.module_loaded:
+        if not (self.module_loaded and self.gpus):  # without a GPU the module does not stay loaded
             return root
         for module in ("nvidia", "nvidia_uvm"):
             (root / "sys/module" / module).mkdir(parents=True)
