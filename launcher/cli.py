@@ -29,6 +29,7 @@ launcher starts detectron2 trainings on whatever machine is at hand.
   launcher [train] [Hydra arguments]   train, or continue: launcher train +experiment=coco
   launcher plan [Hydra arguments]      what train would do, without doing it        [--json]
   launcher doctor                      which devices work here, and why not         [--json] [--verbose]
+  launcher explain [CODE | "TEXT"]     what a code of the doctor, or the text of an error, means
   launcher data demo DIR               write the demo data set
   launcher tensorboard [DIR]           open TensorBoard on this machine only
 
@@ -157,6 +158,16 @@ def _doctor(arguments: Sequence[str]) -> int:
     return ExitCode.device_refused if broken else ExitCode.finished
 
 
+def _explain(arguments: Sequence[str]) -> int:
+    from launcher.explain import explanation
+
+    if {"-h", "--help"} & set(arguments):
+        print('usage: launcher explain [CODE | GROUP | "TEXT OF AN ERROR"]; alone it lists every code')
+        return ExitCode.finished
+    print(explanation(" ".join(arguments)))
+    return ExitCode.finished
+
+
 def _data(arguments: Sequence[str]) -> int:
     import argparse
 
@@ -196,13 +207,14 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "plan": _plan,
     "doctor": _doctor,
+    "explain": _explain,
     "data": _data,
     "tensorboard": _tensorboard,
     "help": _help,
     "version": _version,
     "unknown": _unknown,
 }
-SHOWN_VERBS = ("train", "plan", "doctor", "data", "tensorboard")
+SHOWN_VERBS = ("train", "plan", "doctor", "explain", "data", "tensorboard")
 
 
 def prepare(

@@ -309,13 +309,6 @@ ENTRIES = (
         todo="`sudo systemctl enable --now nvidia-fabricmanager`, of exactly the driver's version.",
     ),
     Entry(
-        code="driver.confidential",
-        title="the GPU waits for its confidential-computing ready state",
-        symptoms=("system not yet initialized", "operation not supported"),
-        meaning="In a confidential virtual machine a GPU refuses work until it has been attested and declared ready.",
-        todo="Attest it, then `sudo nvidia-smi conf-compute -srs 1`.",
-    ),
-    Entry(
         code="driver.mps_daemon",
         title="NVIDIA's multi-process service does not answer",
         symptoms=(
@@ -344,6 +337,13 @@ ENTRIES = (
         ),
         meaning="A slice of a GPU that a hypervisor gives to this machine refuses CUDA without its licence.",
         todo="`nvidia-smi -q | grep -i license` shows the state; ask who runs the machine.",
+    ),
+    Entry(
+        code="driver.confidential",
+        title="the GPU waits for its confidential-computing ready state",
+        symptoms=("system not yet initialized", "operation not supported"),
+        meaning="In a confidential virtual machine a GPU refuses work until it has been attested and declared ready.",
+        todo="Attest it, then `sudo nvidia-smi conf-compute -srs 1`.",
     ),
     Entry(
         code="driver.not_initialized",
