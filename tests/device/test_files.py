@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -193,3 +197,113 @@ def test_a_quota_of_cpu_time_counts_as_fewer_cpus(
         (tmp_path / path).write_text(f"{text}\n")
 
     assert look_at_platform(tmp_path).num_cpus == num_cpus
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "memory_mib"),
+    [
+        ("", {}, 8000),
+        ("0::/", {"sys/fs/cgroup/memory.max": "max"}, 8000),
+        ("0::/a/b", {"sys/fs/cgroup/a/memory.max": str(2048 << 20)}, 2048),
+        ("4:memory:/job", {"sys/fs/cgroup/memory/job/memory.limit_in_bytes": str(512 << 20)}, 512),
+        ("4:memory:/job", {"sys/fs/cgroup/memory/job/memory.limit_in_bytes": "9223372036854771712"}, 8000),
+        ("4:cpu:/job", {"sys/fs/cgroup/memory/job/memory.limit_in_bytes": str(512 << 20)}, 8000),
+    ],
+)
+def test_memory_is_what_is_free_within_the_control_groups(
+    tmp_path: Path, group: str, limits: dict[str, str], memory_mib: int
+):
+    files = {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable:   {8000 << 10} kB", "proc/self/cgroup": group, **limits}
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{text}\n")
+
+    assert look_at_platform(tmp_path).memory_mib == memory_mib
+
+
+def test_limits_of_this_process_are_read():
+    platform = look_at_platform(Path("/"))
+
+    assert platform.open_files == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert platform.disk_free_mib is not None
+    assert platform.disk_free_mib > 0
+
+
+def test_the_disk_of_the_folder_with_the_runs_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def statvfs(folder: Path) -> SimpleNamespace:
+        # `outputs` is on another disk than the folder it is in.
+        return SimpleNamespace(f_blocks=100, f_bavail=7 if Path(folder) == Path("outputs") else 50, f_frsize=1 << 20)
+
+    monkeypatch.setattr("os.statvfs", statvfs)
+    monkeypatch.chdir(tmp_path)
+
+    before = look_at_platform(tmp_path).disk_free_mib
+    (tmp_path / "outputs").mkdir()
+
+    assert (before, look_at_platform(tmp_path).disk_free_mib) == (50, 7)
+
+
+def test_cuda_libraries_on_the_loaders_path_are_named(tmp_path: Path):
+    (tmp_path / "cuda").mkdir()
+    for name in ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libz.so.1"):
+        (tmp_path / "cuda" / name).touch()
+
+    folders = look_at_system(tmp_path, {"LD_LIBRARY_PATH": f"{tmp_path}/cuda:/nowhere"}, KERNEL).cuda_folders
+
+    assert folders == (f"{tmp_path}/cuda: libcublas, libcudart",)
+
+
+def test_what_is_special_about_a_machine_is_seen(tmp_path: Path):
+    for path in ("dev/nvidia-nvswitch0", "dev/sev-guest", "sys/class/infiniband/mlx5_0"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    efi = tmp_path / "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    efi.parent.mkdir(parents=True)
+    efi.write_bytes(b"\x06\0\0\0\x01")
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_bytes(b"NVIDIA Jetson AGX Orin\0")
+
+    system = look_at_system(tmp_path, {}, KERNEL)
+
+    assert (system.nvswitch, system.confidential_vm, system.infiniband, system.secure_boot) == (True,) * 4
+    assert system.model == "NVIDIA Jetson AGX Orin"
+    assert system.device_nodes == ()
+
+
+def test_sources_of_detectron2_that_hide_an_installation_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder in ("sources", "site-packages"):
+        (tmp_path / folder / "detectron2").mkdir(parents=True)
+        (tmp_path / folder / "detectron2/__init__.py").write_text("__version__ = '0.6'\n")
+    (tmp_path / "sources/setup.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "sources"), str(tmp_path / "site-packages")])
+    monkeypatch.delitem(sys.modules, "detectron2", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder)])
+
+    packages = look_at_packages()
+
+    assert packages.detectron2_checkout
+    assert packages.detectron2_elsewhere == (str(tmp_path / "site-packages/detectron2"),)
+
+
+def test_two_packages_of_cudnn_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in (
+        "torch",
+        "nvidia_cudnn_cu12-9.1.dist-info",
+        "nvidia_cudnn_cu13-9.2.dist-info",
+        "nvidia_cublas-1.dist-info",
+    ):
+        (tmp_path / name).mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+
+    assert look_at_packages().cudnn_packages == ("nvidia_cudnn_cu12-9.1", "nvidia_cudnn_cu13-9.2")
+
+
+def test_all_looks_at_files_take_no_noticeable_time():
+    started = time.process_time()
+    look_at_system(Path("/"), os.environ, look_at_platform(Path("/")).kernel)
+    look_at_packages()
+
+    # Measured: 8 ms. The bound leaves room for slow disks.
+    assert time.process_time() - started < 0.2
