@@ -619,8 +619,8 @@ ENTRIES = (
             "'_OpNamespace' 'detectron2' object has no attribute 'nms_rotated'",
             "'_OpNamespace' 'detectron2' object has no attribute",
         ),
-        meaning="Rotated boxes, deformable convolutions and the fast COCO evaluation need them; plain Faster R-CNN, "
-        "Mask R-CNN and RetinaNet do not.",
+        meaning="Rotated boxes and the fast COCO evaluation need them; plain Faster R-CNN, Mask R-CNN and RetinaNet do "
+        "not. For deformable convolutions the launcher takes torchvision's operator.",
         todo="Nothing for plain models; else build detectron2 from source with the torch that it will run with.",
     ),
     Entry(
@@ -860,7 +860,8 @@ ENTRIES = (
         title="deformable convolutions on the CPU",
         symptoms=("Deformable Conv is not supported on CPUs",),
         meaning="detectron2's operator has no backward pass on the CPU.",
-        todo="A model without MODEL.RESNETS.DEFORM_ON_PER_STAGE, or a GPU.",
+        todo="Train with the launcher, which takes torchvision's operator there; in your own code a model without "
+        "MODEL.RESNETS.DEFORM_ON_PER_STAGE, or a GPU.",
     ),
     Entry(
         code="run.nccl_on_cpu",

@@ -318,7 +318,7 @@ def detectron2_no_ops(facts: DeviceFacts) -> Seen | None:
     if not packages.detectron2_folder or packages.detectron2_compiled:
         return None
     return Seen(
-        cause="detectron2 has no compiled operators (rotated boxes, deformable convolutions, fast COCO evaluation)",
+        cause="detectron2 has no compiled operators (rotated boxes, fast COCO evaluation)",
         evidence=(f"detectron2 {packages.detectron2}: no _C in its folder",),
         fix="nothing for a plain Faster R-CNN, Mask R-CNN or RetinaNet; else build detectron2 from source",
     )
