@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 
 HERE = Path(__file__).parent
 FLAGS = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-fvisibility=hidden")
@@ -105,6 +106,7 @@ class FakeGpu:
             raise RuntimeError(why_not)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._making = Lock()
         self.shim = folder / "libfakecudart.so"
         _compile("-Wl,-soname,libcuda.so.1", "-o", folder / "libcuda.so.1", HERE / "fakecuda.c", "-ldl")
         _compile("-Wl,-soname,libnvidia-ml.so.1", "-o", folder / "libnvidia-ml.so.1", HERE / "fakenvml.c")
@@ -125,10 +127,11 @@ class FakeGpu:
         if not (machine.libcuda or machine.libnvml):
             return self.folder
         folder = self.folder / f"{machine.libcuda}-{machine.libnvml}"
-        if not folder.exists():
-            folder.mkdir()
-            for name, broken in (("libcuda.so.1", machine.libcuda), ("libnvidia-ml.so.1", machine.libnvml)):
-                self._put(folder / name, broken)
+        with self._making:  # tests look at several machines at once
+            if not folder.exists():
+                folder.mkdir()
+                for name, broken in (("libcuda.so.1", machine.libcuda), ("libnvidia-ml.so.1", machine.libnvml)):
+                    self._put(folder / name, broken)
         return folder
 
     def _put(self, library: Path, broken: str) -> None:
