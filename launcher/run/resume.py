@@ -20,6 +20,7 @@ _CHUNK = 4 << 20  # bytes
 # the large end record, where to find that one, and the small end record.
 _HEADER = struct.Struct("<28x3H12x")
 """Lengths of what follows: name, extra field, comment."""
+_USUAL_FLAGS = 0x0808  # names in UTF-8, sizes also behind the data
 _LARGE_END = struct.Struct("<4sQHHIIQQQQ")
 _LARGE_END_LOCATOR = struct.Struct("<4sIQI")
 _END = struct.Struct("<4sHHHHIIH")
@@ -156,7 +157,9 @@ def _directory_is_sound(path: Path, archive: zipfile.ZipFile) -> bool:
     records = archive.infolist()
     if len({r.orig_filename for r in records}) != len(records):
         return False
-    if any(r.volume or r.compress_type or r.compress_size != r.file_size for r in records):
+    if any(r.volume or r.compress_type or r.external_attr or r.compress_size != r.file_size for r in records):
+        return False
+    if any(r.flag_bits & ~_USUAL_FLAGS for r in records):
         return False
     with open(path, "rb") as file:
         file.seek(archive.start_dir)

@@ -122,6 +122,10 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    return b""
+
+
 def _dtype_of(kind: Any) -> np.dtype:
     if not isinstance(kind, _Dtype):
         raise _NotPlainError(f"a NumPy array of type {kind!r}")
@@ -139,6 +143,7 @@ def _as_bytes(content: Any) -> bytes:
 _ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _empty_bytes,  # what Python writes for those in its older formats
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
