@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from launcher.device.arches import runs_on
 from launcher.device.facts import DeviceFacts, GpuProcess
 from launcher.device.gpus import GpuView
-from launcher.device.seen import LAUNCH_TIMEOUT, only_ops_failed
+from launcher.device.seen import BUSY, LAUNCH_TIMEOUT, only_ops_failed
 
 MIN_FREE_MIB = 1024
 """Below this not even a small detectron2 model trains; most of it goes to CUDA's own context."""
@@ -20,7 +20,7 @@ RESET, REBOOT = 1, 2
 # Draining peers or recovering an IMEX domain concerns the links between GPUs; these concern the GPU itself.
 ACTIONS_AGAINST_USE = {RESET: "a reset", REBOOT: "a reboot", 4: "a drain and a reset", 6: "a bus reset", 7: "a reboot"}
 
-OUT_OF_MEMORY, BUSY, NO_KERNEL_IMAGE, NO_FUNCTION, PTX_TOO_NEW = 2, 46, 209, 98, 222
+OUT_OF_MEMORY, NO_KERNEL_IMAGE, NO_FUNCTION, PTX_TOO_NEW = 2, 209, 98, 222
 SICK_CODES = {
     214: "uncorrectable memory error",
     700: "illegal memory access",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.device.diagnosis import called
@@ -38,12 +39,28 @@ def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
     visible = facts.driver.gpus if facts.driver else ()
     # A Jetson's NVML knows neither memory nor health, and perhaps not even the GPU's UUID.
     listed = facts.nvml.gpus if facts.nvml and not facts.system.tegra else ()
-    by_uuid = {gpu.uuid: gpu for gpu in visible}
-    views = [_view(facts, gpu.index, by_uuid.get(gpu.uuid), gpu) for gpu in listed]
     known = {gpu.uuid for gpu in listed}
+    unlisted = [gpu for gpu in visible if gpu.uuid not in known]
+    by_index = _without_uuid(listed, unlisted)
+    by_uuid = {gpu.uuid: gpu for gpu in visible}
+    views = [_view(facts, gpu.index, by_index.get(gpu.index) or by_uuid.get(gpu.uuid), gpu) for gpu in listed]
     # The driver's ordinal would be the index of another one that NVML lists.
-    unlisted = [(None if listed else ordinal, gpu) for ordinal, gpu in enumerate(visible) if gpu.uuid not in known]
-    return (*views, *(_view(facts, index, gpu, None) for index, gpu in unlisted))
+    others = [
+        (None if listed else ordinal, gpu)
+        for ordinal, gpu in enumerate(visible)
+        if gpu in unlisted and gpu not in by_index.values()
+    ]
+    return (*views, *(_view(facts, index, gpu, None) for index, gpu in others))
+
+
+def _without_uuid(listed: Sequence[NvmlGpu], unlisted: Sequence[DriverGpu]) -> dict[int, DriverGpu]:
+    """Which of the driver's GPUs are those that NVML lists but has lost, by NVML's index.
+
+    Of a lost one NVML knows not even the UUID, and the driver may go on to show it: it must not count twice.
+    """
+    lost = [gpu.index for gpu in listed if not gpu.uuid]
+    sliced = any(gpu.mig for gpu in listed)
+    return dict(zip(lost, unlisted, strict=True)) if len(lost) == len(unlisted) and not sliced else {}
 
 
 def cuda_name(uuid: str, nvml: NvmlFacts | None) -> str:

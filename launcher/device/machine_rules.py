@@ -8,7 +8,9 @@ from __future__ import annotations
 from launcher.device.arches import cuda_version
 from launcher.device.facts import ChildEnd, DeviceFacts
 from launcher.device.seen import (
+    BUSY,
     COMPAT,
+    ECC_ERROR,
     MISMATCH,
     MPS_CODES,
     NO_DEVICE,
@@ -350,8 +352,30 @@ def driver_not_licensed(facts: DeviceFacts) -> Seen | None:
     )
 
 
+def gpus_busy(facts: DeviceFacts) -> Seen | None:
+    if not init_failed(facts, BUSY):
+        return None
+    return Seen(
+        cause="the driver says that the GPUs are busy or unavailable",
+        evidence=raw_codes(facts),
+        fix="wait, or see with `nvidia-smi` who has them for himself; `sudo nvidia-smi -c 0` allows sharing",
+    )
+
+
+def gpus_sick(facts: DeviceFacts) -> Seen | None:
+    if not init_failed(facts, ECC_ERROR):
+        return None
+    return Seen(
+        cause="the driver finds damaged memory in a GPU and gives none",
+        evidence=raw_codes(facts),
+        fix="`sudo nvidia-smi --gpu-reset`, or reboot; `nvidia-smi -q -d ECC` shows which one; have it replaced if it "
+        "comes back",
+    )
+
+
 def driver_not_initialized(facts: DeviceFacts) -> Seen | None:
-    if not init_failed(facts, NOT_INITIALIZED):
+    # A system call that is refused where all device files open has the same reasons.
+    if not init_failed(facts, NOT_INITIALIZED, OS_CALL):
         return None
     return Seen(
         cause="the driver cannot initialise in this process",
@@ -440,7 +464,7 @@ def visible_wrong(facts: DeviceFacts) -> Seen | None:
     if init_code(facts) not in (0, NO_DEVICE):
         return None
     # NVML is not told of CUDA_VISIBLE_DEVICES, so a list it finds no fault with has another explanation.
-    problem = problem_with_list(listed, uuids)
+    problem = problem_with_list(listed, uuids, sliced=any(gpu.mig for gpu in facts.nvml.gpus) if facts.nvml else True)
     if not problem:
         return None
     return Seen(
