@@ -214,7 +214,7 @@ def test_a_whole_traceback_with_colours_and_broken_lines_is_understood():
         "Traceback (most recent call last):\n"
         '  File "train.py", line 3, in <module>\n'
         "    losses = model(batch)\n"
-        "torch.AcceleratorError: CUDA error: no kernel\n    image is available for execution on the device\n"
+        "torch.AcceleratorError: CUDA error: no kernel\n    \x1b[1mimage\x1b[0m is available for execution on the device\n"
         "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
     )
 

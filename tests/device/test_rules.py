@@ -702,3 +702,20 @@ def test_who_holds_a_gpu_is_named_with_process_user_and_memory():
     (finding,) = diagnose(nvml_says(free_mib=400, processes=(holder,))).findings
 
     assert finding.cause.endswith("held by python (pid 42, of ada, 9000 MiB)")
+
+
+def test_what_a_jetsons_nvml_says_of_its_gpu_does_not_count():
+    diagnosis = diagnose(changed(JETSON, nvml={"gpus": (nvml_gpu(1, memory_mib=None, free_mib=None),)}))
+
+    assert [(gpu.index, gpu.uuid) for gpu in diagnosis.usable_gpus] == [(0, UUIDS[0])]
+    assert diagnosis.excluded_gpus == ()
+
+
+def test_a_jetsons_library_with_versions_of_its_own_is_no_mismatch():
+    facts = changed(
+        JETSON,
+        system={"driver_loaded": "540.4.0"},
+        driver={"init_code": 999, "gpus": (), "library": "/usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1"},
+    )
+
+    assert codes(facts) == ["unexplained"]
