@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from launcher.config.request import RunRequest
     from launcher.device.facts import DeviceFacts
+    from launcher.run.early import EarlyWorker
     from launcher.run.outcome import Outcome
     from launcher.run.plan import RunPlan
     from launcher.run.retry import Lessons
@@ -228,14 +229,20 @@ def prepare(
     from launcher.data.plan import plan_dataset
     from launcher.device.claims import claims_folder, look
     from launcher.device.plan import plan_devices, wants_gpus
-    from launcher.device.probe import look_at_devices
+    from launcher.device.probe import Deadlines, look_at_devices
     from launcher.device.rules import diagnose
     from launcher.run.plan import make_run_plan
     from launcher.run.record import look_at_folder
 
     dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
     folder = look_at_folder(request)
-    facts = look_at_devices(os.environ, full=False, try_gpus=wants_gpus(request.device, request.detectron2))
+    facts = look_at_devices(
+        os.environ,
+        full=False,
+        try_gpus=wants_gpus(request.device, request.detectron2),
+        backend="" if request.device.count == 1 else "nccl",
+        deadlines=Deadlines(driver_s=request.device.patience_s),
+    )
     diagnosis = diagnose(facts)
     if lessons is not None and lessons.mask_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
@@ -252,6 +259,18 @@ def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
         LauncherError: it failed; in a sweep the other jobs go on.
         SystemExit: it was stopped; a sweep stops with it.
     """
+    from launcher.data.plan import data_environment
+    from launcher.run.early import early_worker
+    from launcher.run.identity import run_folder
+
+    if request.run.in_place:
+        return _train_prepared(request, command, None)
+    environ = {**os.environ, **data_environment(request.dataset)}
+    with early_worker(environ, run_folder(request)) as early:
+        return _train_prepared(request, command, early)
+
+
+def _train_prepared(request: RunRequest, command: Sequence[str], early: EarlyWorker | None) -> float | None:
     from launcher import report
     from launcher.console import make_console
     from launcher.errors import TrainingFailedError
@@ -270,7 +289,7 @@ def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
         with locked(folder):
             console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
     with locked(folder) as lock:
-        plan, outcome = _attempts(request, command, facts, plan, lock, console)
+        plan, outcome = _attempts(request, command, facts, plan, lock, early, console)
     report.show_outcome(outcome, plan, console)
     if outcome.ending is Ending.finished:
         return main_metric(outcome)
@@ -280,7 +299,13 @@ def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
 
 
 def _attempts(
-    request: RunRequest, command: Sequence[str], facts: DeviceFacts, plan: RunPlan, lock: int, console: Console
+    request: RunRequest,
+    command: Sequence[str],
+    facts: DeviceFacts,
+    plan: RunPlan,
+    lock: int,
+    early: EarlyWorker | None,
+    console: Console,
 ) -> tuple[RunPlan, Outcome]:
     """The plan and the outcome of the last attempt: of the first that ended in order, or that none should follow."""
     from launcher import report
@@ -297,7 +322,7 @@ def _attempts(
                 report.show_notices(claimed.notices, console)
                 record_start(request, plan, facts, command, os.environ)
                 held = [lock, *claimed.descriptors]
-                outcome = _carry_out(plan, in_place=request.run.in_place, held=held)
+                outcome = _carry_out(plan, in_place=request.run.in_place, held=held, early=early)
         except GpusTakenError as error:
             facts, plan = prepare(request, plan.lessons, error.taken)
             report.show_plan(plan, console)
@@ -310,7 +335,7 @@ def _attempts(
             return plan, outcome
         report.show_retry(outcome, plan, lessons, console)
         time.sleep(pause_before(lessons))
-        request = again
+        request, early = again, None
         facts, plan = prepare(request, lessons)
         report.show_plan(plan, console)
 
@@ -329,7 +354,7 @@ def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:
     return print_plan
 
 
-def _carry_out(plan: RunPlan, *, in_place: bool, held: Sequence[int]) -> Outcome:
+def _carry_out(plan: RunPlan, *, in_place: bool, held: Sequence[int], early: EarlyWorker | None) -> Outcome:
     from launcher.device.environment import make_driver_mask, worker_environment
     from launcher.run.outcome import WorkerEnd
     from launcher.run.paths import RunPaths
@@ -339,7 +364,7 @@ def _carry_out(plan: RunPlan, *, in_place: bool, held: Sequence[int]) -> Outcome
     mask = make_driver_mask(attempt.driver_mask) if plan.devices.mask_driver else None
     environment = {**worker_environment(plan.devices, os.environ, mask), **plan.environment}
     if not in_place:
-        return execute(plan, environment, inherited=held)
+        return execute(plan, environment, inherited=held, early=early)
     from launcher.train.worker import work
 
     started = time.monotonic()

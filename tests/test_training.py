@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed
     continued = launch(*command)
 
     assert continued.returncode == ExitCode.finished, continued.stderr
-    assert "model_0000005.pth is truncated" in continued.stdout
+    assert re.search(r"model_0000005\.pth .*: skipped", continued.stdout)
     assert "start: iteration 4 of 6, continued from" in continued.stdout
     assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
     assert rates_in(run) == rates  # the schedule goes on where it was
@@ -342,7 +343,8 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
 def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
     demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
 ):
-    command = [sys.executable, "-m", "launcher", "train", *demo_settings, "run.name=x", "SOLVER.MAX_ITER=100000"]
+    settings = [*demo_settings, "run.name=x", "SOLVER.MAX_ITER=100000", "run.retries=0"]
+    command = [sys.executable, "-m", "launcher", "train", *settings]
     run = run_in(tmp_path, "x")
     running = subprocess.Popen(
         command, cwd=tmp_path, env=launcher_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

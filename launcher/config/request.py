@@ -62,6 +62,8 @@ class DeviceRequest:
     """GPUs of whose memory more than this share is in use are not taken; 0.1 asks for idle ones."""
     share: bool = False
     """Take GPUs also where another launch on this host has claimed them."""
+    patience_s: float = 45.0
+    """Seconds that a driver may take to answer before it counts as hung."""
     precision: Precision = Precision.auto
     micro_batch: int = 0
     """Most images of one forward pass on one device; 0 takes those of the reference (see `scaling`)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.adjustment import Adjustment, look_up
-from launcher.config.request import RunRequest
+from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import (
     class_count,
     existing_class_count_keys,
@@ -16,7 +16,7 @@ from launcher.data.checks import (
     wrong_settings,
 )
 from launcher.data.coco_file import CocoFacts
-from launcher.data.facts import DatasetFacts, names_in
+from launcher.data.facts import DatasetFacts, absolute, names_in
 from launcher.errors import DataError, RequestError
 
 
@@ -64,12 +64,17 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
     return DatasetPlan(
         splits=tuple(_split(coco) for coco in facts.coco),
-        environment={"DETECTRON2_DATASETS": facts.root},
+        environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=(*notices_about(facts, request.detectron2), *_mirror_notices(request, train)),
         num_train_images=_num_train_images(request, train),
         class_names=train.class_names if train else (),
     )
+
+
+def data_environment(asked: DatasetRequest) -> dict[str, str]:
+    """What detectron2 reads when it is imported."""
+    return {"DETECTRON2_DATASETS": str(absolute(asked.root))}
 
 
 def _as_list(title: str, problems: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TypeVar
 
 from launcher.config.values import read_json
+from launcher.run.early import EarlyWorker
 from launcher.run.heartbeat import Watch, read_beat
 from launcher.run.memory import count_memory_kills
 from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
@@ -73,20 +74,27 @@ class Supervision:
             return -signal.SIGKILL
 
 
-def execute(plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int]) -> Outcome:
-    """Run the plan's worker to its end, whatever end that is.
+def execute(
+    plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int], early: EarlyWorker | None = None
+) -> Outcome:
+    """Run the plan's worker to its end, whatever end that is; an `early` one is taken if it still can be.
 
     The worker inherits the file descriptors that hold the folder and the GPUs: should the launcher be killed, nobody
     else takes them before the worker has ended too.
     """
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
-    command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
     started = time.monotonic()
     kills = count_memory_kills()
     supervision = Supervision()
     with _handled(supervision):
-        # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
-        process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=tuple(inherited))
+        if early is not None and early.serves(environment):
+            process = early.process
+            early.begin(attempt.plan, environment, inherited)
+        else:
+            command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
+            process = subprocess.Popen(
+                command, env=dict(environment), start_new_session=True, pass_fds=tuple(inherited)
+            )
         supervision.process = process
         supervision.pass_to_worker()
         watch = Watch(attempt.heartbeat, hang_s=plan.hang_minutes * 60, now=started)

@@ -1,15 +1,37 @@
-"""`python -m launcher.train PLAN_JSON`: the worker process of one attempt."""
+"""The worker process of one attempt: `python -m launcher.train PLAN_JSON`, or `--early DESCRIPTOR FOLDER` before
+there is a plan (see `launcher.run.early`)."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
-from launcher.train.stop import STOP
+from launcher.train.stop import STOP, end_with_parent
 
-if __name__ == "__main__":
+
+def main(arguments: list[str]) -> int:
     # Before torch is imported, which takes seconds: a stop signal in that time must not be lost.
     STOP.note_signals()
+    end_with_parent()
+    plan = _early(int(arguments[1])) if arguments[0] == "--early" else Path(arguments[0])
+    if plan is None:
+        return 0
     from launcher.train.worker import work
 
-    sys.exit(work(Path(sys.argv[1])))
+    return work(plan)
+
+
+def _early(descriptor: int) -> Path | None:
+    from launcher.run.early import wait_for_plan
+
+    # Their warnings speak to developers, and there is no log file yet.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Asks no driver: importing works also where that hangs or crashes.
+        from launcher.train import datasets, evaluators, hooks, trainer, worker, writers  # noqa: F401
+    return wait_for_plan(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

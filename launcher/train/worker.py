@@ -22,7 +22,7 @@ from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, WorkerResult
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.logs import log_to, take_over_torch_logs
-from launcher.train.stop import STOP, end_with_parent
+from launcher.train.stop import STOP
 
 
 def work(plan_file: Path, *, raise_errors: bool = False) -> int:
@@ -30,7 +30,6 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
 
     `raise_errors` lets a single process's exception through, for debuggers.
     """
-    end_with_parent()
     plan = read_json(plan_file, RunPlan)
     if plan.devices.num_processes == 1:
         return train_rank(plan_file, 0, raise_errors=raise_errors)
