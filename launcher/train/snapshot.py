@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,23 @@ class Snapshot:
                 copies[same] = buffer.copy_(tensor, non_blocking=True)
             return copies[same]
 
-        copied = as_plain(state, copy)
+        with _one_thread():
+            copied = as_plain(state, copy)
         if any(buffer.is_pinned() for buffer in self._buffers):
             torch.cuda.synchronize()  # copies from a GPU may be under way still
         return copied
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    # Copying is bound by memory, not by cores, and where others use those too, each of hundreds of small copies would
+    # wait for its slowest thread: measured five times as slow.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _identity(tensor: torch.Tensor) -> tuple[object, ...]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 
 from launcher.run.paths import RunPaths
-from launcher.run.resume import damage_of, look_for_checkpoints
+from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
+from launcher.run.resume import damage_of, look_for_checkpoints, set_damaged_aside
 
 
 def write_checkpoint(path: Path, value: float = 1.0) -> Path:
@@ -66,6 +68,47 @@ def test_a_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path: Pat
     assert found.newest_whole is not None
     assert found.newest_whole.next_iteration == 5
     assert [Path(damaged.path).name for damaged in found.damaged] == ["model_0000009.pth"]
+
+
+def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_path: Path):
+    paths = RunPaths(tmp_path)
+    write_checkpoint(paths.checkpoint(4))
+    for _ in range(2):
+        _truncate(write_checkpoint(paths.checkpoint(9)))
+        manifest_path(paths.checkpoint(9)).write_text("{}")
+        looked = look_for_checkpoints(paths)
+        assert paths.checkpoint(9).exists()  # looking changes nothing
+        set_damaged_aside(looked.damaged)
+
+    assert sorted(path.name for path in paths.checkpoints.iterdir()) == [
+        "model_0000004.pth",
+        "model_0000009.pth.damaged",
+        "model_0000009.pth.damaged.2",
+    ]
+    assert look_for_checkpoints(paths).damaged == ()
+
+
+def test_what_a_manifest_says_comes_with_the_checkpoint_to_continue_from(tmp_path: Path):
+    paths = RunPaths(tmp_path)
+    path = write_checkpoint(paths.checkpoint(9))
+    content = path.read_bytes()
+    manifest = Manifest(milestone=Milestone(iteration=9, images_seen=160), size=len(content), crc32=zlib.crc32(content))
+    manifest_path(path).write_text(manifest_text(manifest))
+
+    found = look_for_checkpoints(paths).newest_whole
+
+    assert found is not None
+    assert found.manifest == manifest
+
+
+def test_a_file_that_is_not_the_one_its_manifest_describes_is_damaged(tmp_path: Path):
+    path = write_checkpoint(tmp_path / "model_0000009.pth")
+    content = path.read_bytes()
+    for size, crc32, problem in ((len(content), 0, "checksum differs"), (3, zlib.crc32(content), "instead of 3")):
+        manifest = Manifest(milestone=Milestone(iteration=9), size=size, crc32=crc32)
+        manifest_path(path).write_text(manifest_text(manifest))
+
+        assert problem in (damage_of(path) or "")
 
 
 def test_torch_itself_would_load_a_flipped_weight(tmp_path: Path):

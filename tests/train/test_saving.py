@@ -49,6 +49,11 @@ class Training:
         return sorted(numbered_checkpoints(self.paths))
 
 
+def save_and_wait(saver: Saver, milestone: Milestone) -> None:
+    saver.save(milestone)
+    saver.finish()
+
+
 def weight_in(path: Path) -> float:
     weights = torch.load(path, weights_only=True)["model"]["weight"]
     assert weights.eq(weights[0, 0]).all()
@@ -139,8 +144,7 @@ def test_failed_saves_are_said_and_outlived_three_times_in_a_row(
         assert f"iteration {failure + 1} could not be saved ({os.strerror(code)})" in training.said[-1]
         assert "newest checkpoint is that of iteration 1" in training.said[-1]
     with pytest.raises(TrainingFailedError, match=r"nor could the 3 before it.*run the command again"):
-        saver.save(training.step(9))
-        saver.finish()
+        save_and_wait(saver, training.step(9))
 
     assert training.saved() == [0]
     assert not list(training.paths.checkpoints.glob(".*"))
@@ -195,9 +199,7 @@ def _disk_for(checkpoints: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "write", write)
 
 
-def test_on_a_short_disk_the_oldest_goes_before_the_new_one_comes(
-    training: Training, monkeypatch: pytest.MonkeyPatch
-):
+def test_on_a_short_disk_the_oldest_goes_before_the_new_one_comes(training: Training, monkeypatch: pytest.MonkeyPatch):
     saver = training.attempt(CheckpointSettings(keep_last=2))
     _disk_for(training.paths.checkpoints, 2, monkeypatch)
 
@@ -304,8 +306,7 @@ def test_an_attempt_that_is_overtaken_while_it_writes_does_not_name_the_file(
     monkeypatch.setattr(torch, "save", overtaken_meanwhile)
 
     with pytest.raises(FencedError):
-        saver.save(training.step(9))
-        saver.finish()
+        save_and_wait(saver, training.step(9))
 
     assert training.saved() == []
     assert list(training.paths.checkpoints.iterdir()) == []
