@@ -214,11 +214,12 @@ def test_a_whole_traceback_with_colours_and_broken_lines_is_understood():
         "Traceback (most recent call last):\n"
         '  File "train.py", line 3, in <module>\n'
         "    losses = model(batch)\n"
-        "torch.AcceleratorError: CUDA error: no kernel\n    \x1b[1mimage\x1b[0m is available for execution on the device\n"
+        "torch.AcceleratorError: CUDA error: no kernel\n    \x1b[1mimage\x1b[0m is available for execution on the "
+        "device\n"
         "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
     )
 
-    assert find_causes(pasted)[0].entry.code == "arch.not_in_wheel"
+    assert (find_causes(pasted)[0].entry.code, find_causes(pasted)[0].exact) == ("arch.not_in_wheel", True)
 
 
 def test_a_remembered_piece_is_enough():
