@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from launcher.run.paths import RunPaths
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
+from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of, look_for_checkpoints, set_damaged_aside
 
 
