@@ -89,7 +89,7 @@ def tried(ask_torch: AskTorch, tmp_path_factory: pytest.TempPathFactory) -> dict
         machine=healthy, told=told(healthy, gpus=[uuid(0), uuid(1)], stages=BASIC, backend="gloo")
     )
     several = Machine(gpus=(Gpu(ctx="hang"), Gpu(sync="hang"), Gpu()))
-    scenarios["two of three hang"] = TorchScenario(machine=several, told=told(several, stages=BASIC, stage_s=1.5))
+    scenarios["two of three hang"] = TorchScenario(machine=several, told=told(several, stages=BASIC, stage_s=2.5))
     one = Machine(gpus=(Gpu(),))
     for name, files in PACKAGES.items():
         folder = tmp_path_factory.mktemp("packages")
@@ -130,7 +130,7 @@ def test_gpus_that_hang_cost_one_deadline_together(tried: dict[str, TorchFacts])
     tests = tried["two of three hang"].smoke_tests
 
     assert [test.end.how for test in tests] == ["hung", "hung", "answered"]
-    assert max(test.end.seconds for test in tests) < 2 * 1.5
+    assert max(test.end.seconds for test in tests) < 2 * 2.5
 
 
 @pytest.mark.parametrize("name", DRIVERS)
@@ -233,7 +233,7 @@ results = {}
 for name, other in (("crash", crash), ("refuse", refuse), ("hang", lambda journal: time.sleep(60)), ("lie", lie)):
     folder = Path(sys.argv[2]) / name
     folder.mkdir()
-    ask = {"folder": str(folder), "stage_s": 2.0 if name == "hang" else 20.0, "backend": "gloo"}
+    ask = {"folder": str(folder), "stage_s": 3.0 if name == "hang" else 20.0, "backend": "gloo"}
     honest = partial(child_torch.all_reduce, torch=torch, rank=0, pair=["a", "b"], ask=ask)
     ranks = [child_torch.Fork("rank-0", ask, honest), child_torch.Fork("rank-1", ask, other)]
     started = time.monotonic()
@@ -282,7 +282,7 @@ def test_a_talk_that_hangs_costs_one_deadline(by_hand: dict[str, Any]):
     hang = by_hand["hang"]
 
     assert (hang["end"]["how"], hang["failed"]) == ("hung", "rendezvous")
-    assert hang["seconds"] < 4
+    assert hang["seconds"] < 2 * 3.0
 
 
 def test_a_sum_that_is_wrong_is_noticed(by_hand: dict[str, Any]):

@@ -7,7 +7,7 @@ imported torch for all machines and forks for each.
 from __future__ import annotations
 
 import ctypes.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -192,14 +192,6 @@ GPUS = {
     ),
 }  # fmt: skip
 ROWS = {**DRIVERS, **GPUS}
-# What the rules do not yet tell apart; a GPU that cannot be used is excluded all the same.
-GAPS = {
-    "cuInit 46": "a busy GPU that fails cuInit is called unexplained",
-    "cuInit 214": "a memory error that fails cuInit is called unexplained",
-    "cuInit 304": "a refused system call with all device files in place is called unexplained",
-    "visible: no such slice": "a slice that does not exist is called unexplained",
-    "GPU lost, still shown": "what NVML lost and what the driver shows count as two GPUs",
-}
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +207,7 @@ def diagnoses(
             full=False,
             try_gpus=False,
             root=row.machine.write_files(folder / name),
-            deadlines=Deadlines(driver_s=1.5 if "hang" in row.machine.spec() else 20),
+            deadlines=Deadlines(driver_s=1.5 if "hang" in (row.machine.init, row.machine.nvml) else 20),
         )
 
     def ask(names: Mapping[str, Row]) -> dict[str, Diagnosis]:
@@ -237,7 +229,7 @@ def scenario(row: Row, facts: DeviceFacts) -> TorchScenario:
         facts.packages,
         stages=SIMULATED,
         backend="",
-        deadlines=Deadlines(stage_s=1.0 if "hang" in row.machine.spec() else 20),
+        deadlines=Deadlines(stage_s=1.5 if "hang" in row.machine.spec() else 20),
     )
     return TorchScenario(machine=row.machine, told=told, environ=row.environ)
 
@@ -252,13 +244,7 @@ def codes(diagnosis: Diagnosis, notes: tuple[str, ...]) -> set[str]:
     }
 
 
-def rows() -> Iterator[object]:
-    for name in ROWS:
-        marks = [pytest.mark.xfail(reason=GAPS[name], strict=True)] if name in GAPS else []
-        yield pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", list(rows()))
+@pytest.mark.parametrize("name", ROWS)
 def test_a_way_of_failing_has_its_code(diagnoses: dict[str, Diagnosis], name: str):
     row, diagnosis = ROWS[name], diagnoses[name]
     if row.machine.libcuda == "absent" and ctypes.util.find_library("cuda"):

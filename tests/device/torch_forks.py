@@ -16,14 +16,35 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+AT_ONCE = 3
+
 
 def main(scenarios: str, libraries: str, script: str) -> None:
     child_torch = load(Path(script))
     import detectron2  # noqa: F401
     import torch  # noqa: F401
 
-    statuses = [run(child_torch, scenario, Path(libraries)) for scenario in json.loads(Path(scenarios).read_text())]
-    print(json.dumps(statuses))
+    print(json.dumps(run_all(child_torch, json.loads(Path(scenarios).read_text()), Path(libraries))))
+
+
+def run_all(child_torch: ModuleType, scenarios: list[dict[str, Any]], libraries: Path) -> list[int]:
+    statuses = [0] * len(scenarios)
+    running: dict[int, int] = {}
+
+    def wait(at_most: int) -> None:
+        while len(running) > at_most:
+            pid, status = os.wait()
+            statuses[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+
+    for number, scenario in enumerate(scenarios):
+        wait(AT_ONCE - 1)
+        if os.readlink(libraries) != scenario["libraries"]:
+            wait(0)  # all that run use the same
+            libraries.unlink()
+            libraries.symlink_to(scenario["libraries"])
+        running[start(child_torch, scenario)] = number
+    wait(0)
+    return statuses
 
 
 def load(script: Path) -> ModuleType:
@@ -36,9 +57,7 @@ def load(script: Path) -> ModuleType:
     return module
 
 
-def run(child_torch: ModuleType, scenario: dict[str, Any], libraries: Path) -> int:
-    libraries.unlink(missing_ok=True)
-    libraries.symlink_to(scenario["libraries"])
+def start(child_torch: ModuleType, scenario: dict[str, Any]) -> int:
     pid = os.fork()
     if pid == 0:
         try:
@@ -52,7 +71,7 @@ def run(child_torch: ModuleType, scenario: dict[str, Any], libraries: Path) -> i
             child_torch.main(journal, {"path": sys.path, "folder": scenario["folder"]})
         finally:
             os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
 
 
 if __name__ == "__main__":
