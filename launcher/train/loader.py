@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
@@ -175,6 +177,7 @@ def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
 
     A scheduler signals every process of a job, and torch ends a training whose loader was killed.
     """
+    _end_loader_processes_at_exit()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         return iter(loader)
@@ -195,6 +198,7 @@ class UndisturbedMapper:
     def __init__(self, mapper: Mapper) -> None:
         self._mapper = mapper
         self._is_settled = False
+        _end_loader_processes_at_exit()
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
         if not self._is_settled and get_worker_info() is not None:
@@ -202,3 +206,16 @@ class UndisturbedMapper:
                 signal.signal(number, signal.SIG_IGN)
             self._is_settled = True
         return self._mapper(sample)
+
+
+def _end_loader_processes_at_exit() -> None:
+    # Python ends them with SIGTERM and waits, for ever where that is ignored. This comes before; unlike `atexit`, also
+    # in a process that was itself started by multiprocessing.
+    Finalize(None, _kill_loader_processes, exitpriority=0)
+
+
+def _kill_loader_processes() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would take their end for a failure
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -20,13 +21,14 @@ pytest.importorskip("detectron2", reason="needs detectron2")
 
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets import register_coco_instances
 
-from launcher.train.loader import TrainLoader, build_train_loader
+from launcher.train.loader import TrainLoader, UndisturbedMapper, build_train_loader
 from launcher.train.order import SampleOrder, each_once
 
 NAME = "loader_test"
+FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -154,6 +156,36 @@ def test_a_signal_to_every_process_of_a_job_leaves_the_loader_processes_alive():
     assert after == processes
     assert os.getpid() not in processes
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}
+
+
+KEPT = []
+
+
+def _load_and_keep_the_iterator() -> None:
+    KEPT.append(iter(small(dict, num_workers=2)))
+    next(KEPT[0])
+
+
+def _evaluate_and_keep_the_iterator(cfg: CfgNode) -> None:
+    cfg.DATALOADER.NUM_WORKERS = 2
+    KEPT.append(iter(build_detection_test_loader(cfg, NAME, mapper=UndisturbedMapper(dict))))
+    next(KEPT[0])
+
+
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_a_process_that_still_has_loader_processes_can_end(evaluates: bool, cfg: CfgNode):
+    process = (
+        FORK.Process(target=_evaluate_and_keep_the_iterator, args=(cfg,))
+        if evaluates
+        else FORK.Process(target=_load_and_keep_the_iterator)
+    )
+
+    process.start()
+    process.join(timeout=30)
+    exit_code = process.exitcode
+    process.kill()
+
+    assert exit_code == 0
 
 
 def refusing(*numbers: int):

@@ -162,6 +162,20 @@ def test_storing_and_restoring_costs_the_same_after_any_number_of_batches():
     assert len(json.dumps(state)) < 300
 
 
+def test_what_waits_for_a_larger_batch_is_given_first_in_smaller_ones():
+    before = BatchStream(order(batch_size=20))
+    batches(before, 2)
+    waiting = before.state()["groups"]
+    assert max(map(len, waiting)) >= 4
+
+    stream = BatchStream(order(batch_size=2))
+    stream.restore(before.state())
+    after = batches(stream, sum(len(group) // 2 for group in waiting))
+
+    pairs = [group[start : start + 2] for group in waiting for start in range(0, len(group) - 1, 2)]
+    assert [[list(place) for place in batch] for batch in after] == pairs
+
+
 @pytest.mark.parametrize("batch_size", [2, 9])
 def test_a_training_that_goes_on_with_another_batch_size_skips_and_repeats_nothing(batch_size: int):
     before = BatchStream(order(batch_size=7))

@@ -16,7 +16,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.build import _train_loader_from_config
 
-from launcher.train.samplers import FACTORS, sample_order, train_records, why_not_exact
+from launcher.train.samplers import FACTORS, WEIGH_DATASETS, sample_order, train_records, why_not_exact
 
 COMMON, RARE = 0, 1
 NAMES = ("samplers_test_a", "samplers_test_b")
@@ -69,6 +69,18 @@ def test_every_sample_comes_as_often_as_with_detectron2s_sampler(sampler: str, k
     in_ours, in_theirs = (np.bincount(counted, minlength=size) / epochs for counted in (ours, theirs))
     assert in_ours == pytest.approx(in_theirs, abs=0.09)  # five standard deviations of their difference
     assert in_ours == pytest.approx(order.factors, abs=0.065)
+
+
+@pytest.mark.parametrize("sampler", ["RepeatFactorTrainingSampler", *WEIGH_DATASETS])
+@pytest.mark.parametrize("weights", [[(NAMES[1], 0.7)], []])
+def test_factors_are_detectron2s_also_where_a_data_set_has_none_of_its_own(sampler: str, weights: list):
+    cfg = config(sampler)
+    cfg.DATASETS.TRAIN_REPEAT_FACTOR = weights
+
+    theirs = _train_loader_from_config(cfg, mapper=len)["sampler"]
+
+    factors = (theirs._int_part + theirs._frac_part).numpy()
+    assert sample_order(cfg, train_records(cfg), seed=4).factors == pytest.approx(factors, abs=1e-6)
 
 
 def test_the_samplers_of_this_test_do_not_all_mean_the_same():

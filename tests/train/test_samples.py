@@ -62,6 +62,7 @@ def test_an_unusable_image_is_replaced_by_the_same_one_every_time_and_reported()
     first, again, elsewhere = mapped[7, 3], mapped[7, 3], [mapped[position, 3] for position in range(40)]
 
     assert first == again
+    assert elsewhere == [samples(refusing(3))[position, 3] for position in range(40)]
     assert [(image.file, image.reason) for image in first.bad] == [("3.png", "ValueError: 3.png is odd")]
     assert {one.sample["number"] for one in elsewhere} == set(range(12)) - {3}
 
