@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 
+_COPIERS = 2  # threads; memory is no faster for many more
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -41,11 +43,13 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._buffers: list[torch.Tensor] = []
+        self._copiers = ThreadPoolExecutor(max_workers=_COPIERS, thread_name_prefix="snapshot")
 
     def take(self, state: Any) -> Any:
         """A copy of the state, valid until the next one is taken."""
         before, self._buffers = self._buffers, []
         copies: dict[tuple[object, ...], torch.Tensor] = {}
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
 
         def copy(tensor: torch.Tensor) -> torch.Tensor:
             same = _identity(tensor)
@@ -53,20 +57,33 @@ class Snapshot:
                 index = len(self._buffers)
                 buffer = _buffer_for(tensor, before[index] if index < len(before) else None)
                 self._buffers.append(buffer)
-                copies[same] = buffer.copy_(tensor, non_blocking=True)
+                pairs.append((buffer, tensor))
+                copies[same] = buffer
             return copies[same]
 
-        with _one_thread():
-            copied = as_plain(state, copy)
-        if any(buffer.is_pinned() for buffer in self._buffers):
-            torch.cuda.synchronize()  # copies from a GPU may be under way still
+        copied = as_plain(state, copy)
+        self._copy([(buffer, tensor) for buffer, tensor in pairs if not tensor.is_cuda])
+        on_gpu = [(buffer, tensor) for buffer, tensor in pairs if tensor.is_cuda]
+        if on_gpu:
+            _copy_all(on_gpu)  # in this thread, whose stream has the training's work in it
+            torch.cuda.synchronize()
         return copied
+
+    def _copy(self, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        pairs.sort(key=lambda pair: pair[0].numel(), reverse=True)
+        with _one_thread():
+            list(self._copiers.map(_copy_all, [pairs[start::_COPIERS] for start in range(_COPIERS)]))
+
+
+def _copy_all(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for buffer, tensor in pairs:
+        buffer.copy_(tensor, non_blocking=tensor.is_cuda)
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    # Copying is bound by memory, not by cores, and where others use those too, each of hundreds of small copies would
-    # wait for its slowest thread: measured five times as slow.
+    # torch would share each of hundreds of copies among its threads and wait for the slowest, which where others use
+    # the cores too was measured to take five times as long.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
