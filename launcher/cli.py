@@ -138,25 +138,45 @@ def _plan(arguments: Sequence[str]) -> int:
 def _doctor(arguments: Sequence[str]) -> int:
     import argparse
 
-    from rich.console import Console
-
-    from launcher.device.diagnosis import Severity
     from launcher.device.probe import look_at_devices
-    from launcher.device.rules import diagnose
-    from launcher.report import doctor_json, show_doctor
 
     parser = argparse.ArgumentParser(prog="launcher doctor", description="Which devices work here, and why not.")
     parser.add_argument("--json", action="store_true", help="verdict, findings and all facts as JSON")
     parser.add_argument("--verbose", action="store_true", help="every finding, with its evidence")
     asked = parser.parse_args(arguments)
-    facts = look_at_devices(os.environ, full=True)
-    diagnosis = diagnose(facts)
+    with _ended_by_sigterm():
+        facts = look_at_devices(os.environ, full=True, meanwhile=_import_what_shows)
+    from rich.console import Console
+
+    from launcher.device.diagnosis import Severity
+    from launcher.device.gpu_choice import by_default
+    from launcher.device.rules import diagnose
+    from launcher.report import doctor_json, show_doctor
+
+    diagnosis = by_default(diagnose(facts))
     if asked.json:
         print(doctor_json(diagnosis, facts))
     else:
         show_doctor(diagnosis, facts, Console(), verbose=asked.verbose)
     broken = any(finding.severity is Severity.error for finding in diagnosis.findings)
     return ExitCode.device_refused if broken else ExitCode.finished
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what is in the block like an exception does, so that no probe and no folder of one is left."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _import_what_shows() -> None:
+    from importlib import import_module
+
+    for name in ("rich.console", "rich.table", "launcher.device.rules", "launcher.report"):
+        import_module(name)
 
 
 def _explain(arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.values import from_plain
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts
+from launcher.device.gpu_choice import by_default
 from launcher.device.rules import diagnose
 from launcher.report import _adjustment_rows, doctor_json, show_doctor
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS, changed, driver_gpu, init_fails, nvml_gpu, smoke
@@ -199,7 +200,7 @@ def test_a_recorded_machine_is_still_diagnosed_as_it_was(path: Path):
     """Each file is what `launcher doctor --json` printed there."""
     report = json.loads(path.read_text())
 
-    diagnosis = diagnose(from_plain(DeviceFacts, report["facts"]))
+    diagnosis = by_default(diagnose(from_plain(DeviceFacts, report["facts"])))
 
     assert diagnosis.verdict == report["verdict"]
     assert [finding.code for finding in diagnosis.findings] == [finding["code"] for finding in report["findings"]]

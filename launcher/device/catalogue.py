@@ -92,8 +92,8 @@ ENTRIES = (
             "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
             "CUBLAS_STATUS_ALLOC_FAILED",
         ),
-        meaning="Less than 1 GiB is free, or not even a context fits. cuBLAS and cuDNN then often say that they are "
-        "not initialised.",
+        meaning="Less is free than device.min_free_gib asks for (1 GiB unless told otherwise), or not even a context "
+        "fits. cuBLAS and cuDNN then often say that they are not initialised.",
         todo="`launcher doctor` names the processes: end your own left-overs (`kill <pid>`), or choose another GPU "
         "with device.ids.",
     ),
@@ -619,9 +619,10 @@ ENTRIES = (
             "'_OpNamespace' 'detectron2' object has no attribute 'nms_rotated'",
             "'_OpNamespace' 'detectron2' object has no attribute",
         ),
-        meaning="Rotated boxes and the fast COCO evaluation need them; plain Faster R-CNN, Mask R-CNN and RetinaNet do "
-        "not. For deformable convolutions the launcher takes torchvision's operator.",
-        todo="Nothing for plain models; else build detectron2 from source with the torch that it will run with.",
+        meaning="Only rotated boxes need them. COCO evaluation is slower without; for deformable convolutions the "
+        "launcher takes torchvision's operator.",
+        todo="Nothing, unless a model has rotated boxes: build detectron2 from source with the torch that it will run "
+        "with.",
     ),
     Entry(
         code="detectron2.ops_other_python",
@@ -662,21 +663,24 @@ ENTRIES = (
         code="detectron2.ops_cpu_only",
         title="detectron2's operators were built without CUDA",
         symptoms=("Detectron2 is not compiled with GPU support", "Not compiled with GPU support"),
-        meaning="detectron2's build adds CUDA only where it sees a GPU, or is told to.",
-        todo="`export FORCE_CUDA=1` and build again, with nvcc on the PATH.",
+        meaning="detectron2's build adds CUDA only where it sees a GPU, or is told to. On a GPU only rotated boxes "
+        "need them; for deformable convolutions the launcher takes torchvision's operator.",
+        todo="Nothing, unless a model has rotated boxes: `export FORCE_CUDA=1` and build again, with nvcc on the PATH.",
     ),
     Entry(
         code="detectron2.ops_arch",
         title="detectron2's operators have no code for the GPU",
         symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction", NO_IMAGE),
-        meaning="They were compiled for other compute capabilities. Only models that use them fail.",
+        meaning="They were compiled for other compute capabilities. On a GPU only rotated boxes need them; for "
+        "deformable convolutions the launcher takes torchvision's operator.",
         todo="Build again with TORCH_CUDA_ARCH_LIST set to your GPUs', for example `8.6;9.0+PTX`.",
     ),
     Entry(
         code="detectron2.ops_fail",
         title="detectron2's operators fail on the GPU",
         symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction"),
-        meaning="They load, but fail or give other results than on the CPU. Plain models do not need them.",
+        meaning="They load, but fail or give other results than on the CPU. On a GPU only rotated boxes need them; "
+        "for deformable convolutions the launcher takes torchvision's operator.",
         todo="Build detectron2 again with this CUDA and torch.",
     ),
     # Around it
@@ -854,6 +858,14 @@ ENTRIES = (
         symptoms=("[AMPTrainer] CUDA is required for AMP training",),
         meaning="detectron2's mixed precision needs CUDA.",
         todo="SOLVER.AMP.ENABLED=false; the launcher switches it off on the CPU and says so.",
+    ),
+    Entry(
+        code="run.sync_bn",
+        title="a synchronised norm on the CPU",
+        symptoms=("SyncBatchNorm expected input tensor to be on GPU",),
+        meaning="torch's SyncBatchNorm refuses tensors on the CPU as soon as there is a process group.",
+        todo="Train with the launcher, which takes BN for one process on the CPU and detectron2's naiveSyncBN for "
+        "several, and says so; in your own code NORM=BN or naiveSyncBN.",
     ),
     Entry(
         code="run.deform_on_cpu",

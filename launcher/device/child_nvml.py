@@ -6,6 +6,8 @@ A call that this NVML does not have, or that a GPU does not support, leaves its 
 from __future__ import annotations
 
 import ctypes
+import os
+import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +103,7 @@ def gpu(nvml: ctypes.CDLL, index: int) -> dict[str, Any]:
         "code": code,
         "uuid": uuid.value.decode(errors="replace"),
         "name": name.value.decode(errors="replace"),
-        **{key: value for part in (bus, capability, memory, health) for key, value in part(nvml, handle).items()},
+        **{key: value for part in PARTS for key, value in part(nvml, handle).items()},
         "processes": processes(nvml, handle),
     }
 
@@ -146,6 +148,25 @@ def health(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> dict[str, Any]:
     return found
 
 
+def surroundings(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    display, persistent, reasons = ctypes.c_uint(0), ctypes.c_uint(0), ctypes.c_ulonglong(0)
+    if number(nvml, "nvmlDeviceGetDisplayActive", handle, display):
+        found["display"] = bool(display.value)
+    if number(nvml, "nvmlDeviceGetPersistenceMode", handle, persistent):
+        found["persistent"] = bool(persistent.value)
+    if number(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", handle, reasons):
+        found["throttle_reasons"] = reasons.value
+    for field, name in (
+        ("link_width", "nvmlDeviceGetCurrPcieLinkWidth"),
+        ("link_width_max", "nvmlDeviceGetMaxPcieLinkWidth"),
+    ):
+        width = ctypes.c_uint(0)
+        if number(nvml, name, handle, width):
+            found[field] = width.value
+    return found
+
+
 def processes(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> list[dict[str, Any]]:
     call = getattr(nvml, "nvmlDeviceGetComputeRunningProcesses_v3", None)
     count, table = ctypes.c_uint(MAX_PROCESSES), (Process * MAX_PROCESSES)()
@@ -156,6 +177,7 @@ def processes(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> list[dict[str, Any]
             "pid": entry.pid,
             "memory_mib": None if entry.used == UNKNOWN_MEMORY else entry.used >> 20,
             "command": command(entry.pid),
+            "user": user(entry.pid),
         }
         for entry in table[: count.value]
     ]
@@ -168,6 +190,18 @@ def command(pid: int) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def user(pid: int) -> str:
+    """Whose it is: the name, or where this container knows none the number."""
+    try:
+        owner = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return str(owner)
 
 
 def number(nvml: ctypes.CDLL, name: str, *arguments: Any) -> bool:
@@ -183,6 +217,9 @@ def error_text(nvml: ctypes.CDLL, code: int) -> str:
     nvml.nvmlErrorString.restype = ctypes.c_char_p
     text: bytes = nvml.nvmlErrorString(code) or b""
     return text.decode(errors="replace")
+
+
+PARTS = (bus, capability, memory, health, surroundings)
 
 
 if __name__ == "__main__":

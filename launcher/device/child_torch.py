@@ -281,8 +281,15 @@ def one_text(error: Exception | str) -> str:
 class Fork:
     """A forked worker with a journal of its own and a deadline for each of its stages."""
 
-    def __init__(self, name: str, ask: Mapping[str, Any], work: Callable[[Journal], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        ask: Mapping[str, Any],
+        work: Callable[[Journal], None],
+        send_kill: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGKILL),
+    ) -> None:
         self.name = name
+        self.send_kill = send_kill
         self.stage_s = ask["stage_s"]
         self.journal_path = Path(ask["folder"]) / f"fork-{name}"
         self.started = self.last_sign = time.monotonic()
@@ -319,7 +326,7 @@ class Fork:
     def kill(self) -> None:
         """Not waited for: the kernel may not let it die."""
         self.kernel_state = kernel_state(self.pid)
-        os.kill(self.pid, signal.SIGKILL)
+        self.send_kill(self.pid)
         self.end_now()
 
     def end_now(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
+
+MAX_NAMED = 2
+"""GPUs that a verdict names one by one; of more it gives the models."""
 
 
 class Severity(Enum):
@@ -45,6 +49,18 @@ class UsableGpu:
     capability: tuple[int, int]
     memory_mib: int
     free_mib: int
+
+
+def can_train_on(usable: tuple[UsableGpu, ...]) -> str:
+    """The verdict where there are GPUs to use."""
+    number = "1 GPU" if len(usable) == 1 else f"{len(usable)} GPUs"
+    in_their_order = sorted(usable, key=lambda gpu: in_order(gpu.index))
+    models = Counter(gpu.name for gpu in in_their_order)
+    if len(usable) <= MAX_NAMED:
+        names = [f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order]
+    else:
+        names = [f"{of_it} x {name}" for name, of_it in models.items()]
+    return f"detectron2 can train on {number}: {', '.join(names)}"
 
 
 @dataclass(frozen=True, kw_only=True)

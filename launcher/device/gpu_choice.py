@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.config.request import DeviceRequest
 from launcher.device.asked import listed, named_twice
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, called, in_order
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, called, can_train_on, in_order
 from launcher.errors import RequestError
 
 IDLE = 0.1
@@ -30,8 +30,15 @@ def without_unwanted(diagnosis: Diagnosis, asked: DeviceRequest, avoid: Mapping[
         if gpu.uuid in reasons
     )
     excluded = (*diagnosis.excluded_gpus, *unwanted)
-    verdict = diagnosis.verdict if usable else f"detectron2 will run on the CPU: {excluded_by_name(excluded)}"
+    verdict = diagnosis.verdict
+    if verdict == can_train_on(diagnosis.usable_gpus):  # else something is missing that the CPU needs too
+        verdict = can_train_on(usable) if usable else f"detectron2 will run on the CPU: {excluded_by_name(excluded)}"
     return replace(diagnosis, verdict=verdict, usable_gpus=usable, excluded_gpus=excluded)
+
+
+def by_default(diagnosis: Diagnosis) -> Diagnosis:
+    """As it is for a run that asks for nothing in particular."""
+    return without_unwanted(diagnosis, DeviceRequest(), {})
 
 
 def excluded_by_name(excluded: Sequence[ExcludedGpu]) -> str:

@@ -7,13 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from launcher.config.request import DeviceRequest
 from launcher.device.arches import runs_on
 from launcher.device.facts import DeviceFacts, GpuProcess
 from launcher.device.gpus import GpuView
 from launcher.device.seen import BUSY, LAUNCH_TIMEOUT, only_ops_failed
 
-MIN_FREE_MIB = 1024
-"""Below this not even a small detectron2 model trains; most of it goes to CUDA's own context."""
+MIN_FREE_MIB = 256
+"""CUDA's own context takes more. What a run wants beyond that is device.min_free_gib's to say."""
+USUAL_FREE_MIB = DeviceRequest.min_free_gib * 1024
+"""What a run wants unless told otherwise."""
 
 PROHIBITED, EXCLUSIVE_PROCESS = 2, 3
 RESET, REBOOT = 1, 2
@@ -128,6 +131,10 @@ def _full(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
     by_smoke = gpu.smoke is not None and gpu.smoke.code == OUT_OF_MEMORY
     if not (by_nvml or by_smoke):
         return None
+    return _short_of_memory(gpu)
+
+
+def _short_of_memory(gpu: GpuView) -> GpuProblem:
     holders = gpu.nvml.processes if gpu.nvml else ()
     by_whom = f", held by {named(holders)}" if holders else ""
     return GpuProblem(
@@ -135,6 +142,15 @@ def _full(facts: DeviceFacts, gpu: GpuView) -> GpuProblem | None:
         cause=f"has {gpu.free_mib} of {gpu.memory_mib} MiB free{by_whom}",
         evidence=_smoke_evidence(gpu) or ("NVML's free memory",),
         fix="end those processes if they are yours (`kill <pid>`), choose another GPU with device.ids, or wait",
+    )
+
+
+def nearly_full(gpu: GpuView) -> GpuProblem | None:
+    """A GPU that can be used, and that the default settings leave out."""
+    if not gpu.memory_mib or gpu.free_mib >= USUAL_FREE_MIB:
+        return None
+    return replace(
+        _short_of_memory(gpu), fix=f"{_short_of_memory(gpu).fix}; a smaller device.min_free_gib takes it as it is"
     )
 
 

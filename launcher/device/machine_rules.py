@@ -26,6 +26,7 @@ from launcher.device.seen import (
     UNKNOWN,
     Seen,
     behind_wsl,
+    computes,
     driver_works,
     gpu_in_machine,
     how_it_ended,
@@ -273,7 +274,8 @@ def driver_mismatch(facts: DeviceFacts) -> Seen | None:
     # A Jetson's library counts its versions on its own.
     comparable = bool(loaded) and suffix.count(".") >= 1 and not facts.system.tegra
     differ = comparable and suffix != loaded and not driver_works(facts)
-    if not (init_failed(facts, MISMATCH) or nvml_failed(facts, NVML_MISMATCH) or differ):
+    by_nvml = nvml_failed(facts, NVML_MISMATCH) and not computes(facts)
+    if not (init_failed(facts, MISMATCH) or by_nvml or differ):
         return None
     return Seen(
         cause="the NVIDIA kernel module and the driver's libraries are of different versions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -44,12 +44,13 @@ def look_at_devices(
     stages: Iterable[str] = STAGES,
     backend: str = "nccl",
     deadlines: Deadlines = Deadlines(),
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> DeviceFacts:
     """Everything that can be seen of this machine's GPUs and of what is installed to use them.
 
     `full=False` leaves out the torch child (seconds) where the quick looks already show that no GPU is usable, and
     with `try_gpus=False`, for a run that wants none, everywhere. `backend` is what two GPUs try to talk through; empty
-    for not at all, for a run that wants one.
+    for not at all, for a run that wants one. `meanwhile` is done while torch is being imported.
     """
     platform = look_at_platform(root)
     system = look_at_system(root, environ, platform.kernel)
@@ -59,6 +60,7 @@ def look_at_devices(
         start_torch = partial(_start_torch, stack, environ, deadlines)
         # Importing torch takes longer than all the rest, so it begins before it is known what there is to try.
         child = start_torch() if packages.torch and (full or (try_gpus and system.device_nodes)) else None
+        meanwhile()
         if platform.system != "darwin":
             driver, nvml = _ask_driver(environ, system.device_nodes, deadlines)
         if packages.torch and (full or (try_gpus and _could_compute(driver, nvml, packages))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -10,9 +9,9 @@ from fnmatch import fnmatch
 from launcher.device import machine_rules as machine
 from launcher.device import software_rules as software
 from launcher.device import surroundings_rules as around
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu, called, in_order
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu, can_train_on, in_order
 from launcher.device.facts import DeviceFacts
-from launcher.device.gpu_rules import named, problem_with_gpu
+from launcher.device.gpu_rules import GpuProblem, named, nearly_full, problem_with_gpu
 from launcher.device.gpus import GpuView, merged_gpus
 from launcher.device.seen import Seen, raw_codes
 
@@ -30,8 +29,6 @@ class Rule:
     """Not even the CPU can train."""
 
 
-MAX_NAMED = 2
-"""GPUs that the verdict names one by one; of more it gives the models."""
 ERROR, WARNING, INFO = Severity.error, Severity.warning, Severity.info
 UNREACHABLE = ("driver.*", "nvml.*", "visible.*", "gpu.*", "container.*", "torch.not_for_jetson", "libraries.*")
 CPU_ONLY = ("torch.cpu_only", "torchvision.cpu_only")
@@ -80,7 +77,8 @@ RULES = (
     Rule(code="driver.not_loaded", severity=ERROR, find=machine.driver_not_loaded, hides=UNREACHABLE, blocks=True),
     Rule(code="driver.no_library", severity=ERROR, find=machine.driver_no_library, hides=UNREACHABLE, blocks=True),
     Rule(code="driver.compat", severity=ERROR, find=machine.driver_compat, hides=UNREACHABLE, blocks=True),
-    Rule(code="driver.mismatch", severity=ERROR, find=machine.driver_mismatch, hides=UNREACHABLE, blocks=True),
+    Rule(code="driver.mismatch", severity=ERROR, find=machine.driver_mismatch,
+         hides=(*UNREACHABLE, "unexplained"), blocks=True),
     Rule(code="driver.permission", severity=ERROR, find=machine.driver_permission, hides=UNREACHABLE, blocks=True),
     Rule(code="driver.confidential", severity=ERROR, find=machine.driver_confidential, hides=UNREACHABLE, blocks=True),
     Rule(code="driver.fabric", severity=ERROR, find=machine.driver_fabric, hides=UNREACHABLE, blocks=True),
@@ -196,10 +194,7 @@ def _sorted_out(
     for gpu in merged_gpus(facts):
         problem = problem_with_gpu(facts, gpu)
         if problem:
-            findings.append(
-                Finding(code=problem.code, severity=WARNING, cause=f"{gpu.called} {problem.cause}",
-                        evidence=problem.evidence, fix=problem.fix)
-            )  # fmt: skip
+            findings.append(_finding_about(gpu, problem))
             excluded.append(_excluded(gpu, problem.code, problem.cause))
         elif not gpu.visible:
             excluded.append(_excluded(gpu, *_why_not_shown(facts, blocking)))
@@ -209,12 +204,24 @@ def _sorted_out(
             excluded.append(_excluded(gpu, "unexplained", "torch does not see it"))
         else:
             usable.append(gpu)
-    if not usable:
+    full = {gpu.uuid: problem for gpu in usable if (problem := nearly_full(gpu))}
+    findings += [_finding_about(gpu, full[gpu.uuid]) for gpu in usable if gpu.uuid in full]
+    if len(full) == len(usable):
         findings = [_with_severity(finding, ERROR) for finding in findings]
     elif any(gpu.uuid.startswith("MIG-") for gpu in usable):
         # That a whole GPU is cut into slices is how it should be where one of them is used.
         findings = [finding for finding in findings if finding.code != "gpu.mig"]
     return tuple(_usable(gpu) for gpu in sorted(usable, key=_worst_last)), tuple(excluded), findings
+
+
+def _finding_about(gpu: GpuView, problem: GpuProblem) -> Finding:
+    return Finding(
+        code=problem.code,
+        severity=WARNING,
+        cause=f"{gpu.called} {problem.cause}",
+        evidence=problem.evidence,
+        fix=problem.fix,
+    )
 
 
 def _excluded(gpu: GpuView, code: str, cause: str) -> ExcludedGpu:
@@ -266,7 +273,7 @@ def _shared(facts: DeviceFacts, usable: tuple[UsableGpu, ...]) -> list[Finding]:
             fix="choose another GPU with device.ids if the run needs it whole",
         )
         for gpu in merged_gpus(facts)
-        if gpu.uuid in chosen and gpu.nvml and gpu.nvml.processes
+        if gpu.uuid in chosen and gpu.nvml and gpu.nvml.processes and not nearly_full(gpu)
     ]
 
 
@@ -289,11 +296,4 @@ def _verdict(fatal: list[Finding], usable: tuple[UsableGpu, ...], reasons: list[
         return "detectron2 cannot train here: " + "; ".join(finding.cause for finding in fatal)
     if not usable:
         return f"detectron2 will run on the CPU: {reasons[0].cause}"
-    return f"detectron2 can train on {'1 GPU' if len(usable) == 1 else f'{len(usable)} GPUs'}: {_names(usable)}"
-
-
-def _names(usable: tuple[UsableGpu, ...]) -> str:
-    in_their_order = sorted(usable, key=lambda gpu: in_order(gpu.index))
-    if len(usable) <= MAX_NAMED:
-        return ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order)
-    return ", ".join(f"{number} x {name}" for name, number in Counter(gpu.name for gpu in in_their_order).items())
+    return can_train_on(usable)

@@ -87,6 +87,12 @@ def nvml_failed(facts: DeviceFacts, *codes: int) -> bool:
     return facts.nvml is not None and facts.nvml.init_code in codes
 
 
+def computes(facts: DeviceFacts) -> bool:
+    """cuInit works, and torch computed on a GPU: whatever else complains is not what keeps GPUs from work."""
+    tests = facts.torch.smoke_tests if facts.torch else ()
+    return driver_works(facts) and any(not test.failed or only_ops_failed(test) for test in tests)
+
+
 def no_library(facts: DeviceFacts) -> bool:
     return bool(facts.driver and facts.driver.load_error)
 

@@ -14,7 +14,8 @@ from launcher.device.seen import Seen, gpu_in_machine, how_it_ended, only_ops_fa
 INSTALL_TORCH = "install torch and torchvision as https://pytorch.org/get-started/locally says"
 BOTH_AT_ONCE = f"{INSTALL_TORCH}: both from the same place in one command"
 REBUILD_OPS = "`rm -rf build detectron2/*.so; pip install --no-build-isolation .` in detectron2's sources"
-PLAIN_MODELS = "a plain Faster R-CNN, Mask R-CNN or RetinaNet trains without"
+WITHOUT_OPS = "without them only rotated boxes do not work, and COCO evaluation is slower"
+ROTATED_ONLY = "only rotated boxes need them on a GPU"
 JETPACK_TORCH = "install the torch and torchvision that NVIDIA offers for this JetPack release"
 
 LIBRARY_NOT_FOUND = re.compile(r"lib[\w.+-]+\.so[\w.]*: cannot open shared object file")
@@ -268,7 +269,7 @@ def _ops(facts: DeviceFacts, what: str, why: str) -> Seen:
     return Seen(
         cause=f"detectron2's compiled operators {what}",
         evidence=(why, f"{', '.join(packages.detectron2_compiled)} in {packages.detectron2_folder}"),
-        fix=f"build them again with this Python, compiler and torch: {REBUILD_OPS}; {PLAIN_MODELS}",
+        fix=f"build them again with this Python, compiler and torch: {REBUILD_OPS}; {WITHOUT_OPS}",
     )
 
 
@@ -283,7 +284,7 @@ def detectron2_ops_cpu_only(facts: DeviceFacts) -> Seen | None:
             f"detectron2 {facts.packages.detectron2}: "
             + ("_C.has_cuda() is False" if said else "there is no GPU code in its _C"),
         ),
-        fix=f"with nvcc: `export FORCE_CUDA=1`, then {REBUILD_OPS}; {PLAIN_MODELS}",
+        fix=f"with nvcc: `export FORCE_CUDA=1`, then {REBUILD_OPS}; {ROTATED_ONLY}",
     )
 
 
@@ -298,7 +299,7 @@ def detectron2_ops_arch(facts: DeviceFacts) -> Seen | None:
         cause="detectron2's compiled operators have no code for "
         + ", ".join(sorted({f"{gpu.name} ({gpu.capability[0]}.{gpu.capability[1]})" for gpu in unserved})),
         evidence=(f"code for {' '.join(code)} in detectron2's _C",),
-        fix=f"`export FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST='{';'.join(wanted)}'`, then {REBUILD_OPS}; {PLAIN_MODELS}",
+        fix=f"`export FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST='{';'.join(wanted)}'`, then {REBUILD_OPS}; {ROTATED_ONLY}",
     )
 
 
@@ -309,7 +310,7 @@ def detectron2_ops_fail(facts: DeviceFacts) -> Seen | None:
     return Seen(
         cause="detectron2's compiled operators fail on the GPU",
         evidence=tuple(f"{test.uuid}: {test.error.partition(chr(10))[0] or how_it_ended(test.end)}" for test in failed),
-        fix=f"build them again with this CUDA and torch: {REBUILD_OPS}; {PLAIN_MODELS}",
+        fix=f"build them again with this CUDA and torch: {REBUILD_OPS}; {ROTATED_ONLY}",
     )
 
 
@@ -318,9 +319,9 @@ def detectron2_no_ops(facts: DeviceFacts) -> Seen | None:
     if not packages.detectron2_folder or packages.detectron2_compiled:
         return None
     return Seen(
-        cause="detectron2 has no compiled operators (rotated boxes, fast COCO evaluation)",
+        cause="detectron2 has no compiled operators: rotated boxes do not work, COCO evaluation is slower",
         evidence=(f"detectron2 {packages.detectron2}: no _C in its folder",),
-        fix="nothing for a plain Faster R-CNN, Mask R-CNN or RetinaNet; else build detectron2 from source",
+        fix="nothing, unless a model has rotated boxes: build detectron2 from source for those",
     )
 
 

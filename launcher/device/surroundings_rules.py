@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from launcher.device.facts import DeviceFacts, NvmlGpu
-from launcher.device.seen import LAUNCH_TIMEOUT, Seen, driver_works, how_it_ended, raw_codes
+from launcher.device.seen import (
+    LAUNCH_TIMEOUT,
+    NVML_MISMATCH,
+    Seen,
+    driver_works,
+    how_it_ended,
+    nvml_failed,
+    raw_codes,
+)
 
 # detectron2's own default; a worker keeps two samples ready, and one large picture with its masks is some 10 MiB.
 USUAL_WORKERS, SHM_PER_WORKER_MIB = 4, 24
@@ -117,7 +125,9 @@ def nvml_silent(facts: DeviceFacts) -> Seen | None:
     return Seen(
         cause="NVML does not answer, so free memory and health of the GPUs are unknown",
         evidence=raw_codes(facts),
-        fix="`nvidia-smi` shows the same; in a container add NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+        fix="reboot when it suits (an update replaced the driver's libraries); until then trainings work"
+        if nvml_failed(facts, NVML_MISMATCH)
+        else "`nvidia-smi` shows the same; in a container add NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     )
 
 

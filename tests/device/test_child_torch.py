@@ -239,6 +239,21 @@ for name, other in (("crash", crash), ("refuse", refuse), ("hang", lambda journa
     started = time.monotonic()
     results[name] = {**child_torch.result_of_both(ranks), "seconds": time.monotonic() - started}
 
+# As in the kernel's uninterruptible sleep: not even SIGKILL ends it.
+folder = Path(sys.argv[2]) / "immortal"
+folder.mkdir()
+ask = {"folder": str(folder), "stage_s": 1.0}
+def sleep(journal):
+    journal.say(stage="context")
+    time.sleep(60)
+immortal = child_torch.Fork("immortal", ask, sleep, send_kill=lambda pid: None)
+healthy = child_torch.Fork("healthy", ask, lambda journal: journal.say(passed=["context"], failed=""))
+started = time.monotonic()
+child_torch.finish([immortal, healthy])
+results["immortal"] = {"seconds": time.monotonic() - started, "forks": [immortal.result(), healthy.result()],
+    "lives": child_torch.kernel_state(immortal.pid)}
+os.kill(immortal.pid, signal.SIGKILL)
+
 # All stages but those that are CUDA's alone, with the CPU in the GPU's place.
 child_torch.register_operators(torch)
 library = torch.library.Library("detectron2", "DEF")
@@ -287,6 +302,16 @@ def test_a_talk_that_hangs_costs_one_deadline(by_hand: dict[str, Any]):
 
 def test_a_sum_that_is_wrong_is_noticed(by_hand: dict[str, Any]):
     assert (by_hand["lie"]["failed"], by_hand["lie"]["error"][:12]) == ("compare", "wrong values")
+
+
+def test_a_fork_that_the_kernel_does_not_let_die_is_left_behind_and_the_others_are_heard(by_hand: dict[str, Any]):
+    immortal, healthy = by_hand["immortal"]["forks"]
+
+    assert (immortal["end"]["how"], immortal["failed"]) == ("hung", "context")
+    assert immortal["end"]["kernel_state"].startswith("S")
+    assert (healthy["end"]["how"], healthy["passed"]) == ("answered", ["context"])
+    assert by_hand["immortal"]["lives"].startswith("S")
+    assert by_hand["immortal"]["seconds"] < 5
 
 
 def test_what_a_gpu_is_asked_for_a_device_that_computes_can_answer(by_hand: dict[str, Any]):

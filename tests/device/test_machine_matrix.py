@@ -107,7 +107,8 @@ GPUS = {
     "empty NVML": Row(machine=Machine(gpus=ONE, libnvml="empty"), codes=("nvml.failed",), usable=1),
     "NVML 4, CUDA works": Row(machine=Machine(gpus=ONE, nvml=4), codes=("nvml.failed",), usable=1),
     "NVML 9, CUDA works": Row(machine=Machine(gpus=ONE, nvml=9), codes=("nvml.failed",), usable=1),
-    "NVML 18, CUDA works": Row(machine=Machine(gpus=ONE, nvml=18), codes=("driver.mismatch",)),
+    "NVML 18, CUDA works": Row(machine=Machine(gpus=ONE, nvml=18), codes=("nvml.failed",), usable=1),
+    "NVML 18, context 803": Row(machine=Machine(gpus=(Gpu(ctx=803),), nvml=18), codes=("driver.mismatch",)),
     "NVML 999, CUDA works": Row(machine=Machine(gpus=ONE, nvml=999), codes=("nvml.failed",), usable=1),
     "visible: none": visible("", "visible.empty"),
     "visible: -1": visible("-1", "visible.empty"),
@@ -166,7 +167,10 @@ GPUS = {
     "cuBLAS does not start": sick("torch.libraries", matmul=1),
     "products are wrong": sick("gpu.sick", matmul="wrong"),
     "products hang": sick("gpu.hangs", matmul="hang"),
-    "memory taken": sick("gpu.out_of_memory", used=24100, pids="1:23800"),
+    "memory taken": sick("gpu.out_of_memory", used=24400, pids="1:24100"),
+    "memory nearly taken": Row(
+        machine=Machine(gpus=(A100, Gpu(used=24100, pids="1:23800"))), codes=("gpu.out_of_memory",), usable=2
+    ),
     "exclusive and held": sick("gpu.busy", mode=3, pids="1:300"),
     "prohibited": sick("gpu.busy", mode=2, ctx=46),
     "repair of memory pending": sick("gpu.sick", ecc=2, repair=1),

@@ -12,6 +12,7 @@ from launcher.config.adjustment import adjusted, look_up
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Precision, Scaling
 from launcher.config.values import from_plain, to_plain
 from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.gpu_choice import by_default
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
 from launcher.errors import DeviceUnavailableError, RequestError
@@ -250,6 +251,22 @@ def test_a_gpu_with_too_little_free_memory_is_left_out_and_named(settings: dict[
     assert plan_devices(ask(**settings), KEYS, half_full).kind == "cpu"
     with pytest.raises(DeviceUnavailableError, match=clause):
         plan_devices(ask(CUDA, **settings), KEYS, half_full)
+
+
+def test_the_verdict_is_about_the_gpus_that_a_run_gets():
+    one_full = diagnose(changed(TWO_GPUS, nvml={"gpus": (nvml_gpu(0, free_mib=512), nvml_gpu(1))}))
+    cannot = replace(one_full, verdict="detectron2 cannot train here: torch does not import")
+
+    assert "on 1 GPU: GPU 1 " in by_default(one_full).verdict
+    assert by_default(cannot).verdict == cannot.verdict
+
+
+def test_less_than_a_gibibyte_of_free_memory_is_enough_for_who_asks_for_less():
+    nearly_full = diagnose(changed(HEALTHY, nvml={"gpus": (nvml_gpu(free_mib=512),)}))
+
+    assert plan_devices(ask(min_free_gib=0.4), KEYS, nearly_full).kind == "cuda"
+    assert plan_devices(ask(), KEYS, nearly_full).kind == "cpu"
+    assert plan_devices(ask(min_free_gib=0), KEYS, nearly_full).kind == "cuda"
 
 
 @pytest.mark.parametrize(

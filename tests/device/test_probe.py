@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -30,7 +31,13 @@ def look(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
     """Facts of a simulated machine. Without `alive` its GPUs end where the CUDA runtime begins."""
 
     def look_at(
-        machine: Machine, *, full: bool = False, alive: bool = False, driver_s: float = 20.0, **environ: str
+        machine: Machine,
+        *,
+        full: bool = False,
+        alive: bool = False,
+        driver_s: float = 20.0,
+        stage_s: float = 1.5,
+        **environ: str,
     ) -> DeviceFacts:
         return look_at_devices(
             fakegpu.environ({**plain_environ, **environ}, machine, alive=alive),
@@ -38,7 +45,7 @@ def look(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
             root=machine.write_files(tmp_path / "root"),
             stages=SIMULATED,
             backend="gloo",
-            deadlines=Deadlines(driver_s=driver_s, stage_s=1.5),
+            deadlines=Deadlines(driver_s=driver_s, stage_s=stage_s),
         )
 
     return look_at
@@ -129,6 +136,23 @@ def test_no_probe_outlives_its_launcher(
     assert list(tmp_path.iterdir()) == [] or number == signal.SIGTERM
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_doctor_that_is_told_to_end_leaves_nothing_behind(
+    fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path
+):
+    environ = fakegpu.environ(plain_environ, Machine(gpus=(Gpu(),), init="hang", nvml="hang"))
+    doctor = subprocess.Popen([sys.executable, "-m", "launcher", "doctor"], env={**environ, "TMPDIR": str(tmp_path)})
+    wait_for(lambda: sum('"stage": "cuInit"' in text or '"nvmlInit"' in text for text in journals(tmp_path)) == 2)
+    probes = [int(pid) for pid in Path(f"/proc/{doctor.pid}/task/{doctor.pid}/children").read_text().split()]
+
+    doctor.terminate()
+
+    assert doctor.wait(10) == 128 + signal.SIGTERM
+    assert len(probes) == 3  # torch's too
+    assert [kernel_state(pid) for pid in probes] == [""] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def journals(folder: Path) -> list[str]:
     return [path.read_text() for path in folder.glob("*/journal")]
 
@@ -180,6 +204,35 @@ def test_driver_and_nvml_tell_what_they_know_of_each_gpu(look):
     assert facts.nvml.driver == "595.45.04"
 
 
+def test_what_is_worth_knowing_about_a_gpu_comes_from_nvml(look):
+    facts = look(
+        Machine(
+            gpus=(
+                Gpu(display=1, throttle=0x20, lanes=4, persistent=0, pids=f"{os.getpid()}:300"),
+                Gpu(throttle=0x4, lanes=8),
+            ),
+            init="slow:2100",
+        ),
+        alive=True,
+        stage_s=20,
+        GLOO_SOCKET_IFNAME="lo",
+    )
+
+    diagnosis = diagnose(facts)
+
+    assert len(diagnosis.usable_gpus) == 2
+    assert {finding.severity for finding in diagnosis.findings if finding.code.startswith(("gpu.", "driver."))} == {
+        Severity.info
+    }
+    causes = {finding.code: finding.cause for finding in diagnosis.findings}
+    # Of the second, lower clocks that save power and half of the lanes are no news.
+    assert causes["gpu.watchdog"].startswith("a screen runs on GPU 0:")
+    assert causes["gpu.throttled"].startswith("GPU 0 runs")
+    assert causes["gpu.slow_link"].startswith("GPU 0 is")
+    assert "driver.slow_start" in causes
+    assert f"(pid {os.getpid()}, of {pwd.getpwuid(os.getuid()).pw_name}, 300 MiB)" in causes["gpu.shared"]
+
+
 def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
     """Many GPUs at once, because importing torch is what takes the time."""
     facts = look(
@@ -192,7 +245,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
                 Gpu(sync="hang"),
                 Gpu(ctx=214),
                 Gpu(ctx="segv"),
-                Gpu(used=24100, pids="1:24000"),
+                Gpu(used=24400, pids="1:24000"),
                 Gpu(name="NVIDIA A100 MIG 1g.5gb", cc="8.0", mem=4864, mig=1),
             )
         ),

@@ -180,7 +180,7 @@ MACHINES = {
     "detectron2.no_ops": changed(HEALTHY, packages=NO_OPS),
     "arch.not_in_wheel": changed(HEALTHY, driver={"gpus": (driver_gpu(capability=(6, 1)),)}),
     "gpu.busy": nvml_says(compute_mode=3, processes=(PYTHON,)),
-    "gpu.out_of_memory": nvml_says(free_mib=400, processes=(PYTHON,)),
+    "gpu.out_of_memory": nvml_says(free_mib=200, processes=(PYTHON,)),
     "gpu.sick": nvml_says(code=15, uuid=""),
     "gpu.hangs": smoke_says(failed="sync", end=replace(HUNG, stage="sync")),
     "gpu.crashes": smoke_says(failed="context", end=replace(KILLED, stage="context")),
@@ -562,6 +562,14 @@ VARIATIONS = [
     ("libraries.mixed", changed(HEALTHY, packages={"cudnn_packages": ("nvidia_cudnn_cu12-9", "nvidia_cudnn_cu13-9")})),
     ("shm.small", changed(HEALTHY, platform={"shm_free_mib": 20})),
     ("gpu.busy", nvml_says(compute_mode=2)),
+    ("nvml.failed", changed(HEALTHY, nvml={"init_code": 18, "gpus": ()})),
+    ("driver.mismatch", changed(HEALTHY, nvml={"init_code": 18, "gpus": ()}, torch=None)),
+    (
+        "driver.mismatch",
+        changed(
+            HEALTHY, nvml={"init_code": 18, "gpus": ()}, torch={"smoke_tests": (smoke(failed="context", code=803),)}
+        ),
+    ),
     ("gpu.sick", nvml_says(code=16)),
     ("gpu.none", changed(NO_GPU, driver={"load_error": "", "init_code": 100}, nvml={"load_error": "", "init_code": 9})),
     ("unexplained", torch_says(is_available=False, smoke_tests=())),
@@ -702,6 +710,28 @@ def test_who_holds_a_gpu_is_named_with_process_user_and_memory():
     (finding,) = diagnose(nvml_says(free_mib=400, processes=(holder,))).findings
 
     assert finding.cause.endswith("held by python (pid 42, of ada, 9000 MiB)")
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "usable", "severity"), [(200, 0, Severity.error), (400, 1, Severity.error), (1024, 1, None)]
+)
+def test_a_nearly_full_gpu_is_told_but_may_be_used_by_who_asks_for_less(
+    free_mib: int, usable: int, severity: Severity | None
+):
+    diagnosis = diagnose(nvml_says(free_mib=free_mib))
+
+    assert len(diagnosis.usable_gpus) == usable
+    expected = [("gpu.out_of_memory", severity)] if severity else []
+    assert [(finding.code, finding.severity) for finding in diagnosis.findings] == expected
+
+
+def test_a_nearly_full_gpu_beside_an_empty_one_is_worth_a_warning():
+    diagnosis = diagnose(
+        changed(TWO_GPUS, nvml={"gpus": (nvml_gpu(0, free_mib=400, processes=(PYTHON,)), nvml_gpu(1))})
+    )
+
+    assert [(f.code, f.severity) for f in diagnosis.findings] == [("gpu.out_of_memory", Severity.warning)]
+    assert len(diagnosis.usable_gpus) == 2
 
 
 def test_what_a_jetsons_nvml_says_of_its_gpu_does_not_count():

@@ -28,6 +28,10 @@ class Gpu:
     ecc: int = 0
     repair: int = 0
     recovery: int = 0
+    display: int = 0
+    persistent: int = 1
+    throttle: int = 0
+    lanes: int = 16
     pids: str = ""
     ctx: str | int = ""
     alloc: str | int = ""

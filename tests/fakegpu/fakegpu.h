@@ -14,6 +14,7 @@
  *   mig=0 (1: the driver shows its one slice instead, with a UUID of its own that only MIG-... reaches),
  *   ecc=0 (uncorrected volatile errors), repair=0 (1 rows wait for a reset, 2 repair failed),
  *   recovery=0 (NVML's recovery action), pids=12:300,13:40 (pid:MiB)
+ *   display=0 (1: a screen runs on it), persistent=1, throttle=0 (NVML's bits), lanes=16 (of 16 PCIe lanes)
  *   ctx=FAULT alloc=FAULT copy=FAULT launch=FAULT|drop sync=FAULT nvml=FAULT
  *   matmul=FAULT|wrong (cuBLAS; a code is cuBLAS' own, struck when it starts)
  *
@@ -33,7 +34,8 @@
 typedef struct { char v[FG_STR]; } fg_str;
 typedef struct {
     fg_str name, uuid, slice, pids, ctx, alloc, copy, launch, sync, matmul, nvml;
-    int major, minor, mode, mig, ecc, repair, recovery;
+    int major, minor, mode, mig, ecc, repair, recovery, display, persistent, lanes;
+    unsigned long long throttle;
     uint64_t mem_mib, used_mib;
 } fg_gpu;
 typedef struct {
@@ -64,6 +66,10 @@ static void fg_gpu_key(fg_gpu *g, const char *k, const char *v) {
     else if (!strcmp(k, "ecc")) g->ecc = atoi(v);
     else if (!strcmp(k, "repair")) g->repair = atoi(v);
     else if (!strcmp(k, "recovery")) g->recovery = atoi(v);
+    else if (!strcmp(k, "display")) g->display = atoi(v);
+    else if (!strcmp(k, "persistent")) g->persistent = atoi(v);
+    else if (!strcmp(k, "throttle")) g->throttle = strtoull(v, 0, 10);
+    else if (!strcmp(k, "lanes")) g->lanes = atoi(v);
     else { fprintf(stderr, "FAKEGPU: unknown gpu key '%s'\n", k); _exit(97); }
 }
 
@@ -100,7 +106,7 @@ static fg_machine *fg(void) {
         else if (!strcmp(t, "nvml")) fg_set(&m.nvml, v);
         else if (!strcmp(t, "gpu") && m.n < FG_MAX) {
             fg_gpu *g = &m.gpu[m.n];
-            fg_set(&g->name, "NVIDIA Fake"); g->major = 8; g->mem_mib = 24576; g->used_mib = 512;
+            fg_set(&g->name, "NVIDIA Fake"); g->major = 8; g->mem_mib = 24576; g->used_mib = 512; g->persistent = 1; g->lanes = 16;
             snprintf(g->uuid.v, FG_STR, "GPU-%08x-fa4e-4000-8000-%012x", 0xfa4e0000 + m.n, m.n);
             for (char *p = strtok_r(v, "|", &sv2); p; p = strtok_r(NULL, "|", &sv2)) {
                 char *e2 = strchr(p, '='); if (!e2) continue; *e2 = 0; fg_gpu_key(g, p, e2 + 1);

@@ -31,7 +31,11 @@ API nvmlDeviceGetMemoryInfo_v2(void *h, mem2_t *m) { DEV(g, h); m->total = g->me
 API nvmlDeviceGetUtilizationRates(void *h, unsigned *u) { DEV(g, h); (void)g; u[0] = 0; u[1] = 0; return OK; }
 API nvmlDeviceGetTemperature(void *h, int s, unsigned *t) { DEV(g, h); (void)s; (void)g; *t = 41; return OK; }
 API nvmlDeviceGetComputeMode(void *h, int *m) { DEV(g, h); *m = g->mode; return OK; }
-API nvmlDeviceGetPersistenceMode(void *h, int *m) { DEV(g, h); (void)g; *m = 1; return OK; }
+API nvmlDeviceGetPersistenceMode(void *h, int *m) { DEV(g, h); *m = g->persistent; return OK; }
+API nvmlDeviceGetDisplayActive(void *h, int *a) { DEV(g, h); *a = g->display; return OK; }
+API nvmlDeviceGetCurrentClocksThrottleReasons(void *h, unsigned long long *r) { DEV(g, h); *r = g->throttle; return OK; }
+API nvmlDeviceGetCurrPcieLinkWidth(void *h, unsigned *w) { DEV(g, h); *w = g->lanes; return OK; }
+API nvmlDeviceGetMaxPcieLinkWidth(void *h, unsigned *w) { DEV(g, h); (void)g; *w = 16; return OK; }
 API nvmlDeviceGetMigMode(void *h, unsigned *c, unsigned *p) { DEV(g, h); if (g->mig < 0) return NOT_SUPPORTED; *c = *p = g->mig; return OK; }
 API nvmlDeviceGetEccMode(void *h, int *c, int *p) { DEV(g, h); (void)g; *c = *p = 1; return OK; }
 API nvmlDeviceGetTotalEccErrors(void *h, int type, int counter, unsigned long long *n) { DEV(g, h); (void)counter; *n = type == 1 ? g->ecc : 0; return OK; }
