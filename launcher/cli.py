@@ -115,12 +115,14 @@ def _train(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _resumable_until_a_worker_runs() -> Iterator[None]:
-    """SIGTERM while there is nothing to save yet: the run can go on as it is, so a scheduler may requeue it."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.resumable)))
+    """A scheduler's signal while there is nothing to save yet: the run can go on as it is, so it may be requeued."""
+    asking = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.signal(number, lambda *_: sys.exit(int(ExitCode.resumable))) for number in asking}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _plan(arguments: Sequence[str]) -> int:

@@ -92,11 +92,12 @@ def _writable(node: DictConfig) -> DictConfig:
 
 def _as_typed(node: DictConfig) -> DictConfig:
     """The node with `async_`, which Python forbids to call `async`, under the name that people type."""
-    if not any(key.endswith("_") for key in node):
+    names = {str(key): str(key).rstrip("_") for key in node}
+    if all(name == typed for name, typed in names.items()):
         return node
     renamed = _empty_node()
-    for key in node:
-        renamed[key.rstrip("_")] = node._get_node(key)
+    for name, typed in names.items():
+        renamed[typed] = node._get_node(name)
     renamed._set_flag("struct", True)
     return renamed
 

@@ -25,6 +25,7 @@ NOT_IDENTITY = (
     "hydra",
     "dataset.root",
     "dataset.check",
+    "dataset.max_bad",
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",
     "MODEL.DEVICE",

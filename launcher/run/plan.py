@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment, adjusted, look_up
-from launcher.config.request import LoggingSettings, RunRequest
+from launcher.config.request import CheckpointSettings, LoggingSettings, RunRequest
 from launcher.config.values import to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of
+from launcher.run.kept import problems_with_checkpoint_settings
 from launcher.run.outcome import Ending, Outcome
-from launcher.run.resume import Checkpoints, ResumePoint
+from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
 from launcher.run.retry import Lessons
 from launcher.run.scaling import plan_scaling
 
@@ -38,6 +41,10 @@ class FolderFacts:
     resume_file_problem: str
     lessons: Lessons = field(default_factory=Lessons)
     """What earlier attempts taught that still holds."""
+    seed: int | None = None
+    """With which the latest attempt trained."""
+    drawn_seed: int = 0
+    """One to begin with, where none is asked for."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
     unwritable: str
@@ -57,6 +64,8 @@ class RunPlan:
     sets_aside: bool
     """The folder's former content is renamed away first (`resume=never`)."""
     resume: ResumePoint | None
+    damaged: tuple[DamagedCheckpoint, ...]
+    """Checkpoints that are set aside by name before the start."""
     devices: DevicePlan
     splits: tuple[CocoSplit, ...]
     environment: Mapping[str, str]
@@ -67,12 +76,20 @@ class RunPlan:
     logging: LoggingSettings
     adjustments: tuple[Adjustment, ...]
     notices: tuple[str, ...]
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    max_bad: int = 0
+    """Training images that may turn out to be unusable."""
     accumulate: int = 1
     """Forward passes into which each process splits its share of a batch."""
     retries: int = 0
     hang_minutes: float = 0.0
     lessons: Lessons = field(default_factory=Lessons)
     """What earlier attempts taught this one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what makes this run the one it is."""
+        return hashlib.sha256(json.dumps(to_plain(self.identity), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def first_iteration(self) -> int:
@@ -105,6 +122,7 @@ def make_run_plan(
         *_problems_with_folder(request, folder, identity),
         *_problems_with_resume(request, folder),
         *_problems_with_solver(request),
+        *problems_with_checkpoint_settings(request.checkpoint),
     ]
     resume = None if request.resume == "never" else folder.checkpoints.newest_whole or folder.resume_file
     if folder.weights_missing and resume is None:
@@ -122,6 +140,7 @@ def make_run_plan(
         request, num_processes=devices.num_processes, kind=devices.kind, learned_micro_batch=lessons.micro_batch
     )
     adjustments += scaling.adjustments
+    adjustments += tuple(_drawn_seed(request, folder))
     output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
     keys = adjusted(request.detectron2, (*adjustments, output_dir))
     return RunPlan(
@@ -131,6 +150,7 @@ def make_run_plan(
         already_finished=_is_finished(request, folder, keys),
         sets_aside=request.resume == "never" and (folder.stored_identity is not None or folder.attempts > 0),
         resume=resume,
+        damaged=() if request.resume == "never" else folder.checkpoints.damaged,
         devices=devices,
         splits=dataset.splits,
         environment=dataset.environment,
@@ -139,11 +159,24 @@ def make_run_plan(
         logging=request.logging,
         adjustments=adjustments,
         notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder)),
+        checkpoint=request.checkpoint,
+        max_bad=request.dataset.max_bad,
         accumulate=scaling.accumulate,
         retries=request.run.retries,
         hang_minutes=request.run.hang_minutes,
         lessons=lessons,
     )
+
+
+def _drawn_seed(request: RunRequest, folder: FolderFacts) -> list[Adjustment]:
+    """Without a seed of the user's the run gets one and keeps it: what it does follows from it alone."""
+    asked = look_up(request.detectron2, "SEED")
+    if asked >= 0:
+        return []
+    if folder.seed is not None and request.resume != "never":
+        return [Adjustment(setting="SEED", asked=asked, planned=folder.seed, reason="drawn when this run began")]
+    reason = "drawn, so that this run can be continued and repeated"
+    return [Adjustment(setting="SEED", asked=asked, planned=folder.drawn_seed, reason=reason)]
 
 
 def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
@@ -215,6 +248,8 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         problems.append(f"SOLVER.IMS_PER_BATCH={solver['IMS_PER_BATCH']}, but a batch has at least one image.")
     if request.logging.images < 0:
         problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
+    if request.dataset.max_bad < 0:
+        problems.append(f"dataset.max_bad={request.dataset.max_bad}, but it counts images: 0 or more.")
     if request.run.retries < 0:
         problems.append(f"run.retries={request.run.retries}, but it counts attempts: 0 or more.")
     if request.run.hang_minutes < 0:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import secrets
 import shlex
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RESUME_WORDS, FolderFacts, RunPlan
-from launcher.run.resume import ResumePoint, damage_of, look_for_checkpoints
+from launcher.run.resume import ResumePoint, damage_of, look_for_checkpoints, set_damaged_aside
 from launcher.run.retry import Lessons
 
 
@@ -36,6 +37,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
     paths = RunPaths(run_folder(request))
     attempts = paths.attempt_numbers()
     resume_file, problem = _resume_file(request.resume)
+    before = _plan_before(paths, attempts[-1]) if attempts else {}
     return FolderFacts(
         folder=str(paths.folder),
         stored_identity=_stored_identity(paths),
@@ -44,7 +46,9 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         checkpoints=look_for_checkpoints(paths),
         resume_file=resume_file,
         resume_file_problem=problem,
-        lessons=_lessons_of(paths, attempts[-1]) if attempts else Lessons(),
+        lessons=from_plain(Lessons, before["lessons"]).lasting if "lessons" in before else Lessons(),
+        seed=before.get("detectron2", {}).get("SEED"),
+        drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
         unwritable=_why_unwritable(paths.folder),
     )
@@ -72,6 +76,7 @@ def record_start(
     try:
         attempt.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
+        set_damaged_aside(plan.damaged)
         if not paths.request.exists():
             stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
             write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
@@ -176,12 +181,13 @@ def last_outcome(folder: Path) -> Outcome | None:
     return read_json(file, Outcome) if file.exists() else None
 
 
-def _lessons_of(paths: RunPaths, attempt: int) -> Lessons:
+def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
+    """The plan of an earlier attempt as it was written, by this version or another; empty when it cannot be read."""
     try:
         plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
-        return from_plain(Lessons, plan["lessons"]).lasting
-    except (OSError, ValueError, KeyError, TypeError):
-        return Lessons()
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
 
 
 def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:

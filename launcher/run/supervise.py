@@ -23,6 +23,7 @@ from launcher.run.plan import RunPlan
 
 T = TypeVar("T")
 LOOK_EVERY_S = 0.5
+HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 LAST_WORDS_S = 5.0
 """For a hung worker to write down where it stands."""
 
@@ -131,7 +132,7 @@ def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
 
 @contextlib.contextmanager
 def _handled(supervision: Supervision) -> Iterator[None]:
-    before = {number: signal.signal(number, supervision.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, supervision.hand_on) for number in HANDED_ON}
     try:
         yield
     finally:

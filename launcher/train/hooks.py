@@ -2,46 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import time
 from collections.abc import Sequence
+from importlib import metadata
 
 from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
-from launcher.config.request import LoggingSettings
+from launcher.config.request import CheckpointSettings
+from launcher.errors import LauncherError
+from launcher.run.fence import Fence
+from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
-from launcher.train.checkpoint import name_final, save_iteration
+from launcher.run.plan import RunPlan
 from launcher.train.drawing import draw_inputs, draw_predictions
+from launcher.train.loader import TrainLoader, build_train_loader
 from launcher.train.progress import Progress
+from launcher.train.saving import Saver
 from launcher.train.trainer import Trainer
 
 
-def every_rank(trainer: Trainer) -> list[HookBase]:
+def every_rank(trainer: Trainer, plan: RunPlan) -> list[HookBase]:
     """Hooks in which all ranks take part, in the order in which they run."""
     cfg = trainer.cfg
     chosen: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
     if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(trainer.model):
-        own_loader = cfg.clone()
-        own_loader.defrost()
-        own_loader.DATALOADER.NUM_WORKERS = 0
-        loader = trainer.build_train_loader(own_loader)
-        chosen.append(hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, trainer.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER))
+        chosen.append(_precise_bn(trainer, plan))
     if cfg.DATASETS.TEST:
-        chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, trainer.evaluate))
+        chosen.append(Evaluate(cfg.TEST.EVAL_PERIOD))
     return chosen
 
 
-def rank_zero(
-    trainer: Trainer, paths: RunPaths, logging: LoggingSettings, writers: Sequence[EventWriter]
-) -> list[HookBase]:
+def rank_zero(trainer: Trainer, plan: RunPlan, writers: Sequence[EventWriter], fence: Fence) -> list[HookBase]:
     """Hooks of rank 0 alone; saving comes last, when everything of an iteration has been written."""
+    paths = trainer.paths
     chosen: list[HookBase] = [Throughput(trainer.cfg.SOLVER.IMS_PER_BATCH)]
-    if logging.images > 0:
-        chosen.append(Pictures(paths, logging.images))
-    chosen.append(WriteEvents(writers, logging.period))
-    chosen.append(Progress(logging.period))
-    chosen.append(SaveCheckpoint(paths, trainer.cfg.SOLVER.CHECKPOINT_PERIOD))
+    if plan.logging.images > 0:
+        chosen.append(Pictures(paths, plan.logging.images))
+    chosen.append(WriteEvents(writers, plan.logging.period))
+    chosen.append(Progress(plan.logging.period))
+    say = logging.getLogger(__name__).warning
+    saver = Saver(trainer.checkpointer, paths, plan.checkpoint, fence=fence, resume=plan.resume, say=say)
+    chosen.append(SaveCheckpoint(saver, plan, paths))
     return chosen
+
+
+def _precise_bn(trainer: Trainer, plan: RunPlan) -> HookBase:
+    own = trainer.cfg.clone()
+    own.defrost()
+    own.DATALOADER.NUM_WORKERS = 0
+    loader = build_train_loader(
+        own, seed=own.SEED, rank=trainer.rank, num_processes=trainer.num_processes, max_bad=plan.max_bad
+    )
+    return SteadyPreciseBN(own.TEST.EVAL_PERIOD, trainer.model, loader, own.TEST.PRECISE_BN.NUM_ITER)
+
+
+class SteadyPreciseBN(hooks.PreciseBN):
+    """Takes the same images every time, so that it does not matter how often it has run in this attempt."""
+
+    def update_stats(self) -> None:
+        if isinstance(self._data_loader, TrainLoader):
+            self._data_loader.skip_to(0)
+            self._data_iter = None
+        super().update_stats()
+
+
+class Evaluate(HookBase):
+    """Evaluates every `period` iterations and after the last one, and catches up with what an earlier attempt missed.
+
+    The numbers belong to the iteration after which they were due, whenever they came about.
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+
+    def before_train(self) -> None:
+        if self.trainer.evaluation_missing:
+            self._evaluate()
+
+    def after_step(self) -> None:
+        done = self.trainer.iterations_done
+        if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        self.trainer.evaluate()
+        if not self.trainer.evaluation_missing:
+            after = self.trainer.iterations_done - 1
+            self.trainer.storage.put_scalars(**self.trainer.latest_metrics, smoothing_hint=False, cur_iter=after)
+        # Evaluation takes its time on rank 0; the others wait here and not in the next iteration's collectives.
+        comm.synchronize()
 
 
 class Throughput(HookBase):
@@ -76,48 +130,111 @@ class Pictures(HookBase):
             self.trainer.storage.put_image("predictions", picture)
 
 
-class WriteEvents(hooks.PeriodicWriter):
-    """Writes every `period` iterations, at the end, and before a stop, so that nothing of a window is lost."""
+class WriteEvents(HookBase):
+    """Writes every `period` iterations, after every evaluation and when the training is finished.
+
+    Not before a stop: what has not been written goes into the checkpoint, and the next attempt writes it where a
+    training without a stop would have.
+    """
 
     def __init__(self, writers: Sequence[EventWriter], period: int) -> None:
-        super().__init__(list(writers), period)
+        self.writers = writers
+        self.period = period
+
+    def before_train(self) -> None:
+        for writer in self.writers:
+            writer._last_write = self.trainer.written_until
+        if self._is_due():  # all but an evaluation was there already, and that has been made up for just now
+            self._write()
 
     def after_step(self) -> None:
-        super().after_step()
-        if self.trainer.stopping:
-            for writer in self._writers:
-                writer.write()
+        if self._is_due():
+            self._write()
+
+    def _is_due(self) -> bool:
+        done, trainer = self.trainer.iterations_done, self.trainer
+        if trainer.evaluation_missing or trainer.written_until >= done - 1:
+            return False
+        # An evaluation at once, or its line would come after those of later iterations.
+        return done % self.period == 0 or done >= trainer.max_iter or trainer.evaluated_after == done - 1
 
     def after_train(self) -> None:
-        for writer in self._writers:
+        if self.trainer.finished:
+            self._write()
+
+    def _write(self) -> None:
+        for writer in self.writers:
             writer.write()
+        self.trainer.written_until = max(
+            [self.trainer.written_until, *(iteration for _, iteration in self.trainer.storage.latest().values())]
+        )
 
     def close(self) -> None:
-        for writer in self._writers:
+        for writer in self.writers:
             writer.close()
 
 
 class SaveCheckpoint(HookBase):
-    """Saves every `period` iterations, after the last one, and before a stop."""
+    """Saves every so many iterations or minutes, what is the best so far, after the last iteration, before a stop."""
 
-    def __init__(self, paths: RunPaths, period: int) -> None:
+    def __init__(self, saver: Saver, plan: RunPlan, paths: RunPaths) -> None:
+        self.saver = saver
+        self.plan = plan
         self.paths = paths
-        self.period = period
+        self.last_time = time.monotonic()
+
+    @property
+    def settings(self) -> CheckpointSettings:
+        return self.plan.checkpoint
 
     def before_train(self) -> None:
-        """Save what a former attempt, or another run, left at the last iteration without its final name."""
+        """Save what was left at its end without a final name, or what only this attempt could evaluate."""
         trainer = self.trainer
-        if trainer.iterations_done < trainer.max_iter or self.paths.final_weights.exists():
-            return
         trainer.iter = trainer.iterations_done - 1
-        name_final(save_iteration(trainer.checkpointer, self.paths, trainer.iter), self.paths)
-        trainer.iter = trainer.start_iter
+        unnamed = trainer.iterations_done >= trainer.max_iter and not self.paths.final_weights.exists()
+        if unnamed or self.saver.improves(self._metrics(), trainer.iter):
+            self._save()
 
     def after_step(self) -> None:
-        done = self.trainer.iterations_done
-        is_last = done >= self.trainer.max_iter
-        if not (is_last or self.trainer.stopping or (self.period > 0 and done % self.period == 0)):
-            return
-        path = save_iteration(self.trainer.checkpointer, self.paths, self.trainer.iter)
-        if is_last:
-            name_final(path, self.paths)
+        if self.trainer.iter == self.trainer.start_iter:
+            self.saver.warm_up()
+        if self._is_due():
+            self._save()
+
+    def _is_due(self) -> bool:
+        done, period = self.trainer.iterations_done, self.settings.period or self.trainer.cfg.SOLVER.CHECKPOINT_PERIOD
+        by_clock = self.settings.every_minutes * 60
+        return (
+            done >= self.trainer.max_iter
+            or self.trainer.stopping
+            or (period > 0 and done % period == 0)
+            or (by_clock > 0 and time.monotonic() - self.last_time > by_clock)
+            or self.saver.improves(self._metrics(), self.trainer.iter)
+        )
+
+    def _metrics(self) -> dict[str, float]:
+        """Those of an evaluation after this very iteration."""
+        return self.trainer.latest_metrics if self.trainer.evaluated_after == self.trainer.iter else {}
+
+    def _save(self) -> None:
+        trainer = self.trainer
+        milestone = Milestone(
+            iteration=trainer.iter,
+            images_seen=trainer.iterations_done * trainer.cfg.SOLVER.IMS_PER_BATCH,
+            world_size=trainer.num_processes,
+            config_fingerprint=self.plan.fingerprint,
+            versions={name: metadata.version(name) for name in ("torch", "detectron2")},
+        )
+        is_last = trainer.iterations_done >= trainer.max_iter
+        trainer.heartbeat.beat("saving")
+        self.saver.save(milestone, metrics=self._metrics(), is_last=is_last)
+        self.last_time = time.monotonic()
+
+    def after_train(self) -> None:
+        self.saver.finish()
+
+    def close(self) -> None:
+        # A training that failed still gets what it was saving onto the disk; its own failure is the one to tell.
+        with contextlib.suppress(LauncherError):
+            self.saver.finish()
+        self.saver.close()

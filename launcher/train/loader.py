@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -128,6 +129,8 @@ class TrainLoader:
             batch_sampler=_Shares(ahead, self._rank, self._num_processes),
             num_workers=self._num_workers,
             collate_fn=_as_it_is,
+            # Ranks are spawned, and their loaders would be too: each would import torch and copy the records.
+            multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
             # torch would draw from the training's random numbers whenever an attempt begins.
             generator=torch.Generator(),
         )

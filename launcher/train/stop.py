@@ -13,7 +13,8 @@ from typing import Any
 
 from launcher.run.heartbeat import Heartbeat
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""Schedulers send the latter two some time before they end a job."""
 
 
 class Stop:

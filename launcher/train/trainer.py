@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
+from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
@@ -17,10 +17,12 @@ from detectron2.utils.events import EventStorage
 from launcher.errors import RequestError
 from launcher.run.heartbeat import Heartbeat
 from launcher.run.paths import RunPaths
+from launcher.run.plan import RunPlan
 from launcher.run.resume import ResumePoint
 from launcher.train.checkpoint import WholeCheckpointer
 from launcher.train.evaluators import evaluator_for, quietly
-from launcher.train.loader import UndisturbedMapper
+from launcher.train.loader import TrainLoader, UndisturbedMapper, build_train_loader
+from launcher.train.seeds import seed_iteration
 from launcher.train.steps import Steps
 from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 
@@ -30,28 +32,30 @@ NOT_LOADED = -2  # no iteration, and not the one before the first either
 class Trainer(DefaultTrainer):
     """Trains to SOLVER.MAX_ITER or until asked to stop.
 
-    Hooks are registered from outside (see `launcher.train.hooks`), so that every rank gets its own list.
+    Hooks are registered from outside (see `launcher.train.hooks`), so that every rank gets its own list. Whatever
+    randomness an iteration uses follows from its number, so an interrupted training that goes on does what it would
+    have done.
     """
 
-    def __init__(
-        self,
-        cfg: CfgNode,
-        *,
-        num_processes: int,
-        stop: Stop,
-        heartbeat: Heartbeat,
-        accumulate: int = 1,
-        precision: str = "",
-    ) -> None:
+    def __init__(self, cfg: CfgNode, plan: RunPlan, *, rank: int, stop: Stop, heartbeat: Heartbeat) -> None:
         # Not DefaultTrainer.__init__: it hands device_ids to DistributedDataParallel even for a model on the CPU, which
         # torch refuses, and it registers its hooks and writers on every rank before the run folder is known.
         TrainerBase.__init__(self)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        loader = self.build_train_loader(cfg)
+        num_processes = plan.devices.num_processes
+        self.loader = build_train_loader(
+            cfg, seed=cfg.SEED, rank=rank, num_processes=num_processes, max_bad=plan.max_bad
+        )
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
-        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-        self._trainer = Steps(model, loader, optimizer, accumulate=accumulate, precision=precision)
+        # DistributedDataParallel arranges its gradients anew after the first iteration of each start, and from three
+        # processes on that changes the order in which they are added. Looking for unused parameters prevents it.
+        model = create_ddp_model(
+            model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=num_processes > 2
+        )
+        self._trainer = Steps(
+            model, self.loader, optimizer, accumulate=plan.accumulate, precision=plan.devices.precision
+        )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.paths = RunPaths(Path(cfg.OUTPUT_DIR))
         self.checkpointer = WholeCheckpointer(model, str(self.paths.checkpoints), trainer=weakref.proxy(self))
@@ -59,6 +63,7 @@ class Trainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.num_processes = num_processes
+        self.rank = rank
         self.stop = stop
         self.heartbeat = heartbeat
         self.stopping = False
@@ -69,6 +74,11 @@ class Trainer(DefaultTrainer):
         """The latest evaluation was stopped before its end."""
         self.latest_metrics: dict[str, float] = {}
         """Of the latest evaluation, flat: `bbox/AP` and the like."""
+        self.evaluated_after = -1
+        """The iteration that `latest_metrics` belong to."""
+        self.written_until = -1
+        """The last iteration of which the writers have written."""
+        self._storage_state: dict[str, Any] = {}
 
     def continue_from(self, resume: ResumePoint | None) -> None:
         """Load everything from a checkpoint, or only MODEL.WEIGHTS when there is none to continue from."""
@@ -90,6 +100,28 @@ class Trainer(DefaultTrainer):
         self._keep_asked_hyperparameters(asked, base_lrs)
         self.start_iter = self.iterations_done = self.iter + 1
 
+    def state_dict(self) -> dict[str, Any]:
+        """detectron2's, and where the samples, the scalars of the last iterations and the evaluation stand."""
+        state: dict[str, Any] = super().state_dict()
+        if isinstance(self.loader, TrainLoader):
+            state["samples"] = self.loader.state_dict()
+        state["scalars"] = scalars_of(self.storage)
+        state["written_until"] = self.written_until
+        state["evaluation_missing"] = self.evaluation_missing
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Also of a checkpoint that detectron2 wrote, which says less."""
+        super().load_state_dict(state_dict)
+        if isinstance(self.loader, TrainLoader):
+            if "samples" in state_dict:
+                self.loader.load_state_dict(state_dict["samples"])
+            else:
+                self.loader.skip_to(self.iter + 1)
+        self._storage_state = state_dict.get("scalars", {})
+        self.written_until = state_dict.get("written_until", self.iter)
+        self.evaluation_missing = state_dict.get("evaluation_missing", False)
+
     def _keep_asked_hyperparameters(self, asked: list[dict[str, Any]], base_lrs: list[float]) -> None:
         """A checkpoint brings its own learning rate, momentum and weight decay; the configuration's are to hold."""
         self.scheduler.base_lrs = base_lrs
@@ -100,19 +132,19 @@ class Trainer(DefaultTrainer):
         """Like TrainerBase.train, but ends after any iteration in which the ranks agree to stop."""
         self.iter = self.start_iter
         with EventStorage(self.start_iter) as self.storage:
+            put_back_scalars(self.storage, self._storage_state)
             try:
                 self.before_train()
                 for self.iter in range(self.start_iter, self.max_iter):  # noqa: B020 - detectron2's own idiom
+                    if self.stopping:
+                        break
+                    seed_iteration(self.cfg.SEED, self.iter, self.rank)
                     self.before_step()
                     self.run_step()
                     self.iterations_done = self.iter + 1
                     self.heartbeat.beat("training", self.iterations_done)
                     self.stopping = self.stop.agreed(self.num_processes)
                     self.after_step()
-                    if self.stopping:
-                        break
-                if self.iterations_done >= self.max_iter:
-                    self.iter = self.max_iter  # what the last evaluation is logged under, also when only it was missing
                 self.after_train()
             finally:
                 self.close()
@@ -147,6 +179,7 @@ class Trainer(DefaultTrainer):
                 for key, value in flatten_results_dict(results).items()
                 if isinstance(value, (int, float))
             }
+            self.evaluated_after = self.iterations_done - 1
         return results
 
     def _test_each(self) -> dict[str, Any]:
@@ -160,10 +193,6 @@ class Trainer(DefaultTrainer):
         return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
-        return build_detection_train_loader(cfg, mapper=UndisturbedMapper(DatasetMapper(cfg, is_train=True)))
-
-    @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         mapper = UndisturbedMapper(DatasetMapper(cfg, is_train=False))
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
@@ -171,3 +200,27 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         return evaluator_for(cfg, dataset_name)
+
+
+KEPT_SCALARS = 200  # of each name; longer windows are not looked at
+TIMES = frozenset({"time", "data_time", "rank_data_time", "images_per_second"})
+
+
+def scalars_of(storage: EventStorage) -> dict[str, Any]:
+    """The latest scalars and the windows that they are smoothed over, as plain data.
+
+    Without times: another attempt may run on another machine.
+    """
+    windows = {name: history.values()[-KEPT_SCALARS:] for name, history in storage.histories().items()}
+    return {
+        "latest": {name: list(pair) for name, pair in storage.latest().items() if name not in TIMES},
+        "windows": {name: [list(pair) for pair in window] for name, window in windows.items() if name not in TIMES},
+        "smoothed": dict(storage.smoothing_hints()),
+    }
+
+
+def put_back_scalars(storage: EventStorage, state: dict[str, Any]) -> None:
+    for name, window in state.get("windows", {}).items():
+        for value, iteration in window:
+            storage.put_scalar(name, value, smoothing_hint=state["smoothed"][name], cur_iter=iteration)
+    storage.latest().update({name: (value, iteration) for name, (value, iteration) in state.get("latest", {}).items()})

@@ -144,22 +144,15 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
 
         use_torchvision_deformable()
     register_datasets(plan.splits)
-    _prepare_process(cfg, plan, rank)
+    _prepare_process(cfg, plan)
     if plan.devices.kind == "cpu":
         heartbeat.beat(SMOKE)
         compute_on_cpu()
     heartbeat.beat("building model and data loader")
     check_test_sets(cfg)
-    trainer = Trainer(
-        cfg,
-        num_processes=plan.devices.num_processes,
-        stop=STOP,
-        heartbeat=heartbeat,
-        accumulate=plan.accumulate,
-        precision=plan.devices.precision,
-    )
+    trainer = Trainer(cfg, plan, rank=rank, stop=STOP, heartbeat=heartbeat)
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
-    trainer.register_hooks(hooks.every_rank(trainer))
+    trainer.register_hooks(hooks.every_rank(trainer, plan))
     heartbeat.beat("loading weights")
     trainer.continue_from(plan.resume)
     heartbeat.beat("training", trainer.iterations_done)
@@ -173,14 +166,12 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     )
 
 
-def _prepare_process(cfg, plan: RunPlan, rank: int) -> None:  # type: ignore[no-untyped-def]
+def _prepare_process(cfg, plan: RunPlan) -> None:  # type: ignore[no-untyped-def]
     import torch
     from detectron2.utils.env import seed_all_rng
 
     take_over_torch_logs()
-    # Another seed for every start: with the same one a resumed run would see the first images again.
-    done = plan.resume.next_iteration or 0 if plan.resume else 0
-    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank + plan.devices.num_processes * done)
+    seed_all_rng(cfg.SEED)  # for the weights to start from; every iteration brings its own
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if plan.devices.kind == "cpu" and plan.devices.num_processes > 1:
         # Each rank would start a thread per core.
@@ -189,11 +180,13 @@ def _prepare_process(cfg, plan: RunPlan, rank: int) -> None:  # type: ignore[no-
 
 def _equip(trainer, plan: RunPlan) -> None:  # type: ignore[no-untyped-def]
     """Give rank 0 its hooks and writers."""
+    from launcher.run.fence import take_fence
     from launcher.train import hooks
     from launcher.train.writers import build_writers, write_plan_as_text
 
     paths = RunPaths(Path(plan.folder))
+    fence = take_fence(paths, plan.attempt)
     writers = build_writers(paths, plan.logging, trainer)
     write_plan_as_text(writers, trainer.cfg, plan)
     write_text(paths.config, trainer.cfg.dump())
-    trainer.register_hooks(hooks.rank_zero(trainer, paths, plan.logging, writers))
+    trainer.register_hooks(hooks.rank_zero(trainer, plan, writers, fence))

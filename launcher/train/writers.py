@@ -20,17 +20,17 @@ from launcher.train.trainer import Trainer
 class TensorBoardWriter(TensorboardXWriter):
     """detectron2's TensorBoard writer that can also write text."""
 
-    def write_yaml(self, tag: str, text: str) -> None:
-        self._writer.add_text(tag, f"```yaml\n{text}\n```", 0)
+    def write_yaml(self, tag: str, text: str, attempt: int) -> None:
+        self._writer.add_text(tag, f"```yaml\n{text}\n```", attempt)
 
 
 def build_writers(paths: RunPaths, logging: LoggingSettings, trainer: Trainer) -> list[EventWriter]:
     """The writers of rank 0. What a former attempt wrote after its last checkpoint is cut off."""
-    cut_back(paths.metrics, trainer.start_iter)
+    cut_back(paths.metrics, trainer.written_until + 1)
     writers: list[EventWriter] = [JSONWriter(str(paths.metrics))]
     if logging.tensorboard:
         # purge_step makes TensorBoard forget what a former attempt wrote from that step on.
-        writers.append(TensorBoardWriter(str(paths.tensorboard), purge_step=trainer.start_iter))
+        writers.append(TensorBoardWriter(str(paths.tensorboard), purge_step=trainer.written_until + 1))
     return writers
 
 
@@ -38,8 +38,8 @@ def write_plan_as_text(writers: Sequence[EventWriter], cfg: CfgNode, plan: RunPl
     described = yaml.safe_dump({**to_plain(plan), "detectron2": "see config"}, sort_keys=False)
     for writer in writers:
         if isinstance(writer, TensorBoardWriter):
-            writer.write_yaml("config", cfg.dump())
-            writer.write_yaml("plan", described)
+            writer.write_yaml("config", cfg.dump(), plan.attempt)
+            writer.write_yaml("plan", described, plan.attempt)
 
 
 def cut_back(metrics: Path, first_iteration: int) -> None:

@@ -30,6 +30,7 @@ REQUEST = RunRequest(
     config_extensions=(),
     detectron2={
         "OUTPUT_DIR": "./output",
+        "SEED": 1,
         "MODEL": {"DEVICE": "cuda", "WEIGHTS": "there.pkl"},
         "SOLVER": {"MAX_ITER": 100, "IMS_PER_BATCH": 2, "AMP": {"ENABLED": True}, "REFERENCE_WORLD_SIZE": 0},
     },

@@ -35,6 +35,7 @@ def a_plan(
         already_finished=False,
         sets_aside=False,
         resume=ResumePoint(path="", next_iteration=first) if first else None,
+        damaged=(),
         devices=devices,
         splits=(),
         environment={},
