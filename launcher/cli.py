@@ -241,11 +241,15 @@ SHOWN_VERBS = ("train", "plan", "doctor", "explain", "data", "tensorboard")
 
 
 def prepare(
-    request: RunRequest, lessons: Lessons | None = None, taken: Mapping[str, str] | None = None
+    request: RunRequest,
+    lessons: Lessons | None = None,
+    taken: Mapping[str, str] | None = None,
+    began: float | None = None,
 ) -> tuple[DeviceFacts, RunPlan]:
     """From what was asked to what will happen, without side effects.
 
-    `lessons` are those of earlier attempts, `taken` the GPUs (by UUID, with a clause) that others got before us.
+    `lessons` are those of earlier attempts, `taken` the GPUs (by UUID, with a clause) that others got before us; the
+    training `began`, with its first attempt, at that time (seconds since the epoch, now without one).
     """
     from launcher.data.facts import inspect_dataset
     from launcher.data.plan import plan_dataset
@@ -271,7 +275,15 @@ def prepare(
     claimed = {} if request.device.share else look((gpu.uuid for gpu in diagnosis.usable_gpus), claims_folder())
     avoid = {**claimed, **(taken or {}), **(lessons.avoid_gpus if lessons else {})}
     devices = plan_devices(request.device, request.detectron2, diagnosis, avoid=avoid, scaling=request.scaling)
-    return facts, make_run_plan(request, devices=devices, dataset=dataset, folder=folder, lessons=lessons)
+    return facts, make_run_plan(
+        request,
+        devices=devices,
+        dataset=dataset,
+        folder=folder,
+        lessons=lessons,
+        began=began or time.time(),
+        job_ends=facts.job.ends,
+    )
 
 
 def train_one(request: RunRequest, command: Sequence[str]) -> float | None:
@@ -337,6 +349,7 @@ def _attempts(
     from launcher.run.resume import look_for_checkpoints
     from launcher.run.retry import learn, pause_before
 
+    began = time.time()
     again = replace(request, resume="auto") if request.resume == "never" else request
     while True:
         try:
@@ -346,7 +359,7 @@ def _attempts(
                 held = [lock, *claimed.descriptors]
                 outcome = _carry_out(plan, in_place=request.run.in_place, held=held, early=early)
         except GpusTakenError as error:
-            facts, plan = prepare(request, plan.lessons, error.taken)
+            facts, plan = prepare(request, plan.lessons, error.taken, began)
             report.show_plan(plan, console)
             continue
         if problem := record_outcome(plan, outcome):
@@ -358,7 +371,7 @@ def _attempts(
         report.show_retry(outcome, plan, lessons, console)
         time.sleep(pause_before(lessons))
         request, early = again, None
-        facts, plan = prepare(request, lessons)
+        facts, plan = prepare(request, lessons, began=began)
         report.show_plan(plan, console)
 
 

@@ -166,6 +166,9 @@ def show_plan(plan: RunPlan, console: Console, *, composition: bool = False) -> 
     line(f"device: {_device_line(plan.devices)}")
     for row in _adjustment_rows(plan.adjustments):
         line(f"  {row}")
+    for change in plan.changed:
+        values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
+        line(f"  changed: {change.setting}   {values}   {change.effect.value}")
     show_notices(plan.notices, console)
     line(_start_line(plan))
     if composition:

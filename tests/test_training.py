@@ -288,7 +288,7 @@ def test_a_signal_to_every_process_of_a_job_stops_it_like_one_to_the_launcher(
         workers = _processes_of(run)
         assert len(workers) >= 2  # the worker and its loader
         for process in (running.pid, *workers):
-            os.kill(process, signal.SIGTERM)
+            os.kill(process, signal.SIGUSR1)
         running.communicate(timeout=60)
 
     assert running.returncode == ExitCode.resumable
@@ -360,6 +360,33 @@ def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
     assert outcome_of(run, 1)["ending"] == "killed"
     assert "out of memory" in errors
     assert "run the same command again: nothing was saved" in errors
+
+
+def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+    command = ("train", *demo_settings, "run.name=z", "DATASETS.TEST=[]", "SOLVER.WARMUP_ITERS=0")
+    launch(*command, "SOLVER.MAX_ITER=2", "SOLVER.BASE_LR=0.01")
+    run = run_in(tmp_path, "z")
+
+    longer = launch(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001")
+    other = launch(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001", "SOLVER.IMS_PER_BATCH=4")
+
+    assert longer.returncode == ExitCode.finished, longer.stderr
+    assert "changed: SOLVER.MAX_ITER   before 2   now 4" in longer.stdout
+    assert "changed: SOLVER.BASE_LR   before 0.01   now 0.001   from here on, in place of" in longer.stdout
+    assert rates_in(run) == pytest.approx([0.01, 0.01, 0.001, 0.001])
+    assert other.returncode == ExitCode.request_wrong
+    assert "run.allow_changes=[SOLVER.IMS_PER_BATCH]" in other.stderr
+
+
+def test_a_time_limit_stops_and_saves_before_it(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+    done = launch(
+        "train", *demo_settings, "run.name=t", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=100000", "run.time_limit=0.2"
+    )
+
+    assert done.returncode == ExitCode.resumable
+    assert "the time limit" in done.stdout
+    run = run_in(tmp_path, "t")
+    assert run.checkpoint(outcome_of(run, 1)["iterations"] - 1).exists()
 
 
 def test_a_sweep_trains_every_job_in_its_own_folder_and_goes_on_past_a_failing_one(

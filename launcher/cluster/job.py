@@ -22,6 +22,8 @@ class JobFacts:
     """torchrun, srun or empty."""
     num_tasks: int
     """As how many tasks `started_by` started this program; 1 when nobody did."""
+    ends: int | None = None
+    """When the scheduler ends this job, in seconds since the epoch; None when it does not say."""
 
 
 # In the order in which they are trusted: what this step has, then this job on this node, then this job.
@@ -44,6 +46,7 @@ def read_job(environ: Mapping[str, str]) -> JobFacts:
         promised_by=promised_by,
         started_by=started_by,
         num_tasks=_num_tasks(started_by, environ),
+        ends=_number(environ.get("SLURM_JOB_END_TIME")) if scheduler == "slurm" else None,
     )
 
 

@@ -107,6 +107,10 @@ class RunSettings:
     """Names the run folder; empty derives it from the overrides that matter."""
     in_place: bool = False
     """Train in the launcher's own process, for debuggers; a crash then leaves no outcome."""
+    time_limit: Any = 0
+    """After which to stop and save, as Slurm's --time: minutes, H:MM:SS or D-HH:MM:SS; 0 for none."""
+    allow_changes: list[str] = field(default_factory=list)
+    """Settings that may differ from those with which the run began although that makes it another one."""
     retries: int = 3
     """Failed attempts without a new checkpoint after which the launcher gives up."""
     hang_minutes: float = 30.0

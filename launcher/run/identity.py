@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment, adjusted
-from launcher.config.request import RunRequest
+from launcher.config.request import RunRequest, Scaling
 from launcher.config.values import to_plain
 from launcher.errors import RequestError
 
@@ -101,6 +101,8 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
     What follows `from_data`, such as the number of classes, belongs to it: a model of other classes is another run.
     """
     asked = {"dataset": to_plain(request.dataset), **to_plain(adjusted(request.detectron2, from_data))}
+    if request.scaling is Scaling.linear:  # the others train the same batches
+        asked["scaling"] = request.scaling.value
     return _nested({key: value for key, value in _leaves(asked) if not _is_not_identity(key)})
 
 

@@ -50,6 +50,8 @@ class WorkerResult:
     finished: bool
     iterations: int
     """Done in all attempts together."""
+    stopped_by: str = ""
+    """What asked it to stop when no signal did."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Latest evaluation, flat: `bbox/AP` → percent as COCO evaluation gives it."""
 
@@ -120,7 +122,7 @@ def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFail
     if result is not None and end.exit_status == 0:
         if result.finished:
             return _outcome(end, Ending.finished, ExitCode.finished, result=result)
-        why = f"asked to stop by {_name_of(end.stop_signal)}"
+        why = result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}"
         return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why, result=result)
     if end.killed_by_us:
         why = "interrupted a second time, so nothing more was saved"

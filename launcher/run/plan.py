@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from launcher.config.values import to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
 from launcher.errors import RequestError
-from launcher.run.identity import differences, identity_of
+from launcher.run.changed import ChangedSetting, Effect, changed_settings
+from launcher.run.identity import identity_of
 from launcher.run.kept import problems_with_checkpoint_settings
+from launcher.run.limits import stop_at, time_limit_s
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
 from launcher.run.retry import Lessons
@@ -32,7 +34,7 @@ class FolderFacts:
 
     folder: str
     stored_identity: Mapping[str, Any] | None
-    """`identity_of` the request that made the folder; None in a folder that holds no run."""
+    """`identity_of` the latest attempt's request; None in a folder that holds no run."""
     attempts: int
     last_outcome: Outcome | None
     checkpoints: Checkpoints
@@ -45,6 +47,12 @@ class FolderFacts:
     """With which the latest attempt trained."""
     drawn_seed: int = 0
     """One to begin with, where none is asked for."""
+    begun_with: int | None = None
+    """With how many processes this run began."""
+    num_processes: int | None = None
+    """Those of the latest attempt."""
+    precision: str | None = None
+    """In what mixed precision the latest attempt computed; empty for none."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
     unwritable: str
@@ -79,6 +87,12 @@ class RunPlan:
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     max_bad: int = 0
     """Training images that may turn out to be unusable."""
+    begun_with: int = 1
+    """Processes with which this run began."""
+    changed: tuple[ChangedSetting, ...] = ()
+    """Since the attempt before."""
+    stop_at: float = 0.0
+    """When to stop and save, in seconds since the epoch; 0 for never."""
     accumulate: int = 1
     """Forward passes into which each process splits its share of a batch."""
     retries: int = 0
@@ -110,16 +124,24 @@ def make_run_plan(
     dataset: DatasetPlan,
     folder: FolderFacts,
     lessons: Lessons | None = None,
+    began: float = 0.0,
+    job_ends: float | None = None,
 ) -> RunPlan:
-    """Decide what this command does in its folder; `lessons` are those of this very command's earlier attempts.
+    """Decide what this command does in its folder.
+
+    `lessons` are those of this very command's earlier attempts; it `began`, and the job it is in ends, at these times,
+    in seconds since the epoch.
 
     Raises:
         RequestError: the folder belongs to another configuration, `resume` cannot be followed, weights are missing or
             settings contradict each other; every reason is named at once.
     """
     identity = to_plain(identity_of(request, dataset.adjustments))
+    goes_on = folder.stored_identity is not None and request.resume != "never"
+    changed = changed_settings(folder.stored_identity or {}, identity, request.run.allow_changes) if goes_on else ()
+    begun_with = (folder.begun_with if goes_on else None) or devices.num_processes
     problems = [
-        *_problems_with_folder(request, folder, identity),
+        *_problems_with_folder(folder, changed),
         *_problems_with_resume(request, folder),
         *_problems_with_solver(request),
         *problems_with_checkpoint_settings(request.checkpoint),
@@ -137,7 +159,11 @@ def make_run_plan(
     adjustments = (*dataset.adjustments, *devices.adjustments)
     adjustments += tuple(_fewer_workers(adjusted(request.detectron2, adjustments), lessons))
     scaling = plan_scaling(
-        request, num_processes=devices.num_processes, kind=devices.kind, learned_micro_batch=lessons.micro_batch
+        request,
+        num_processes=devices.num_processes,
+        kind=devices.kind,
+        learned_micro_batch=lessons.micro_batch,
+        begun_with=begun_with,
     )
     adjustments += scaling.adjustments
     adjustments += tuple(_drawn_seed(request, folder))
@@ -158,9 +184,12 @@ def make_run_plan(
         config_extensions=request.config_extensions,
         logging=request.logging,
         adjustments=adjustments,
-        notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder)),
+        notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices)),
         checkpoint=request.checkpoint,
         max_bad=request.dataset.max_bad,
+        begun_with=begun_with,
+        changed=changed,
+        stop_at=stop_at(began=began, limit_s=time_limit_s(request.run.time_limit) or 0.0, job_ends=job_ends),
         accumulate=scaling.accumulate,
         retries=request.run.retries,
         hang_minutes=request.run.hang_minutes,
@@ -201,20 +230,18 @@ def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, An
     return last.iterations is not None and last.iterations >= look_up(keys, "SOLVER.MAX_ITER")
 
 
-def _problems_with_folder(request: RunRequest, folder: FolderFacts, identity: Mapping[str, Any]) -> list[str]:
+def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]) -> list[str]:
     if folder.unwritable:
         return [f"The run folder is {folder.folder}, but {folder.unwritable}. Choose another with run.root=FOLDER."]
-    if folder.stored_identity is None or request.resume == "never":
+    refused = [one for one in changed if one.effect is Effect.refused]
+    if not refused:
         return []
-    changed = differences(folder.stored_identity, identity)
-    if not changed:
-        return []
-    listed = "\n".join(f"  {key}: there {before}, now {now}" for key, before, now in changed[:SHOWN_DIFFERENCES])
-    more = f"\n  and {len(changed) - SHOWN_DIFFERENCES} more" if len(changed) > SHOWN_DIFFERENCES else ""
+    listed = "\n".join(f"  {one.setting}: there {one.before}, now {one.now}" for one in refused[:SHOWN_DIFFERENCES])
+    more = f"\n  and {len(refused) - SHOWN_DIFFERENCES} more" if len(refused) > SHOWN_DIFFERENCES else ""
     return [
         f"{folder.folder} belongs to another configuration:\n{listed}{more}\n"
-        "Choose another folder with run.name=NAME, or start over there with resume=never "
-        "(the old content is renamed, not deleted)."
+        "Choose another folder with run.name=NAME, or start over there with resume=never (the old content is renamed, "
+        f"not deleted). To go on all the same: run.allow_changes=[{','.join(one.setting for one in refused)}]."
     ]
 
 
@@ -250,6 +277,10 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
     if request.dataset.max_bad < 0:
         problems.append(f"dataset.max_bad={request.dataset.max_bad}, but it counts images: 0 or more.")
+    if time_limit_s(request.run.time_limit) is None:
+        problems.append(
+            f"run.time_limit={request.run.time_limit} is no time. Type minutes, H:MM:SS or D-HH:MM:SS, as for Slurm."
+        )
     if request.run.retries < 0:
         problems.append(f"run.retries={request.run.retries}, but it counts attempts: 0 or more.")
     if request.run.hang_minutes < 0:
@@ -259,12 +290,28 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
     return problems
 
 
-def _notices_of(request: RunRequest, folder: FolderFacts) -> list[str]:
+def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> list[str]:
     notices = [
         f"{Path(damaged.path).name} {damaged.problem}: skipped"
         for damaged in folder.checkpoints.damaged
         if folder.checkpoints.newest_whole is not None and request.resume != "never"
     ]
+    if folder.checkpoints.newest_whole is not None and request.resume != "never":
+        notices += _notices_of_devices(folder, devices)
     if folder.resume_file is not None and folder.checkpoints.newest_whole is not None:
         notices.append(f"resume={request.resume} was the start of this run; it goes on from its own checkpoint")
+    return notices
+
+
+def _notices_of_devices(folder: FolderFacts, devices: DevicePlan) -> list[str]:
+    """What another number of processes or another precision does to a run that goes on."""
+    notices = []
+    if folder.num_processes not in (None, devices.num_processes):
+        notices.append(
+            f"{folder.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
+            "learning rate stay; sums are added in another order, so numbers differ in their last digits"
+        )
+    if folder.precision not in (None, devices.precision):
+        names = [precision or "full precision" for precision in (folder.precision, devices.precision)]
+        notices.append(f"computed in {names[0]} before, in {names[1]} now: numbers differ slightly")
     return notices

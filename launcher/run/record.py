@@ -40,7 +40,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
     before = _plan_before(paths, attempts[-1]) if attempts else {}
     return FolderFacts(
         folder=str(paths.folder),
-        stored_identity=_stored_identity(paths),
+        stored_identity=before.get("identity") or _stored_identity(paths),
         attempts=attempts[-1] if attempts else 0,
         last_outcome=last_outcome(paths.folder),
         checkpoints=look_for_checkpoints(paths),
@@ -48,6 +48,9 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         resume_file_problem=problem,
         lessons=from_plain(Lessons, before["lessons"]).lasting if "lessons" in before else Lessons(),
         seed=before.get("detectron2", {}).get("SEED"),
+        begun_with=before.get("begun_with"),
+        num_processes=before.get("devices", {}).get("num_processes"),
+        precision=before.get("devices", {}).get("precision"),
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
         unwritable=_why_unwritable(paths.folder),

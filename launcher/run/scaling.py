@@ -9,6 +9,7 @@ from typing import Any
 from launcher.config.adjustment import Adjustment, adjusted, look_up
 from launcher.config.request import RunRequest, Scaling
 from launcher.device.asked import count_of
+from launcher.errors import RequestError
 
 REFERENCE = "REFERENCE_WORLD_SIZE"
 SCALED_INVERSELY = ("SOLVER.MAX_ITER", "SOLVER.WARMUP_ITERS", "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD")
@@ -33,16 +34,31 @@ class Limit:
 
 
 def plan_scaling(
-    request: RunRequest, *, num_processes: int, kind: str, learned_micro_batch: int | None = None
+    request: RunRequest,
+    *,
+    num_processes: int,
+    kind: str,
+    learned_micro_batch: int | None = None,
+    begun_with: int | None = None,
 ) -> ScalingPlan:
     """Keep the meaning of the configuration on `num_processes` processes of a kind of device.
 
-    `learned_micro_batch` is the number of images per forward pass that fitted after a training ran out of memory.
+    `learned_micro_batch` is the number of images per forward pass that fitted after a training ran out of memory. A
+    run that has `begun_with` another number of processes keeps the batch and the schedule that it began with.
+
+    Raises:
+        RequestError: that batch cannot be shared equally.
     """
     keys = request.detectron2
-    scaled = scaled_to(num_processes, keys) if request.scaling is Scaling.linear else []
-    # Equal shares are the device plan's business.
-    share = max(1, look_up(adjusted(keys, scaled), "SOLVER.IMS_PER_BATCH") // num_processes)
+    scaled = scaled_to(begun_with or num_processes, keys) if request.scaling is Scaling.linear else []
+    batch = look_up(adjusted(keys, scaled), "SOLVER.IMS_PER_BATCH")
+    if scaled and batch % num_processes:
+        raise RequestError(
+            f"This run began with {begun_with} processes and {batch} images per batch, which {num_processes} processes "
+            f"cannot share equally. Type a device.count that divides {batch}."
+        )
+    # Other shares are the device plan's business.
+    share = max(1, batch // num_processes)
     limit = min(_limits(request, share, learned_micro_batch), key=lambda limit: limit.images)
     accumulate = _ceil(share, limit.images)
     return ScalingPlan(

@@ -47,7 +47,7 @@ def rank_zero(trainer: Trainer, plan: RunPlan, writers: Sequence[EventWriter], f
     chosen.append(Progress(plan.logging.period))
     say = logging.getLogger(__name__).warning
     saver = Saver(trainer.checkpointer, paths, plan.checkpoint, fence=fence, resume=plan.resume, say=say)
-    chosen.append(SaveCheckpoint(saver, plan, paths))
+    chosen.append(SaveCheckpoint(saver, plan, paths, evaluated_before=trainer.evaluated_after))
     return chosen
 
 
@@ -81,7 +81,9 @@ class Evaluate(HookBase):
         self.period = period
 
     def before_train(self) -> None:
-        if self.trainer.evaluation_missing:
+        trainer = self.trainer
+        at_its_end = trainer.iterations_done >= trainer.max_iter
+        if trainer.evaluation_missing or (at_its_end and trainer.evaluated_after < trainer.iterations_done - 1):
             self._evaluate()
 
     def after_step(self) -> None:
@@ -177,10 +179,11 @@ class WriteEvents(HookBase):
 class SaveCheckpoint(HookBase):
     """Saves every so many iterations or minutes, what is the best so far, after the last iteration, before a stop."""
 
-    def __init__(self, saver: Saver, plan: RunPlan, paths: RunPaths) -> None:
+    def __init__(self, saver: Saver, plan: RunPlan, paths: RunPaths, *, evaluated_before: int) -> None:
         self.saver = saver
         self.plan = plan
         self.paths = paths
+        self.evaluated_before = evaluated_before
         self.last_time = time.monotonic()
 
     @property
@@ -192,7 +195,8 @@ class SaveCheckpoint(HookBase):
         trainer = self.trainer
         trainer.iter = trainer.iterations_done - 1
         unnamed = trainer.iterations_done >= trainer.max_iter and not self.paths.final_weights.exists()
-        if unnamed or self.saver.improves(self._metrics(), trainer.iter):
+        evaluated_now = trainer.evaluated_after > self.evaluated_before
+        if unnamed or (evaluated_now and self.saver.improves(self._metrics(), trainer.iter)):
             self._save()
 
     def after_step(self) -> None:

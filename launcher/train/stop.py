@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,8 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
         self.note: Path | None = None
+        self.at = 0.0
+        """When to stop by the clock, in seconds since the epoch; 0 for never."""
 
     def note_signals(self, note: Path | None = None) -> None:
         """From now on a stop signal sets the flag.
@@ -40,12 +43,15 @@ class Stop:
 
     def agreed(self, num_processes: int) -> bool:
         """Whether any rank was asked; every rank must call this at the same point."""
-        asked = self.asked or (self.note is not None and self.note.exists())
+        asked = self.asked or (self.note is not None and self.note.exists()) or self.is_late()
         if num_processes == 1:
             return asked
         from detectron2.utils import comm
 
         return any(comm.all_gather(asked))
+
+    def is_late(self) -> bool:
+        return 0 < self.at <= time.time()
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

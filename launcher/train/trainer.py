@@ -108,6 +108,7 @@ class Trainer(DefaultTrainer):
         state["scalars"] = scalars_of(self.storage)
         state["written_until"] = self.written_until
         state["evaluation_missing"] = self.evaluation_missing
+        state["evaluated"] = {"after": self.evaluated_after, "metrics": dict(self.latest_metrics)}
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -121,6 +122,8 @@ class Trainer(DefaultTrainer):
         self._storage_state = state_dict.get("scalars", {})
         self.written_until = state_dict.get("written_until", self.iter)
         self.evaluation_missing = state_dict.get("evaluation_missing", False)
+        evaluated = state_dict.get("evaluated", {"after": -1, "metrics": {}})
+        self.evaluated_after, self.latest_metrics = evaluated["after"], evaluated["metrics"]
 
     def _keep_asked_hyperparameters(self, asked: list[dict[str, Any]], base_lrs: list[float]) -> None:
         """A checkpoint brings its own learning rate, momentum and weight decay; the configuration's are to hold."""

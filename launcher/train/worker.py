@@ -130,6 +130,7 @@ def _stacks_into(file: Path) -> Iterator[None]:
 
 def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     heartbeat.beat("importing torch and detectron2")
+    STOP.at = plan.stop_at
     from launcher.train import hooks
     from launcher.train.cfg_node import to_cfg_node
     from launcher.train.datasets import register_datasets
@@ -162,6 +163,7 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     return WorkerResult(
         finished=trainer.finished,
         iterations=trainer.iterations_done,
+        stopped_by="the time limit" if STOP.is_late() and not STOP.asked else "",
         metrics={key: value if math.isfinite(value) else None for key, value in trainer.latest_metrics.items()},
     )
 

@@ -12,10 +12,12 @@ from launcher.config.values import from_plain, to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
 from launcher.errors import RequestError
+from launcher.run.changed import Effect
 from launcher.run.identity import identity_of
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.plan import FolderFacts, RunPlan, make_run_plan
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
+from launcher.run.retry import Lessons
 
 WHERE = Path("/runs/coco/default")
 REQUEST = RunRequest(
@@ -151,9 +153,9 @@ def test_resume_from_a_file_gives_way_to_progress_of_the_run_itself():
         (dataclasses.replace(NEW, weights_missing=True), {}, r"MODEL.WEIGHTS=there.pkl.*no such file"),
         (dataclasses.replace(NEW, unwritable="/runs is a file"), {}, r"/runs is a file.*run.root"),
         (
-            dataclasses.replace(STARTED, stored_identity={"SOLVER": {"MAX_ITER": 7}}),
+            dataclasses.replace(STARTED, stored_identity={"SOLVER": {"IMS_PER_BATCH": 7}}),
             {},
-            r"(?s)another configuration.*SOLVER.MAX_ITER: there 7, now 100.*run.name=NAME.*resume=never",
+            r"(?s)another configuration.*SOLVER.IMS_PER_BATCH: there 7, now 2.*run.name=NAME.*run.allow_changes",
         ),
         (NEW, {"logging": LoggingSettings(period=0)}, r"logging.period=0"),
     ],
@@ -191,3 +193,64 @@ def test_a_plan_survives_its_way_through_a_file():
     plan = plan_for(STARTED)
 
     assert from_plain(RunPlan, to_plain(plan)) == plan
+
+
+def test_without_a_seed_one_is_drawn_and_kept_until_the_run_starts_over():
+    def seed_of(folder: FolderFacts, **changes: Any) -> Any:
+        unseeded = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "SEED": -1}, **changes)
+        folder = dataclasses.replace(folder, drawn_seed=77)
+        if folder.stored_identity is not None:
+            folder = dataclasses.replace(folder, stored_identity=to_plain(identity_of(unseeded)))
+        return make_run_plan(unseeded, devices=DEVICES, dataset=DATASET, folder=folder).detectron2["SEED"]
+
+    started = dataclasses.replace(STARTED, seed=5)
+
+    assert seed_of(NEW) == 77
+    assert seed_of(started) == 5
+    assert seed_of(started, resume="never") == 77
+
+
+def test_what_changed_since_the_attempt_before_is_told_with_its_effect():
+    solver = {**REQUEST.detectron2["SOLVER"], "MAX_ITER": 200}
+    longer = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "SOLVER": solver})
+
+    plan = make_run_plan(longer, devices=DEVICES, dataset=DATASET, folder=STARTED)
+
+    assert [(one.setting, one.before, one.now, one.effect) for one in plan.changed] == [
+        ("SOLVER.MAX_ITER", 100, 200, Effect.applies)
+    ]
+
+
+def test_another_number_of_processes_or_another_precision_is_told():
+    before = dataclasses.replace(STARTED, num_processes=4, precision="float16")
+
+    notices = make_run_plan(REQUEST, devices=DEVICES, dataset=DATASET, folder=before).notices
+
+    assert any("4 processes before, 1 now" in notice for notice in notices)
+    assert any("float16 before, in full precision now" in notice for notice in notices)
+
+
+def test_lessons_of_earlier_commands_hold_unless_a_number_is_typed():
+    learned = dataclasses.replace(STARTED, lessons=Lessons(micro_batch=1, num_workers=1))
+    typed = dataclasses.replace(REQUEST, device=DeviceRequest(micro_batch=2))
+    loader = {**REQUEST.detectron2, "DATALOADER": {"NUM_WORKERS": 4}}
+
+    remembered = make_run_plan(
+        dataclasses.replace(REQUEST, detectron2=loader), devices=DEVICES, dataset=DATASET, folder=learned
+    )
+    tried_again = make_run_plan(
+        dataclasses.replace(typed, detectron2=loader), devices=DEVICES, dataset=DATASET, folder=learned
+    )
+
+    assert (remembered.accumulate, tried_again.accumulate) == (2, 1)
+    assert remembered.detectron2["DATALOADER"]["NUM_WORKERS"] == 1
+
+
+def test_a_time_limit_or_the_jobs_end_gives_the_time_to_stop():
+    limited = dataclasses.replace(REQUEST, run=RunSettings(time_limit="1:00:00"))
+
+    by_limit = make_run_plan(limited, devices=DEVICES, dataset=DATASET, folder=NEW, began=1000.0)
+    by_job = make_run_plan(REQUEST, devices=DEVICES, dataset=DATASET, folder=NEW, began=1000.0, job_ends=2000.0)
+
+    assert by_limit.stop_at == 4600 - 120
+    assert by_job.stop_at == 2000 - 100

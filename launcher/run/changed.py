@@ -1,0 +1,87 @@
+"""What it means that a setting is another one than when a run was last trained. Decides only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from launcher.run.identity import differences
+
+
+class Effect(Enum):
+    """Of a changed setting on a run that goes on."""
+
+    applies = "from here on"
+    put_in = "from here on, in place of the checkpoint's"
+    """A checkpoint brings its own value, which gives way."""
+    insisted = "from here on, as run.allow_changes says"
+    refused = "another run"
+
+
+# The schedule, precision and what is evaluated: read anew by every attempt.
+APPLY = (
+    "SOLVER.MAX_ITER",
+    "SOLVER.STEPS",
+    "SOLVER.GAMMA",
+    "SOLVER.LR_SCHEDULER_NAME",
+    "SOLVER.NUM_DECAYS",
+    "SOLVER.RESCALE_INTERVAL",
+    "SOLVER.BASE_LR_END",
+    "SOLVER.WARMUP_FACTOR",
+    "SOLVER.WARMUP_ITERS",
+    "SOLVER.WARMUP_METHOD",
+    "SOLVER.CLIP_GRADIENTS",
+    "SOLVER.AMP",
+    "TEST",
+    "DATASETS.TEST",
+    "DATASETS.PROPOSAL_FILES_TEST",
+    "DATALOADER.PREFETCH_FACTOR",
+    "INPUT.MIN_SIZE_TEST",
+    "INPUT.MAX_SIZE_TEST",
+    "dataset.val",
+)
+# Kept in the optimizer's state, or in the schedule's.
+PUT_IN = (
+    "SOLVER.BASE_LR",
+    "SOLVER.MOMENTUM",
+    "SOLVER.NESTEROV",
+    "SOLVER.WEIGHT_DECAY",
+    "SOLVER.WEIGHT_DECAY_NORM",
+    "SOLVER.WEIGHT_DECAY_BIAS",
+    "SOLVER.BIAS_LR_FACTOR",
+    "SOLVER.BACKBONE_MULTIPLIER",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedSetting:
+    """A setting that was another one in the attempt before."""
+
+    setting: str
+    before: Any
+    now: Any
+    effect: Effect
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], allowed: Collection[str]
+) -> tuple[ChangedSetting, ...]:
+    """What differs between two identities; `allowed` are keys, or nodes of keys, that the user insists on changing."""
+    return tuple(
+        ChangedSetting(setting=key, before=old, now=new, effect=_effect_of(key, allowed))
+        for key, old, new in differences(before, now)
+    )
+
+
+def _effect_of(key: str, allowed: Collection[str]) -> Effect:
+    if _is_in(key, APPLY) or key.endswith("_TEST"):
+        return Effect.applies
+    if _is_in(key, PUT_IN):
+        return Effect.put_in
+    return Effect.insisted if _is_in(key, allowed) else Effect.refused
+
+
+def _is_in(key: str, keys: Iterable[str]) -> bool:
+    return any(key == other or key.startswith(other + ".") for other in keys)
