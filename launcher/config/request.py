@@ -140,6 +140,27 @@ class CheckpointSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmaSettings:
+    """An average of the weights over the iterations, which is evaluated and drawn in place of the latest ones."""
+
+    decay: float = 0.0
+    """How much of the average stays in each iteration, such as 0.9999; 0 keeps no average."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStoppingSettings:
+    """When a training ends although iterations are left."""
+
+    metric: str = ""
+    """A metric of the evaluation, such as `bbox/AP`; empty never stops early."""
+    patience: int = 5
+    """Evaluations in a row without improvement that end the training."""
+    min_delta: float = 0.0
+    """By how much more than this a metric must be better to count as improved."""
+    mode: BestMode = BestMode.max
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     period: int = 20
     """Iterations between two entries in metrics.json, TensorBoard and plain console lines."""
@@ -166,6 +187,8 @@ class RunRequest:
     """auto, must, never, or the path of a checkpoint."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    ema: EmaSettings = field(default_factory=EmaSettings)
+    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     scaling: Scaling = Scaling.keep_batch
     config_extensions: tuple[str, ...]
     """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""

@@ -23,6 +23,8 @@ from launcher.config.request import (
     CheckpointSettings,
     DatasetRequest,
     DeviceRequest,
+    EarlyStoppingSettings,
+    EmaSettings,
     LoggingSettings,
     RunSettings,
     Scaling,
@@ -34,6 +36,8 @@ OWN_NODES = {
     "run": RunSettings,
     "logging": LoggingSettings,
     "checkpoint": CheckpointSettings,
+    "ema": EmaSettings,
+    "early_stopping": EarlyStoppingSettings,
 }
 """The launcher's own nodes; beside them only `resume`, `scaling` and `config_extensions`."""
 

@@ -18,6 +18,7 @@ NOT_IDENTITY = (
     "experiment",
     "device",
     "checkpoint",
+    "early_stopping",
     "cluster",
     "resume",
     "run",
@@ -103,6 +104,8 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
     asked = {"dataset": to_plain(request.dataset), **to_plain(adjusted(request.detectron2, from_data))}
     if request.scaling is Scaling.linear:  # the others train the same batches
         asked["scaling"] = request.scaling.value
+    if request.ema.decay != 0:
+        asked["ema"] = to_plain(request.ema)
     return _nested({key: value for key, value in _leaves(asked) if not _is_not_identity(key)})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from launcher.config.request import EarlyStoppingSettings
 from launcher.errors import ExitCode
 
 RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that could not do it itself
@@ -44,6 +45,17 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """A training ended although iterations were left: a metric did not improve any more."""
+
+    asked: EarlyStoppingSettings
+    best: float | None
+    """None when the metric was no number in any evaluation."""
+    evaluations: int
+    """In a row without improvement."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerResult:
     """What rank 0 wrote when it ended in order."""
 
@@ -54,6 +66,11 @@ class WorkerResult:
     """What asked it to stop when no signal did."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Latest evaluation, flat: `bbox/AP` → percent as COCO evaluation gives it."""
+    stopped_early: EarlyStop | None = None
+    bad_images: int = 0
+    """Training images that this attempt could not use."""
+    bad_test_images: int = 0
+    """Images of DATASETS.TEST that this attempt could not read, and for which blank ones stood in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +132,19 @@ class Outcome:
     """Which process failed first."""
     stage: str = ""
     """What the training was at in the end, as far as it had said."""
+    stopped_early: EarlyStop | None = None
+    bad_images: int = 0
+    """Training images that this attempt could not use."""
+    bad_test_images: int = 0
+    """Images of DATASETS.TEST that this attempt could not read, and for which blank ones stood in."""
 
 
 def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     """Make an outcome of how the worker ended and of what it wrote down."""
     if result is not None and end.exit_status == 0:
         if result.finished:
-            return _outcome(end, Ending.finished, ExitCode.finished, result=result)
+            why = explain_early_stop(result.stopped_early) if result.stopped_early else ""
+            return _outcome(end, Ending.finished, ExitCode.finished, why, result=result)
         why = result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}"
         return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why, result=result)
     if end.killed_by_us:
@@ -172,6 +195,9 @@ def _outcome(
         cuda_code=failure.cuda_code if failure else None,
         rank=failure.rank if failure else 0,
         stage=end.stage,
+        stopped_early=result.stopped_early if result else None,
+        bad_images=result.bad_images if result else 0,
+        bad_test_images=result.bad_test_images if result else 0,
     )
 
 
@@ -215,3 +241,14 @@ def explain_signal(number: int, who: str = "the training process") -> str:
     if number == signal.SIGKILL:
         return f"{who} was killed ({name}); when nobody did it by hand, the machine ran out of memory"
     return f"{who} died of {name}"
+
+
+def explain_early_stop(stop: EarlyStop) -> str:
+    """Why a training ended early."""
+    if stop.best is None:
+        return f"stopped early: {stop.asked.metric} was no number in {stop.evaluations} evaluations"
+    margin = f" by more than {stop.asked.min_delta:g}" if stop.asked.min_delta else ""
+    return (
+        f"stopped early: {stop.asked.metric} has not improved on {stop.best:.4g}{margin} "
+        f"for {stop.evaluations} evaluations"
+    )

@@ -89,6 +89,15 @@ class RunPaths:
         return self.checkpoints / "model_best.pth"
 
     @property
+    def final_average(self) -> Path:
+        """The averaged weights of the last checkpoint, as a model of their own."""
+        return self.checkpoints / "model_final_ema.pth"
+
+    @property
+    def best_average(self) -> Path:
+        return self.checkpoints / "model_best_ema.pth"
+
+    @property
     def best(self) -> Path:
         """Which checkpoint `model_best.pth` is, and why."""
         return self.checkpoints / "best.json"

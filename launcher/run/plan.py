@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment, adjusted, look_up
-from launcher.config.request import CheckpointSettings, LoggingSettings, RunRequest
+from launcher.config.request import (
+    CheckpointSettings,
+    EarlyStoppingSettings,
+    EmaSettings,
+    LoggingSettings,
+    RunRequest,
+)
 from launcher.config.values import to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
@@ -19,7 +26,7 @@ from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.identity import identity_of
 from launcher.run.kept import problems_with_checkpoint_settings
 from launcher.run.limits import stop_at, time_limit_s
-from launcher.run.outcome import Ending, Outcome
+from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
 from launcher.run.retry import Lessons
 from launcher.run.scaling import plan_scaling
@@ -68,7 +75,7 @@ class RunPlan:
     """What later starts in the folder are compared with."""
     attempt: int
     already_finished: bool
-    """Nothing is to be done: the run reached its last iteration in an earlier attempt."""
+    """Nothing is to be done: the run reached its last iteration, or stopped early, in an earlier attempt."""
     sets_aside: bool
     """The folder's former content is renamed away first (`resume=never`)."""
     resume: ResumePoint | None
@@ -85,6 +92,8 @@ class RunPlan:
     adjustments: tuple[Adjustment, ...]
     notices: tuple[str, ...]
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    ema: EmaSettings = field(default_factory=EmaSettings)
+    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     max_bad: int = 0
     """Training images that may turn out to be unusable."""
     begun_with: int = 1
@@ -144,6 +153,8 @@ def make_run_plan(
         *_problems_with_folder(folder, changed),
         *_problems_with_resume(request, folder),
         *_problems_with_solver(request),
+        *_problems_with_average(request.ema),
+        *_problems_with_early_stopping(request.early_stopping, adjusted(request.detectron2, dataset.adjustments)),
         *problems_with_checkpoint_settings(request.checkpoint),
     ]
     resume = None if request.resume == "never" else folder.checkpoints.newest_whole or folder.resume_file
@@ -186,6 +197,8 @@ def make_run_plan(
         adjustments=adjustments,
         notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices)),
         checkpoint=request.checkpoint,
+        ema=request.ema,
+        early_stopping=request.early_stopping,
         max_bad=request.dataset.max_bad,
         begun_with=begun_with,
         changed=changed,
@@ -227,7 +240,14 @@ def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, An
     last = folder.last_outcome
     if request.resume == "never" or last is None or last.ending is not Ending.finished:
         return False
+    if last.stopped_early is not None and _still_stops(last.stopped_early, request.early_stopping):
+        return True
     return last.iterations is not None and last.iterations >= look_up(keys, "SOLVER.MAX_ITER")
+
+
+def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
+    """Whether a training that stopped early would do so again; with more patience, or otherwise judged, it goes on."""
+    return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
 
 
 def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]) -> list[str]:
@@ -287,6 +307,28 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         problems.append(f"run.hang_minutes={request.run.hang_minutes}, but it is a time: 0 (for ever) or more.")
     if request.logging.period < 1:
         problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")
+    return problems
+
+
+def _problems_with_average(asked: EmaSettings) -> list[str]:
+    if 0 <= asked.decay < 1:
+        return []
+    return [f"ema.decay={asked.decay}, but it is a share: 0 for no average, or below 1, such as 0.9999."]
+
+
+def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if asked.patience < 1:
+        problems.append(f"early_stopping.patience={asked.patience}, but it counts evaluations: 1 or more.")
+    if not 0 <= asked.min_delta < math.inf:
+        problems.append(f"early_stopping.min_delta={asked.min_delta}, but it is a difference: 0 or more.")
+    if not asked.metric:
+        return problems
+    where = f"early_stopping.metric={asked.metric}, but"
+    if not look_up(keys, "DATASETS.TEST"):
+        problems.append(f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME].")
+    if look_up(keys, "TEST.EVAL_PERIOD") <= 0:
+        problems.append(f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS.")
     return problems
 
 
