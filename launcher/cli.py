@@ -359,8 +359,9 @@ def _attempts(
                 held = [lock, *claimed.descriptors]
                 outcome = _carry_out(plan, in_place=request.run.in_place, held=held, early=early)
         except GpusTakenError as error:
+            before = plan
             facts, plan = prepare(request, plan.lessons, error.taken, began)
-            report.show_plan(plan, console)
+            report.show_plan(plan, console, before=before)
             continue
         if problem := record_outcome(plan, outcome):
             print(f"warning: {problem}", file=sys.stderr)
@@ -370,9 +371,9 @@ def _attempts(
             return plan, outcome
         report.show_retry(outcome, plan, lessons, console)
         time.sleep(pause_before(lessons))
-        request, early = again, None
+        request, early, before = again, None, plan
         facts, plan = prepare(request, lessons, began=began)
-        report.show_plan(plan, console)
+        report.show_plan(plan, console, before=before)
 
 
 def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:

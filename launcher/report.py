@@ -156,20 +156,26 @@ def _installed(facts: DeviceFacts) -> str:
     ))  # fmt: skip
 
 
-def show_plan(plan: RunPlan, console: Console, *, composition: bool = False) -> None:
-    """Where, on what and with which changes a run will train; with its main settings for `launcher plan`."""
+def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None, composition: bool = False) -> None:
+    """Where, on what and with which changes a run will train; with its main settings for `launcher plan`.
+
+    After the plan `before`, only what has become another one.
+    """
 
     def line(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 
-    line(f"run: {_relative(Path(plan.folder))}")
-    line(f"device: {_device_line(plan.devices)}")
-    for row in _adjustment_rows(plan.adjustments):
+    if before is None:
+        line(f"run: {_relative(Path(plan.folder))}")
+    if before is None or before.devices.reason != plan.devices.reason:
+        line(f"device: {_device_line(plan.devices)}")
+    known = {(a.setting, str(a.planned)) for a in before.adjustments} if before else set()
+    for row in _adjustment_rows([a for a in plan.adjustments if (a.setting, str(a.planned)) not in known]):
         line(f"  {row}")
     for change in plan.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
-    show_notices(plan.notices, console)
+    show_notices((one for one in plan.notices if before is None or one not in before.notices), console)
     line(_start_line(plan))
     if composition:
         for key in SHOWN_IN_PLAN:
