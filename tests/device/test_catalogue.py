@@ -174,6 +174,7 @@ FIRST = [
     ("RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed.", "run.loader_killed"),
     ("OSError: [Errno 24] Too many open files", "limits.open_files"),
     ("AssertionError: [AMPTrainer] CUDA is required for AMP training!", "run.amp_on_cpu"),
+    ("ValueError: SyncBatchNorm expected input tensor to be on GPU or XPU or privateuseone", "run.sync_bn"),
     ("NotImplementedError: Deformable Conv is not supported on CPUs!", "run.deform_on_cpu"),
     (
         "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are running",
