@@ -135,6 +135,7 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     from launcher.train.cfg_node import to_cfg_node
     from launcher.train.datasets import register_datasets
     from launcher.train.evaluators import check_test_sets
+    from launcher.train.safe_load import read_proposals_safely
     from launcher.train.smoke import compute_on_cpu
     from launcher.train.trainer import Trainer
 
@@ -145,6 +146,7 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
 
         use_torchvision_deformable()
     register_datasets(plan.splits)
+    read_proposals_safely()
     _prepare_process(cfg, plan)
     if plan.devices.kind == "cpu":
         heartbeat.beat(SMOKE)
@@ -165,6 +167,9 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
         iterations=trainer.iterations_done,
         stopped_by="the time limit" if STOP.is_late() and not STOP.asked else "",
         metrics={key: value if math.isfinite(value) else None for key, value in trainer.latest_metrics.items()},
+        stopped_early=trainer.stopped_early,
+        bad_images=trainer.bad_images,
+        bad_test_images=len(trainer.bad_test_images),
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import BoxMode
 
 from launcher.errors import RequestError
 from launcher.train.checkpoint import WholeCheckpointer
-from launcher.train.safe_load import load_pickle, load_torch, load_weights
+from launcher.train.safe_load import load_pickle, load_torch, load_weights, read_proposals_safely
 
 
 class Runs:
@@ -264,3 +265,30 @@ def test_weights_beside_the_model_can_be_matched_by_heuristics_as_detectron2_doe
     WholeCheckpointer(model).load(f"{tmp_path / 'a.pth'}?matching_heuristics=True")
 
     assert model["deep"].weight.eq(4).all()
+
+
+def proposals_of(content: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from detectron2.data import build
+
+    monkeypatch.setattr(build, "pickle", pickle)
+    read_proposals_safely()
+    path.write_bytes(pickle.dumps(content))
+    return build.load_proposals_into_dataset([{"image_id": 7}], str(path))
+
+
+def test_precomputed_proposals_are_read_as_detectron2_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    boxes, scores = np.arange(8.0).reshape(2, 4), np.array([0.1, 0.9])
+    content = {"ids": [7], "boxes": [boxes], "objectness_logits": [scores], "bbox_mode": BoxMode.XYXY_ABS}
+
+    (record,) = proposals_of(content, tmp_path / "p.pkl", monkeypatch)
+
+    assert record["proposal_boxes"].tolist() == boxes[::-1].tolist()
+
+
+def test_precomputed_proposals_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    content = {"ids": [7], "boxes": Runs(os.system, f"touch {tmp_path / 'mark'}"), "objectness_logits": []}
+
+    with pytest.raises(RequestError, match=r"p\.pkl"):
+        proposals_of(content, tmp_path / "p.pkl", monkeypatch)
+
+    assert not (tmp_path / "mark").exists()
