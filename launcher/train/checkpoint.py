@@ -87,6 +87,23 @@ def write_checkpoint(
     milestone: Milestone | None = None,
     before_rename: Callable[[], None] = lambda: None,
 ) -> None:
+    """Write as `write_weights` does, with `milestone` a manifest too, and name it as the last checkpoint.
+
+    Raises:
+        OSError: it cannot be written; an existing file of that name stays as it was.
+    """
+    write_weights(state, target, milestone, before_rename)
+    # For detectron2's tools and never read by us, so nothing is lost without it.
+    with contextlib.suppress(OSError):
+        write_text(target.parent / "last_checkpoint", target.name)
+
+
+def write_weights(
+    state: Mapping[str, Any],
+    target: Path,
+    milestone: Milestone | None = None,
+    before_rename: Callable[[], None] = lambda: None,
+) -> None:
     """Write beside, sync, and only then give the file its name; with `milestone` a manifest beside it too.
 
     Raises:
@@ -102,9 +119,6 @@ def write_checkpoint(
             _write_new(manifest_beside, lambda file: file.write(text.encode()))
         before_rename()
         _publish(beside, target, manifest_beside if milestone is not None else None)
-    # For detectron2's tools and never read by us, so nothing is lost without it.
-    with contextlib.suppress(OSError):
-        write_text(target.parent / "last_checkpoint", target.name)
 
 
 def _publish(beside: Path, target: Path, manifest_beside: Path | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, MetadataCatalog, detection_utils, get_detection_dataset_dicts
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
+
+from launcher.train.samples import is_about_the_image, reason_of
+
+logger = logging.getLogger(__name__)
 
 TILE_WIDTH = 384  # pixels
 TALLEST_TILE = 768
@@ -32,7 +37,7 @@ def draw_inputs(cfg: CfgNode, count: int, file: Path) -> np.ndarray | None:
     mapper = DatasetMapper(cfg, is_train=True)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     with _unchanged_randomness():
-        samples = [mapper(sample) for sample in _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)]
+        samples = list(_readable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
     return _save_grid([_draw_sample(sample, metadata, cfg) for sample in samples if sample], file)
 
 
@@ -48,11 +53,14 @@ def draw_predictions(cfg: CfgNode, model: torch.nn.Module, count: int, file: Pat
     metadata = MetadataCatalog.get(name)
     mapper = DatasetMapper(cfg, is_train=False)
     model = getattr(model, "module", model)  # DistributedDataParallel would wait for the other ranks
+
+    def read(sample: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
+        return sample, detection_utils.read_image(sample["file_name"], "RGB"), mapper(dict(sample))
+
     tiles = []
-    for sample in _spread(_dicts((name,), cfg, keep_empty=True), count):
-        image = detection_utils.read_image(sample["file_name"], "RGB")
+    for sample, image, mapped in _readable(read, _spread(_dicts((name,), cfg, keep_empty=True), count)):
         with _evaluating(model):
-            prediction = model([mapper(dict(sample))])[0]
+            prediction = model([mapped])[0]
         tiles.append(_captioned(_draw_truth(image, sample, metadata), "truth"))
         tiles.append(_captioned(_draw_prediction(image, prediction, metadata), f"predicted, scores from {SCORE_SHOWN}"))
     return _save_grid(tiles, file)
@@ -62,6 +70,19 @@ def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> l
     return get_detection_dataset_dicts(
         list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
+
+
+def _readable(read: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    """What `read` gives for each sample whose image it can use."""
+    for sample in samples:
+        try:
+            usable = read(sample)
+        except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+            if not is_about_the_image(error):
+                raise
+            logger.info("%s is not drawn: it cannot be read (%s)", sample.get("file_name"), reason_of(error))
+        else:
+            yield usable
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
@@ -20,6 +21,8 @@ from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.drawing import draw_inputs, draw_predictions
+from launcher.train.early_stop import EarlyStopping
+from launcher.train.ema import KeepAverage
 from launcher.train.loader import TrainLoader, build_train_loader
 from launcher.train.progress import Progress
 from launcher.train.saving import Saver
@@ -30,10 +33,14 @@ def every_rank(trainer: Trainer, plan: RunPlan) -> list[HookBase]:
     """Hooks in which all ranks take part, in the order in which they run."""
     cfg = trainer.cfg
     chosen: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
+    if trainer.average is not None:
+        chosen.append(KeepAverage(trainer.average))
     if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(trainer.model):
         chosen.append(_precise_bn(trainer, plan))
     if cfg.DATASETS.TEST:
         chosen.append(Evaluate(cfg.TEST.EVAL_PERIOD))
+    if plan.early_stopping.metric:
+        chosen.append(EarlyStopping(plan.early_stopping))
     return chosen
 
 
@@ -127,7 +134,8 @@ class Pictures(HookBase):
     def after_train(self) -> None:
         if not self.trainer.finished:
             return
-        picture = draw_predictions(self.trainer.cfg, self.trainer.model, self.count, self.paths.predictions)
+        with self.trainer.judged_weights():
+            picture = draw_predictions(self.trainer.cfg, self.trainer.model, self.count, self.paths.predictions)
         if picture is not None:
             self.trainer.storage.put_image("predictions", picture)
 
@@ -194,10 +202,15 @@ class SaveCheckpoint(HookBase):
         """Save what was left at its end without a final name, or what only this attempt could evaluate."""
         trainer = self.trainer
         trainer.iter = trainer.iterations_done - 1
-        unnamed = trainer.iterations_done >= trainer.max_iter and not self.paths.final_weights.exists()
+        unnamed = trainer.at_end and not self._has_final_name(self.paths.checkpoint(trainer.iter))
         evaluated_now = trainer.evaluated_after > self.evaluated_before
         if unnamed or (evaluated_now and self.saver.improves(self._metrics(), trainer.iter)):
             self._save()
+
+    def _has_final_name(self, checkpoint: Path) -> bool:
+        """Whether the final weights are not those of an earlier end, which more iterations or patience moved."""
+        final = self.paths.final_weights
+        return final.exists() and not (checkpoint.exists() and checkpoint.stat().st_mtime > final.stat().st_mtime)
 
     def after_step(self) -> None:
         if self.trainer.iter == self.trainer.start_iter:
@@ -209,7 +222,7 @@ class SaveCheckpoint(HookBase):
         done, period = self.trainer.iterations_done, self.settings.period or self.trainer.cfg.SOLVER.CHECKPOINT_PERIOD
         by_clock = self.settings.every_minutes * 60
         return (
-            done >= self.trainer.max_iter
+            self.trainer.at_end
             or self.trainer.stopping
             or (period > 0 and done % period == 0)
             or (by_clock > 0 and time.monotonic() - self.last_time > by_clock)
@@ -229,9 +242,8 @@ class SaveCheckpoint(HookBase):
             config_fingerprint=self.plan.fingerprint,
             versions={name: metadata.version(name) for name in ("torch", "detectron2")},
         )
-        is_last = trainer.iterations_done >= trainer.max_iter
         trainer.heartbeat.beat("saving")
-        self.saver.save(milestone, metrics=self._metrics(), is_last=is_last)
+        self.saver.save(milestone, metrics=self._metrics(), is_last=trainer.at_end)
         self.last_time = time.monotonic()
 
     def after_train(self) -> None:

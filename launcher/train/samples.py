@@ -74,9 +74,9 @@ class MappedSamples(Dataset):
             try:
                 sample = self._mapper(record)
             except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
-                if isinstance(error, MemoryError) or getattr(error, "errno", None) in NOT_THE_IMAGES:
+                if not is_about_the_image(error):
                     raise
-                bad.append(BadImage(file=file, reason=_reason(error)))
+                bad.append(BadImage(file=file, reason=reason_of(error)))
                 continue
             if sample is not None:
                 return Loaded(sample, tuple(bad))
@@ -89,6 +89,12 @@ class MappedSamples(Dataset):
         yield from generator(self._seed, Purpose.replacement, position).permutation(others).tolist()
 
 
-def _reason(error: Exception) -> str:
+def is_about_the_image(error: Exception) -> bool:
+    """Whether an error while an image was mapped is the image's own, and not for want of memory or open files."""
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
+
+
+def reason_of(error: Exception) -> str:
+    """What is wrong, in one short line."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

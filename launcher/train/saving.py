@@ -29,7 +29,9 @@ from launcher.train.checkpoint import (
     name_final,
     remove_checkpoint,
     write_checkpoint,
+    write_weights,
 )
+from launcher.train.ema import averaged_model
 from launcher.train.snapshot import Snapshot
 
 MOST_FAILURES = 3  # in a row, that a training outlives
@@ -169,12 +171,14 @@ class Saver:
             self._write_making_room(save, path)
             self._newest_whole = save.milestone.iteration
             if save.is_last:
+                _write_average(save.state, self._paths.final_average)  # first: a kill in between is made good
                 name_final(path, self._paths)
         except OSError as error:
             return _Saved(failure=error)
         remarks = []
         try:
             if save.best is not None:
+                _write_average(save.state, self._paths.best_average)
                 self._keep_best(save.best, path)
         except OSError as error:
             remarks.append(f"The best checkpoint could not be kept as {self._paths.best_weights} ({_reason(error)}).")
@@ -225,6 +229,12 @@ class Saver:
     def _ask_fence(self) -> None:
         if self._fence is not None:
             check_fence(self._paths, self._fence)
+
+
+def _write_average(state: Mapping[str, Any], target: Path) -> None:
+    averaged = averaged_model(state)
+    if averaged is not None:
+        write_weights(averaged, target)
 
 
 def _iteration_in(paths: RunPaths, resume: ResumePoint | None) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,24 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
+from torch.distributed import broadcast
 
 from launcher.errors import RequestError
 from launcher.run.heartbeat import Heartbeat
+from launcher.run.outcome import EarlyStop
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.run.resume import ResumePoint
 from launcher.train.checkpoint import WholeCheckpointer
+from launcher.train.ema import AveragedWeights
 from launcher.train.evaluators import evaluator_for, quietly
 from launcher.train.loader import TrainLoader, UndisturbedMapper, build_train_loader
 from launcher.train.seeds import seed_iteration
+from launcher.train.stand_ins import EvaluatorWithStandIns, MapperWithStandIns
 from launcher.train.steps import Steps
 from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
+
+logger = logging.getLogger(__name__)
 
 NOT_LOADED = -2  # no iteration, and not the one before the first either
 
@@ -59,6 +67,9 @@ class Trainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.paths = RunPaths(Path(cfg.OUTPUT_DIR))
         self.checkpointer = WholeCheckpointer(model, str(self.paths.checkpoints), trainer=weakref.proxy(self))
+        self.average = AveragedWeights(model, plan.ema.decay) if plan.ema.decay > 0 else None
+        if self.average is not None:
+            self.checkpointer.add_checkpointable("ema", self.average)
         self.cfg = cfg
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -72,8 +83,14 @@ class Trainer(DefaultTrainer):
         """In all attempts together."""
         self.evaluation_missing = False
         """The latest evaluation was stopped before its end."""
+        self.stopped_early: EarlyStop | None = None
+        """Agreed by all ranks: the training has come to its end before its last iteration."""
         self.latest_metrics: dict[str, float] = {}
-        """Of the latest evaluation, flat: `bbox/AP` and the like."""
+        """Of the latest evaluation, flat: `bbox/AP` and the like; every rank has them."""
+        self.bad_images = 0
+        """Training images that no rank could use; known at the end of the attempt."""
+        self.bad_test_images: dict[str, str] = {}
+        """Images of DATASETS.TEST for which blank ones stood in, by file, and why."""
         self.evaluated_after = -1
         """The iteration that `latest_metrics` belong to."""
         self.written_until = -1
@@ -149,12 +166,21 @@ class Trainer(DefaultTrainer):
                     self.stopping = self.stop.agreed(self.num_processes)
                     self.after_step()
                 self.after_train()
+                self.bad_images = self._count_bad_images()
             finally:
                 self.close()
 
     @property
+    def at_end(self) -> bool:
+        return self.iterations_done >= self.max_iter or self.stopped_early is not None
+
+    @property
     def finished(self) -> bool:
-        return self.iterations_done >= self.max_iter and not self.evaluation_missing
+        return self.at_end and not self.evaluation_missing
+
+    def _count_bad_images(self) -> int:
+        own = list(self.loader.bad) if isinstance(self.loader, TrainLoader) else []
+        return len({file for files in comm.all_gather(own) for file in files})
 
     def close(self) -> None:
         """Close writers and progress lines, whatever happened."""
@@ -163,27 +189,42 @@ class Trainer(DefaultTrainer):
             if close is not None:
                 close()
 
+    def judged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """While entered, the model has the weights that are evaluated and drawn: the averaged ones where there are."""
+        return contextlib.nullcontext() if self.average is None else self.average.swapped_in()
+
     def evaluate(self) -> dict[str, Any] | None:
-        """Evaluate on DATASETS.TEST; rank 0 keeps the numbers in `latest_metrics`.
+        """Evaluate on DATASETS.TEST; the numbers are then in `latest_metrics`.
 
         Returns None when asked to stop meanwhile: an evaluation can take longer than the grace time of a scheduler.
         """
+        self._take_statistics_of_rank_zero()
         try:
-            with quietly():
+            with quietly(), self.judged_weights():
                 results = self._test_each()
         except EvaluationStoppedError:
             self.stopping = True
             self.evaluation_missing = True
             return None
         self.evaluation_missing = False
-        if comm.is_main_process():
-            self.latest_metrics = {
-                key: float(value)
-                for key, value in flatten_results_dict(results).items()
-                if isinstance(value, (int, float))
-            }
-            self.evaluated_after = self.iterations_done - 1
+        numbers = {
+            key: float(value) for key, value in flatten_results_dict(results).items() if isinstance(value, (int, float))
+        }
+        # Evaluators give them to rank 0 alone; what follows from them is to be the same everywhere.
+        self.latest_metrics = comm.all_gather(numbers)[0]
+        self.evaluated_after = self.iterations_done - 1
+        for unreadable in comm.all_gather(self.bad_test_images):
+            self.bad_test_images.update(unreadable)
         return results
+
+    def _take_statistics_of_rank_zero(self) -> None:
+        """Evaluate on every rank what is saved: rank 0's running statistics of batch normalisation.
+
+        Those of the other ranks follow from their own images, and a training that goes on would not have them.
+        """
+        if self.num_processes > 1:
+            for buffer in self.model.buffers():
+                broadcast(buffer, src=0)
 
     def _test_each(self) -> dict[str, Any]:
         """Like DefaultTrainer.test, in batches between which it can be stopped."""
@@ -192,12 +233,18 @@ class Trainer(DefaultTrainer):
             loader = self.build_test_loader(self.cfg, name)
             shared = len(loader.dataset) // self.num_processes // (loader.batch_sampler.batch_size or 1)
             batches = StoppableBatches(loader, self.stop, self.num_processes, shared, self.heartbeat)
-            results[name] = inference_on_dataset(self.model, batches, self.build_evaluator(self.cfg, name))
+            evaluator = EvaluatorWithStandIns(self.build_evaluator(self.cfg, name), self._note_bad_test_image)
+            results[name] = inference_on_dataset(self.model, batches, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def _note_bad_test_image(self, file: str, reason: str) -> None:
+        if file not in self.bad_test_images:
+            logger.warning("%s cannot be read and is evaluated as if nothing was found in it (%s)", file, reason)
+        self.bad_test_images[file] = reason
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        mapper = UndisturbedMapper(DatasetMapper(cfg, is_train=False))
+        mapper = UndisturbedMapper(MapperWithStandIns(DatasetMapper(cfg, is_train=False)))
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
