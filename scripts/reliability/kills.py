@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.config.request import RunRequest
 from scripts.reliability.attempts import STOP_WITHIN_S, Ended, Kill, run, run_to_end
-from scripts.reliability.job import CHECKPOINT_PERIOD, Job, paths_of
+from scripts.reliability.job import CHECKPOINT_PERIOD, Job, make_job, paths_of
 from scripts.reliability.result import End, Row, end_of
 
 MOST_ATTEMPTS = 60
@@ -135,11 +135,11 @@ def _most(values: Sequence[float]) -> float:
     return max(values, default=0)
 
 
-def run_part(folder: Path, times: float) -> list[Row]:
-    from scripts.reliability.job import make_job
-
+def run_part(folder: Path, times: float, seed: int) -> list[Row]:
     job = make_job(folder)
     return [
-        kill_trainings(job, trainings=max(1, round(trainings * times)), processes=processes, background=background, seed=0)
+        kill_trainings(
+            job, trainings=max(1, round(trainings * times)), processes=processes, background=background, seed=seed
+        )
         for trainings, processes, background in ((45, 1, False), (45, 1, True), (5, 2, False), (5, 2, True))
     ]
