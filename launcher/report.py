@@ -202,6 +202,8 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         lines[0] += f" ({outcome.explanation})"
     if metrics := _metrics_line(outcome):
         lines.append(f"  {metrics}")
+    if bad := _bad_images_line(outcome):
+        lines.append(f"  {bad}")
     paths = RunPaths(Path(plan.folder))
     shown = _relative(paths.folder)
     lines.append(f"  run folder    {shown}")
@@ -213,6 +215,8 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         lines.append(
             f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)"
         )
+        if paths.final_average.exists():
+            lines.append(f"  averaged      {_relative(paths.final_average)}  (those that were evaluated)")
         lines.append(
             "  go on         change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
             "resume=never starts this one over"
@@ -273,6 +277,9 @@ def _yaml(value: object) -> str:
 
 def _start_line(plan: RunPlan) -> str:
     total = look_up(plan.detectron2, "SOLVER.MAX_ITER")
+    if plan.already_finished and 0 < plan.first_iteration < total:
+        done = f"it stopped early after {plan.first_iteration} of {total} iterations"
+        return f"start: nothing to do, {done}; with more early_stopping.patience it goes on"
     if plan.already_finished:
         return f"start: nothing to do, all {total} iterations are done"
     if plan.resume is None:
@@ -289,6 +296,15 @@ def _done_line(outcome: Outcome) -> str:
         if outcome.iterations is not None
         else "nothing done"
     )
+
+
+def _bad_images_line(outcome: Outcome) -> str:
+    parts = []
+    if outcome.bad_images:
+        parts.append(f"{outcome.bad_images} of the training images could not be used and others took their place")
+    if outcome.bad_test_images:
+        parts.append(f"{outcome.bad_test_images} of the validation images could not be read and count as without finds")
+    return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
 
 
 def _metrics_line(outcome: Outcome) -> str:
