@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -198,10 +197,17 @@ def user(pid: int) -> str:
         owner = os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return ""
+    return _name_of(owner)
+
+
+def _name_of(user: int) -> str:
+    """As the local file says: a directory service that does not answer would look like a driver that hangs."""
     try:
-        return pwd.getpwuid(owner).pw_name
-    except KeyError:
-        return str(owner)
+        with open("/etc/passwd", errors="replace") as lines:
+            names = (line.split(":") for line in lines)
+            return next((name[0] for name in names if len(name) > 2 and name[2] == str(user)), str(user))
+    except OSError:
+        return str(user)
 
 
 def number(nvml: ctypes.CDLL, name: str, *arguments: Any) -> bool:
