@@ -13,7 +13,7 @@ from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
 from launcher.device.plan import DevicePlan
 from launcher.errors import ExitCode
-from launcher.run.outcome import Cause, Ending, Outcome, headlines
+from launcher.run.outcome import Cause, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.run.retry import Lessons
@@ -277,9 +277,8 @@ def _yaml(value: object) -> str:
 
 def _start_line(plan: RunPlan) -> str:
     total = look_up(plan.detectron2, "SOLVER.MAX_ITER")
-    if plan.already_finished and 0 < plan.first_iteration < total:
-        done = f"it stopped early after {plan.first_iteration} of {total} iterations"
-        return f"start: nothing to do, {done}; with more early_stopping.patience it goes on"
+    if plan.already_finished and plan.stopped_early is not None:
+        return f"start: nothing to do, {explain_early_stop(plan.stopped_early)}; more early_stopping.patience goes on"
     if plan.already_finished:
         return f"start: nothing to do, all {total} iterations are done"
     if plan.resume is None:

@@ -94,6 +94,8 @@ class RunPlan:
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     ema: EmaSettings = field(default_factory=EmaSettings)
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
+    stopped_early: EarlyStop | None = None
+    """Why the run had come to its end before the last iteration, when this attempt was planned."""
     max_bad: int = 0
     """Training images that may turn out to be unusable."""
     begun_with: int = 1
@@ -199,6 +201,7 @@ def make_run_plan(
         checkpoint=request.checkpoint,
         ema=request.ema,
         early_stopping=request.early_stopping,
+        stopped_early=folder.last_outcome.stopped_early if folder.last_outcome is not None else None,
         max_bad=request.dataset.max_bad,
         begun_with=begun_with,
         changed=changed,
