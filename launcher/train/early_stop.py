@@ -57,7 +57,7 @@ class EarlyStopping(HookBase):
 
     def after_step(self) -> None:
         trainer = self.trainer
-        if trainer.evaluated_after > self.standing.judged_after and not trainer.evaluation_missing:
+        if trainer.evaluated_after > self.standing.judged_after:
             self._judge(trainer.latest_metrics, trainer.evaluated_after)
         if self.standing.evaluations >= self.settings.patience and trainer.iterations_done < trainer.max_iter:
             self._end()

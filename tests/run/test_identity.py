@@ -9,6 +9,8 @@ from launcher.config.request import (
     DatasetRequest,
     DeviceChoice,
     DeviceRequest,
+    EarlyStoppingSettings,
+    EmaSettings,
     LoggingSettings,
     RunRequest,
     RunSettings,
@@ -151,3 +153,13 @@ def test_differences_name_the_leaves_that_make_another_run():
     )
 
     assert differences(identity_of(REQUEST), identity_of(changed)) == [("SOLVER.BASE_LR", 0.02, 0.1)]
+
+
+def test_an_average_of_the_weights_makes_another_run_and_early_stopping_does_not():
+    plain = identity_of(REQUEST)
+
+    assert "ema" not in plain  # as in folders that were made before there was such a setting
+    averaged = identity_of(dataclasses.replace(REQUEST, ema=EmaSettings(decay=0.999)))
+    assert differences(plain, averaged) == [("ema.decay", None, 0.999)]
+    assert identity_of(dataclasses.replace(REQUEST, early_stopping=EarlyStoppingSettings(metric="bbox/AP"))) == plain
+    assert name_of(("early_stopping.patience=3", "ema.decay=0.999")) == "ema.decay-0.999"

@@ -4,14 +4,17 @@ import signal
 
 import pytest
 
+from launcher.config.request import EarlyStoppingSettings
 from launcher.errors import ExitCode
 from launcher.run.outcome import (
     Cause,
+    EarlyStop,
     Ending,
     WorkerEnd,
     WorkerFailure,
     WorkerResult,
     classify,
+    explain_early_stop,
     headlines,
     main_metric,
 )
@@ -118,3 +121,32 @@ def test_a_device_error_keeps_its_code_and_rank():
     outcome = classify(WorkerEnd(exit_status=1, iterations=7, stage="training"), result=None, failure=SICK)
 
     assert (outcome.cuda_code, outcome.rank, outcome.iterations, outcome.stage) == (214, 1, 7, "training")
+
+
+AP = EarlyStoppingSettings(metric="bbox/AP")
+CAREFUL = EarlyStoppingSettings(metric="bbox/AP", min_delta=0.5)
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        (
+            EarlyStop(asked=AP, best=41.23456, evaluations=5),
+            "stopped early: bbox/AP has not improved on 41.23 for 5 evaluations",
+        ),
+        (
+            EarlyStop(asked=CAREFUL, best=0.0, evaluations=7),
+            "stopped early: bbox/AP has not improved on 0 by more than 0.5 for 7 evaluations",
+        ),
+        (EarlyStop(asked=AP, best=None, evaluations=5), "stopped early: bbox/AP was no number in 5 evaluations"),
+    ],
+)
+def test_a_training_that_stopped_early_is_finished_and_says_why(stop: EarlyStop, text: str):
+    result = WorkerResult(finished=True, iterations=12, stopped_early=stop, bad_images=2, bad_test_images=1)
+
+    outcome = classify(WorkerEnd(exit_status=0), result=result, failure=None)
+
+    assert (outcome.ending, outcome.exit_code) == (Ending.finished, ExitCode.finished)
+    assert outcome.explanation == explain_early_stop(stop) == text
+    assert outcome.stopped_early == stop
+    assert (outcome.bad_images, outcome.bad_test_images) == (2, 1)

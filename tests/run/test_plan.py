@@ -7,14 +7,22 @@ from typing import Any
 import pytest
 
 from launcher.config.adjustment import Adjustment
-from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.config.request import (
+    DatasetRequest,
+    DeviceRequest,
+    EarlyStoppingSettings,
+    EmaSettings,
+    LoggingSettings,
+    RunRequest,
+    RunSettings,
+)
 from launcher.config.values import from_plain, to_plain
 from launcher.data.plan import CocoSplit, DatasetPlan
 from launcher.device.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.run.changed import Effect
 from launcher.run.identity import identity_of
-from launcher.run.outcome import Ending, Outcome
+from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.plan import FolderFacts, RunPlan, make_run_plan
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
 from launcher.run.retry import Lessons
@@ -254,3 +262,46 @@ def test_a_time_limit_or_the_jobs_end_gives_the_time_to_stop():
 
     assert by_limit.stop_at == 4600 - 120
     assert by_job.stop_at == 2000 - 100
+
+
+AP = EarlyStoppingSettings(metric="bbox/AP", patience=5)
+STOPPED_EARLY = dataclasses.replace(finished(40), stopped_early=EarlyStop(asked=AP, best=41.2, evaluations=5))
+EVALUATED = {
+    **REQUEST.detectron2,
+    "DATASETS": {"TEST": ["a_val"]},
+    "TEST": {"EVAL_PERIOD": 10},
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "nothing_to_do"),
+    [
+        (AP, True),
+        (dataclasses.replace(AP, patience=3), True),
+        (dataclasses.replace(AP, patience=6), False),
+        (dataclasses.replace(AP, min_delta=1.0), False),
+        (dataclasses.replace(AP, metric="segm/AP"), False),
+        (EarlyStoppingSettings(), False),
+    ],
+)
+def test_a_run_that_stopped_early_goes_on_when_it_would_not_stop_any_more(
+    asked: EarlyStoppingSettings, nothing_to_do: bool
+):
+    folder = dataclasses.replace(STARTED, last_outcome=STOPPED_EARLY)
+
+    plan = plan_for(folder, early_stopping=asked, detectron2=EVALUATED)
+
+    assert plan.already_finished is nothing_to_do
+    assert plan.stopped_early == STOPPED_EARLY.stopped_early
+    assert plan.early_stopping == asked
+
+
+def test_early_stopping_without_evaluations_on_the_way_and_impossible_numbers_are_refused_at_once():
+    wrong = EarlyStoppingSettings(metric="bbox/AP", patience=0, min_delta=-1.0)
+    keys = {**EVALUATED, "DATASETS": {"TEST": []}, "TEST": {"EVAL_PERIOD": 0}}
+
+    with pytest.raises(RequestError) as refused:
+        plan_for(NEW, early_stopping=wrong, ema=EmaSettings(decay=1.0), detectron2=keys)
+
+    for what in (r"ema.decay=1.0", "patience=0", "min_delta=-1.0", "DATASETS.TEST=[NAME]", "TEST.EVAL_PERIOD=ITER"):
+        assert what in str(refused.value)
