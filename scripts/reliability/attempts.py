@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ class Ended:
     """From the signal to the end; 0 where it needed none."""
     was_hit: bool
     """It still ran when the signal was due."""
+    printed: str
+
+    @property
+    def is_clear(self) -> bool:
+        """It finished, stopped in order or said in a sentence why it did not."""
+        outcome = self.outcome
+        return outcome.exit_code == 0 or bool(outcome.explanation and not outcome.traceback)
 
 
 class Attempt:
@@ -72,7 +80,11 @@ class Attempt:
         self.paths = RunPaths(Path(plan.folder))
         self.files: AttemptPaths = self.paths.attempt(plan.attempt)
         self.started = time.monotonic()
-        self.process = multiprocessing.get_context("fork").Process(target=_child, args=(plan, self.files, before))
+        # Not in the run's folder, whose disk may be full.
+        self._printed = tempfile.TemporaryFile("w+b", buffering=0)
+        self.process = multiprocessing.get_context("fork").Process(
+            target=_child, args=(plan, self.files, self._printed.fileno(), before)
+        )
         self.process.start()
         self.stop_signal: int | None = None
 
@@ -117,6 +129,7 @@ class Attempt:
         )
         outcome = outcome_of(self.files, end)
         record_outcome(self.plan, outcome)
+        self._printed.seek(0)
         newest = look_for_checkpoints(self.paths).newest_whole
         return Ended(
             outcome=outcome,
@@ -126,6 +139,7 @@ class Attempt:
             seconds=end.seconds,
             seconds_to_stop=now - signalled if signalled else 0.0,
             was_hit=was_hit,
+            printed=self._printed.read().decode(errors="replace"),
         )
 
 
@@ -179,11 +193,10 @@ def forked_ranks() -> Iterator[None]:
         mp.start_processes = real
 
 
-def _child(plan: RunPlan, files: AttemptPaths, before: Callable[[], None]) -> None:
+def _child(plan: RunPlan, files: AttemptPaths, printed: int, before: Callable[[], None]) -> None:
     os.setsid()
-    with open(files.folder / "printed.txt", "wb", buffering=0) as printed:
-        os.dup2(printed.fileno(), 1)
-        os.dup2(printed.fileno(), 2)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     os.environ.update(worker_environment(plan.devices, os.environ, None))
     torch.set_num_threads(1)
     STOP.note_signals()
