@@ -300,9 +300,9 @@ def _done_line(outcome: Outcome) -> str:
 def _bad_images_line(outcome: Outcome) -> str:
     parts = []
     if outcome.bad_images:
-        parts.append(f"{outcome.bad_images} of the training images could not be used and others took their place")
+        parts.append(f"{outcome.bad_images} of the training images could not be used, others took their place")
     if outcome.bad_test_images:
-        parts.append(f"{outcome.bad_test_images} of the validation images could not be read and count as without finds")
+        parts.append(f"{outcome.bad_test_images} of the validation images could not be read, nothing is found there")
     return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
 
 
