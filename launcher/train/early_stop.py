@@ -74,8 +74,6 @@ class EarlyStopping(HookBase):
             )
 
     def _end(self) -> None:
-        if self.trainer.stopped_early is not None:
-            return
         stop = EarlyStop(asked=self.settings, best=self.standing.best, evaluations=self.standing.evaluations)
         logger.info("%s", explain_early_stop(stop))
         self.trainer.stopped_early = stop
