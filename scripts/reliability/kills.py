@@ -11,11 +11,27 @@ from pathlib import Path
 
 from launcher.config.request import RunRequest
 from scripts.reliability.attempts import STOP_WITHIN_S, Ended, Kill, run, run_to_end
-from scripts.reliability.job import CHECKPOINT_PERIOD, Job, make_job, paths_of
+from scripts.reliability.job import CHECKPOINT_PERIOD, ITERATIONS, Job, make_job, paths_of
 from scripts.reliability.result import End, Row, end_of
 
 MOST_ATTEMPTS = 60
 SHARE_OF_TERM = 0.25
+START = 8  # iterations that take about as long as an attempt takes to begin
+
+
+@dataclass
+class Pace:
+    """How long an attempt from the beginning to the end takes: kills are to come at any time of one.
+
+    Followed, because others may use the machine too: kills that come too early for any progress go on for ever.
+    """
+
+    seconds: float
+
+    def note(self, ended: Ended) -> None:
+        if not ended.was_hit and ended.outcome.exit_code == 0:
+            done = ITERATIONS - ended.began_at
+            self.seconds = ended.seconds * (START + ITERATIONS) / (START + done)
 
 
 @dataclass
@@ -64,26 +80,20 @@ def kill_trainings(job: Job, *, trainings: int, processes: int, background: bool
     whole = job.named(f"whole-{processes}", processes=processes)
     if not paths_of(whole).final_weights.exists():
         run_to_end(whole)
-    seconds = run_time(job, processes)
+    timed = job.named(f"timed-{processes}", processes=processes)
+    pace = Pace(seconds=run_to_end(timed).seconds)
+    shutil.rmtree(paths_of(timed).folder)
     tally = Tally()
     for number in range(trainings):
         name = f"killed-{how}-{seed}-{number}"
-        end = _until_its_end(job, name, processes, background, random.Random(f"{name}"), seconds, tally)
+        end = _until_its_end(job, name, processes, background, random.Random(name), pace, tally)
         if end is not None and tally.judge(name, end_of(end), end_of(whole)):
             shutil.rmtree(paths_of(end).folder)
     return row_of(tally, processes, background)
 
 
-def run_time(job: Job, processes: int) -> float:
-    """Of one attempt from the beginning to the end: kills come at any time of it."""
-    request = job.named(f"timed-{processes}", processes=processes)
-    seconds = run_to_end(request).seconds
-    shutil.rmtree(paths_of(request).folder)
-    return seconds
-
-
 def _until_its_end(
-    job: Job, name: str, processes: int, background: bool, chance: random.Random, seconds: float, tally: Tally
+    job: Job, name: str, processes: int, background: bool, chance: random.Random, pace: Pace, tally: Tally
 ) -> RunRequest | None:
     for _ in range(MOST_ATTEMPTS):
         workers = chance.choice((0, 1, 2))
@@ -91,8 +101,9 @@ def _until_its_end(
         number = signal.SIGTERM if chance.random() < SHARE_OF_TERM else signal.SIGKILL
         # A rank may die alone; asking to stop is for the worker, as the launcher does it.
         rank = chance.randrange(-1, processes) if processes > 1 and number == signal.SIGKILL else -1
-        kill = Kill(after_s=chance.uniform(0, seconds), number=number, rank=rank)
+        kill = Kill(after_s=chance.uniform(0, pace.seconds), number=number, rank=rank)
         ended = run(request, kill)
+        pace.note(ended)
         tally.note(kill, ended)
         tally.misses += problems_with(name, kill, ended, background)
         if ended.outcome.exit_code == 0:
