@@ -57,9 +57,7 @@ class EvaluatorWithStandIns(DatasetEvaluator):
         for sample, predicted in zip(inputs, outputs, strict=True):
             if STAND_IN in sample:
                 self._tell(sample["file_name"], sample[STAND_IN])
-                predicted.update(
-                    {kind: predicted[kind][:0] for kind in ("instances", "proposals") if kind in predicted}
-                )
+                predicted.update({kind: found[:0] for kind, found in predicted.items() if kind in DETECTIONS})
         self._evaluator.process(inputs, outputs)
 
     def evaluate(self) -> Any:

@@ -78,8 +78,10 @@ def test_a_missing_image_is_replaced_in_the_size_that_is_recorded(
 
 
 def test_want_of_memory_is_not_taken_for_a_bad_image():
-    def fail(_: Any) -> Any:
-        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    def fail(record: dict[str, Any]) -> dict[str, Any]:
+        if record["file_name"] == "a.jpg":
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return record
 
     with pytest.raises(OSError, match="memory"):
         MapperWithStandIns(fail)({"file_name": "a.jpg"})
