@@ -233,12 +233,21 @@ def _problems_with_content(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str
         problems.append(
             "no image has an annotation (crowds do not count), so there is nothing to train on. Is it the right file"
         )
-    elif "box.degenerate" in flaws and flaws["box.degenerate"].count >= coco.num_objects:
+    elif _count_of("box.degenerate", flaws) >= max(1, coco.num_objects):
         problems.append(
             f"all {coco.num_objects} boxes have no area or are not finite numbers "
             f"({_examples(flaws['box.degenerate'])}). COCO's bbox is [x, y, width, height]"
         )
+    elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.num_objects):
+        problems.append(
+            f"none of the {coco.num_objects} objects has a polygon of three points "
+            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Mend the segmentations"
+        )
     return problems
+
+
+def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:
+    return flaws[code].count if code in flaws else 0
 
 
 def _problems_with_evaluation(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:

@@ -105,6 +105,11 @@ def test_a_sound_data_set_passes_without_a_word(tmp_path: Path):
         pytest.param(set_in("annotations", 0, ignore=1), r"1 annotations are marked `ignore`", id="ignore"),
         pytest.param(drop_in("annotations", 0, "bbox"), r"1 annotations have no bbox of four", id="no box"),
         pytest.param(set_in("annotations", 0, bbox=[1, 2, "3", 4]), r"1 annotations have no bbox", id="box with text"),
+        pytest.param(
+            in_every_annotation(segmentation=[[1, 1, 5, 5]]),
+            r"none of the 3 objects has a polygon of three points",
+            id="no polygons at all",
+        ),
         pytest.param(in_every_annotation(bbox=[1, 2, 0, 4]), r"all 3 boxes have no area", id="all boxes degenerate"),
         pytest.param(replace("annotations", []), r"no image has an annotation", id="no annotations"),
         pytest.param(in_every_annotation(iscrowd=1), r"no image has an annotation \(crowds", id="only crowds"),
