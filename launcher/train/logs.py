@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 from launcher.console import make_console
@@ -22,7 +23,7 @@ def log_to(file: Path, *, console: bool) -> None:
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
     the file. Python warnings do too: they speak to developers.
     """
-    to_file = logging.FileHandler(file, encoding="utf-8")
+    to_file = _FileHandler(file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if console:
@@ -38,6 +39,14 @@ def take_over_torch_logs() -> None:
     torch_logger = logging.getLogger("torch")
     torch_logger.handlers.clear()
     torch_logger.propagate = True
+
+
+class _FileHandler(logging.FileHandler):
+    """Loses lines on a full disk without a traceback for each; whoever saves says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class _ConsoleHandler(logging.Handler):
