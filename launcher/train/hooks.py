@@ -16,7 +16,7 @@ from fvcore.nn.precise_bn import get_bn_modules
 
 from launcher.config.request import CheckpointSettings
 from launcher.errors import LauncherError
-from launcher.run.fence import Fence
+from launcher.run.fence import Fence, check_fence
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
@@ -50,11 +50,13 @@ def rank_zero(trainer: Trainer, plan: RunPlan, writers: Sequence[EventWriter], f
     chosen: list[HookBase] = [Throughput(trainer.cfg.SOLVER.IMS_PER_BATCH)]
     if plan.logging.images > 0:
         chosen.append(Pictures(paths, plan.logging.images))
-    chosen.append(WriteEvents(writers, plan.logging.period))
+    chosen.append(WriteEvents(writers, plan.logging.period, paths, fence))
     chosen.append(Progress(plan.logging.period))
     say = logging.getLogger(__name__).warning
     saver = Saver(trainer.checkpointer, paths, plan.checkpoint, fence=fence, resume=plan.resume, say=say)
-    chosen.append(SaveCheckpoint(saver, plan, paths, evaluated_before=trainer.evaluated_after))
+    saving = SaveCheckpoint(saver, plan, paths, evaluated_before=trainer.evaluated_after)
+    trainer.rescue = saving.rescue
+    chosen.append(saving)
     return chosen
 
 
@@ -99,7 +101,12 @@ class Evaluate(HookBase):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        self.trainer.evaluate()
+        try:
+            self.trainer.evaluate()
+        except Exception:
+            self.trainer.evaluation_missing = True  # the next attempt begins with it
+            self.trainer.rescue()
+            raise
         if not self.trainer.evaluation_missing:
             after = self.trainer.iterations_done - 1
             self.trainer.storage.put_scalars(**self.trainer.latest_metrics, smoothing_hint=False, cur_iter=after)
@@ -147,9 +154,11 @@ class WriteEvents(HookBase):
     training without a stop would have.
     """
 
-    def __init__(self, writers: Sequence[EventWriter], period: int) -> None:
+    def __init__(self, writers: Sequence[EventWriter], period: int, paths: RunPaths, fence: Fence) -> None:
         self.writers = writers
         self.period = period
+        self.paths = paths
+        self.fence = fence
 
     def before_train(self) -> None:
         for writer in self.writers:
@@ -173,6 +182,9 @@ class WriteEvents(HookBase):
             self._write()
 
     def _write(self) -> None:
+        # An attempt that was overtaken would write every line a second time.
+        with contextlib.suppress(OSError):  # saving asks again, and tells what is wrong
+            check_fence(self.paths, self.fence)
         for writer in self.writers:
             writer.write()
         self.trainer.written_until = max(
@@ -245,6 +257,12 @@ class SaveCheckpoint(HookBase):
         trainer.heartbeat.beat("saving")
         self.saver.save(milestone, metrics=self._metrics(), is_last=trainer.at_end)
         self.last_time = time.monotonic()
+
+    def rescue(self) -> None:
+        """Save, if that can still be done; what went wrong before is the one to tell."""
+        if self.trainer.iterations_done > self.trainer.start_iter:
+            with contextlib.suppress(Exception):
+                self._save()
 
     def after_train(self) -> None:
         self.saver.finish()
