@@ -81,7 +81,7 @@ class Attempt:
         self.files: AttemptPaths = self.paths.attempt(plan.attempt)
         self.started = time.monotonic()
         # Not in the run's folder, whose disk may be full.
-        self._printed = tempfile.TemporaryFile("w+b", buffering=0)
+        self._printed = tempfile.TemporaryFile("w+b", buffering=0)  # noqa: SIM115 - read in `ended`
         self.process = multiprocessing.get_context("fork").Process(
             target=_child, args=(plan, self.files, self._printed.fileno(), before)
         )

@@ -117,12 +117,14 @@ WHOLE_FILES: dict[str, Callable[[Path], None]] = {
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:  # noqa: ARG001 - nothing is random here
     job = make_job(folder)
     every = max(1, round(1 / times))
-    rows = [
-        _row("files of images", [(k, n, _spoil_files(FILES[k], n)) for k in list(FILES)[::every] for n in AMOUNTS], job),
-        _row("records", [(k, n, _edit_records(RECORDS[k], n)) for k in list(RECORDS)[::every] for n in AMOUNTS], job),
+    files = [(kind, n, _spoil_files(FILES[kind], n)) for kind in list(FILES)[::every] for n in AMOUNTS]
+    records = [(kind, n, _edit_records(RECORDS[kind], n)) for kind in list(RECORDS)[::every] for n in AMOUNTS]
+    whole_files = [(kind, "whole", _spoil_annotations(WHOLE_FILES[kind])) for kind in list(WHOLE_FILES)[::every]]
+    return [
+        _row("files of images", files, job),
+        _row("records", records, job),
+        _row("whole annotation files", whole_files, job),
     ]
-    whole_files = [(k, "whole", _spoil_annotations(WHOLE_FILES[k])) for k in list(WHOLE_FILES)[::every]]
-    return [*rows, _row("whole annotation files", whole_files, job)]
 
 
 def _row(what: str, trials: list[tuple[str, str, Callable[[Path], None]]], job: Job) -> Row:

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: none may be taken for whole with other content, and a training ends as if they were not there."""
+"""Damaged checkpoints: none may be taken for whole with other content, and a training ends as without the damage."""
 
 from __future__ import annotations
 

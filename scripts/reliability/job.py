@@ -121,9 +121,7 @@ def plan_next(request: RunRequest) -> RunPlan:
         LauncherError: as for the same command.
     """
     dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
-    devices = plan_devices(
-        request.device, request.detectron2, diagnose(machine()), avoid={}, scaling=request.scaling
-    )
+    devices = plan_devices(request.device, request.detectron2, diagnose(machine()), avoid={}, scaling=request.scaling)
     return make_run_plan(request, devices=devices, dataset=dataset, folder=look_at_folder(request))
 
 

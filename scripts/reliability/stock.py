@@ -34,7 +34,8 @@ from scripts.reliability.kills import SHARE_OF_TERM
 from scripts.reliability.result import Row
 from tests.exact import weights_in
 
-MOST_ATTEMPTS = 60
+KILLS_EACH = 3
+MANY = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,16 @@ class StockRun:
         """How often each image was trained on, in iterations that were not done again."""
         latest: dict[str, list[str]] = {}
         for line in self._seen():
-            iteration, *names = line.split()
+            _, iteration, *names = line.split()
             latest[iteration] = names
         return Counter(name for names in latest.values() for name in names)
 
     @property
     def iterations(self) -> int:
-        return max((int(line.split()[0]) + 1 for line in self._seen()), default=0)
+        return max((int(line.split()[1]) + 1 for line in self._seen()), default=0)
+
+    def done_in_attempt(self, pid: int) -> int:
+        return sum(line.split()[0] == str(pid) for line in self._seen())
 
     def _seen(self) -> list[str]:
         return self.seen.read_text().splitlines() if self.seen.exists() else []
@@ -99,7 +103,7 @@ def _train(plan: RunPlan, folder: Path, note_into: Path) -> None:
     def note(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
         if module.training:
             names = " ".join(Path(image["file_name"]).name for image in arguments[0])
-            os.write(seen, f"{trainer.iter} {names}\n".encode())
+            os.write(seen, f"{os.getpid()} {trainer.iter} {names}\n".encode())
 
     trainer.model.register_forward_pre_hook(note)
     trainer.resume_or_load(resume=True)
@@ -117,26 +121,26 @@ class _Stock(DefaultTrainer):
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:
     plan = plan_next(make_job(folder).named("stock"))
     whole, again = (StockRun(plan, folder / name) for name in ("whole", "again"))
-    started = time.monotonic()
     if (whole.run(), again.run()) != (0, 0) or weights_in(whole.final) != weights_in(again.final):
         raise RuntimeError("detectron2 does not give the same weights twice here, so nothing can be compared")
-    seconds = (time.monotonic() - started) / 2
     return [
-        under_kills(plan, whole, seconds, folder, max(1, round(20 * times)), seed),
+        under_kills(plan, whole, folder, max(1, round(20 * times)), seed),
         with_damages(plan, whole, folder, max(1, round(16 * times)), seed),
         on_full_disk(plan, whole, folder),
     ]
 
 
-def under_kills(plan: RunPlan, whole: StockRun, seconds: float, folder: Path, count: int, seed: int) -> Row:
+def under_kills(plan: RunPlan, whole: StockRun, folder: Path, count: int, seed: int) -> Row:
     ended, kills, same, images, lost_by_term = 0, 0, 0, [], []
     for number in range(count):
         chance = random.Random(f"stock {seed} {number}")
         run = StockRun(plan, folder / f"killed-{number}")
-        for _ in range(MOST_ATTEMPTS):
+        for attempt in range(KILLS_EACH + 1):
             process = run.start()
-            process.join(chance.uniform(0, seconds))
-            if process.exitcode is not None:
+            until = chance.randrange(1, ITERATIONS) if attempt < KILLS_EACH else MANY
+            while process.is_alive() and run.done_in_attempt(process.pid) < until:
+                time.sleep(0.01)
+            if not process.is_alive():
                 break
             before = run.iterations
             asked = chance.random() < SHARE_OF_TERM
@@ -180,7 +184,7 @@ def with_damages(plan: RunPlan, whole: StockRun, folder: Path, count: int, seed:
         status = run.run()
         if status != 0:
             raised += 1
-        elif run.images and min(int(line.split()[0]) for line in run._seen()) == 0:
+        elif run.images and min(int(line.split()[1]) for line in run._seen()) == 0:
             anew += 1
         elif weights_in(run.final) == weights_in(whole.final):
             same += 1
