@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -101,11 +101,11 @@ def _version(_: Sequence[str]) -> int:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from launcher.config.compose import run_hydra
-
     command = ["launcher", "train", *arguments]
     arguments, in_place = _take_flag(arguments, "--in-place")
     with _resumable_until_a_worker_runs():
+        from launcher.config.compose import run_hydra
+
         run_hydra(
             [*arguments, *(["run.in_place=true"] if in_place else [])],
             lambda request: train_one(request, command),
@@ -245,11 +245,13 @@ def prepare(
     lessons: Lessons | None = None,
     taken: Mapping[str, str] | None = None,
     began: float | None = None,
+    ours: Collection[str] = (),
 ) -> tuple[DeviceFacts, RunPlan]:
     """From what was asked to what will happen, without side effects.
 
     `lessons` are those of earlier attempts, `taken` the GPUs (by UUID, with a clause) that others got before us; the
-    training `began`, with its first attempt, at that time (seconds since the epoch, now without one).
+    training `began`, with its first attempt, at that time (seconds since the epoch, now without one), and has claimed
+    the GPUs that are `ours`.
     """
     from launcher.data.facts import inspect_dataset
     from launcher.data.plan import plan_dataset
@@ -272,7 +274,8 @@ def prepare(
     diagnosis = diagnose(facts)
     if lessons is not None and lessons.mask_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
-    claimed = {} if request.device.share else look((gpu.uuid for gpu in diagnosis.usable_gpus), claims_folder())
+    others = [gpu.uuid for gpu in diagnosis.usable_gpus if gpu.uuid not in ours]
+    claimed = {} if request.device.share else look(others, claims_folder())
     avoid = {**claimed, **(taken or {}), **(lessons.avoid_gpus if lessons else {})}
     devices = plan_devices(request.device, request.detectron2, diagnosis, avoid=avoid, scaling=request.scaling)
     return facts, make_run_plan(
@@ -351,29 +354,35 @@ def _attempts(
 
     began = time.time()
     again = replace(request, resume="auto") if request.resume == "never" else request
-    while True:
-        try:
-            with claim(() if request.device.share else plan.devices.gpu_uuids, claims_folder()) as claimed:
-                report.show_notices(claimed.notices, console)
-                record_start(request, plan, facts, command, os.environ)
-                held = [lock, *claimed.descriptors]
-                outcome = _carry_out(plan, in_place=request.run.in_place, held=held, early=early)
-        except GpusTakenError as error:
-            before = plan
-            facts, plan = prepare(request, plan.lessons, error.taken, began)
+    with contextlib.ExitStack() as stack:
+        ours: set[str] = set()
+        descriptors = [lock]
+        while True:
+            wanted = set() if request.device.share else set(plan.devices.gpu_uuids) - ours
+            try:
+                claimed = stack.enter_context(claim(wanted, claims_folder()))
+            except GpusTakenError as error:
+                before = plan
+                facts, plan = prepare(request, plan.lessons, error.taken, began, ours)
+                report.show_plan(plan, console, before=before)
+                continue
+            # Kept until the end: between two attempts somebody else would take them.
+            ours |= wanted
+            descriptors += claimed.descriptors
+            report.show_notices(claimed.notices, console)
+            record_start(request, plan, facts, command, os.environ)
+            outcome = _carry_out(plan, in_place=request.run.in_place, held=descriptors, early=early)
+            if problem := record_outcome(plan, outcome):
+                print(f"warning: {problem}", file=sys.stderr)
+            point = look_for_checkpoints(RunPaths(Path(plan.folder))).newest_whole
+            lessons = learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
+            if lessons is None or request.run.in_place:
+                return plan, outcome
+            report.show_retry(outcome, plan, lessons, console)
+            time.sleep(pause_before(lessons))
+            request, early, before = again, None, plan
+            facts, plan = prepare(request, lessons, None, began, ours)
             report.show_plan(plan, console, before=before)
-            continue
-        if problem := record_outcome(plan, outcome):
-            print(f"warning: {problem}", file=sys.stderr)
-        point = look_for_checkpoints(RunPaths(Path(plan.folder))).newest_whole
-        lessons = learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
-        if lessons is None or request.run.in_place:
-            return plan, outcome
-        report.show_retry(outcome, plan, lessons, console)
-        time.sleep(pause_before(lessons))
-        request, early, before = again, None, plan
-        facts, plan = prepare(request, lessons, began=began)
-        report.show_plan(plan, console, before=before)
 
 
 def _printing_plan(as_json: bool) -> Callable[[RunRequest], float | None]:

@@ -7,9 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-SMOKE = "smoke test"
-SMOKE_PATIENCE_S = 60.0
-"""For a forward and backward pass of milliseconds: whoever takes longer hangs in a driver."""
+SMOKE, ENDING = "smoke test", "ending"
+TRAINING, EVALUATION = "training", "evaluation"
+SHORT_PATIENCE_S = 60.0
+"""For a forward and backward pass of milliseconds, and for ending once all is done: whoever takes longer hangs."""
+SUSPENDED_S = 30.0
+"""Who looks as rarely as that was suspended, and the training probably too."""
 LENGTH = 96  # bytes, so that a later text covers an earlier one
 
 
@@ -59,14 +62,18 @@ class Watch:
         self._path = path
         self._hang_s = hang_s
         self._last: Beat | None = None
-        self._changed = now
+        self._changed = self._looked = now
 
     def hung_in(self, now: float) -> str:
         """The stage in which nothing has moved for too long, or empty."""
         # By our own clock and by change: the file's times may come from another machine's clock.
+        if now - self._looked > SUSPENDED_S:
+            self._changed += now - self._looked
+        self._looked = now
         beat = read_beat(self._path)
         if beat != self._last:
             self._last, self._changed = beat, now
         stage = beat.stage if beat else "start"
-        patience = min(self._hang_s or SMOKE_PATIENCE_S, SMOKE_PATIENCE_S) if stage == SMOKE else self._hang_s
+        is_short = stage in (SMOKE, ENDING)
+        patience = min(self._hang_s or SHORT_PATIENCE_S, SHORT_PATIENCE_S) if is_short else self._hang_s
         return stage if patience and now - self._changed > patience else ""

@@ -141,9 +141,10 @@ class Outcome:
 
 def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     """Make an outcome of how the worker ended and of what it wrote down."""
-    if result is not None and end.exit_status == 0:
+    if result is not None and not end.killed_by_us:
+        # Written when all was done and saved, so how the process ended after that changes nothing.
         if result.finished:
-            why = explain_early_stop(result.stopped_early) if result.stopped_early else ""
+            why = explain_early_stop(result.stopped_early) if result.stopped_early else _unclean(end)
             return _outcome(end, Ending.finished, ExitCode.finished, why, result=result)
         why = result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}"
         return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why, result=result)
@@ -152,10 +153,8 @@ def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFail
         return _outcome(end, Ending.killed, ExitCode.interrupted, why)
     if end.stop_signal is not None:
         # A scheduler signals every process of a job, data loaders included.
-        why = f"while stopping: {failure.message}" if failure else "which came before training had begun"
-        return _outcome(
-            end, Ending.stopped, _code_after(end.stop_signal), f"asked to stop by {_name_of(end.stop_signal)}, {why}"
-        )
+        why = f"asked to stop by {_name_of(end.stop_signal)}, {_while_stopping(end, failure)}"
+        return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why)
     by_kernel = end.memory_kills > 0 and signal.SIGKILL in (-end.exit_status, failure.signal if failure else 0)
     if by_kernel and not end.hung_in:
         why = "the machine ran out of memory, and the kernel killed the training process"
@@ -171,6 +170,21 @@ def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFail
         )
     why = f"the training process ended with status {end.exit_status} without a reason"
     return _outcome(end, Ending.failed, ExitCode.training_failed, why, cause=Cause.crash)
+
+
+def _unclean(end: WorkerEnd) -> str:
+    if end.exit_status == 0:
+        return ""
+    return "the training process hung or crashed after all was done" if end.exit_status < 0 else "and ended uncleanly"
+
+
+def _while_stopping(end: WorkerEnd, failure: WorkerFailure | None) -> str:
+    if failure is not None:
+        return f"while stopping: {failure.message}"
+    if end.iterations is None:
+        return "which came before training had begun"
+    how = f"hung in `{end.hung_in}`" if end.hung_in else "ended without a word"
+    return f"and then it {how}; it goes on from its last checkpoint"
 
 
 def _outcome(

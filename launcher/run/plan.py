@@ -306,7 +306,7 @@ def _problems_with_solver(request: RunRequest) -> list[str]:
         )
     if request.run.retries < 0:
         problems.append(f"run.retries={request.run.retries}, but it counts attempts: 0 or more.")
-    if request.run.hang_minutes < 0:
+    if not 0 <= request.run.hang_minutes < math.inf:
         problems.append(f"run.hang_minutes={request.run.hang_minutes}, but it is a time: 0 (for ever) or more.")
     if request.logging.period < 1:
         problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import look_up
-from launcher.run.heartbeat import SMOKE
+from launcher.device.cuda_codes import Blame, blame_of
+from launcher.run.heartbeat import SMOKE, TRAINING
 from launcher.run.outcome import Cause, Outcome
 
 if TYPE_CHECKING:
     from launcher.run.plan import RunPlan
 
-# CUDA's runtime errors. After these the GPU, or its link to the machine, is not to be trusted.
-SICK = frozenset({46, 100, 101, 214, 220, 226, 304, 714, 802, 999})
-# These can also come from a program's own mistake: tried once more before the GPU is left out.
-FAULTS = frozenset({700, 702, 715, 716, 717, 718, 719})
 LONGEST_PAUSE_S = 30.0
 
 
@@ -54,7 +51,7 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
     if resumes_from > plan.first_iteration:
         before = replace(before, in_vain=0)
     match outcome.cause:
-        case Cause.device_memory:
+        case Cause.device_memory if outcome.stage == TRAINING:  # nothing else becomes smaller with the passes
             return _smaller_passes(plan, before, "the GPU ran out of memory")
         case Cause.host_memory:
             return _less_host_memory(plan, before)
@@ -100,17 +97,18 @@ def _fewer_workers(plan: RunPlan, before: Lessons, why: str) -> Lessons | None:
 
 
 def _other_device(plan: RunPlan, before: Lessons, outcome: Outcome) -> Lessons | None:
-    code = outcome.cuda_code
-    if code is not None and code not in SICK | FAULTS:
-        return None  # the program's mistake, or the build's: the same everywhere and every time
+    code, blame = outcome.cuda_code, blame_of(outcome.cuda_code)
+    if blame not in (Blame.gpu, Blame.unclear):
+        return None
     uuids = plan.devices.gpu_uuids
     uuid = uuids[outcome.rank] if outcome.rank < len(uuids) else ""
-    is_sick = code in SICK or (code in FAULTS and uuid in before.suspects)
+    is_sick = blame is Blame.gpu or (code is not None and uuid in before.suspects)
     if uuid and is_sick:
         how = f"failed in attempt {plan.attempt} (CUDA error {code})"
         return replace(before, avoid_gpus={**before.avoid_gpus, uuid: how}, reason=f"a GPU {how}, so without it")
     again = _once_more(plan, before)
-    return replace(again, suspects=(*before.suspects, uuid)) if again and uuid else again
+    # Without a code it may just as well have been the link to another rank.
+    return replace(again, suspects=(*before.suspects, uuid)) if again and uuid and code is not None else again
 
 
 def _away_from_driver(plan: RunPlan, before: Lessons, outcome: Outcome) -> Lessons | None:

@@ -17,13 +17,14 @@ from launcher.config.values import read_json
 from launcher.run.early import EarlyWorker
 from launcher.run.heartbeat import Watch, read_beat
 from launcher.run.memory import count_memory_kills
-from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
+from launcher.run.outcome import RANK_KILLED, Cause, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 
 T = TypeVar("T")
 LOOK_EVERY_S = 0.5
 HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+OWN_FAULTS = (Cause.device_memory, Cause.host_memory, Cause.diverged)
 LAST_WORDS_S = 5.0
 """For a hung worker to write down where it stands."""
 
@@ -123,11 +124,14 @@ def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
 def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
     """What the rank that failed first wrote; the others fail in its wake.
 
-    A rank that was killed wrote nothing itself, so others wrote before its end was noted.
+    A rank that was killed wrote nothing itself, so others wrote before its end was noted. But some failures are nobody
+    else's consequence, and a rank may well be killed in the wake of such a one.
     """
     written = sorted(attempt.failures(), key=lambda path: path.stat().st_mtime_ns)
     failures = [read_json(path, WorkerFailure) for path in written]
-    return next((failure for failure in failures if failure.kind == RANK_KILLED), next(iter(failures), None))
+    own_fault = [failure for failure in failures if failure.cause in OWN_FAULTS or failure.cuda_code is not None]
+    killed = [failure for failure in failures if failure.kind == RANK_KILLED]
+    return next(iter([*own_fault, *killed, *failures]), None)
 
 
 @contextlib.contextmanager

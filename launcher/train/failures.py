@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from launcher.device.cuda_codes import number_in
 from launcher.errors import ExitCode, LauncherError
 from launcher.run.outcome import Cause, WorkerFailure
 
@@ -39,41 +40,20 @@ def _exit_code(error: Exception, cause: Cause) -> ExitCode:
 
 
 def cuda_code(error: Exception) -> int | None:
-    """The number of a CUDA runtime error (driver_types.h of the CUDA toolkit), or None for any other exception.
-
-    Newer torch hands it over, older has only the driver's words for it.
-    """
+    """The number of a CUDA runtime error, or None for any other exception."""
     code = getattr(error, "error_code", None)
     if isinstance(code, int) and code:
         return code
     text = str(error)
     if "CUDA error" not in text and "NCCL" not in text:
         return None
-    return next((number for words, number in CUDA_WORDS.items() if words in text), None)
+    return number_in(text)
 
 
-# What cudaGetErrorString says.
-CUDA_WORDS = {
-    "out of memory": 2,
-    "busy or unavailable": 46,
-    "no CUDA-capable device": 100,
-    "invalid device ordinal": 101,
-    "uncorrectable ECC error": 214,
-    "uncorrectable NVLink error": 220,
-    "OS call failed": 304,
-    "an illegal memory access": 700,
-    "the launch timed out": 702,
-    "device-side assert": 710,
-    "hardware stack error": 714,
-    "an illegal instruction": 715,
-    "misaligned address": 716,
-    "invalid program counter": 718,
-    "unspecified launch failure": 719,
-    "no kernel image": 209,
-    "invalid device function": 98,
-    "system not yet initialized": 802,
-    "unknown error": 999,
-}
+# Of this project's own message, and of detectron2's two.
+DIVERGED_WORDS = ("diverged", "infinite or NaN", "Inf/NaN")
+SHARED_MEMORY = "/torch_"  # how torch names its files there
+LOADER_QUEUE = "torch/utils/data/dataloader.py"
 
 Known = tuple[str, Cause] | None
 
@@ -104,7 +84,8 @@ def _host_memory(error: Exception, text: str) -> Known:
 
 
 def _diverged(error: Exception, text: str) -> Known:
-    if not isinstance(error, FloatingPointError):
+    # Other code raises FloatingPointError for reasons of its own.
+    if not isinstance(error, FloatingPointError) or not any(words in text for words in DIVERGED_WORDS):
         return None
     return (
         f"{text}. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED=True, "
@@ -115,14 +96,20 @@ def _diverged(error: Exception, text: str) -> Known:
 
 def _loader(error: Exception, text: str) -> Known:
     killed = "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text)
+    no_room = SHARED_MEMORY in text and any(words in text for words in ("No space left", "Too many open files"))
     # What the queue of a loader process says when that ended in the middle of a batch.
-    if not killed and not isinstance(error, ConnectionResetError | EOFError):
+    cut_off = isinstance(error, ConnectionResetError | EOFError) and _came_through(error, LOADER_QUEUE)
+    if not (killed or no_room or cut_off or "insufficient shared memory" in text):
         return None
     return (
         f"{text or type(error).__name__}: a data loader process ended. Usually memory or shared memory ran out: lower "
         "DATALOADER.NUM_WORKERS, or give the container more shared memory (--shm-size).",
         Cause.loader,
     )
+
+
+def _came_through(error: Exception, file: str) -> bool:
+    return any(frame.filename.endswith(file) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _device(error: Exception, text: str) -> Known:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from launcher.run.heartbeat import Heartbeat
+from launcher.run.heartbeat import EVALUATION, Heartbeat
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Schedulers send the latter two some time before they end a job."""
@@ -83,7 +83,7 @@ class StoppableBatches:
         for index, batch in enumerate(self._loader):
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
-            self._heartbeat.beat("evaluation")
+            self._heartbeat.beat(EVALUATION)
             yield batch
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from detectron2.utils.events import EventStorage
 from torch.distributed import broadcast
 
 from launcher.errors import RequestError
-from launcher.run.heartbeat import Heartbeat
+from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.outcome import EarlyStop
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
@@ -93,6 +94,8 @@ class Trainer(DefaultTrainer):
         """Images of DATASETS.TEST for which blank ones stood in, by file, and why."""
         self.evaluated_after = -1
         """The iteration that `latest_metrics` belong to."""
+        self.rescue: Callable[[], None] = lambda: None
+        """Saves what is done before an evaluation that failed ends the training; rank 0's hooks put it here."""
         self.written_until = -1
         """The last iteration of which the writers have written."""
         self._storage_state: dict[str, Any] = {}
@@ -162,7 +165,7 @@ class Trainer(DefaultTrainer):
                     self.before_step()
                     self.run_step()
                     self.iterations_done = self.iter + 1
-                    self.heartbeat.beat("training", self.iterations_done)
+                    self.heartbeat.beat(TRAINING, self.iterations_done)
                     self.stopping = self.stop.agreed(self.num_processes)
                     self.after_step()
                 self.after_train()

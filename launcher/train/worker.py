@@ -17,7 +17,7 @@ from pathlib import Path
 
 from launcher.config.values import read_json, write_json, write_text
 from launcher.errors import ExitCode
-from launcher.run.heartbeat import SMOKE, Heartbeat
+from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
@@ -68,7 +68,8 @@ def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> Non
         signal=signal.Signals[signal_name],
         rank=rank,
     )
-    write_json(attempt.failure(rank), failure)
+    if not attempt.failure(rank).exists():  # what it wrote itself says more
+        write_json(attempt.failure(rank), failure)
 
 
 def _train_spawned_rank(plan_file: str) -> None:
@@ -103,6 +104,7 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
         return 1
     if rank == 0:
         write_json(attempt.result, result)
+        heartbeat.beat(ENDING)
     return 0
 
 
@@ -158,7 +160,7 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     trainer.register_hooks(hooks.every_rank(trainer, plan))
     heartbeat.beat("loading weights")
     trainer.continue_from(plan.resume)
-    heartbeat.beat("training", trainer.iterations_done)
+    heartbeat.beat(TRAINING, trainer.iterations_done)
     if rank == 0:
         _equip(trainer, plan)
     trainer.train()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.heartbeat import SMOKE, SMOKE_PATIENCE_S, Beat, Heartbeat, Watch, read_beat
+from launcher.run.heartbeat import ENDING, SHORT_PATIENCE_S, SMOKE, SUSPENDED_S, Beat, Heartbeat, Watch, read_beat
 
 
 def test_the_last_sign_of_life_is_read_whole_also_after_a_longer_one(tmp_path: Path):
@@ -37,14 +37,31 @@ def test_one_that_stands_still_is_hung_in_what_it_was_at(tmp_path: Path):
     assert [watch.hung_in(now) for now in (5.0, 14.9, 15.1)] == ["", "", "training"]
 
 
-@pytest.mark.parametrize(("hang_s", "stage", "hung"), [(0.0, "training", ""), (0.0, SMOKE, SMOKE), (9e9, SMOKE, SMOKE)])
-def test_only_the_smoke_test_has_a_deadline_of_its_own(tmp_path: Path, hang_s: float, stage: str, hung: str):
+@pytest.mark.parametrize(
+    ("hang_s", "stage", "hung"),
+    [(0.0, "training", ""), (0.0, SMOKE, SMOKE), (9e9, SMOKE, SMOKE), (9e9, ENDING, ENDING)],
+)
+def test_only_what_takes_milliseconds_has_a_deadline_of_its_own(tmp_path: Path, hang_s: float, stage: str, hung: str):
     Heartbeat(tmp_path / "h").beat(stage)
     watch = Watch(tmp_path / "h", hang_s=hang_s, now=0.0)
-    assert watch.hung_in(0.0) == ""
 
-    assert watch.hung_in(SMOKE_PATIENCE_S + 1) == hung
+    looks = [watch.hung_in(now) for now in range(0, int(SHORT_PATIENCE_S) + 2, 1)]
+
+    assert looks[-1] == hung
+    assert not any(looks[:-2])
 
 
 def test_a_worker_that_never_says_anything_is_hung_too(tmp_path: Path):
     assert Watch(tmp_path / "h", hang_s=10, now=0.0).hung_in(11.0) == "start"
+
+
+def test_a_launcher_that_was_suspended_does_not_count_that_time(tmp_path: Path):
+    Heartbeat(tmp_path / "h").beat("training", 3)
+    watch = Watch(tmp_path / "h", hang_s=10, now=0.0)
+    assert watch.hung_in(1.0) == ""
+
+    woken = 1.0 + SUSPENDED_S + 1
+
+    assert watch.hung_in(woken) == ""
+    assert watch.hung_in(woken + 8) == ""
+    assert watch.hung_in(woken + 11) == "training"

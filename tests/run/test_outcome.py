@@ -66,11 +66,21 @@ def test_every_way_to_end_has_its_ending_and_exit_code(
     assert outcome.explanation or ending is Ending.finished
 
 
-def test_a_result_counts_only_when_the_worker_ended_well():
-    """A rank that crashed after rank 0 wrote its result still failed."""
-    outcome = classify(WorkerEnd(exit_status=-11), result=FINISHED, failure=None)
+@pytest.mark.parametrize("end", [WorkerEnd(exit_status=-6), WorkerEnd(exit_status=-6, hung_in="ending")])
+def test_how_the_process_ends_after_all_is_done_changes_nothing(end: WorkerEnd):
+    outcome = classify(end, result=FINISHED, failure=None)
 
-    assert outcome.ending is Ending.killed
+    assert (outcome.ending, outcome.exit_code) == (Ending.finished, ExitCode.finished)
+    assert "after all was done" in outcome.explanation
+
+
+def test_a_stop_that_found_the_training_hung_does_not_speak_of_a_beginning():
+    end = WorkerEnd(exit_status=-6, stop_signal=signal.SIGTERM, hung_in="training", iterations=3)
+
+    outcome = classify(end, result=None, failure=None)
+
+    assert (outcome.exit_code, outcome.cause) == (ExitCode.resumable, Cause.none)
+    assert "hung in `training`" in outcome.explanation
 
 
 def test_only_what_we_do_not_understand_shows_a_traceback():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from launcher.device.plan import DevicePlan
-from launcher.run.heartbeat import SMOKE
+from launcher.run.heartbeat import EVALUATION, SMOKE, TRAINING
 from launcher.run.outcome import Cause, Ending, Outcome
 from launcher.run.plan import RunPlan
 from launcher.run.resume import ResumePoint
@@ -59,6 +59,7 @@ def ended_by(cause: Cause, **others: Any) -> Outcome:
         explanation="it failed",
         traceback="",
         cause=cause,
+        stage=TRAINING,
     )
     return replace(outcome, **others)
 
@@ -172,3 +173,14 @@ def test_only_attempts_in_vain_are_waited_for_and_not_for_long():
     assert pause_before(Lessons(micro_batch=2)) == 0
     assert [pause_before(Lessons(in_vain=n)) for n in (1, 2, 3)] == [1, 2, 4]
     assert pause_before(Lessons(in_vain=50)) == LONGEST_PAUSE_S
+
+
+def test_memory_that_runs_out_in_an_evaluation_is_not_met_with_smaller_training_passes():
+    assert learn(a_plan(), ended_by(Cause.device_memory, stage=EVALUATION), resumes_from=0) is None
+
+
+def test_an_error_without_a_number_makes_no_gpu_suspicious():
+    lessons = learn(a_plan(), ended_by(Cause.device, cuda_code=None, rank=0), resumes_from=0)
+
+    assert lessons is not None
+    assert lessons.suspects == ()

@@ -16,7 +16,7 @@ from launcher.train.failures import explain
     [
         (DataError("the data is wrong"), ExitCode.data_wrong, "the data is wrong"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), ExitCode.out_of_memory, "device.micro_batch"),
-        (FloatingPointError("Loss became infinite at iteration=4!"), ExitCode.training_failed, "SOLVER.BASE_LR"),
+        (FloatingPointError("Loss became infinite or NaN at iteration=4!"), ExitCode.training_failed, "SOLVER.BASE_LR"),
         (RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error."), 1, "DATALOADER.NUM_WORKERS"),
         (OSError(errno.ENOSPC, "No space left on device"), ExitCode.training_failed, "run.root"),
         (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), 1, "disk"),
@@ -65,8 +65,11 @@ class AcceleratorError(RuntimeError):
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), Cause.device_memory, None),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), Cause.host_memory, None),
         (RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly"), Cause.loader, None),
-        (ConnectionResetError(104, "Connection reset by peer"), Cause.loader, None),
-        (FloatingPointError("nan"), Cause.diverged, None),
+        (RuntimeError("unable to write to file </torch_12_3>: No space left on device (28)"), Cause.loader, None),
+        (RuntimeError("Unexpected bus error: insufficient shared memory (shm)"), Cause.loader, None),
+        (ConnectionResetError(104, "Connection reset by peer"), Cause.other, None),
+        (FloatingPointError("iteration 3 diverged: loss_cls became no number"), Cause.diverged, None),
+        (FloatingPointError("underflow encountered in multiply"), Cause.other, None),
         (RuntimeError("shape mismatch"), Cause.other, None),
     ],
 )
