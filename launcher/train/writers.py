@@ -48,8 +48,8 @@ def cut_back(metrics: Path, first_iteration: int) -> None:
         return
     lines = metrics.read_text().splitlines()
     kept = [line for line in lines if _iteration_of(line) is not None and _iteration_of(line) < first_iteration]  # type: ignore[operator]
-    if len(kept) != len(lines):
-        write_text(metrics, "".join(line + "\n" for line in kept))
+    # Also when nothing is dropped: an attempt that was overtaken has the former file open, and writes into that.
+    write_text(metrics, "".join(line + "\n" for line in kept))
 
 
 def _iteration_of(line: str) -> int | None:

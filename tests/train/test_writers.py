@@ -15,12 +15,18 @@ def test_metrics_of_iterations_that_will_come_again_are_cut_off(tmp_path: Path):
     assert [json.loads(line)["iteration"] for line in metrics.read_text().splitlines()] == [9, 19]
 
 
-def test_metrics_that_stay_are_not_written_again(tmp_path: Path):
+def test_an_attempt_that_has_the_former_file_open_adds_nothing_any_more(tmp_path: Path):
     metrics = tmp_path / "metrics.json"
     metrics.write_text('{"iteration": 9}\n')
-    before = metrics.stat().st_mtime_ns
 
-    cut_back(metrics, 10)
+    with metrics.open("a") as overtaken:
+        cut_back(metrics, 10)
+        overtaken.write('{"iteration": 10}\n')
+
+    assert metrics.read_text() == '{"iteration": 9}\n'
+
+
+def test_where_nothing_has_been_written_nothing_is_cut_off(tmp_path: Path):
     cut_back(tmp_path / "missing.json", 10)
 
-    assert metrics.stat().st_mtime_ns == before
+    assert list(tmp_path.iterdir()) == []
