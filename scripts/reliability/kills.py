@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.config.request import RunRequest
-from scripts.reliability.attempts import STOP_WITHIN_S, Ended, Kill, run, run_to_end
+from scripts.reliability.attempts import STOP_WITHIN_S, Ended, Kill, begin, run, run_to_end
 from scripts.reliability.job import CHECKPOINT_PERIOD, ITERATIONS, Job, make_job, paths_of
 from scripts.reliability.result import End, Row, end_of
 
@@ -110,6 +110,25 @@ def _until_its_end(
             return request
     tally.misses.append(f"{name}: not at its end after {MOST_ATTEMPTS} attempts")
     return None
+
+
+def kill_at(job: Job, iterations: Sequence[int], *, processes: int, background: bool) -> Row:
+    """Kill one training after each of these iterations, so that little time is enough for a few kills."""
+    whole, killed = (job.named(f"{name}-{processes}", processes=processes) for name in ("whole", "killed"))
+    run_to_end(whole)
+    tally = Tally()
+    for number, until in enumerate([*iterations, None]):
+        workers = {"DATALOADER__NUM_WORKERS": number % 3}
+        attempt = begin(job.named(f"killed-{processes}", processes=processes, background=background, **workers))
+        was_hit = False
+        if until is not None:
+            attempt.wait_until(until)
+            was_hit = attempt.send(signal.SIGKILL)
+        kill, ended = Kill(after_s=0.0), attempt.ended(was_hit=was_hit)
+        tally.note(kill, ended)
+        tally.misses += problems_with(f"killed after {until}", kill, ended, background)
+    tally.judge("killed", end_of(killed), end_of(whole))
+    return row_of(tally, processes, background)
 
 
 def problems_with(name: str, kill: Kill, ended: Ended, background: bool) -> list[str]:
