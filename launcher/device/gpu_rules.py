@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from launcher.config.request import DeviceRequest
 from launcher.device.arches import runs_on
+from launcher.device.cuda_codes import CUDA_ERRORS, Blame
 from launcher.device.facts import DeviceFacts, GpuProcess
 from launcher.device.gpus import GpuView
-from launcher.device.seen import BUSY, LAUNCH_TIMEOUT, only_ops_failed
+from launcher.device.seen import BUSY, LAUNCH_TIMEOUT, OS_CALL, SYSTEM_NOT_READY, UNKNOWN, only_ops_failed
 
 MIN_FREE_MIB = 256
 """CUDA's own context takes more. What a run wants beyond that is device.min_free_gib's to say."""
@@ -23,13 +24,14 @@ RESET, REBOOT = 1, 2
 # Draining peers or recovering an IMEX domain concerns the links between GPUs; these concern the GPU itself.
 ACTIONS_AGAINST_USE = {RESET: "a reset", REBOOT: "a reboot", 4: "a drain and a reset", 6: "a bus reset", 7: "a reboot"}
 
-OUT_OF_MEMORY, NO_KERNEL_IMAGE, NO_FUNCTION, PTX_TOO_NEW = 2, 209, 98, 222
+OUT_OF_MEMORY, NO_KERNEL_IMAGE, NO_FUNCTION, PTX_TOO_NEW, ASSERT = 2, 209, 98, 222, 710
+# Driver and system answer these too when they are set up wrongly, or when somebody else has the GPU.
+ALSO_OF_SET_UP = {BUSY, 100, 101, OS_CALL, SYSTEM_NOT_READY, UNKNOWN}
+# The smoke test's own code and indices are right, so what may be a program's fault in a training is the GPU's here.
 SICK_CODES = {
-    214: "uncorrectable memory error",
-    700: "illegal memory access",
-    702: "launch timed out",
-    710: "device-side assert",
-    719: "launch failure",
+    error.number: error.words
+    for error in CUDA_ERRORS
+    if error.number == ASSERT or (error.blame in (Blame.gpu, Blame.unclear) and error.number not in ALSO_OF_SET_UP)
 }
 
 

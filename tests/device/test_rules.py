@@ -533,6 +533,11 @@ VARIATIONS = [
     ("detectron2.ops_fail", smoke_says(failed="operators", end=replace(KILLED, stage="operators"))),
     ("gpu.hangs", smoke_says(failed="operators", end=replace(HUNG, stage="operators"))),
     ("gpu.sick", smoke_says(failed="operators", code=214, error="uncorrectable ECC error")),
+    *(
+        ("gpu.sick", smoke_says(failed="sync", code=code))
+        for code in (214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719)
+    ),
+    *(("unexplained", smoke_says(failed="context", code=code)) for code in (100, 101, 304, 802, 999)),
     ("gpu.busy", changed(nvml_says(compute_mode=2), torch={"smoke_tests": ()})),
     ("detectron2.ops_other_cuda", torch_says(ops_cuda="11.8")),
     ("detectron2.ops_cpu_only", changed(HEALTHY, packages={"detectron2_ops_gpu_code": ()})),
