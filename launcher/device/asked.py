@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,10 +51,13 @@ def problems_with(asked: DeviceRequest, keys: Mapping[str, Any], scaling: Scalin
             f"device.choice=cuda contradicts MODEL.DEVICE={value_of(keys, 'MODEL.DEVICE', '')}. "
             "Leave one of them out; device=cpu is the way to ask for the CPU."
         )
-    if asked.min_free_gib < 0:
-        yield f"device.min_free_gib={asked.min_free_gib}: less than no memory. Type for example device.min_free_gib=8."
+    # The comparisons are written so that they fail for `nan` too.
+    if not 0 <= asked.min_free_gib < math.inf:
+        yield f"device.min_free_gib={asked.min_free_gib}: no amount of memory. Type for example device.min_free_gib=8."
     if not 0 <= asked.max_used <= 1:
         yield f"device.max_used={asked.max_used}: no share from 0 to 1. Type for example device.max_used=0.1."
+    if not 0 < asked.patience_s < math.inf:
+        yield f"device.patience_s={asked.patience_s}: no time to wait. Type seconds, for example device.patience_s=45."
     if asked.micro_batch < 0:
         yield f"device.micro_batch={asked.micro_batch}, but it counts images: 1 or more, or 0 to leave it open."
     yield from _problems_with_batch(asked, keys, scaling)
@@ -81,16 +85,24 @@ def shared_batch(keys: Mapping[str, Any], scaling: Scaling) -> int | None:
     return None if scaling is Scaling.linear and _reference(keys) > 0 else batch
 
 
-def sharing_problem(batch: int | None, num_processes: int, at_most: int | None = None) -> str:
-    """Why this batch cannot be shared, with the nearest that can; `at_most` limits the counts proposed.
+def why_not_shared(batch: int | None, num_processes: int) -> str:
+    """Why this batch cannot be shared.
 
     detectron2 asserts that every process gets an equal share of the batch, and not an empty one.
     """
     if batch is None or batch % num_processes == 0:
         return ""
+    return f"SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by {num_processes} processes"
+
+
+def sharing_problem(batch: int | None, num_processes: int, at_most: int | None = None) -> str:
+    """Why this batch cannot be shared, with the nearest that can; `at_most` limits the counts proposed."""
+    why = why_not_shared(batch, num_processes)
+    if batch is None or not why:
+        return ""
     counts = [count for count in _divisors_near(batch, num_processes) if at_most is None or count <= at_most]
     return (
-        f"SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by {num_processes} processes. "
+        f"{why}. "
         f"Type SOLVER.IMS_PER_BATCH={_multiples_near(batch, num_processes)}, "
         f"or device.count={' or '.join(map(str, counts))}."
     )

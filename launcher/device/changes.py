@@ -28,8 +28,9 @@ FINE_ON_CPU = {"detectron2.ops_cpu_only", "detectron2.ops_arch", "detectron2.ops
 # Settings
 
 
-def adjusted_count(asked: DeviceRequest, planned: int, reason: str) -> Iterator[Adjustment]:
-    if asked.count == "all" and planned > 1:
+def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
+    """`all` is what was asked for where several of the usable GPUs train, and all of them."""
+    if asked.count == "all" and 1 < planned == usable:
         return
     if count_of(asked) != planned:
         yield Adjustment(setting="device.count", asked=asked.count, planned=planned, reason=reason)

@@ -112,7 +112,7 @@ class Child:
     def _wait(self) -> str | None:
         """None when it ended by itself, else the kernel's word on where it hangs."""
         while self._process.poll() is None:
-            if time.monotonic() > self._deadline:
+            if not time.monotonic() <= self._deadline:  # a deadline of `nan` has passed
                 return kernel_state(self._process.pid)
             time.sleep(POLL_S)
         return None

@@ -50,6 +50,11 @@ class UsableGpu:
     memory_mib: int
     free_mib: int
 
+    @property
+    def is_slice(self) -> bool:
+        """Of a GPU in MIG mode."""
+        return self.uuid.startswith("MIG-")
+
 
 def can_train_on(usable: tuple[UsableGpu, ...]) -> str:
     """The verdict where there are GPUs to use."""

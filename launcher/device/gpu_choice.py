@@ -60,17 +60,18 @@ def _unwanted(gpu: UsableGpu, asked: DeviceRequest, avoid: Mapping[str, str]) ->
     return ""
 
 
-def named_gpus(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[UsableGpu, ...], str]:
-    """Those of `device.ids` that can be used, and what is wrong with the others.
+def named_gpus(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[UsableGpu, ...], tuple[ExcludedGpu, ...]]:
+    """Those of `device.ids` that can be used, and those that cannot; without a list all GPUs.
 
     Raises:
         RequestError: an entry names no GPU of this machine, or more than one, or two entries name the same.
     """
-    excluded = {gpu.uuid: gpu.cause for gpu in diagnosis.excluded_gpus}
+    if not asked.ids:
+        return diagnosis.usable_gpus, diagnosis.excluded_gpus
     known: list[tuple[int | None, str]] = [(gpu.index, gpu.uuid) for gpu in diagnosis.usable_gpus]
     known += [(gpu.index, gpu.uuid) for gpu in diagnosis.excluded_gpus]
     if not known:
-        return (), ""
+        return (), ()
     named = [_named(entry, known) for entry in asked.ids]
     if problems := [problem for _, problem in named if problem]:
         there = ", ".join(uuid if index is None else f"{index} ({uuid})" for index, uuid in known)
@@ -78,11 +79,10 @@ def named_gpus(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[Usable
     uuids = {uuid for uuid, _ in named}
     if len(uuids) < len(named):
         raise RequestError(named_twice(asked))
-    usable = tuple(gpu for gpu in diagnosis.usable_gpus if gpu.uuid in uuids)
-    missing = [
-        f"GPU {entry} {excluded[uuid]}" for entry, (uuid, _) in zip(asked.ids, named, strict=True) if uuid in excluded
-    ]
-    return usable, "; ".join(missing)
+    return (
+        tuple(gpu for gpu in diagnosis.usable_gpus if gpu.uuid in uuids),
+        tuple(gpu for gpu in diagnosis.excluded_gpus if gpu.uuid in uuids),
+    )
 
 
 def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, str]:
@@ -98,10 +98,19 @@ def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, st
     return "", f"{text} names no GPU here" if not fits else f"{text} fits {len(fits)} GPUs"
 
 
+def able_together(pool: Sequence[UsableGpu]) -> tuple[UsableGpu, ...]:
+    """Those of the pool that can train in one run: the whole GPUs, or the best slice alone.
+
+    CUDA shows a process one slice at most, and no whole GPU beside it.
+    """
+    return tuple(gpu for gpu in pool if not gpu.is_slice) or best_of(pool, 1)
+
+
 def best_of(pool: Sequence[UsableGpu], number: int) -> tuple[UsableGpu, ...]:
     """So many GPUs of the pool, in the machine's order.
 
-    Idle ones before busy ones; then of one model, because all train at the pace of the slowest; then the newest.
+    Idle ones before busy ones; then of one model, because all train at the pace of the slowest; then whole ones before
+    slices; then the newest.
     """
     ranked = sorted(pool, key=_rank)
     of_one_model = [[gpu for gpu in ranked if gpu.name == name] for name in {gpu.name for gpu in pool}]
@@ -114,9 +123,9 @@ def is_mixed(gpus: Sequence[UsableGpu]) -> bool:
     return len({gpu.name for gpu in gpus}) > 1
 
 
-def _rank(gpu: UsableGpu) -> tuple[bool, tuple[int, int], int, tuple[bool, int]]:
+def _rank(gpu: UsableGpu) -> tuple[bool, bool, tuple[int, int], int, tuple[bool, int]]:
     major, minor = gpu.capability
-    return _is_busy(gpu), (-major, -minor), -gpu.free_mib, in_order(gpu.index)
+    return _is_busy(gpu), gpu.is_slice, (-major, -minor), -gpu.free_mib, in_order(gpu.index)
 
 
 def _is_busy(gpu: UsableGpu) -> bool:

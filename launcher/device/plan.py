@@ -18,13 +18,23 @@ from launcher.device.asked import (
     problems_with,
     shared_batch,
     sharing_problem,
+    why_not_shared,
 )
-from launcher.device.diagnosis import Diagnosis, Finding, UsableGpu, called
-from launcher.device.gpu_choice import best_of, excluded_by_name, is_mixed, named_gpus, without_unwanted
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
+from launcher.device.gpu_choice import (
+    able_together,
+    best_of,
+    excluded_by_name,
+    is_mixed,
+    named_gpus,
+    without_unwanted,
+)
+from launcher.device.notices import notices_of_diagnosis
 from launcher.device.rules import FATAL_CODES
 from launcher.errors import DeviceUnavailableError, RequestError
 
 TO_RUN_ANYWAY = "To run on what there is, type device.choice=auto device.on_missing=fall_back."
+ONE_SLICE = "a slice of a GPU trains only alone, because CUDA shows a process no more than one"
 MPS = "detectron2 has no support for Apple's MPS"
 
 
@@ -134,23 +144,31 @@ def _check_needs(kind: str, there: Situation) -> None:
 
 def _cuda_plan(there: Situation) -> DevicePlan:
     asked = there.asked
-    pool, missing = named_gpus(asked, there.diagnosis) if asked.ids else (there.diagnosis.usable_gpus, "")
-    if not pool:
-        return _cpu_or_refuse(there, missing or _why_no_gpu(there.diagnosis))
-    wanted = count_of(asked) or len(asked.ids) or len(pool)
+    named, excluded = named_gpus(asked, there.diagnosis)
+    if not named:
+        return _cpu_or_refuse(there, excluded_by_name(excluded if asked.ids else ()) or _why_no_gpu(there.diagnosis))
+    number = count_of(asked) or len(asked.ids)
+    pool = named if number == 1 else able_together(named)
+    wanted = number or len(pool)
     if wanted > 1 and len(pool) > 1 and (silence := _silence(there.diagnosis)):
         if _insists(asked):
             raise DeviceUnavailableError(
                 f"device.count={asked.count}, but {silence.cause}. To repair it: {silence.fix}."
             )
-        return _gpu_plan(there, best_of(pool, 1), pool)
-    if len(pool) < wanted:
-        if _insists(asked):
-            raise DeviceUnavailableError(_too_few(there, pool, missing))
-        return _gpu_plan(there, best_of(pool, most_sharers(there.batch, len(pool))), pool)
-    if problem := sharing_problem(there.batch, wanted, at_most=len(pool)):
+        return _gpu_plan(there, best_of(pool, 1), named, silence.cause)
+    if _insists(asked) and len(pool) < wanted:
+        raise DeviceUnavailableError(_too_few(there, pool, _why_fewer(named, excluded, pool)))
+    if _insists(asked) and (problem := sharing_problem(there.batch, wanted, at_most=len(pool))):
         raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
-    return _gpu_plan(there, best_of(pool, wanted), pool)
+    chosen = best_of(pool, most_sharers(there.batch, min(wanted, len(pool))))
+    usable = f"{_number_of_gpus(len(named))} usable"
+    unshared = why_not_shared(there.batch, len(pool)) if len(chosen) < len(pool) else ""
+    why = "; ".join(filter(None, (_why_fewer(named, excluded, pool), unshared)))
+    return _gpu_plan(there, chosen, named, f"{usable}: {why}" if why else usable)
+
+
+def _number_of_gpus(number: int) -> str:
+    return "1 GPU is" if number == 1 else f"{number} GPUs are"
 
 
 def _silence(diagnosis: Diagnosis) -> Finding | None:
@@ -158,29 +176,32 @@ def _silence(diagnosis: Diagnosis) -> Finding | None:
     return next((finding for finding in diagnosis.findings if finding.code.startswith("nccl.")), None)
 
 
-def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], pool: Sequence[UsableGpu]) -> DevicePlan:
+def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[UsableGpu], why_fewer: str) -> DevicePlan:
     _check_needs("cuda", there)
     asked, keys = there.asked, there.keys
     precision = changes.precision_on(chosen, asked.precision, keys)
     deformable_by = changes.deformable_by("cuda", keys, there.diagnosis)
     uuids = tuple(gpu.uuid for gpu in chosen)
+    reason = _names(chosen) + _how_many_of_list(asked, chosen)
+    adjustments = (
+        *changes.adjusted_count(asked, len(chosen), why_fewer, usable=len(usable)),
+        *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
+        *changes.adjusted_precision(chosen, asked.precision, precision),
+        *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
+    )
     return DevicePlan(
         kind="cuda",
         asked=asked.choice.value,
-        reason=_names(chosen) + _how_many_of_list(asked, chosen),
+        reason=reason,
         gpu_uuids=uuids,
         num_processes=len(chosen),
         environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
         mask_driver=False,
-        adjustments=(
-            *changes.adjusted_count(asked, len(chosen), _why_fewer(there, pool)),
-            *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
-            *changes.adjusted_precision(chosen, asked.precision, precision),
-            *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
-        ),
+        adjustments=adjustments,
         precision=precision,
         deformable_by=deformable_by,
         notices=(
+            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=True, reason=reason, adjustments=adjustments),
             *_notices_of_mixture(chosen),
             *changes.notices_of_precision(asked.precision, precision),
             *changes.notices_of_deformable("cuda", deformable_by),
@@ -196,12 +217,10 @@ def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
     return f" ({len(chosen)} of device.ids={listed(asked.ids)})" if len(chosen) < len(asked.ids) else ""
 
 
-def _why_fewer(there: Situation, pool: Sequence[UsableGpu]) -> str:
-    if len(pool) > 1 and (silence := _silence(there.diagnosis)):
-        return silence.cause
-    usable = "1 GPU is usable" if len(pool) == 1 else f"{len(pool)} GPUs are usable"
-    excluded = there.diagnosis.excluded_gpus
-    return f"{usable}: {excluded_by_name(excluded)}" if excluded else usable
+def _why_fewer(usable: Sequence[UsableGpu], excluded: Sequence[ExcludedGpu], pool: Sequence[UsableGpu]) -> str:
+    """What keeps GPUs out of the pool."""
+    slices = ONE_SLICE if len(pool) < len(usable) else ""
+    return "; ".join(filter(None, (excluded_by_name(excluded), slices)))
 
 
 def _notices_of_mixture(chosen: Sequence[UsableGpu]) -> Iterator[str]:
@@ -234,12 +253,11 @@ def _refusal(there: Situation, reason: str) -> str:
     return f"{what}, but {reason}. " + "".join(f"To repair it: {fix}. " for fix in fixes[:1]) + TO_RUN_ANYWAY
 
 
-def _too_few(there: Situation, pool: Sequence[UsableGpu], missing: str) -> str:
-    excluded = missing or excluded_by_name(there.diagnosis.excluded_gpus)
+def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
     usable = ", ".join(called(gpu.index, gpu.uuid) for gpu in pool)
     return (
         f"device.count={there.asked.count}, but only {len(pool)} usable ({usable})"
-        + (f": {excluded}" if excluded else "")
+        + (f": {why}" if why else "")
         + f". Type device.count={most_sharers(there.batch, len(pool))}, "
         + "or add device.on_missing=fall_back to run on what there is."
     )
@@ -266,6 +284,14 @@ def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
     asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
+    adjustments = (
+        *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
+        *changes.without_ids(asked, reason),
+        *changes.adjusted_device(keys, "cpu", reason),
+        *changes.without_amp(keys),
+        *changes.without_sync_norms(keys, num_processes),
+        *changes.fewer_workers(keys, num_cpus, num_processes),
+    )
     return DevicePlan(
         kind="cpu",
         asked=asked.choice.value,
@@ -275,17 +301,15 @@ def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
         # Hides the GPUs from everything that asks politely, and makes torch ask NVML's way rather than call cuInit.
         environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
         mask_driver=there.diagnosis.driver_is_dangerous,
-        adjustments=(
-            *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
-            *changes.without_ids(asked, reason),
-            *changes.adjusted_device(keys, "cpu", reason),
-            *changes.without_amp(keys),
-            *changes.without_sync_norms(keys, num_processes),
-            *changes.fewer_workers(keys, num_cpus, num_processes),
-        ),
+        adjustments=adjustments,
         default_environment=_threads(num_cpus, num_processes),
         deformable_by=deformable_by,
-        notices=tuple(changes.notices_of_deformable("cpu", deformable_by)),
+        notices=(
+            *notices_of_diagnosis(
+                there.diagnosis, asked, keys, with_gpus=wants_gpus(asked, keys), reason=reason, adjustments=adjustments
+            ),
+            *changes.notices_of_deformable("cpu", deformable_by),
+        ),
     )
 
 

@@ -46,7 +46,7 @@ def disk_full(facts: DeviceFacts) -> Seen | None:
     if free is None or free >= MIN_DISK_MIB:
         return None
     return Seen(
-        cause=f"only {free} MiB are free on the disk that runs are written to",
+        cause=f"only {free} MiB are free where runs are written unless run.root names another place",
         evidence=("a checkpoint of Mask R-CNN with its optimizer is about 350 MiB",),
         fix="make room, or choose another place with run.root=DIR",
     )

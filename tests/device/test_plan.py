@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from launcher.config.adjustment import adjusted, look_up
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Precision, Scaling
 from launcher.config.values import from_plain, to_plain
-from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu
 from launcher.device.gpu_choice import by_default
 from launcher.device.plan import DevicePlan, plan_devices
 from launcher.device.rules import diagnose
@@ -221,7 +222,7 @@ def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
 def test_why_there_are_fewer_gpus_is_told_by_name():
     (count, *_) = plan_devices(ask(count=2), KEYS, ONE_OF_TWO).adjustments
 
-    assert count.reason == "1 GPU is usable: GPU 0 fails: uncorrectable memory error"
+    assert count.reason == "1 GPU is usable: GPU 0 fails: uncorrectable ECC error"
 
 
 def test_a_gpu_to_avoid_is_left_out_and_named():
@@ -270,7 +271,20 @@ def test_less_than_a_gibibyte_of_free_memory_is_enough_for_who_asks_for_less():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"min_free_gib": -1.0}, {"max_used": 10.0}, {"max_used": -0.1}, {"micro_batch": -1}]
+    "settings",
+    [
+        {"min_free_gib": -1.0},
+        {"min_free_gib": math.nan},
+        {"min_free_gib": math.inf},
+        {"max_used": 10.0},
+        {"max_used": -0.1},
+        {"max_used": math.nan},
+        {"micro_batch": -1},
+        {"patience_s": 0.0},
+        {"patience_s": -1.0},
+        {"patience_s": math.nan},
+        {"patience_s": math.inf},
+    ],
 )
 def test_limits_that_cannot_be_meant_are_refused_by_name(settings: dict[str, Any]):
     with pytest.raises(RequestError, match=rf"device\.{next(iter(settings))}="):
@@ -297,6 +311,7 @@ def gpu(index: int, name: str = "A100", capability: tuple[int, int] = (8, 0), fr
     )
 
 
+SICK = ExcludedGpu(index=3, uuid="GPU-3", name="A100", code="gpu.sick", cause="fails")
 NEWER = {"name": "H100", "capability": (9, 0)}
 
 
@@ -566,11 +581,72 @@ def test_the_refusal_tells_how_to_repair_the_cause():
         plan_devices(ask(CUDA), KEYS, diagnose(driver_ends(HUNG)))
 
 
-def test_all_gpus_must_be_able_to_share_the_batch():
+def test_all_gpus_that_were_insisted_on_must_be_able_to_share_the_batch():
     with pytest.raises(
         RequestError, match=r"device\.count=all takes 2 GPUs.*IMS_PER_BATCH=2 or 4, or device\.count=1\."
     ):
-        plan_devices(ask(count="all"), with_keys(SOLVER__IMS_PER_BATCH=3), TWO)
+        plan_devices(ask(CUDA, count="all"), with_keys(SOLVER__IMS_PER_BATCH=3), TWO)
+
+
+@pytest.mark.parametrize("count", [4, "all"])
+def test_of_gpus_that_cannot_share_the_batch_as_many_are_taken_as_can(count: Any):
+    """One of four is sick, and 16 images do not go into three."""
+    four = replace(ONE, usable_gpus=tuple(gpu(index) for index in range(3)), excluded_gpus=(SICK,))
+
+    plan = plan_devices(ask(count=count), KEYS, four)
+
+    assert plan.gpu_uuids == ("GPU-0", "GPU-1")
+    assert told(plan) == {"device.count": (count, 2)}
+    assert plan.adjustments[0].reason == (
+        "3 GPUs are usable: GPU 3 fails; SOLVER.IMS_PER_BATCH=16 cannot be shared equally by 3 processes"
+    )
+
+
+def test_all_of_several_gpus_is_no_adjustment():
+    four = replace(ONE, usable_gpus=tuple(gpu(index) for index in range(4)))
+
+    plan = plan_devices(ask(count="all"), KEYS, four)
+
+    assert plan.num_processes == 4
+    assert "device.count" not in told(plan)
+
+
+SLICES = tuple(
+    replace(gpu, index=None, uuid=f"MIG-{index}{gpu.uuid[4:]}", capability=(9, 0), memory_mib=4864, free_mib=4800 + index)
+    for index, gpu in enumerate(TWO.usable_gpus)
+)
+ONLY_SLICES = replace(ONE, usable_gpus=SLICES)
+TWO_AND_SLICES = replace(TWO, usable_gpus=(*SLICES, *TWO.usable_gpus))
+
+
+@pytest.mark.parametrize("count", [1, 2, "all"])
+def test_whole_gpus_are_taken_before_slices_and_never_together_with_one(count: Any):
+    plan = plan_devices(ask(count=count), KEYS, TWO_AND_SLICES)
+
+    assert plan.gpu_uuids == (UUIDS if count != 1 else UUIDS[1:])
+    assert told(plan) == ({} if count != "all" else {"device.count": ("all", 2)})
+
+
+@pytest.mark.parametrize("asked", [{"count": 2}, {"count": "all"}, {"count": "all", "ids": ["MIG-0", "MIG-1"]}])
+def test_of_several_slices_one_trains_and_it_is_told_why(asked: dict[str, Any]):
+    plan = plan_devices(ask(**asked), KEYS, ONLY_SLICES)
+
+    assert plan.gpu_uuids == (SLICES[1].uuid,)
+    assert plan.adjustments[0].setting == "device.count"
+    assert "CUDA shows a process no more than one" in plan.adjustments[0].reason
+
+
+def test_several_slices_or_a_slice_beside_a_gpu_are_refused_where_insisted_on():
+    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a slice.*Type device\.count=1,"):
+        plan_devices(ask(CUDA, count=2), KEYS, ONLY_SLICES)
+    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a slice"):
+        plan_devices(ask(CUDA, count=2, ids=[0, "MIG-0"]), KEYS, TWO_AND_SLICES)
+
+
+def test_an_idle_slice_is_taken_before_a_busy_gpu():
+    busy = replace(ONE, usable_gpus=(SLICES[0], replace(ONE.usable_gpus[0], free_mib=9000)))
+
+    assert plan_devices(ask(), KEYS, busy).gpu_uuids == (SLICES[0].uuid,)
 
 
 @pytest.mark.parametrize(("count", "threads"), [(1, {}), (4, {"OMP_NUM_THREADS": "2"}), (16, {"OMP_NUM_THREADS": "1"})])
