@@ -28,7 +28,7 @@ from launcher.run.plan import RunPlan
 from launcher.run.record import record_outcome, record_start
 from launcher.run.resume import look_for_checkpoints
 from launcher.run.supervise import outcome_of
-from launcher.train import evaluators, hooks, trainer, writers  # noqa: F401 - so that no child imports them
+from launcher.train import evaluators, failures, hooks, smoke, trainer, writers  # noqa: F401 - so that no child does
 from launcher.train.stop import STOP, end_with_parent
 from launcher.train.worker import work
 from scripts.reliability.job import machine, plan_next
@@ -168,7 +168,7 @@ def run_to_end(request: RunRequest) -> Ended:
     """One attempt that nobody disturbs."""
     ended = run(request)
     if ended.outcome.exit_code != 0:
-        raise RuntimeError(f"{ended.outcome.explanation}\n{ended.outcome.traceback}")
+        raise RuntimeError(f"{ended.outcome.explanation}\n{ended.outcome.traceback}\n{ended.printed[-2000:]}")
     return ended
 
 

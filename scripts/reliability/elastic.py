@@ -15,8 +15,8 @@ from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.kills import kill_trainings
 from scripts.reliability.result import Row
 
-# Batch normalisation sees the images of one process only, so with it another number of processes is another training.
-NO_STATISTICS = {"MODEL__RESNETS__NORM": "FrozenBN"}
+# Batch normalisation sees the images of one process only: with it, another number of processes is another training.
+NO_STATISTICS = {"MODEL__RESNETS__NORM": "LN"}
 
 
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:
@@ -50,7 +50,7 @@ def another_number(job: Job) -> Row:
         misses.append(f"weights differ by {apart:.2g} of what they moved, another seed's by {unlike:.2g}")
     return Row(
         part="elastic",
-        tried="1, then 2, then 1 process, each asked to stop (FrozenBN)",
+        tried="1, then 2, then 1 process, each asked to stop (layer normalisation)",
         measured=f"samples in the same order; weights differ by {apart:.2%} of the way that they moved (another seed's "
         f"by {unlike:.0%})",
         misses=tuple(misses),
