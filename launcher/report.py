@@ -103,10 +103,13 @@ def doctor_json(diagnosis: Diagnosis, facts: DeviceFacts) -> str:
 def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for _ in range(4):
-        table.add_column(no_wrap=short, overflow="ellipsis" if short else "fold")
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    # Where the screen is too narrow, rich takes the space from columns that may wrap: from this one alone.
+    table.add_column(overflow="fold")
     rows = [
         (
             in_order(gpu.index),
@@ -122,7 +125,8 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
         for gpu in diagnosis.excluded_gpus
     ]
     for _, label, mark, name, text in sorted([*rows, *excluded]):
-        table.add_row(mark, label, escape(name), escape(text))
+        last = Text(text, no_wrap=short, overflow="ellipsis" if short else "fold")
+        table.add_row(mark, label, escape(name), last)
     return table
 
 
@@ -241,7 +245,9 @@ def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it continues from the last whole checkpoint" if saved else "nothing was saved, so it starts anew"
     go_on = f"run the same command again: {continues}"
-    if outcome.cause is Cause.diverged:
+    if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
+        go_on = "mend that, and run the command again"
+    elif outcome.cause is Cause.diverged:
         go_on = "the same command would end the same way; change a setting for a run beside this one"
     trace = f"{outcome.traceback}\n" if outcome.traceback else ""
     return (

@@ -12,6 +12,7 @@ import pytest
 
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
+from tests.exact import metrics_in, weights_in
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +119,31 @@ def test_a_driver_that_disturbs_even_the_cpu_is_masked_in_the_next_attempt(train
     assert done.returncode == ExitCode.finished, done.stderr
     assert [plan["devices"]["mask_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
     assert outcomes(run)[1]["iterations"] == 6
+
+
+RETINANET = (
+    "model=COCO-Detection/retinanet_R_50_FPN_1x",
+    "MODEL.RETINANET.NUM_CONVS=1",
+    "MODEL.ANCHOR_GENERATOR.SIZES=[[16],[32],[64],[128],[256]]",
+)
+
+
+@pytest.mark.parametrize("model", [(), RETINANET], ids=["mask_rcnn", "retinanet"])
+def test_a_killed_training_ends_as_one_that_was_not(train: Any, tmp_path: Path, model: tuple[str, ...]):
+    settings = (
+        *model,
+        "DATASETS.TEST=[small_val]",
+        "TEST.EVAL_PERIOD=3",
+        "logging.period=2",
+        "DATALOADER.NUM_WORKERS=1",
+    )
+    train("", *settings)
+    whole = RunPaths(tmp_path / "outputs" / "no-experiment" / "r")
+    weights, metrics = weights_in(whole.final_weights), metrics_in(whole)
+    done, run = train("kill@5", *settings, "resume=never")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert run.attempt_numbers() == [1, 2]
+    assert weights_in(run.final_weights) == weights
+    assert metrics_in(run) == metrics
+    assert [line["iteration"] for line in metrics] == [1, 2, 3, 5]

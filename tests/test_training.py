@@ -139,11 +139,11 @@ def test_another_configuration_in_the_same_folder_is_refused_until_it_may_start_
     command = ("train", *demo_settings, "run.name=c", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=1")
     assert launch(*command).returncode == ExitCode.finished
 
-    refused = launch(*command, "SOLVER.BASE_LR=0.5")
+    refused = launch(*command, "SOLVER.IMS_PER_BATCH=4")
 
     assert refused.returncode == ExitCode.request_wrong
-    assert "SOLVER.BASE_LR: there 0.001, now 0.5" in refused.stderr
-    over = launch(*command, "SOLVER.BASE_LR=0.5", "resume=never")
+    assert "SOLVER.IMS_PER_BATCH: there 2, now 4" in refused.stderr
+    over = launch(*command, "SOLVER.IMS_PER_BATCH=4", "resume=never")
     assert over.returncode == ExitCode.finished, over.stderr
     assert "start: iteration 0 of 1" in over.stdout
     assert run_in(tmp_path, "c.1").final_weights.exists()  # nothing is lost

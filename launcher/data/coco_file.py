@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class CocoFacts:
     """Absolute."""
     images: str
     """Absolute."""
+    checksum: int = 0
+    """CRC-32 of the annotation file; 0 when it was not read."""
     unreadable: str = ""
     """Why the annotations could not be read, empty when they could."""
     num_images: int = 0
@@ -96,6 +99,7 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         split=split,
         json=str(json_file),
         images=str(images),
+        checksum=_checksum(json_file),
         num_images=len(image_sizes),
         num_images_with_objects=objects.num_images,
         num_objects=objects.num,
@@ -107,6 +111,14 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         keypoint_names=keypoint_names,
         flaws=tuple(flaw for flaw in tally.result() if check or flaw.code in _FOUND_WITHOUT_CHECK),
     )
+
+
+def _checksum(file: Path) -> int:
+    checksum = 0
+    with open(file, "rb") as content:
+        while chunk := content.read(1 << 22):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
 
 
 def _load(json_file: Path) -> tuple[dict[str, Any], str]:

@@ -47,6 +47,8 @@ class DatasetPlan:
     """Images that training will see, where it is known."""
     class_names: tuple[str, ...]
     """In detectron2's order, where they are known."""
+    train_checksum: int = 0
+    """Of the annotations to train on; 0 where they were not read."""
 
 
 def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
@@ -67,6 +69,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=(*notices_about(facts, request.detectron2), *_mirror_notices(request, train)),
+        train_checksum=train.checksum if train else 0,
         num_train_images=_num_train_images(request, train),
         class_names=train.class_names if train else (),
     )

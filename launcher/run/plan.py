@@ -58,6 +58,8 @@ class FolderFacts:
     """With how many processes this run began."""
     num_processes: int | None = None
     """Those of the latest attempt."""
+    train_checksum: int = 0
+    """Of the annotations that the latest attempt trained on; 0 where they were not read."""
     precision: str | None = None
     """In what mixed precision the latest attempt computed; empty for none."""
     weights_missing: bool
@@ -98,6 +100,9 @@ class RunPlan:
     """Why the run had come to its end before the last iteration, when this attempt was planned."""
     max_bad: int = 0
     """Training images that may turn out to be unusable."""
+    train_checksum: int = 0
+    may_reorder: bool = False
+    """The checkpoint may be of another order of samples: another run's, or one whose settings were insisted on."""
     begun_with: int = 1
     """Processes with which this run began."""
     changed: tuple[ChangedSetting, ...] = ()
@@ -153,6 +158,7 @@ def make_run_plan(
     begun_with = (folder.begun_with if goes_on else None) or devices.num_processes
     problems = [
         *_problems_with_folder(folder, changed),
+        *(_problems_with_content(request, folder, dataset) if goes_on else ()),
         *_problems_with_resume(request, folder),
         *_problems_with_solver(request),
         *_problems_with_average(request.ema),
@@ -203,6 +209,8 @@ def make_run_plan(
         early_stopping=request.early_stopping,
         stopped_early=folder.last_outcome.stopped_early if folder.last_outcome is not None else None,
         max_bad=request.dataset.max_bad,
+        train_checksum=dataset.train_checksum,
+        may_reorder=bool(request.run.allow_changes) or (resume is not None and resume is folder.resume_file),
         begun_with=begun_with,
         changed=changed,
         stop_at=stop_at(began=began, limit_s=time_limit_s(request.run.time_limit) or 0.0, job_ends=job_ends),
@@ -265,6 +273,16 @@ def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]
         f"{folder.folder} belongs to another configuration:\n{listed}{more}\n"
         "Choose another folder with run.name=NAME, or start over there with resume=never (the old content is renamed, "
         f"not deleted). To go on all the same: run.allow_changes=[{','.join(one.setting for one in refused)}]."
+    ]
+
+
+def _problems_with_content(request: RunRequest, folder: FolderFacts, dataset: DatasetPlan) -> list[str]:
+    key, before, now = "dataset.train.json", folder.train_checksum, dataset.train_checksum
+    if not (before and now) or before == now or key in request.run.allow_changes:
+        return []
+    return [
+        f"{folder.folder} was trained on other annotations: {key} has another content now. Put the old file back, "
+        f"choose another folder with run.name=NAME, or go on all the same with run.allow_changes=[{key}]."
     ]
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,15 +22,17 @@ import yaml
 
 from launcher.config.adjustment import look_up
 from launcher.config.request import RunRequest
-from launcher.config.values import from_plain, read_json, to_plain, write_json, write_text
+from launcher.config.values import from_plain, read_json_if_whole, to_plain, write_json, write_text
 from launcher.device.facts import DeviceFacts
-from launcher.errors import RequestError
+from launcher.errors import ExitCode, RequestError
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
-from launcher.run.paths import RunPaths
+from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RESUME_WORDS, FolderFacts, RunPlan
 from launcher.run.resume import ResumePoint, damage_of, look_for_checkpoints, set_damaged_aside
 from launcher.run.retry import Lessons
+
+NOTHING_TRAINED = (int(ExitCode.request_wrong), int(ExitCode.data_wrong))
 
 
 def look_at_folder(request: RunRequest) -> FolderFacts:
@@ -37,7 +40,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
     paths = RunPaths(run_folder(request))
     attempts = paths.attempt_numbers()
     resume_file, problem = _resume_file(request.resume)
-    before = _plan_before(paths, attempts[-1]) if attempts else {}
+    before = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
     return FolderFacts(
         folder=str(paths.folder),
         stored_identity=before.get("identity") or _stored_identity(paths),
@@ -50,6 +53,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         seed=before.get("detectron2", {}).get("SEED"),
         begun_with=before.get("begun_with"),
         num_processes=before.get("devices", {}).get("num_processes"),
+        train_checksum=before.get("train_checksum", 0),
         precision=before.get("devices", {}).get("precision"),
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
@@ -76,16 +80,22 @@ def record_start(
     """
     paths = RunPaths(Path(plan.folder))
     attempt = paths.attempt(plan.attempt)
+    # Filled beside and renamed: an attempt without its plan would make others believe that nothing was asked before.
+    beside = AttemptPaths(attempt.folder.with_name(f".{plan.attempt}.{os.getpid()}"))
     try:
-        attempt.folder.mkdir(parents=True)
+        if attempt.folder.exists():
+            raise FileExistsError
+        shutil.rmtree(beside.folder, ignore_errors=True)
+        beside.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
         set_damaged_aside(plan.damaged)
         if not paths.request.exists():
             stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
             write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
         write_json(paths.provenance, provenance(command, environ))
-        write_json(attempt.facts, facts)
-        write_json(attempt.plan, plan)
+        write_json(beside.facts, facts)
+        write_json(beside.plan, plan)
+        beside.folder.rename(attempt.folder)
     except FileExistsError as error:
         raise RequestError(
             f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. "
@@ -175,17 +185,26 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
 
 
 def last_outcome(folder: Path) -> Outcome | None:
-    """How the run's latest attempt ended; None for a new run or one that was killed with its launcher."""
+    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no whole file of it."""
     paths = RunPaths(folder)
     attempts = paths.attempt_numbers()
     if not attempts:
         return None
     file = paths.attempt(attempts[-1]).outcome
-    return read_json(file, Outcome) if file.exists() else None
+    return read_json_if_whole(file, Outcome)
 
 
 def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
-    """The plan of an earlier attempt as it was written, by this version or another; empty when it cannot be read."""
+    """The plan of an earlier attempt as it was written, by this version or another.
+
+    Empty when it cannot be read, or when the request or the data proved to be wrong: then nothing was trained by it.
+    """
+    try:
+        outcome = paths.attempt(attempt).outcome
+        if outcome.exists() and json.loads(outcome.read_text(encoding="utf-8")).get("exit_code") in NOTHING_TRAINED:
+            return {}
+    except (OSError, ValueError, AttributeError):
+        pass  # an outcome that cannot be read says nothing about the plan
     try:
         plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
     except (OSError, ValueError):

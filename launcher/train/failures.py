@@ -14,6 +14,7 @@ import torch
 from launcher.device.cuda_codes import number_in
 from launcher.errors import ExitCode, LauncherError
 from launcher.run.outcome import Cause, WorkerFailure
+from launcher.train.trainer import ResumePointGoneError
 
 
 def explain(error: Exception) -> WorkerFailure:
@@ -59,7 +60,9 @@ Known = tuple[str, Cause] | None
 
 
 def _ours(error: Exception, text: str) -> Known:
-    return (str(error), Cause.other) if isinstance(error, LauncherError) else None
+    if not isinstance(error, LauncherError):
+        return None
+    return str(error), Cause.crash if isinstance(error, ResumePointGoneError) else Cause.other
 
 
 def _device_memory(error: Exception, text: str) -> Known:

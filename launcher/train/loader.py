@@ -104,6 +104,10 @@ class TrainLoader:
         """Where the loader stands, the same for every rank, in plain numbers and lists."""
         return self._stream.state()
 
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Whether the state is of this order of samples."""
+        return self._stream.fits(state)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next `iter` go on from there.
 

@@ -110,6 +110,10 @@ class BatchStream:
             "groups": [[list(place) for place in group] for group in self._groups],
         }
 
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Whether `state` was taken in this order of samples."""
+        return bool(state["order"] == self.order.described())
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go to where `state` was taken, at the cost of one epoch's permutation.
 

@@ -96,17 +96,36 @@ class Steps(SimpleTrainer):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """As AMPTrainer's, so that detectron2's own trainers can go on from it."""
+        """As AMPTrainer's, so that detectron2's own trainers can go on from it, and whose state is whose."""
         state = super().state_dict()
+        state["parameters"] = self._parameter_names()
         if scaler := self.grad_scaler.state_dict() or self._scaler_state:
             state["grad_scaler"] = scaler
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if (names := state_dict.get("parameters", [])) and names != self._parameter_names():
+            state_dict = {**state_dict, "optimizer": self._regrouped(state_dict["optimizer"], names)}
         super().load_state_dict(state_dict)
         self._scaler_state = state_dict.get("grad_scaler") or {}
         if self._scaler_state and self.grad_scaler.is_enabled():
             self.grad_scaler.load_state_dict(self._scaler_state)
+
+    def _parameter_names(self) -> list[str]:
+        """In the order in which the optimizer counts them, its groups one after the other."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return [
+            names[id(parameter)].removeprefix("module.")
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+        ]
+
+    def _regrouped(self, stored: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        """A stored state of the optimizer in today's groups, which follow from other settings."""
+        by_name = {names[number]: state for number, state in stored["state"].items()}
+        today = enumerate(self._parameter_names())
+        state = {number: by_name[name] for number, name in today if name in by_name}
+        return {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
 
 
 def _listed(losses: Mapping[str, float]) -> str:

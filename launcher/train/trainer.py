@@ -14,11 +14,13 @@ from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch.distributed import broadcast
+from torch.nn import Module
 
-from launcher.errors import RequestError
+from launcher.errors import LauncherError, RequestError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.outcome import EarlyStop
 from launcher.run.paths import RunPaths
@@ -36,6 +38,10 @@ from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 logger = logging.getLogger(__name__)
 
 NOT_LOADED = -2  # no iteration, and not the one before the first either
+
+
+class ResumePointGoneError(LauncherError):
+    """Another attempt removed the checkpoint meanwhile; a new plan finds the newest one."""
 
 
 class Trainer(DefaultTrainer):
@@ -98,13 +104,29 @@ class Trainer(DefaultTrainer):
         """Saves what is done before an evaluation that failed ends the training; rank 0's hooks put it here."""
         self.written_until = -1
         """The last iteration of which the writers have written."""
+        self.images_seen = 0
+        """In all attempts together."""
+        self._may_reorder = plan.may_reorder
         self._storage_state: dict[str, Any] = {}
+        self._with_normalizer = {
+            name: module for name, module in self.unwrapped.named_modules() if isinstance(module, DenseDetector)
+        }
+        self._normalizers: list[dict[str, float]] = []
+        """Of every rank: what dense detectors divide their losses by, a running mean that no buffer holds."""
+
+    @property
+    def unwrapped(self) -> Module:
+        """The model itself, without DistributedDataParallel around it."""
+        model: Module = getattr(self.model, "module", self.model)
+        return model
 
     def continue_from(self, resume: ResumePoint | None) -> None:
         """Load everything from a checkpoint, or only MODEL.WEIGHTS when there is none to continue from."""
         if resume is None:
             self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
             return
+        if not Path(resume.path).exists():
+            raise ResumePointGoneError(f"{resume.path} has gone since this attempt was planned.")
         asked = [
             {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
         ]
@@ -126,6 +148,8 @@ class Trainer(DefaultTrainer):
         if isinstance(self.loader, TrainLoader):
             state["samples"] = self.loader.state_dict()
         state["scalars"] = scalars_of(self.storage)
+        state["normalizers"] = self._normalizers
+        state["images_seen"] = self.images_seen
         state["written_until"] = self.written_until
         state["evaluation_missing"] = self.evaluation_missing
         state["evaluated"] = {"after": self.evaluated_after, "metrics": dict(self.latest_metrics)}
@@ -135,15 +159,42 @@ class Trainer(DefaultTrainer):
         """Also of a checkpoint that detectron2 wrote, which says less."""
         super().load_state_dict(state_dict)
         if isinstance(self.loader, TrainLoader):
-            if "samples" in state_dict:
-                self.loader.load_state_dict(state_dict["samples"])
-            else:
-                self.loader.skip_to(self.iter + 1)
+            self._go_to(self.loader, state_dict.get("samples"))
+        self._put_back_normalizers(state_dict.get("normalizers", []))
+        self.images_seen = state_dict.get("images_seen", (self.iter + 1) * self.cfg.SOLVER.IMS_PER_BATCH)
         self._storage_state = state_dict.get("scalars", {})
         self.written_until = state_dict.get("written_until", self.iter)
         self.evaluation_missing = state_dict.get("evaluation_missing", False)
         evaluated = state_dict.get("evaluated", {"after": -1, "metrics": {}})
         self.evaluated_after, self.latest_metrics = evaluated["after"], evaluated["metrics"]
+
+    def _go_to(self, loader: TrainLoader, state: dict[str, Any] | None) -> None:
+        if state is not None and (loader.fits(state) or not self._may_reorder):
+            loader.load_state_dict(state)
+            return
+        if state is not None:
+            logger.warning("The checkpoint is of another order of samples; training goes on in its own.")
+        loader.skip_to(self.iter + 1)
+
+    def _note_normalizers(self) -> None:
+        if self._with_normalizer:
+            own = {
+                name: float(module.loss_normalizer)
+                for name, module in self._with_normalizer.items()
+                if hasattr(module, "loss_normalizer")
+            }
+            self._normalizers = comm.all_gather(own)
+
+    def _put_back_normalizers(self, normalizers: list[dict[str, float]]) -> None:
+        self._normalizers = normalizers
+        if not normalizers:
+            return
+        for name, module in self._with_normalizer.items():
+            values = [of_rank[name] for of_rank in normalizers if name in of_rank]
+            if len(values) == self.num_processes:
+                module.loss_normalizer = values[self.rank]
+            elif values:
+                module.loss_normalizer = sum(values) / len(values)
 
     def _keep_asked_hyperparameters(self, asked: list[dict[str, Any]], base_lrs: list[float]) -> None:
         """A checkpoint brings its own learning rate, momentum and weight decay; the configuration's are to hold."""
@@ -165,6 +216,8 @@ class Trainer(DefaultTrainer):
                     self.before_step()
                     self.run_step()
                     self.iterations_done = self.iter + 1
+                    self.images_seen += self.cfg.SOLVER.IMS_PER_BATCH
+                    self._note_normalizers()
                     self.heartbeat.beat(TRAINING, self.iterations_done)
                     self.stopping = self.stop.agreed(self.num_processes)
                     self.after_step()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher.config.values import read_json, write_json, write_text
 from launcher.errors import ExitCode
+from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
@@ -158,11 +159,13 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     trainer = Trainer(cfg, plan, rank=rank, stop=STOP, heartbeat=heartbeat)
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
     trainer.register_hooks(hooks.every_rank(trainer, plan))
+    # Before loading: from here on no earlier attempt replaces or removes what is being read.
+    fence = take_fence(trainer.paths, plan.attempt) if rank == 0 else None
     heartbeat.beat("loading weights")
     trainer.continue_from(plan.resume)
     heartbeat.beat(TRAINING, trainer.iterations_done)
-    if rank == 0:
-        _equip(trainer, plan)
+    if fence is not None:
+        _equip(trainer, plan, fence)
     trainer.train()
     return WorkerResult(
         finished=trainer.finished,
@@ -187,14 +190,12 @@ def _prepare_process(cfg, plan: RunPlan) -> None:  # type: ignore[no-untyped-def
         torch.set_num_threads(max(1, torch.get_num_threads() // plan.devices.num_processes))
 
 
-def _equip(trainer, plan: RunPlan) -> None:  # type: ignore[no-untyped-def]
+def _equip(trainer, plan: RunPlan, fence: Fence) -> None:  # type: ignore[no-untyped-def]
     """Give rank 0 its hooks and writers."""
-    from launcher.run.fence import take_fence
     from launcher.train import hooks
     from launcher.train.writers import build_writers, write_plan_as_text
 
     paths = RunPaths(Path(plan.folder))
-    fence = take_fence(paths, plan.attempt)
     writers = build_writers(paths, plan.logging, trainer)
     write_plan_as_text(writers, trainer.cfg, plan)
     write_text(paths.config, trainer.cfg.dump())

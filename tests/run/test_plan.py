@@ -305,3 +305,22 @@ def test_early_stopping_without_evaluations_on_the_way_and_impossible_numbers_ar
 
     for what in (r"ema.decay=1.0", "patience=0", "min_delta=-1.0", "DATASETS.TEST=[NAME]", "TEST.EVAL_PERIOD=ITER"):
         assert what in str(refused.value)
+
+
+def test_other_annotations_under_the_same_name_are_refused_unless_insisted_on():
+    before = dataclasses.replace(STARTED, train_checksum=1)
+    other = dataclasses.replace(DATASET, train_checksum=2)
+    insisting = dataclasses.replace(REQUEST, run=RunSettings(allow_changes=["dataset.train.json"]))
+
+    with pytest.raises(RequestError, match=r"dataset\.train\.json has another content"):
+        make_run_plan(REQUEST, devices=DEVICES, dataset=other, folder=before)
+    assert make_run_plan(insisting, devices=DEVICES, dataset=other, folder=before).may_reorder
+    unread = dataclasses.replace(DATASET, train_checksum=0)
+    assert not make_run_plan(REQUEST, devices=DEVICES, dataset=unread, folder=before).may_reorder
+
+
+def test_another_runs_checkpoint_may_be_of_another_order_of_samples():
+    from_file = dataclasses.replace(NEW, resume_file=CHECKPOINT)
+
+    assert make_run_plan(REQUEST, devices=DEVICES, dataset=DATASET, folder=from_file).may_reorder
+    assert not make_run_plan(REQUEST, devices=DEVICES, dataset=DATASET, folder=STARTED).may_reorder

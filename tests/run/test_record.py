@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.config.values import write_text
 from launcher.errors import RequestError
 from launcher.run.paths import RunPaths
 from launcher.run.record import locked, look_at_folder, set_aside
@@ -150,3 +152,16 @@ def _wait_until_free(folder: Path) -> None:
         except RequestError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_an_attempt_without_a_plan_or_with_a_wrong_request_says_nothing_about_the_run(tmp_path: Path):
+    request = request_in(tmp_path)
+    paths = RunPaths(Path(look_at_folder(request).folder))
+    write_text(paths.attempt(1).plan, json.dumps({"detectron2": {"SEED": 5}, "identity": {"a": 1}}))
+    write_text(paths.attempt(2).plan, json.dumps({"detectron2": {"SEED": 6}, "identity": {"a": 2}}))
+    write_text(paths.attempt(2).outcome, json.dumps({"exit_code": 2}))
+    paths.attempt(3).folder.mkdir()
+
+    facts = look_at_folder(request)
+
+    assert (facts.attempts, facts.seed, facts.stored_identity) == (3, 5, {"a": 1})

@@ -117,3 +117,24 @@ def test_a_run_that_changes_between_gpu_and_cpu_keeps_the_state_of_its_gradient_
 
     assert "grad_scaler" not in without
     assert steps.state_dict()["grad_scaler"] == scaler
+
+
+def test_the_optimizers_state_goes_to_its_parameters_also_in_other_groups():
+    data = batches(3, 2)
+    model = Regression()
+    together = Steps(model, data, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    with EventStorage():
+        for together.iter in range(3):
+            together.run_step()
+    momentum = {name: together.optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
+    other = Regression()
+    groups = [{"params": [other.layer.bias], "lr": 0.2}, {"params": [other.layer.weight]}]
+    apart = Steps(other, data, torch.optim.SGD(groups, lr=0.1, momentum=0.9))
+    apart.iter = 0
+
+    apart.load_state_dict(together.state_dict())
+
+    found = {name: apart.optimizer.state[p]["momentum_buffer"] for name, p in other.named_parameters()}
+    assert found.keys() == momentum.keys()
+    assert all(torch.equal(found[name], momentum[name]) for name in found)
+    assert [group["lr"] for group in apart.optimizer.param_groups] == [0.2, 0.1]
