@@ -38,6 +38,16 @@ def read_json(path: Path, kind: type[T]) -> T:
     return from_plain(kind, json.loads(path.read_text()))
 
 
+def read_json_if_whole(path: Path, kind: type[T]) -> T | None:
+    """The value that `write_json` wrote; None where there is no such file, or one that holds no such value."""
+    from cattrs import BaseValidationError
+
+    try:
+        return read_json(path, kind)
+    except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
+        return None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write beside, sync and rename; the parent folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)

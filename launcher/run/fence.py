@@ -7,14 +7,13 @@ attempt that replaced it; its token in the fence file is no longer there, and th
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.values import read_json, write_json
+from launcher.config.values import read_json_if_whole, write_json
 from launcher.errors import LauncherError
 from launcher.run.paths import RunPaths
 
@@ -62,12 +61,10 @@ def check_fence(paths: RunPaths, fence: Fence) -> None:
 
 
 def _standing(file: Path) -> Fence | None:
-    try:
-        return read_json(file, Fence)
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError as error:
-        raise OSError(f"{file} is damaged") from error
+    there = read_json_if_whole(file, Fence)
+    if there is None and file.exists():
+        raise OSError(f"{file} is damaged or cannot be read")
+    return there
 
 
 def _fenced(paths: RunPaths, attempt: int, there: Fence | None) -> FencedError:
