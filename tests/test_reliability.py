@@ -90,8 +90,9 @@ def test_a_kill_before_a_system_call_of_a_save_leaves_a_whole_checkpoint(measure
 
 
 def test_what_was_not_as_expected_is_told_and_ends_with_a_status(tmp_path: Path):
-    program = "from scripts.reliability import run, kills; from scripts.reliability.result import Row; import sys\n"
-    program += "kills.run_part = lambda *_: [Row(part='kills', tried='x', measured='y', misses=('other weights',))]\n"
+    program = "from scripts.reliability import run; from scripts.reliability.result import Row; import sys, types\n"
+    program += "row = Row(part='kills', tried='x', measured='y', misses=('other weights',))\n"
+    program += "sys.modules['scripts.reliability.kills'] = types.SimpleNamespace(run_part=lambda *_: [row])\n"
     program += f"sys.exit(run.main(['kills', '--folder', {str(tmp_path)!r}]))"
 
     done = subprocess.run(

@@ -9,7 +9,6 @@ from typing import Any
 
 from launcher.config.request import RunRequest
 from scripts.reliability.job import paths_of
-from tests.exact import metrics_in, weights_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,8 @@ class End:
 
 
 def end_of(request: RunRequest) -> End:
+    from tests.exact import metrics_in, weights_in  # imports torch, which a table does without
+
     paths = paths_of(request)
     return End(weights=weights_in(paths.final_weights), metrics=metrics_in(paths))
 
