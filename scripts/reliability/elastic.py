@@ -15,6 +15,7 @@ from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.kills import kill_trainings
 from scripts.reliability.result import Row
 
+TOLERANCE = 0.1  # ranks draw the proposals to learn from by themselves, and average their losses over fewer
 # Batch normalisation sees the images of one process only: with it, another number of processes is another training.
 NO_STATISTICS = {"MODEL__RESNETS__NORM": "LN"}
 
@@ -28,9 +29,8 @@ def run_part(folder: Path, times: float, seed: int) -> list[Row]:
 
 def another_number(job: Job) -> Row:
     """One process, then two, then one, each asked to stop in the middle."""
-    whole, other_seed = job.named("whole", **NO_STATISTICS), job.named("seed", SEED=4, **NO_STATISTICS)
+    whole = job.named("whole", **NO_STATISTICS)
     run_to_end(whole)
-    run_to_end(other_seed)
     for processes, until in ((1, 6), (2, 13), (1, None)):
         changing = job.named("changing", processes=processes, **NO_STATISTICS)
         attempt = begin(changing)
@@ -41,18 +41,16 @@ def another_number(job: Job) -> Row:
         if ended.outcome.exit_code not in (0, 75):
             raise RuntimeError(ended.outcome.explanation + ended.outcome.traceback)
     start = _weights(job.named("start", SOLVER__MAX_ITER=1, **NO_STATISTICS), run=True)
-    moved = _distance(_weights(whole), start)
-    apart, unlike = (_distance(_weights(whole), _weights(other)) / moved for other in (changing, other_seed))
+    apart = _distance(_weights(whole), _weights(changing)) / _distance(_weights(whole), start)
     misses = []
     if _samples(changing) != _samples(whole):
         misses.append("another order of samples")
-    if apart > unlike / 2:
-        misses.append(f"weights differ by {apart:.2g} of what they moved, another seed's by {unlike:.2g}")
+    if apart > TOLERANCE:
+        misses.append(f"weights differ by {apart:.2%} of the way that they moved")
     return Row(
         part="elastic",
         tried="1, then 2, then 1 process, each asked to stop (layer normalisation)",
-        measured=f"samples in the same order; weights differ by {apart:.2%} of the way that they moved (another seed's "
-        f"by {unlike:.0%})",
+        measured=f"samples in the same order; weights differ by {apart:.2%} of the way that training moved them",
         misses=tuple(misses),
     )
 
