@@ -22,10 +22,10 @@ def explanation(asked: str) -> str:
     asked = asked.strip()
     if not asked:
         return "\n\n".join(_group(name) for name in GROUPS)
-    if asked in BY_CODE:
-        return _full(BY_CODE[asked])
-    if asked in GROUPS:
-        return _group(asked)
+    if (code := asked.lower()) in BY_CODE:
+        return _full(BY_CODE[code])
+    if code in GROUPS:
+        return _group(code)
     if found := find_causes(asked):
         return _matches(found)
     near = nearest_codes(asked)

@@ -21,6 +21,12 @@ def test_a_code_is_explained_with_what_to_do_and_its_texts():
     assert "CUDA driver is a stub library" in text
 
 
+@pytest.mark.parametrize("typed", ["GPU.SICK", "Gpu.Sick", " gpu.sick "])
+def test_capital_letters_in_a_code_do_not_matter(typed: str):
+    assert explanation(typed).startswith("gpu.sick: ")
+    assert explanation("NCCL") == explanation("nccl")
+
+
 def test_a_text_is_explained_by_its_likeliest_cause_and_names_the_others():
     text = explanation("RuntimeError: No CUDA GPUs are available")
 

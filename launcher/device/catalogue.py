@@ -1,7 +1,8 @@
 """Every cause that the launcher knows by a code: its signs, what it means, what to do. Data only.
 
 Codes that begin with `run.` show only while something runs; all others are found by the rules before it starts.
-A symptom is a piece of the text that people see, as it is printed; `…` in it stands for anything.
+A symptom is a piece of the text that people see, as it is printed; `…` in it stands for anything, and `Error 214:` for
+every way in which that number is told.
 `docs/causes.md` is made from this table by scripts/docs/causes.py.
 """
 
@@ -54,7 +55,7 @@ ENTRIES = (
     Entry(
         code="gpu.none",
         title="no NVIDIA GPU in this machine",
-        symptoms=(NO_DRIVER, NO_GPUS),
+        symptoms=(NO_DRIVER, NO_GPUS, "no CUDA-capable device is detected", "Error 100:"),
         meaning="Nothing on the PCI bus, under /dev or in the kernel speaks of an NVIDIA GPU. torch then answers "
         "False to is_available() without a warning.",
         todo="Use a machine with an NVIDIA GPU, or stay on the CPU (device=cpu). In a virtual machine the GPU has "
@@ -89,6 +90,9 @@ ENTRIES = (
             "CUDA error: out of memory",
             "cudaErrorMemoryAllocation",
             "Error 2: out of memory",
+            "CUDA error 2",
+            "less than device.min_free_gib",
+            "more in use than device.max_used",
             "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
             "CUBLAS_STATUS_ALLOC_FAILED",
         ),
@@ -108,7 +112,13 @@ ENTRIES = (
             "Unable to determine the device handle for GPU",
             "GPU requires reset",
             "Error 101: invalid device ordinal",
+            "Error 101:",
             "Error 214:",
+            "uncorrectable NVLink error",
+            "Error 220:",
+            "Error 226:",
+            "hardware stack error",
+            "Error 714:",
         ),
         meaning="The GPU reports damaged memory, has left the bus, fails simple kernels, or its results differ from "
         "the CPU's. It is excluded; the others go on.",
@@ -149,7 +159,7 @@ ENTRIES = (
     Entry(
         code="gpu.vanished",
         title="fewer GPUs answer than are on the PCI bus",
-        symptoms=("Unable to determine the device handle for GPU", "Xid … 79"),
+        symptoms=("Unable to determine the device handle for GPU", "Xid (PCI:…): 79", "Xid 79"),
         meaning="The driver has lost a GPU since it was loaded, most often after a fault of power, heat or the slot.",
         todo="`sudo dmesg | grep -i xid` names the fault; power-cycle the machine.",
     ),
@@ -164,7 +174,7 @@ ENTRIES = (
     Entry(
         code="gpu.watchdog",
         title="a screen runs on the GPU",
-        symptoms=("the launch timed out and was terminated", "cudaErrorLaunchTimeout"),
+        symptoms=("the launch timed out and was terminated", "cudaErrorLaunchTimeout", "Error 702:"),
         meaning="Where a GPU draws a screen, the driver ends kernels that run for seconds, so that the screen does "
         "not freeze.",
         todo="Use another GPU (device.ids), or end the graphical session.",
@@ -189,6 +199,7 @@ ENTRIES = (
         symptoms=(
             NO_IMAGE,
             "cudaErrorNoKernelImageForDevice",
+            "Error 209:",
             "is not compatible with the current PyTorch installation",
             "which is of compute capability (CC)",
         ),
@@ -506,7 +517,12 @@ ENTRIES = (
     Entry(
         code="torch.mixed_libraries",
         title="torch gets libraries of another version",
-        symptoms=("undefined symbol: __nvJitLink", "undefined symbol: ncclCommRegister", "undefined symbol: cublas"),
+        symptoms=(
+            "undefined symbol: __nvJitLink",
+            "undefined symbol: nccl",
+            "undefined symbol: cublas",
+            "undefined symbol: cudnn",
+        ),
         meaning="LD_LIBRARY_PATH, LD_PRELOAD or a second installation puts another CUDA library before torch's own.",
         todo="`unset LD_LIBRARY_PATH LD_PRELOAD`; if it stays, reinstall torch and its nvidia-* packages.",
     ),
@@ -670,7 +686,7 @@ ENTRIES = (
     Entry(
         code="detectron2.ops_arch",
         title="detectron2's operators have no code for the GPU",
-        symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction", NO_IMAGE),
+        symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction", "Error 98:", NO_IMAGE),
         meaning="They were compiled for other compute capabilities. On a GPU only rotated boxes need them; for "
         "deformable convolutions the launcher takes torchvision's operator.",
         todo="Build again with TORCH_CUDA_ARCH_LIST set to your GPUs', for example `8.6;9.0+PTX`.",
@@ -678,7 +694,7 @@ ENTRIES = (
     Entry(
         code="detectron2.ops_fail",
         title="detectron2's operators fail on the GPU",
-        symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction"),
+        symptoms=(BAD_FUNCTION, "cudaErrorInvalidDeviceFunction", "Error 98:"),
         meaning="They load, but fail or give other results than on the CPU. On a GPU only rotated boxes need them; "
         "for deformable convolutions the launcher takes torchvision's operator.",
         todo="Build detectron2 again with this CUDA and torch.",
@@ -730,6 +746,10 @@ ENTRIES = (
             "DataLoader's workers are out of shared memory",
             "dataloader's workers are out of shared memory",
             "unable to write to file </torch_",
+            "unable to write to file </torch_…No space left on device",
+            "Unexpected bus error encountered in worker",
+            "insufficient shared memory (shm)",
+            "SIGBUS",
             "unable to allocate shared memory",
         ),
         meaning="Workers hand their pictures over through /dev/shm, of which docker gives 64 MiB.",
@@ -750,14 +770,18 @@ ENTRIES = (
     Entry(
         code="disk.full",
         title="the disk for the runs is nearly full",
-        symptoms=("No space left on device", "Disk quota exceeded"),
+        symptoms=("No space left on device", "Disk quota exceeded", "The disk of the run folder is full"),
         meaning="Checkpoints of a detectron2 model with its optimizer take some hundred MiB each.",
         todo="Make room, or choose another place with run.root=DIR.",
     ),
     Entry(
         code="limits.open_files",
         title="few open files are allowed",
-        symptoms=("Too many open files", "received 0 items of ancdata"),
+        symptoms=(
+            "Too many open files",
+            "unable to open shared memory object </torch_…Too many open files",
+            "received 0 items of ancdata",
+        ),
         meaning="Every tensor that a worker hands over keeps a file open until it is used.",
         todo="`ulimit -n 4096` before the start, `--ulimit nofile=4096` for the container.",
     ),
@@ -779,7 +803,13 @@ ENTRIES = (
     Entry(
         code="run.out_of_memory",
         title="the GPU's memory does not suffice for this training",
-        symptoms=("CUDA out of memory. Tried to allocate", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"),
+        symptoms=(
+            "CUDA out of memory. Tried to allocate",
+            "torch.OutOfMemoryError",
+            "torch.cuda.OutOfMemoryError",
+            "The GPU ran out of memory",
+            "CUDA error 2",
+        ),
         meaning="Model, pictures and gradients together are larger than the free memory.",
         todo="A smaller SOLVER.IMS_PER_BATCH or INPUT.MIN_SIZE_TRAIN, SOLVER.AMP.ENABLED=true, or a GPU with more "
         "memory; see in `launcher doctor` whether others use it.",
@@ -787,7 +817,13 @@ ENTRIES = (
     Entry(
         code="run.assert",
         title="a kernel stopped on an impossible index",
-        symptoms=("device-side assert triggered", "cudaErrorAssert", "Assertion `t >= 0 && t < n_classes` failed"),
+        symptoms=(
+            "device-side assert triggered",
+            "cudaErrorAssert",
+            "Assertion `t >= 0 && t < n_classes` failed",
+            "A GPU found an index out of range",
+            "Error 710:",
+        ),
         meaning="Most often a class number is as large as MODEL.ROI_HEADS.NUM_CLASSES or larger. Every later call "
         "in that process fails too.",
         todo="Compare the classes of the data set with NUM_CLASSES (the check of the data does); on the CPU "
@@ -796,7 +832,17 @@ ENTRIES = (
     Entry(
         code="run.illegal_access",
         title="a kernel touched memory that is not its own",
-        symptoms=("an illegal memory access was encountered", "cudaErrorIllegalAddress", "misaligned address"),
+        symptoms=(
+            "an illegal memory access was encountered",
+            "cudaErrorIllegalAddress",
+            "Error 700:",
+            "misaligned address",
+            "Error 716:",
+            "operation not supported on global/shared address space",
+            "Error 717:",
+            "invalid program counter",
+            "Error 718:",
+        ),
         meaning="An error of an operator, or a GPU that goes bad. The process cannot use CUDA any more; the place "
         "that the traceback shows may be a later one.",
         todo="`CUDA_LAUNCH_BLOCKING=1 launcher train ...` shows the place; `launcher doctor` tries the GPU.",
@@ -804,7 +850,14 @@ ENTRIES = (
     Entry(
         code="run.launch_failure",
         title="a kernel failed",
-        symptoms=("unspecified launch failure", "cudaErrorLaunchFailure", "too many resources requested for launch"),
+        symptoms=(
+            "unspecified launch failure",
+            "cudaErrorLaunchFailure",
+            "Error 719:",
+            "an illegal instruction was encountered",
+            "Error 715:",
+            "too many resources requested for launch",
+        ),
         meaning="An error of an operator or of the hardware; the process cannot use CUDA any more.",
         todo="Run the same command again, which continues; if it comes back on one GPU only, that one is sick.",
     ),
@@ -885,7 +938,12 @@ ENTRIES = (
     Entry(
         code="run.loader_killed",
         title="a data loader worker was killed",
-        symptoms=("DataLoader worker (pid…is killed by signal: Killed", "DataLoader worker (pid…exited unexpectedly"),
+        symptoms=(
+            "DataLoader worker (pid…is killed by signal: Killed",
+            "DataLoader worker (pid…exited unexpectedly",
+            "a data loader process was killed",
+            "a data loader process ended",
+        ),
         meaning="Most often the kernel's out-of-memory killer: every worker holds the data set's list and its "
         "pictures.",
         todo="A smaller DATALOADER.NUM_WORKERS, or more memory for the job or container.",
@@ -893,14 +951,62 @@ ENTRIES = (
     Entry(
         code="run.killed",
         title="the training was killed",
-        symptoms=("oom-kill", "Out of memory: Killed process", "oom_kill event", "exitcode: -9", "signal 9 (SIGKILL)"),
+        symptoms=(
+            "oom-kill",
+            "Out of memory: Killed process",
+            "oom_kill event",
+            "exitcode: -9",
+            "SIGKILL",
+            "was killed (SIGKILL)",
+            "The machine ran out of memory",
+            "Killed",
+        ),
         meaning="Nobody but the kernel or a scheduler sends SIGKILL: as a rule memory ran out, or a limit was reached.",
         todo="`dmesg | grep -i oom`; more memory, fewer workers. The same command continues the run.",
     ),
     Entry(
+        code="run.crash",
+        title="the training crashed",
+        symptoms=("died of SIG", "SIGSEGV", "SIGABRT", "Segmentation fault", "Fatal Python error", "exitcode: -11"),
+        meaning="Compiled code ended the process: an operator, a library, the driver, or bad memory. The launcher "
+        "tries again; a run on the CPU that crashes in its first pass has met the driver, which is then masked.",
+        todo="`stacks.txt` in the attempt's folder shows where every thread stood. `launcher doctor` tries driver, "
+        "libraries and GPUs; extensions of your own must be built for this torch.",
+    ),
+    Entry(
+        code="run.hang",
+        title="the training showed no progress",
+        symptoms=("no progress any more in",),
+        meaning="For `run.hang_minutes` there was no iteration, no evaluated batch and no other step, so the launcher "
+        "ended it: processes that wait for each other, a file system that does not answer, a GPU or driver that is "
+        "stuck, or a step that takes longer than that.",
+        todo="`stacks.txt` in the attempt's folder shows where every thread stood; `launcher doctor` tries the GPUs. "
+        "A larger run.hang_minutes if it was only slow.",
+    ),
+    Entry(
+        code="run.opencv_library",
+        title="a library of the system is missing that OpenCV needs",
+        symptoms=(
+            "libGL.so.1: cannot open shared object file",
+            "libgthread-2.0.so.0: cannot open shared object file",
+            "libglib-2.0.so.0: cannot open shared object file",
+            "libSM.so.6: cannot open shared object file",
+            "libXext.so.6: cannot open shared object file",
+        ),
+        meaning="detectron2 uses OpenCV, whose usual package opens windows and needs libraries of a desktop, which "
+        "containers lack. It has nothing to do with the GPU.",
+        todo="`pip uninstall opencv-python; pip install opencv-python-headless`, or on Debian and Ubuntu "
+        "`apt-get install libgl1 libglib2.0-0 libsm6 libxext6`.",
+    ),
+    Entry(
         code="run.diverged",
         title="the loss became infinite or no number",
-        symptoms=("Loss became infinite or NaN at iteration", "FloatingPointError: Loss became"),
+        symptoms=(
+            "Loss became infinite or NaN at iteration",
+            "FloatingPointError: Loss became",
+            "Predicted boxes or scores contain Inf/NaN",
+            "Training has diverged",
+        ),
         meaning="The learning rate is too high for the batch, boxes are degenerate, or mixed precision overflowed. "
         "Trying again gives the same.",
         todo="A lower SOLVER.BASE_LR (it scales with the batch), SOLVER.CLIP_GRADIENTS.ENABLED=true, a longer warm-up.",

@@ -29,10 +29,12 @@ class Match:
 def find_causes(text: str) -> tuple[Match, ...]:
     """The causes whose symptoms are in the text, the most telling first; a pasted traceback may have many lines."""
     said = _plain(text)
+    lines = {_plain(line) for line in text.splitlines()}
     exact = [
         (_telling(symptom), Match(entry=entry, symptom=symptom, exact=True))
         for entry, symptom in _symptoms()
-        if re.search(_pattern(symptom), said) or _is_piece_of(said, symptom)
+        if (_plain(symptom) in lines if _is_a_word(symptom) else re.search(_pattern(symptom), said))
+        or _is_piece_of(said, symptom)
     ]
     if exact:
         return _best_of_each(exact)
@@ -77,7 +79,15 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().lower()
 
 
+def _is_a_word(symptom: str) -> bool:
+    """An ordinary word, which means something only where nothing else is said."""
+    return symptom.isalpha() and symptom[1:].islower()
+
+
 def _pattern(symptom: str) -> str:
+    if number := re.fullmatch(r"(cuda )?error (\d+):?", _plain(symptom)):
+        # A single digit is the exit status of anything, and servers number their errors too.
+        return rf"(?<!http )\b{number[1] or ''}error:? {number[2]}\b"
     return ANYTHING.join(re.escape(piece) for piece in _plain(symptom).split("…"))
 
 
@@ -90,13 +100,22 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[a-z_][a-z0-9_]{2,}|\d{2,}", text)
 
 
+def _names(words: set[str]) -> set[str]:
+    """Those that name a library, a symbol or a number."""
+    return {
+        word
+        for word in words
+        if not word.isalpha() or (word.startswith("lib") and word not in ("library", "libraries"))
+    }
+
+
 _IN_HOW_MANY = Counter(word for _, symptom in _symptoms() for word in set(_words(_plain(symptom))))
 
 
 def _likeness(symptom: str, said: str) -> float:
     words, there = set(_words(_plain(symptom))), set(_words(said))
-    # One or two words in common are chance.
-    if len(words) < 3:
+    # One or two words in common are chance; and of another library or number nearly the same is said.
+    if len(words & there) < 3 or not _names(words) <= there:
         return 0.0
     weights = {word: 1 / math.log(2 + _IN_HOW_MANY[word]) for word in words}
     return sum(weights[word] for word in words & there) / sum(weights.values())

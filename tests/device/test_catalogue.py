@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.device.catalogue import BY_CODE, ENTRIES, GROUPS, group_of
+from launcher.device.cuda_codes import CUDA_ERRORS, Blame, CudaError
 from launcher.device.rules import RULES
 from launcher.device.symptoms import find_causes, nearest_codes
 from tests.device.test_rules import MACHINES
@@ -49,6 +50,8 @@ def test_the_page_of_causes_is_what_the_catalogue_says():
     assert script["PAGE"].read_text() == script["page"](), "run python scripts/docs/causes.py"
 
 
+# Before a start these have causes of their own.
+UNLIKE_IN_A_RUN = {100, 304, 802, 999}
 AT_COUNT = (
     "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before calling NumCudaDevices() that "
     "might have already set an error? "
@@ -181,6 +184,35 @@ FIRST = [
         "run.cuda_checkpoint",
     ),
     ("FloatingPointError: Loss became infinite or NaN at iteration=12!", "run.diverged"),
+    ("FloatingPointError: Predicted boxes or scores contain Inf/NaN. Training has diverged.", "run.diverged"),
+    ("killed: the training process died of SIGSEGV", "run.crash"),
+    ("SIGSEGV", "run.crash"),
+    ("no progress any more in `iteration 7`, so the training process was ended", "run.hang"),
+    ("the training process was killed (SIGKILL); when nobody did it by hand", "run.killed"),
+    ("Killed", "run.killed"),
+    ("$ launcher train\nKilled\n$", "run.killed"),
+    ("failed in attempt 1 (CUDA error 214)", "gpu.sick"),
+    ("CUDA error 700", "run.illegal_access"),
+    ("error 719", "run.launch_failure"),
+    ("A GPU failed with CUDA error 719: CUDA error: unspecified launch failure", "run.launch_failure"),
+    ("GPU 0 has 0.5 of 24.0 GiB free, less than device.min_free_gib=1.0", "gpu.out_of_memory"),
+    ("Xid 79", "gpu.vanished"),
+    ("NVRM: Xid (PCI:0000:01:00): 79, pid='<unknown>', name=<unknown>", "gpu.vanished"),
+    ("ImportError: libGL.so.1: cannot open shared object file: No such file or directory", "run.opencv_library"),
+    ("ImportError: /x/torch/lib/libtorch_cuda.so: undefined symbol: ncclCommResume", "torch.mixed_libraries"),
+    (
+        "RuntimeError: DataLoader worker (pid 33) exited unexpectedly: unable to write to file </torch_12_3>: No space "
+        "left on device (28)",
+        "shm.small",
+    ),
+    (
+        "ERROR: Unexpected bus error encountered in worker. This might be caused by insufficient shared memory (shm).",
+        "shm.small",
+    ),
+    (
+        "RuntimeError: unable to open shared memory object </torch_12_3> in read-write mode: Too many open files (24)",
+        "limits.open_files",
+    ),
 ]
 
 
@@ -223,6 +255,19 @@ def test_a_whole_traceback_with_colours_and_broken_lines_is_understood():
     assert (find_causes(pasted)[0].entry.code, find_causes(pasted)[0].exact) == ("arch.not_in_wheel", True)
 
 
+@pytest.mark.parametrize("error", CUDA_ERRORS, ids=lambda error: str(error.number))
+def test_every_number_of_cuda_that_a_run_may_end_with_is_known(error: CudaError):
+    causes = {match.entry.code for match in find_causes(f"CUDA error {error.number}") if match.exact}
+
+    assert causes
+    if error.number not in UNLIKE_IN_A_RUN:
+        assert bool(causes & {"gpu.sick", "gpu.busy"}) == (error.blame is Blame.gpu)
+
+
+def test_an_ordinary_word_counts_only_as_a_line_of_its_own():
+    assert "run.killed" not in {match.entry.code for match in find_causes("is killed by signal: Bus error")}
+
+
 def test_a_remembered_piece_is_enough():
     assert find_causes("no kernel image is available")[0].entry.code == "arch.not_in_wheel"
 
@@ -233,7 +278,21 @@ def test_other_words_in_between_are_forgiven_and_told_apart():
     assert (match.entry.code, match.exact) == ("driver.too_old", False)
 
 
-@pytest.mark.parametrize("text", ["my cat sat on the mat", "KeyError: 'foo'", "is available", "CUDA", "error"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my cat sat on the mat",
+        "KeyError: 'foo'",
+        "is available",
+        "CUDA",
+        "error",
+        "libfoo.so.1: cannot open shared object file: No such file or directory",
+        "libfoo.so: undefined symbol: bar",
+        "HTTP Error 304: Not Modified",
+        "make: *** [all] Error 2",
+        "Xid (PCI:0000:01:00): 31",
+    ],
+)
 def test_what_nobody_knows_has_no_cause(text: str):
     assert find_causes(text) == ()
 
