@@ -13,7 +13,7 @@ from rich.console import Console
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import from_plain
 from launcher.device.diagnosis import Severity
-from launcher.device.facts import DeviceFacts
+from launcher.device.facts import DeviceFacts, GpuProcess
 from launcher.device.gpu_choice import by_default
 from launcher.device.rules import diagnose
 from launcher.report import _adjustment_rows, doctor_json, show_doctor
@@ -113,6 +113,18 @@ def test_every_gpu_has_one_line():
     lines = [line for line in shown(SICK).splitlines() if line.startswith(("✓  GPU", "✗  GPU"))]
 
     assert [line[:9] for line in lines] == ["✗  GPU 0 ", "✓  GPU 1 "]
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_long_cause_leaves_mark_number_and_model_of_a_gpu_whole(verbose: bool):
+    held = nvml_gpu(0, free_mib=12, processes=(GpuProcess(pid=4711, memory_mib=24000, command="python " + "x" * 99),))
+
+    text = shown(changed(TWO_GPUS, nvml={"gpus": (held, nvml_gpu(1))}), width=80, verbose=verbose)
+
+    (line,) = [line for line in text.splitlines() if line.startswith("✗")]
+    assert line.startswith("✗  GPU 0  NVIDIA GeForce RTX 3090  has 12 of 24576 MiB free")
+    assert len(line) <= 80
+    assert ("…" in line) is not verbose
 
 
 def test_a_slice_is_listed_last_and_by_its_uuid():

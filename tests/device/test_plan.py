@@ -612,8 +612,8 @@ def test_all_of_several_gpus_is_no_adjustment():
 
 
 SLICES = tuple(
-    replace(gpu, index=None, uuid=f"MIG-{index}{gpu.uuid[4:]}", capability=(9, 0), memory_mib=4864, free_mib=4800 + index)
-    for index, gpu in enumerate(TWO.usable_gpus)
+    replace(gpu, index=None, uuid=f"MIG-{number}", capability=(9, 0), memory_mib=4864, free_mib=4800 + number)
+    for number, gpu in enumerate(TWO.usable_gpus)
 )
 ONLY_SLICES = replace(ONE, usable_gpus=SLICES)
 TWO_AND_SLICES = replace(TWO, usable_gpus=(*SLICES, *TWO.usable_gpus))
