@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 from launcher.train.samples import is_about_the_image, reason_of
+from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def draw_inputs(cfg: CfgNode, count: int, file: Path) -> np.ndarray | None:
     """
     mapper = DatasetMapper(cfg, is_train=True)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-    with _unchanged_randomness():
+    with unchanged_randomness():  # pictures must not change a training
         samples = list(_readable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
     return _save_grid([_draw_sample(sample, metadata, cfg) for sample in samples if sample], file)
 
@@ -135,7 +135,10 @@ def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def _save_grid(tiles: Sequence[np.ndarray], file: Path) -> np.ndarray | None:
-    """Put tiles of different sizes in rows of `COLUMNS`, save them as a PNG and return them as (3, height, width)."""
+    """Put tiles of different sizes in rows of `COLUMNS`, save them as a PNG and return them as (3, height, width).
+
+    A disk that does not take the file is no reason to end a training.
+    """
     if not tiles:
         return None
     rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
@@ -150,21 +153,14 @@ def _save_grid(tiles: Sequence[np.ndarray], file: Path) -> np.ndarray | None:
             left += tile.shape[1] + GAP
         top += max(tile.shape[0] for tile in row) + GAP
     beside = file.with_name(f".{file.name}.tmp")
-    grid.save(beside, format="PNG")
-    beside.replace(file)
+    try:
+        grid.save(beside, format="PNG")
+        beside.replace(file)
+    except OSError as error:
+        logger.warning("%s could not be written (%s)", file, error.strerror or error)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
     return np.asarray(grid).transpose(2, 0, 1)
-
-
-@contextlib.contextmanager
-def _unchanged_randomness() -> Iterator[None]:
-    """Leave the generators of python, numpy and torch as found: pictures must not change a training."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 @contextlib.contextmanager
