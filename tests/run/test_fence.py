@@ -60,11 +60,12 @@ def test_an_attempt_whose_folder_was_moved_away_may_not_write(tmp_path: Path):
         check_fence(paths, fence)
 
 
-def test_a_fence_that_cannot_be_read_says_nothing_about_who_may_write(tmp_path: Path):
+@pytest.mark.parametrize("text", ["", "{", "{}", "null", "[]", '{"attempt": 7}'])
+def test_a_fence_that_cannot_be_read_says_nothing_about_who_may_write(tmp_path: Path, text: str):
     paths = RunPaths(tmp_path)
     fence = take_fence(paths, 1)
 
-    paths.fence.write_text("{")
+    paths.fence.write_text(text)
 
     with pytest.raises(OSError, match="damaged"):
         check_fence(paths, fence)

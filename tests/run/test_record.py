@@ -15,7 +15,7 @@ from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettin
 from launcher.config.values import write_text
 from launcher.errors import RequestError
 from launcher.run.paths import RunPaths
-from launcher.run.record import locked, look_at_folder, set_aside
+from launcher.run.record import last_outcome, locked, look_at_folder, set_aside
 
 REQUEST = RunRequest(
     experiment="coco",
@@ -165,3 +165,10 @@ def test_an_attempt_without_a_plan_or_with_a_wrong_request_says_nothing_about_th
     facts = look_at_folder(request)
 
     assert (facts.attempts, facts.seed, facts.stored_identity) == (3, 5, {"a": 1})
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}", "null", '{"ending": "finished"}', "\0\0"])
+def test_a_damaged_outcome_counts_as_none(tmp_path: Path, text: str):
+    write_text(RunPaths(tmp_path).attempt(1).outcome, text)
+
+    assert last_outcome(tmp_path) is None
