@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
 from launcher.console import make_console
@@ -32,6 +33,7 @@ def log_to(file: Path, *, console: bool) -> None:
         handlers.append(to_console)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
+    threading.excepthook = _log_end_of_thread
 
 
 def take_over_torch_logs() -> None:
@@ -39,6 +41,12 @@ def take_over_torch_logs() -> None:
     torch_logger = logging.getLogger("torch")
     torch_logger.handlers.clear()
     torch_logger.propagate = True
+
+
+def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
+    """For the file only: whoever waits for the thread says what it means."""
+    if end.exc_value is not None:
+        logging.getLogger(__name__).info("a thread ended", exc_info=end.exc_value)
 
 
 class _FileHandler(logging.FileHandler):

@@ -26,3 +26,23 @@ def test_lines_that_a_full_disk_does_not_take_are_lost_without_a_traceback():
     assert done.returncode == 0
     assert "hello" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+ENDING_THREAD = """
+import sys, threading
+from pathlib import Path
+from launcher.train.logs import log_to
+log_to(Path(sys.argv[1]), console=True)
+thread = threading.Thread(target=lambda: [][0])
+thread.start()
+thread.join()
+"""
+
+
+def test_what_ended_a_thread_is_in_the_file_and_not_on_the_console(tmp_path: Path):
+    log = tmp_path / "log.txt"
+
+    done = subprocess.run([sys.executable, "-c", ENDING_THREAD, log], capture_output=True, text=True, check=True)
+
+    assert done.stdout + done.stderr == ""
+    assert "IndexError" in log.read_text()
