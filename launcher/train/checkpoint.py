@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import io
 import os
 import shutil
@@ -67,18 +68,6 @@ class WholeCheckpointer(DetectionCheckpointer):
         """
         if self.save_to_disk:
             write_checkpoint(self.state(**kwargs), Path(self.save_dir, f"{name}.pth"))
-
-
-def save_iteration(checkpointer: WholeCheckpointer, paths: RunPaths, iteration: int) -> Path:
-    """Save the state after `iteration` under detectron2's name for it, with a manifest; see `saving` for trainings.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path = paths.checkpoint(iteration)
-    if checkpointer.save_to_disk:
-        write_checkpoint(checkpointer.state(iteration=iteration), path, Milestone(iteration=iteration))
-    return path
 
 
 def write_checkpoint(
@@ -160,6 +149,13 @@ def link_or_copy(path: Path, target: Path) -> None:
             _sync_file(beside)
         os.replace(beside, target)
         sync_folder(target.parent)
+
+
+def has_same_content(path: Path, other: Path) -> bool:
+    """Whether both are there and are one file or, where files can have one name only, copies."""
+    if not path.exists() or not other.exists():
+        return False
+    return os.path.samefile(path, other) or filecmp.cmp(path, other, shallow=False)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
@@ -27,11 +26,13 @@ from launcher.train.loader import TrainLoader, build_train_loader
 from launcher.train.progress import Progress
 from launcher.train.saving import Saver
 from launcher.train.trainer import Trainer
+from launcher.train.writers import UNWRITTEN, Unwritten
 
 
 def every_rank(trainer: Trainer, plan: RunPlan) -> list[HookBase]:
     """Hooks in which all ranks take part, in the order in which they run."""
     cfg = trainer.cfg
+    trainer.checkpointer.add_checkpointable(UNWRITTEN, Unwritten())
     chosen: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
     if trainer.average is not None:
         chosen.append(KeepAverage(trainer.average))
@@ -211,24 +212,26 @@ class SaveCheckpoint(HookBase):
         return self.plan.checkpoint
 
     def before_train(self) -> None:
-        """Save what was left at its end without a final name, or what only this attempt could evaluate."""
+        """Give what was left without them the names that it is due: as the best so far, as the final weights."""
         trainer = self.trainer
         trainer.iter = trainer.iterations_done - 1
-        unnamed = trainer.at_end and not self._has_final_name(self.paths.checkpoint(trainer.iter))
-        evaluated_now = trainer.evaluated_after > self.evaluated_before
-        if unnamed or (evaluated_now and self.saver.improves(self._metrics(), trainer.iter)):
-            self._save()
+        unnamed = trainer.at_end and not self.saver.has_final_name(trainer.iter)
+        unknown = self.saver.improves(self._metrics(), trainer.iter) and not self.saver.knows_as_best(trainer.iter)
+        if unnamed or unknown:
+            # What has been evaluated only now is to be in the checkpoint too.
+            self._save(already_saved=not self._is_evaluated_now() and self._has_checkpoint())
 
-    def _has_final_name(self, checkpoint: Path) -> bool:
-        """Whether the final weights are not those of an earlier end, which more iterations or patience moved."""
-        final = self.paths.final_weights
-        return final.exists() and not (checkpoint.exists() and checkpoint.stat().st_mtime > final.stat().st_mtime)
+    def _is_evaluated_now(self) -> bool:
+        return self.trainer.evaluated_after > self.evaluated_before
+
+    def _has_checkpoint(self) -> bool:
+        return self.saver.saved_iterations == self.trainer.iterations_done
 
     def after_step(self) -> None:
         if self.trainer.iter == self.trainer.start_iter:
             self.saver.warm_up()
         if self._is_due():
-            self._save()
+            self._save(ends=self.trainer.stopping)
 
     def _is_due(self) -> bool:
         done, period = self.trainer.iterations_done, self.settings.period or self.trainer.cfg.SOLVER.CHECKPOINT_PERIOD
@@ -245,27 +248,32 @@ class SaveCheckpoint(HookBase):
         """Those of an evaluation after this very iteration."""
         return self.trainer.latest_metrics if self.trainer.evaluated_after == self.trainer.iter else {}
 
-    def _save(self) -> None:
+    def _save(self, *, ends: bool = False, already_saved: bool = False) -> None:
         trainer = self.trainer
         milestone = Milestone(
             iteration=trainer.iter,
-            images_seen=trainer.iterations_done * trainer.cfg.SOLVER.IMS_PER_BATCH,
+            images_seen=trainer.images_seen,
             world_size=trainer.num_processes,
             config_fingerprint=self.plan.fingerprint,
             versions={name: metadata.version(name) for name in ("torch", "detectron2")},
         )
         trainer.heartbeat.beat("saving")
-        self.saver.save(milestone, metrics=self._metrics(), is_last=trainer.at_end)
+        self.saver.save(
+            milestone, metrics=self._metrics(), is_last=trainer.at_end, ends=ends, already_saved=already_saved
+        )
         self.last_time = time.monotonic()
 
     def rescue(self) -> None:
         """Save, if that can still be done; what went wrong before is the one to tell."""
         if self.trainer.iterations_done > self.trainer.start_iter:
             with contextlib.suppress(Exception):
-                self._save()
+                self._save(ends=True)
 
     def after_train(self) -> None:
         self.saver.finish()
+        saved = self.saver.saved_iterations
+        if saved is not None and not self.trainer.at_end:
+            self.trainer.iterations_done = saved  # what a failed save leaves out is not done
 
     def close(self) -> None:
         # A training that failed still gets what it was saving onto the disk; its own failure is the one to tell.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.request import CheckpointSettings
-from launcher.config.values import read_json, write_json
+from launcher.config.values import read_json_if_whole, write_json
 from launcher.errors import TrainingFailedError
 from launcher.run.fence import Fence, check_fence
 from launcher.run.kept import Best, better, superfluous
@@ -25,6 +24,7 @@ from launcher.run.resume import CHECKPOINT_NAME, ResumePoint, numbered_checkpoin
 from launcher.train.checkpoint import (
     WholeCheckpointer,
     clear_leftovers,
+    has_same_content,
     link_or_copy,
     name_final,
     remove_checkpoint,
@@ -46,6 +46,8 @@ class _Save:
     milestone: Milestone
     best: Best | None
     is_last: bool
+    ends: bool
+    already_saved: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Saver:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._under_way: tuple[Future[_Saved], _Save] | None = None
         clear_leftovers(paths.checkpoints)
-        self._best = read_json(paths.best, Best) if paths.best.exists() else None
+        self._best = read_json_if_whole(paths.best, Best)
         self._finish_naming_best()
 
     def warm_up(self) -> None:
@@ -101,12 +103,32 @@ class Saver:
         """Whether an evaluation after `iteration` makes its checkpoint the best, so that it is to be saved."""
         return better(metrics, iteration, self._settings, self._best) is not None
 
+    def knows_as_best(self, iteration: int) -> bool:
+        return self._best is not None and self._best.iteration == iteration
+
+    def has_final_name(self, iteration: int) -> bool:
+        """Whether the final weights are those after `iteration` and not of an earlier end, which has been moved."""
+        return has_same_content(self._paths.checkpoint(iteration), self._paths.final_weights)
+
+    @property
+    def saved_iterations(self) -> int | None:
+        """How many iterations a start would find done; None when it would find no checkpoint of this run."""
+        return None if self._newest_whole is None else self._newest_whole + 1
+
     def save(
-        self, milestone: Milestone, *, metrics: Mapping[str, float | None] | None = None, is_last: bool = False
+        self,
+        milestone: Milestone,
+        *,
+        metrics: Mapping[str, float | None] | None = None,
+        is_last: bool = False,
+        ends: bool = False,
+        already_saved: bool = False,
     ) -> None:
         """Save the state after `milestone.iteration`.
 
-        `metrics` are those of an evaluation after this iteration; `is_last` also names the final weights and waits.
+        `metrics` are those of an evaluation after this iteration. `is_last` also names the final weights and waits;
+        `ends` says that the attempt, not the training, ends with this save. What is `already_saved` only gets the
+        names that it is due.
 
         Raises:
             TrainingFailedError: this save, or the one before in the background, may not fail but did.
@@ -118,10 +140,15 @@ class Saver:
         best = better(metrics or {}, milestone.iteration, self._settings, self._best)
         state = self._checkpointer.state(iteration=milestone.iteration)
         if not self._settings.async_ or is_last:
-            save = _Save(state=state, milestone=milestone, best=best, is_last=is_last)
+            save = _Save(
+                state=state, milestone=milestone, best=best, is_last=is_last, ends=ends, already_saved=already_saved
+            )
             self._settle(self._write(save), save)
             return
-        save = _Save(state=self._snapshot.take(state), milestone=milestone, best=best, is_last=False)
+        copied = self._snapshot.take(state)
+        save = _Save(
+            state=copied, milestone=milestone, best=best, is_last=False, ends=ends, already_saved=already_saved
+        )
         self._under_way = self._background.submit(self._write, save), save
 
     def finish(self) -> None:
@@ -157,6 +184,9 @@ class Saver:
             raise TrainingFailedError(f"{what}, and it was the last one of the training. {way_out}")
         if self._newest_whole is None:
             raise TrainingFailedError(f"{what}, and there is no older one to go on from. {way_out}")
+        if save.ends:
+            self._say(f"{what}. The run can go on from the checkpoint of iteration {self._newest_whole + 1}. {way_out}")
+            return
         if self._failures_in_a_row > MOST_FAILURES:
             raise TrainingFailedError(f"{what}, nor could the {MOST_FAILURES} before it. {way_out}")
         self._say(
@@ -168,7 +198,10 @@ class Saver:
         """Write, then do what depends on the checkpoint being on the disk. Runs in the background too."""
         path = self._paths.checkpoint(save.milestone.iteration)
         try:
-            self._write_making_room(save, path)
+            if save.already_saved:
+                self._ask_fence()
+            else:
+                self._write_making_room(save, path)
             self._newest_whole = save.milestone.iteration
             if save.is_last:
                 _write_average(save.state, self._paths.final_average)  # first: a kill in between is made good
@@ -219,7 +252,7 @@ class Saver:
         """Name the best of earlier attempts where a kill, or a full disk, prevented it."""
         path = self._paths.checkpoint(self._best.iteration) if self._best is not None else None
         weights = self._paths.best_weights
-        if path is None or not path.exists() or (weights.exists() and os.path.samefile(path, weights)):
+        if path is None or not path.exists() or has_same_content(path, weights):
             return
         try:
             link_or_copy(path, weights)

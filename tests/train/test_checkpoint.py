@@ -19,7 +19,6 @@ from launcher.train.checkpoint import (
     clear_leftovers,
     link_or_copy,
     name_final,
-    save_iteration,
     write_checkpoint,
 )
 from launcher.train.snapshot import Snapshot, as_plain
@@ -30,6 +29,12 @@ def checkpointer_in(paths: RunPaths, value: float) -> WholeCheckpointer:
     model = torch.nn.Linear(4, 4)
     torch.nn.init.constant_(model.weight, value)
     return WholeCheckpointer(model, str(paths.checkpoints))
+
+
+def save_iteration(checkpointer: WholeCheckpointer, paths: RunPaths, iteration: int) -> Path:
+    path = paths.checkpoint(iteration)
+    write_checkpoint(checkpointer.state(iteration=iteration), path, Milestone(iteration=iteration))
+    return path
 
 
 def names_in(folder: Path) -> list[str]:

@@ -268,6 +268,19 @@ def test_a_kill_between_choosing_the_best_and_naming_it_is_made_good(
     assert weight_in(training.paths.best_weights) == 19
 
 
+@pytest.mark.parametrize("text", ["", "{}", "null", '{"metric": "bbox/AP"}'])
+def test_a_damaged_note_of_the_best_counts_as_none(training: Training, text: str):
+    training.attempt(BEST_AP).save(training.step(9), metrics={"bbox/AP": 30.0})
+    training.paths.best.write_text(text)
+
+    saver = training.attempt(BEST_AP)
+    assert saver.improves({"bbox/AP": 20.0}, 19)
+    saver.save(training.step(19), metrics={"bbox/AP": 20.0})
+
+    assert weight_in(training.paths.best_weights) == 19
+    assert training.attempt(BEST_AP).knows_as_best(19)
+
+
 def test_an_attempt_clears_up_after_a_killed_one(training: Training):
     litter = training.paths.checkpoints / ".model_0000019.pth.0a1b2c3d.tmp"
     litter.write_bytes(b"half")
