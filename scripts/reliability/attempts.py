@@ -68,7 +68,8 @@ class Ended:
     def is_clear(self) -> bool:
         """It finished, stopped in order or said in a sentence why it did not."""
         outcome = self.outcome
-        return outcome.exit_code == 0 or bool(outcome.explanation and not outcome.traceback)
+        says_why = outcome.explanation and not outcome.traceback and "without a reason" not in outcome.explanation
+        return outcome.exit_code == 0 or bool(says_why)
 
 
 class Attempt:

@@ -96,8 +96,11 @@ def _first_attempt(request: RunRequest, case: Case, disk: Path) -> tuple[str, li
     ended = _disturbed(attempt, case, disk)
     if ended.outcome.exit_code == 0:
         return "finished", []
-    if not ended.is_clear or "Traceback" in ended.printed:
+    if "Traceback" in ended.outcome.traceback + ended.printed:
         return "told", [f"a traceback: {(ended.outcome.traceback or ended.printed)[-600:]}"]
+    if not ended.is_clear:
+        where = "on the console only" if "disk of the run folder is full" in ended.printed else "nowhere"
+        return "told", [f"said why {where}: {ended.outcome.explanation}"]
     if case.must_finish:
         return "told", [f"did not finish: {ended.outcome.explanation}"]
     return "told", []
