@@ -127,10 +127,19 @@ def look_at_gpus(journal: Journal, ask: Mapping[str, Any], torch: Any) -> None:
         journal.say(**fork.said)
     results = [fork.result() for fork in tests]
     journal.say(smoke_tests=results)
-    pair = [result["uuid"] for result in results if LAST_BASIC_STAGE in result["passed"]][:2]
+    pair = able_to_talk(results)[:2]
     if ask["backend"] and len(pair) == 2:
         journal.say(stage="all-reduce")
         journal.say(all_reduce=all_reduce_between(pair, ask, torch))
+
+
+def able_to_talk(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    # CUDA shows a process one slice at most, so slices (and a slice beside a GPU) never train together.
+    return [
+        result["uuid"]
+        for result in results
+        if LAST_BASIC_STAGE in result["passed"] and not result["uuid"].startswith("MIG-")
+    ]
 
 
 def look_at_availability(journal: Journal, torch: Any) -> None:
