@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -22,16 +24,56 @@ from detectron2.evaluation import (
     PascalVOCDetectionEvaluator,
     SemSegEvaluator,
 )
+from detectron2.utils import comm
 
 from launcher.errors import DataError
 from launcher.run.paths import RunPaths
 
+logger = logging.getLogger(__name__)
+
+
+class SturdyCOCOEvaluator(COCOEvaluator):
+    """detectron2's, but where its files cannot be written it evaluates without them."""
+
+    _distributed: bool
+    _output_dir: str | None
+    _predictions: list[dict[str, Any]]
+
+    def evaluate(self, img_ids: Any = None) -> Any:
+        if self._distributed:
+            # Once and for all: in a second try of rank 0 the others would not take part.
+            comm.synchronize()
+            gathered = comm.gather(self._predictions, dst=0)
+            if not comm.is_main_process():
+                return {}
+            self._predictions, self._distributed = list(itertools.chain(*gathered)), False
+        found = [instance for prediction in self._predictions for instance in prediction.get("instances", [])]
+        categories = [instance["category_id"] for instance in found]
+        try:
+            return super().evaluate(img_ids)
+        except (OSError, RuntimeError) as error:  # torch.save makes either of a full disk
+            if not self._output_dir:
+                raise
+            self._give_up_files(error)
+        for instance, category in zip(found, categories, strict=True):
+            instance["category_id"] = category  # detectron2 changes them before it writes
+        return super().evaluate(img_ids)
+
+    def _give_up_files(self, error: Exception) -> None:
+        assert self._output_dir is not None
+        logger.warning("Results of the evaluation could not be written to %s (%s)", self._output_dir, error)
+        for name in ("instances_predictions.pth", "coco_instances_results.json"):
+            with contextlib.suppress(OSError):  # half of a file helps nobody
+                Path(self._output_dir, name).unlink()
+        self._output_dir = None
+
+
 # Of a data set's name and the folder for results, for each `evaluator_type` of detectron2's MetadataCatalog.
 MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
-    "coco": lambda name, folder: [COCOEvaluator(name, output_dir=folder)],
+    "coco": lambda name, folder: [SturdyCOCOEvaluator(name, output_dir=folder)],
     "coco_panoptic_seg": lambda name, folder: [
         SemSegEvaluator(name, distributed=True, output_dir=folder),
-        COCOEvaluator(name, output_dir=folder),
+        SturdyCOCOEvaluator(name, output_dir=folder),
         COCOPanopticEvaluator(name, folder),
     ],
     "sem_seg": lambda name, folder: [SemSegEvaluator(name, distributed=True, output_dir=folder)],
@@ -89,4 +131,4 @@ def quietly() -> Iterator[None]:
         with contextlib.redirect_stdout(printed):
             yield
     finally:
-        logging.getLogger(__name__).info("printed during evaluation:\n%s", printed.getvalue())
+        logger.info("printed during evaluation:\n%s", printed.getvalue())
