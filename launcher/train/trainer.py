@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
@@ -205,7 +206,9 @@ class Trainer(DefaultTrainer):
     def train(self) -> None:
         """Like TrainerBase.train, but ends after any iteration in which the ranks agree to stop."""
         self.iter = self.start_iter
-        with EventStorage(self.start_iter) as self.storage:
+        # A scripted loss, such as RetinaNet's, would be optimised after its first calls in a process and then round
+        # otherwise, so the first iterations of every attempt would not be those of a training that went on.
+        with EventStorage(self.start_iter) as self.storage, torch.jit.optimized_execution(False):
             put_back_scalars(self.storage, self._storage_state)
             try:
                 self.before_train()
