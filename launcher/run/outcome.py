@@ -11,6 +11,7 @@ from typing import Any
 from launcher.config.request import EarlyStoppingSettings
 from launcher.errors import ExitCode
 
+COULD_NOT_WRITE = 74  # the exit status of a worker that failed and could not write why; EX_IOERR of sysexits.h
 RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that could not do it itself
 
 
@@ -164,6 +165,9 @@ def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFail
     if end.hung_in:
         why = f"no progress any more in `{end.hung_in}`, so the training process was ended"
         return _outcome(end, Ending.killed, ExitCode.training_failed, why, cause=Cause.hang)
+    if end.exit_status == COULD_NOT_WRITE:
+        why = "the reason is on the console: it could not be written into the run folder, whose disk may be full"
+        return _outcome(end, Ending.failed, ExitCode.training_failed, why, cause=Cause.other)
     if end.exit_status < 0:
         return _outcome(
             end, Ending.killed, ExitCode.training_failed, explain_signal(-end.exit_status), cause=Cause.crash

@@ -19,7 +19,7 @@ from launcher.config.values import read_json, write_json, write_text
 from launcher.errors import ExitCode
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
-from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
+from launcher.run.outcome import COULD_NOT_WRITE, RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.logs import log_to, take_over_torch_logs
@@ -99,24 +99,27 @@ def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int
         with _stacks_into(attempt.stacks(rank)):
             result = _train(plan, rank, heartbeat)
     except Exception as error:
-        _note_failure(attempt, rank, error)
+        could_say_why = _note_failure(attempt, rank, error)
         if raise_errors:
             raise
-        return 1
+        return 1 if could_say_why else COULD_NOT_WRITE
     if rank == 0:
         write_json(attempt.result, result)
         heartbeat.beat(ENDING)
     return 0
 
 
-def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> None:
+def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> bool:
+    """Write down what failed; False where that cannot be written."""
     from launcher.train.failures import explain
 
     failure = replace(explain(error), rank=rank)
     try:
         write_json(attempt.failure(rank), failure)
-    except OSError:  # a full disk: then the console is the only place left
+    except OSError:  # a full disk: then the console and the exit status are the only places left
         print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
+        return False
+    return True
 
 
 @contextlib.contextmanager

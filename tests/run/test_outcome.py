@@ -112,6 +112,7 @@ def test_box_ap_stands_for_a_run_that_has_it():
         # The kernel killed somebody else meanwhile.
         (WorkerEnd(exit_status=-11, memory_kills=1), None, Cause.crash, 1),
         (WorkerEnd(exit_status=-6, hung_in="training"), None, Cause.hang, 1),
+        (WorkerEnd(exit_status=74), None, Cause.other, 1),
         (WorkerEnd(exit_status=1), RANK_1_KILLED, Cause.crash, 1),
         (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, Cause.host_memory, 76),
         (WorkerEnd(exit_status=1), SICK, Cause.device, 1),
