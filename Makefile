@@ -30,7 +30,7 @@ demo: $(INSTALLED)
 	@$(BIN)/launcher train experiment=demo dataset.root=datasets
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

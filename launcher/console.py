@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import IO, Any
 
@@ -29,6 +31,14 @@ class PatientStream:
             act(*arguments)
         except OSError:
             self._gone = True
+            self._empty()
+
+    def _empty(self) -> None:
+        """Let go of what is still to be written: Python tries once more at its exit, and fails with status 120."""
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 from launcher.console import PatientStream
 
@@ -24,3 +26,19 @@ def test_a_reader_that_has_gone_is_no_error():
     assert stream.write("text") == 4
     stream.flush()
     assert not stream.isatty()
+
+
+def test_what_was_still_to_be_written_into_a_closed_pipe_does_not_end_the_process_badly():
+    code = (
+        "import sys; from launcher.console import PatientStream\n"
+        "sys.stdin.readline()\n"
+        "stream = PatientStream(sys.stdout); stream.write('x' * 10); stream.flush(); stream.write('y')"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdin is not None
+    running.stdout.close()
+    running.stdin.write(b"now\n")
+    running.stdin.close()
+
+    assert running.wait(timeout=30) == 0
