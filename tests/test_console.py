@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -34,7 +35,10 @@ def test_what_was_still_to_be_written_into_a_closed_pipe_does_not_end_the_proces
         "sys.stdin.readline()\n"
         "stream = PatientStream(sys.stdout); stream.write('x' * 10); stream.flush(); stream.write('y')"
     )
-    running = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=buffered
+    )
     assert running.stdout is not None
     assert running.stdin is not None
     running.stdout.close()
