@@ -347,6 +347,7 @@ def _attempts(
     """The plan and the outcome of the last attempt: of the first that ended in order, or that none should follow."""
     from launcher import report
     from launcher.device.claims import GpusTakenError, claim, claims_folder
+    from launcher.run.outcome import Cause
     from launcher.run.paths import RunPaths
     from launcher.run.record import record_outcome, record_start
     from launcher.run.resume import look_for_checkpoints
@@ -374,9 +375,11 @@ def _attempts(
             outcome = _carry_out(plan, in_place=request.run.in_place, held=descriptors, early=early)
             if problem := record_outcome(plan, outcome):
                 print(f"warning: {problem}", file=sys.stderr)
+            if outcome.cause is Cause.none or request.run.in_place:
+                return plan, outcome
             point = look_for_checkpoints(RunPaths(Path(plan.folder))).newest_whole
             lessons = learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
-            if lessons is None or request.run.in_place:
+            if lessons is None:
                 return plan, outcome
             report.show_retry(outcome, plan, lessons, console)
             time.sleep(pause_before(lessons))

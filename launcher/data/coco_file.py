@@ -84,7 +84,8 @@ class _Tally:
 
 def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
     """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
-    content, why_not = _load(json_file)
+    text, checksum, why_not = _read(json_file)
+    content, why_not = ({}, why_not) if why_not else _parse(text)
     if why_not:
         return CocoFacts(name=name, split=split, json=str(json_file), images=str(images), unreadable=why_not)
 
@@ -99,7 +100,7 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         split=split,
         json=str(json_file),
         images=str(images),
-        checksum=_checksum(json_file),
+        checksum=checksum,
         num_images=len(image_sizes),
         num_images_with_objects=objects.num_images,
         num_objects=objects.num,
@@ -113,31 +114,30 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
     )
 
 
-def _checksum(file: Path) -> int:
-    checksum = 0
-    with open(file, "rb") as content:
-        while chunk := content.read(1 << 22):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum
-
-
-def _load(json_file: Path) -> tuple[dict[str, Any], str]:
-    """The parsed file, or why there is none."""
+def _read(json_file: Path) -> tuple[str, int, str]:
+    """The file's text and checksum, or why there are none."""
     try:
+        content = json_file.read_bytes()
         # As text: from bytes json would also read UTF-16 and byte order marks, which pycocotools does not.
-        content = json.loads(json_file.read_text(encoding="utf-8"))
+        return content.decode("utf-8"), zlib.crc32(content), ""
     except FileNotFoundError:
-        return {}, f"there is no such file{_neighbours(json_file)}"
+        return "", 0, f"there is no such file{_neighbours(json_file)}"
+    except UnicodeDecodeError:
+        return "", 0, "the file is not text in UTF-8, so it is not JSON that pycocotools can read"
+    except OSError as error:
+        return "", 0, f"it cannot be read: {error.strerror}"
+
+
+def _parse(text: str) -> tuple[dict[str, Any], str]:
+    """What the text holds, or why that is not COCO format."""
+    try:
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         if error.doc.strip() == "":
             return {}, "the file is empty"
         if error.doc.startswith("\ufeff"):
             return {}, "the file begins with a byte order mark, which pycocotools cannot read. Save it as UTF-8 without"
         return {}, f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-    except UnicodeDecodeError:
-        return {}, "the file is not text in UTF-8, so it is not JSON that pycocotools can read"
-    except OSError as error:
-        return {}, f"it cannot be read: {error.strerror}"
     except RecursionError:
         return {}, "the JSON is nested too deeply"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from launcher.run.identity import differences
+from launcher.run.identity import differences, is_within
 
 
 class Effect(Enum):
@@ -76,12 +76,8 @@ def changed_settings(
 
 
 def _effect_of(key: str, allowed: Collection[str]) -> Effect:
-    if _is_in(key, APPLY) or key.endswith("_TEST"):
+    if is_within(key, APPLY) or key.endswith("_TEST"):
         return Effect.applies
-    if _is_in(key, PUT_IN):
+    if is_within(key, PUT_IN):
         return Effect.put_in
-    return Effect.insisted if _is_in(key, allowed) else Effect.refused
-
-
-def _is_in(key: str, keys: Iterable[str]) -> bool:
-    return any(key == other or key.startswith(other + ".") for other in keys)
+    return Effect.insisted if is_within(key, allowed) else Effect.refused

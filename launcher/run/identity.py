@@ -78,7 +78,7 @@ def name_of(overrides: tuple[str, ...]) -> str:
     the folder can be typed as a value. Where that or the length loses something, a hash of the whole tells apart.
     """
     last_of_each = {_key_of(override): override for override in overrides}
-    relevant = sorted(override for key, override in last_of_each.items() if not _is_not_identity(key))
+    relevant = sorted(override for key, override in last_of_each.items() if not is_within(key, NOT_IDENTITY))
     if not relevant:
         return "default"
     spelled = "+".join(re.sub(r"[^A-Za-z0-9._-]+", "_", _short(override)).strip("_") for override in relevant)
@@ -106,11 +106,12 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
         asked["scaling"] = request.scaling.value
     if request.ema.decay != 0:
         asked["ema"] = to_plain(request.ema)
-    return _nested({key: value for key, value in _leaves(asked) if not _is_not_identity(key)})
+    return _nested({key: value for key, value in _leaves(asked) if not is_within(key, NOT_IDENTITY)})
 
 
-def _is_not_identity(key: str) -> bool:
-    return any(key == other or key.startswith((other + ".", other + "/")) for other in NOT_IDENTITY)
+def is_within(key: str, nodes: Iterable[str]) -> bool:
+    """Whether a dotted key, or a group choice, is one of these or lies below one."""
+    return any(key == node or key.startswith((node + ".", node + "/")) for node in nodes)
 
 
 def _key_of(override: str) -> str:

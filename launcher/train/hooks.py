@@ -6,8 +6,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from importlib import metadata
 
+import detectron2
+import torch
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
@@ -255,7 +256,7 @@ class SaveCheckpoint(HookBase):
             images_seen=trainer.images_seen,
             world_size=trainer.num_processes,
             config_fingerprint=self.plan.fingerprint,
-            versions={name: metadata.version(name) for name in ("torch", "detectron2")},
+            versions={"torch": torch.__version__, "detectron2": detectron2.__version__},
         )
         trainer.heartbeat.beat("saving")
         self.saver.save(
