@@ -103,7 +103,8 @@ def _version(_: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> int:
     command = ["launcher", "train", *arguments]
     arguments, in_place = _take_flag(arguments, "--in-place")
-    with _resumable_until_a_worker_runs():
+    # Until a worker runs there is nothing to save: the run can go on as it is, so a scheduler may requeue it.
+    with _exiting_on((signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2), int(ExitCode.resumable)):
         from launcher.config.compose import run_hydra
 
         run_hydra(
@@ -114,10 +115,9 @@ def _train(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _resumable_until_a_worker_runs() -> Iterator[None]:
-    """A scheduler's signal while there is nothing to save yet: the run can go on as it is, so it may be requeued."""
-    asking = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    before = {number: signal.signal(number, lambda *_: sys.exit(int(ExitCode.resumable))) for number in asking}
+def _exiting_on(numbers: Sequence[int], status: int) -> Iterator[None]:
+    """These signals end what is in the block like an exception does, so that it cleans up after itself."""
+    before = {number: signal.signal(number, lambda *_: sys.exit(status)) for number in numbers}
     try:
         yield
     finally:
@@ -146,7 +146,7 @@ def _doctor(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="verdict, findings and all facts as JSON")
     parser.add_argument("--verbose", action="store_true", help="every finding, with its evidence")
     asked = parser.parse_args(arguments)
-    with _ended_by_sigterm():
+    with _exiting_on((signal.SIGTERM,), 128 + signal.SIGTERM):
         facts = look_at_devices(os.environ, full=True, meanwhile=_import_what_shows)
     from rich.console import Console
 
@@ -162,16 +162,6 @@ def _doctor(arguments: Sequence[str]) -> int:
         show_doctor(diagnosis, facts, Console(), verbose=asked.verbose)
     broken = any(finding.severity is Severity.error for finding in diagnosis.findings)
     return ExitCode.device_refused if broken else ExitCode.finished
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends what is in the block like an exception does, so that no probe and no folder of one is left."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _import_what_shows() -> None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from child_journal import Journal, loaded_path, run  # type: ignore[import-not-found]
+from child_journal import Journal, ask_library, run  # type: ignore[import-not-found]
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
@@ -20,17 +20,7 @@ def main(journal: Journal, ask: dict[str, Any]) -> None:
     say = journal.say
     say(stage="open device nodes")
     say(nodes=[{"path": path, "error": error_of_opening(path)} for path in ask["nodes"]])
-    say(stage="load libcuda")
-    try:
-        cuda = ctypes.CDLL(ask["library"])
-    except OSError as error:
-        say(load_error=str(error), stage="end")
-        return
-    say(library=loaded_path("libcuda.so"))
-    try:
-        ask_driver(cuda, say)
-    except AttributeError as error:
-        say(load_error=str(error))
+    ask_library(say, ask["library"], "libcuda", ask_driver)
     say(stage="end")
 
 

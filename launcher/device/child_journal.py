@@ -79,6 +79,23 @@ def kernel_state(pid: int) -> str:
         return state
 
 
+def ask_library(
+    say: Callable[..., None], library: str, name: str, ask: Callable[[ctypes.CDLL, Callable[..., None]], None]
+) -> None:
+    """Load a driver's library, whose file's name begins with `name`, and `ask` it; what fails is said."""
+    say(stage=f"load {name}")
+    try:
+        loaded = ctypes.CDLL(library)
+    except OSError as error:
+        say(load_error=str(error))
+        return
+    say(library=loaded_path(f"{name}.so"))
+    try:
+        ask(loaded, say)
+    except AttributeError as error:
+        say(load_error=str(error))
+
+
 def loaded_path(name: str) -> str:
     """The file of a library that this process has loaded, or empty."""
     try:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from child_journal import Journal, loaded_path, run  # type: ignore[import-not-found]
+from child_journal import Journal, ask_library, run  # type: ignore[import-not-found]
 
 UNCORRECTED, SINCE_RESET = 1, 0
 FIELD_RECOVERY_ACTION = 230
@@ -56,19 +56,8 @@ class FieldValue(ctypes.Structure):
 
 
 def main(journal: Journal, ask: dict[str, Any]) -> None:
-    say = journal.say
-    say(stage="load libnvidia-ml")
-    try:
-        nvml = ctypes.CDLL(ask["library"])
-    except OSError as error:
-        say(load_error=str(error), stage="end")
-        return
-    say(library=loaded_path("libnvidia-ml.so"))
-    try:
-        ask_nvml(nvml, say)
-    except AttributeError as error:
-        say(load_error=str(error))
-    say(stage="end")
+    ask_library(journal.say, ask["library"], "libnvidia-ml", ask_nvml)
+    journal.say(stage="end")
 
 
 def ask_nvml(nvml: ctypes.CDLL, say: Callable[..., None]) -> None:
