@@ -48,7 +48,7 @@ def _strike_before_iteration(what: str, iteration: int, times: int) -> None:
 
 
 def _strike_before_backward(what: str, times: int) -> None:
-    from launcher.train import smoke
+    from launcher.train.compat import smoke
 
     conv2d = smoke.conv2d
 

@@ -55,7 +55,7 @@ def test_a_training_on_the_cpu_comes_to_its_end(
 
     # Without a hint from the plan, the facts alone say why.
     from launcher.config.values import read_json
+    from launcher.device.causes.diagnose import diagnose
     from launcher.device.facts import DeviceFacts
-    from launcher.device.rules import diagnose
 
     assert code in [finding.code for finding in diagnose(read_json(run.attempt(1).facts, DeviceFacts)).findings]

@@ -18,7 +18,7 @@ from typing import Any
 
 from launcher.errors import RequestError
 
-CHILD_PROGRAM = "launcher.train.describe_keys"
+CHILD_PROGRAM = "launcher.train.compat.describe_keys"
 # Importing torch from a cold network disk has been seen to take a minute.
 DEADLINE_S = 300.0
 _FORMAT = 1

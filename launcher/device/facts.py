@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from launcher.cluster.job import JobFacts
+from launcher.device.job import JobFacts
 
 
 @dataclass(frozen=True, kw_only=True)

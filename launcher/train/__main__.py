@@ -1,5 +1,5 @@
 """The worker process of one attempt: `python -m launcher.train PLAN_JSON`, or `--early DESCRIPTOR FOLDER` before
-there is a plan (see `launcher.run.early`)."""
+there is a plan (see `launcher.run.handover`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _early(descriptor: int) -> Path | None:
-    from launcher.run.early import wait_for_plan
+    from launcher.run.handover import wait_for_plan
 
     # Their warnings speak to developers, and there is no log file yet.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Asks no driver: importing works also where that hangs or crashes.
-        from launcher.train import datasets, evaluators, hooks, trainer, worker, writers  # noqa: F401
+        from launcher.train import trainer, worker  # noqa: F401
+        from launcher.train.evaluation import evaluators  # noqa: F401
+        from launcher.train.hooks import chosen  # noqa: F401
+        from launcher.train.output import writers  # noqa: F401
+        from launcher.train.samples import register  # noqa: F401
     return wait_for_plan(descriptor)
 
 

@@ -27,12 +27,12 @@ from launcher.run.outcome import EarlyStop
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.run.resume import ResumePoint
-from launcher.train.checkpoint import WholeCheckpointer
-from launcher.train.ema import AveragedWeights
-from launcher.train.evaluators import evaluator_for, quietly
-from launcher.train.loader import TrainLoader, UndisturbedMapper, build_train_loader
+from launcher.train.average import AveragedWeights
+from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.evaluation.blank_images import EvaluatorWithStandIns, MapperWithStandIns
+from launcher.train.evaluation.evaluators import evaluator_for, quietly
+from launcher.train.samples.loader import TrainLoader, UndisturbedMapper, build_train_loader
 from launcher.train.seeds import seed_iteration
-from launcher.train.stand_ins import EvaluatorWithStandIns, MapperWithStandIns
 from launcher.train.steps import Steps
 from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 

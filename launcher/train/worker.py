@@ -22,7 +22,7 @@ from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import COULD_NOT_WRITE, RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
-from launcher.train.logs import log_to, take_over_torch_logs
+from launcher.train.output.logs import log_to, take_over_torch_logs
 from launcher.train.stop import STOP
 
 
@@ -137,18 +137,18 @@ def _stacks_into(file: Path) -> Iterator[None]:
 def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     heartbeat.beat("importing torch and detectron2")
     STOP.at = plan.stop_at
-    from launcher.train import hooks
-    from launcher.train.cfg_node import to_cfg_node
-    from launcher.train.datasets import register_datasets
-    from launcher.train.evaluators import check_test_sets
-    from launcher.train.safe_load import read_proposals_safely
-    from launcher.train.smoke import compute_on_cpu
+    from launcher.train.checkpoints.safe_load import read_proposals_safely
+    from launcher.train.compat.cfg_node import to_cfg_node
+    from launcher.train.compat.smoke import compute_on_cpu
+    from launcher.train.evaluation.evaluators import check_test_sets
+    from launcher.train.hooks import chosen as hooks
+    from launcher.train.samples.register import register_datasets
     from launcher.train.trainer import Trainer
 
     cfg = to_cfg_node(plan.detectron2, plan.config_extensions)
     cfg.freeze()
     if plan.devices.deformable_by == "torchvision":
-        from launcher.train.deformable import use_torchvision_deformable
+        from launcher.train.compat.deformable import use_torchvision_deformable
 
         use_torchvision_deformable()
     register_datasets(plan.splits)
@@ -195,8 +195,8 @@ def _prepare_process(cfg, plan: RunPlan) -> None:  # type: ignore[no-untyped-def
 
 def _equip(trainer, plan: RunPlan, fence: Fence) -> None:  # type: ignore[no-untyped-def]
     """Give rank 0 its hooks and writers."""
-    from launcher.train import hooks
-    from launcher.train.writers import build_writers, write_plan_as_text
+    from launcher.train.hooks import chosen as hooks
+    from launcher.train.output.writers import build_writers, write_plan_as_text
 
     paths = RunPaths(Path(plan.folder))
     writers = build_writers(paths, plan.logging, trainer)

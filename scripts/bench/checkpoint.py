@@ -24,8 +24,8 @@ from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of
-from launcher.train.checkpoint import WholeCheckpointer
-from launcher.train.saving import Saver
+from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.saver import Saver
 
 
 def main(arguments: list[str]) -> None:

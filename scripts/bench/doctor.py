@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-FACTS = "import os, launcher.device.probe as probe; probe.look_at_devices(os.environ, full=False, try_gpus=False)"
+FACTS = "import os, launcher.device.look.probe as probe; probe.look_at_devices(os.environ, full=False, try_gpus=False)"
 DOCTOR_FINDS_FAULT = 4
 COMMANDS = {
     "import torch": ("-c", "import torch"),

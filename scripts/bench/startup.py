@@ -17,15 +17,16 @@ import tempfile
 import time
 from pathlib import Path
 
-AS_IT_IS = "import sys; from launcher.cli import main; sys.exit(main(sys.argv[2:]))"
+AS_IT_IS = "import sys; from launcher.cli.main import main; sys.exit(main(sys.argv[2:]))"
 WITHOUT_LOOKING = """
 import sys
 from pathlib import Path
 from launcher.config.values import read_json
-from launcher.device import facts, probe
+from launcher.device import facts
+from launcher.device.look import probe
 known = read_json(Path(sys.argv[1]), facts.DeviceFacts)
 probe.look_at_devices = lambda *arguments, **options: known
-from launcher.cli import main
+from launcher.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.device.catalogue import ENTRIES, GROUPS, Entry, group_of
+from launcher.device.causes.running import ENTRIES, GROUPS, Entry, group_of
 
 PAGE = Path(__file__).parents[2] / "docs/causes.md"
 HEAD = """\
 # Causes, by code and by error text
 
-<!-- Written by scripts/docs/causes.py from launcher/device/catalogue.py. -->
+<!-- Written by scripts/docs/causes.py from launcher/device/causes/running.py. -->
 
 Search this page for a code that `launcher doctor` shows, or for a piece of the error text that you saw. The same on the
 command line: `launcher explain driver.too_old`, `launcher explain "no kernel image is available"`.

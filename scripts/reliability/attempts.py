@@ -20,15 +20,19 @@ from pathlib import Path
 import torch
 
 from launcher.config.request import RunRequest
-from launcher.device.environment import worker_environment
+from launcher.launch.environment import worker_environment
+from launcher.launch.record import record_outcome, record_start
+from launcher.launch.supervise import outcome_of
 from launcher.run.heartbeat import read_beat
 from launcher.run.outcome import Outcome, WorkerEnd
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import RunPlan
-from launcher.run.record import record_outcome, record_start
 from launcher.run.resume import look_for_checkpoints
-from launcher.run.supervise import outcome_of
-from launcher.train import evaluators, failures, hooks, smoke, trainer, writers  # noqa: F401 - so that no child does
+from launcher.train import failures, trainer  # noqa: F401 - so that no child does
+from launcher.train.compat import smoke  # noqa: F401
+from launcher.train.evaluation import evaluators  # noqa: F401
+from launcher.train.hooks import chosen  # noqa: F401
+from launcher.train.output import writers  # noqa: F401
 from launcher.train.stop import STOP, end_with_parent
 from launcher.train.worker import work
 from scripts.reliability.job import machine, plan_next

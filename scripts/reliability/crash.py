@@ -20,7 +20,7 @@ from launcher.run.paths import RunPaths
 from scripts.reliability.attempts import Attempt, begin, run_to_end
 from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.result import Row, end_of
-from tests.train.test_checkpoint_crash import CASES, Case, check, goes_on, prepare, save
+from tests.train.checkpoints.test_checkpoint_crash import CASES, Case, check, goes_on, prepare, save
 
 NAMING = "rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate"
 CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)

@@ -18,14 +18,15 @@ from launcher.config.request import RunRequest
 from launcher.config.values import to_plain
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import plan_dataset
+from launcher.device.causes.diagnose import diagnose
 from launcher.device.facts import DeviceFacts
-from launcher.device.plan import plan_devices
-from launcher.device.probe import look_at_devices
-from launcher.device.rules import diagnose
+from launcher.device.look.probe import look_at_devices
+from launcher.device.policy.plan import plan_devices
+from launcher.launch.decide import make_run_plan
+from launcher.run.folder import look_at_folder
 from launcher.run.identity import run_folder
 from launcher.run.paths import RunPaths
-from launcher.run.plan import RunPlan, make_run_plan
-from launcher.run.record import look_at_folder
+from launcher.run.plan import RunPlan
 
 ITERATIONS = 20
 CHECKPOINT_PERIOD = 5

@@ -25,8 +25,8 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.env import seed_all_rng
 
 from launcher.run.plan import RunPlan
-from launcher.train.cfg_node import to_cfg_node
-from launcher.train.datasets import register_datasets
+from launcher.train.compat.cfg_node import to_cfg_node
+from launcher.train.samples.register import register_datasets
 from scripts.reliability.damage import DAMAGES
 from scripts.reliability.disk import ROOMY, fill, mounted
 from scripts.reliability.job import ITERATIONS, NUM_TRAIN, make_job, plan_next

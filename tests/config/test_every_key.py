@@ -19,7 +19,7 @@ from launcher.config.arguments import for_hydra, take_apart
 from launcher.config.compose import configs_folder, hydra_version_base, to_request
 from launcher.config.keys import Detectron2Keys, read_keys
 from launcher.config.source import serve
-from launcher.train.cfg_node import to_cfg_node
+from launcher.train.compat.cfg_node import to_cfg_node
 
 KEYS = read_keys()
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from launcher.cluster.job import read_job
 from launcher.device.facts import (
     ChildEnd,
     DeviceFacts,
@@ -22,6 +21,7 @@ from launcher.device.facts import (
     SystemFacts,
     TorchFacts,
 )
+from launcher.device.job import read_job
 
 STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync", "convolution", "nms", "operators")
 UUIDS = ("GPU-11111111-aaaa-4000-8000-000000000000", "GPU-22222222-bbbb-4000-8000-000000000000")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from launcher.config.request import DeviceChoice, DeviceRequest
-from launcher.device.environment import make_driver_mask, worker_environment
-from launcher.device.plan import plan_devices
-from launcher.device.rules import diagnose
+from launcher.device.causes.diagnose import diagnose
+from launcher.device.policy.plan import plan_devices
+from launcher.launch.environment import make_driver_mask, worker_environment
 from tests.device.recorded import HUNG, NO_GPU, driver_ends
 from tests.fakegpu import FakeGpu, Gpu, Machine
 

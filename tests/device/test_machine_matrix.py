@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis, Severity
 from launcher.device.facts import DeviceFacts
-from launcher.device.probe import STAGES, Deadlines, look_at_devices, torch_question
-from launcher.device.rules import diagnose
+from launcher.device.look.probe import STAGES, Deadlines, look_at_devices, torch_question
 from tests.device.torch_machines import AskTorch, TorchScenario
 from tests.fakegpu import FakeGpu, Gpu, Machine, slice_uuid, uuid
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import launcher.device
-from launcher.device.child_journal import how_it_ended, read_journal
-from launcher.device.children import ChildAnswer
 from launcher.device.facts import ChildEnd, TorchFacts
-from launcher.device.probe import torch_facts
+from launcher.device.look.child_journal import how_it_ended, read_journal
+from launcher.device.look.children import ChildAnswer
+from launcher.device.look.probe import torch_facts
 from tests.fakegpu import FakeGpu, Machine
 
-TORCH_CHILD = Path(launcher.device.__file__).with_name("child_torch.py")
+TORCH_CHILD = Path(launcher.device.__file__).with_name("look") / "child_torch.py"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis, UsableGpu
 from launcher.device.facts import DeviceFacts
-from launcher.device.gpu_choice import by_default
-from launcher.device.probe import look_at_devices
-from launcher.device.rules import diagnose
+from launcher.device.look.probe import look_at_devices
+from launcher.device.policy.choice import by_default
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
 

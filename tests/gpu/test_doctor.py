@@ -12,7 +12,7 @@ import pytest
 from launcher.config.values import from_plain
 from launcher.device.diagnosis import Diagnosis, UsableGpu
 from launcher.device.facts import DeviceFacts
-from launcher.device.probe import STAGES
+from launcher.device.look.probe import STAGES
 from launcher.errors import ExitCode
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(400)]
@@ -73,8 +73,8 @@ def test_two_gpus_talk_to_each_other(facts: DeviceFacts):
 
 @pytest.mark.usefixtures("gpus")
 def test_the_doctor_prints_what_replays_to_the_same_verdict(launch: Callable[..., CompletedProcess[str]]):
-    from launcher.device.gpu_choice import by_default
-    from launcher.device.rules import diagnose
+    from launcher.device.causes.diagnose import diagnose
+    from launcher.device.policy.choice import by_default
 
     done = launch("doctor", "--json")
 

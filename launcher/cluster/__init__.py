@@ -1,1 +1,0 @@
-"""What a scheduler told this job. Submission will live here too."""

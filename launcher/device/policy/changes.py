@@ -1,0 +1,154 @@
+"""What a run has to do otherwise because of its devices: settings, precision, operators. Decides only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import DeviceRequest, Precision
+from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.policy.asked import count_of, value_of
+
+SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
+# detectron2's own synchronised norms use plain collectives, which gloo has; torch's insists on a GPU.
+SYNC_NORMS_ON_CPU = ("naiveSyncBN", "naiveSyncBN_N")
+BFLOAT16_SINCE = (8, 0)
+"""Compute capability; older GPUs only imitate it, slowly."""
+ROTATED = {
+    "MODEL.PROPOSAL_GENERATOR.NAME": "RRPN",
+    "MODEL.ROI_HEADS.NAME": "RROIHeads",
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlignRotated",
+}
+# Findings that leave detectron2 without its operators; a source tree that hides an installation has none either.
+OPERATOR_CODES = ("detectron2.no_ops", "detectron2.ops_", "detectron2.shadowed")
+FINE_ON_CPU = {"detectron2.ops_cpu_only", "detectron2.ops_arch", "detectron2.ops_fail"}
+
+
+# Settings
+
+
+def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
+    """`all` is what was asked for where several of the usable GPUs train, and all of them."""
+    if asked.count == "all" and 1 < planned == usable:
+        return
+    if count_of(asked) != planned:
+        yield Adjustment(setting="device.count", asked=asked.count, planned=planned, reason=reason)
+
+
+def adjusted_device(keys: Mapping[str, Any], planned: str, reason: str) -> Iterator[Adjustment]:
+    device = value_of(keys, "MODEL.DEVICE", planned)
+    if device != planned:
+        yield Adjustment(setting="MODEL.DEVICE", asked=device, planned=planned, reason=reason)
+
+
+def without_ids(asked: DeviceRequest, reason: str) -> Iterator[Adjustment]:
+    if asked.ids:
+        yield Adjustment(setting="device.ids", asked=list(asked.ids), planned=[], reason=reason)
+
+
+def without_amp(keys: Mapping[str, Any]) -> Iterator[Adjustment]:
+    if value_of(keys, "SOLVER.AMP.ENABLED", False):
+        yield Adjustment(
+            setting="SOLVER.AMP.ENABLED",
+            asked=True,
+            planned=False,
+            reason="automatic mixed precision as detectron2 does it needs CUDA",
+        )
+
+
+def without_sync_norms(keys: Mapping[str, Any], num_processes: int) -> Iterator[Adjustment]:
+    for setting, norm in _norms(keys):
+        if num_processes == 1:
+            planned, reason = "BN", "with one process there is nothing to synchronise"
+        elif norm in SYNC_NORMS_ON_CPU:
+            continue
+        else:
+            planned, reason = "naiveSyncBN", "torch's synchronised norm needs GPUs, detectron2's own does not"
+        yield Adjustment(setting=setting, asked=norm, planned=planned, reason=reason)
+
+
+def _norms(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _norms(value, (*path, key))
+        elif key.endswith("NORM") and isinstance(value, str) and value in SYNC_NORMS:
+            yield ".".join((*path, key)), value
+
+
+def fewer_workers(keys: Mapping[str, Any], num_cpus: int, num_processes: int) -> Iterator[Adjustment]:
+    """Every process has its own loader workers."""
+    asked = value_of(keys, "DATALOADER.NUM_WORKERS", 0)
+    planned = max(1, num_cpus // num_processes)
+    if isinstance(asked, int) and num_cpus and asked > planned:
+        each = f" for {num_processes} processes" if num_processes > 1 else ""
+        cpus = "1 CPU is" if num_cpus == 1 else f"{num_cpus} CPUs are"
+        yield Adjustment(
+            setting="DATALOADER.NUM_WORKERS", asked=asked, planned=planned, reason=f"{cpus} available{each}"
+        )
+
+
+# Mixed precision
+
+
+def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Mapping[str, Any]) -> str:
+    """In what mixed precision computes on these GPUs; empty where SOLVER.AMP.ENABLED is false."""
+    if not value_of(keys, "SOLVER.AMP.ENABLED", False):
+        return ""
+    if asked is Precision.float16 or _without_bfloat16(gpus):
+        return "float16"
+    return "bfloat16"
+
+
+def adjusted_precision(gpus: Sequence[UsableGpu], asked: Precision, planned: str) -> Iterator[Adjustment]:
+    if asked is Precision.bfloat16 and planned == "float16":
+        older = ", ".join(f"{gpu.name} has {gpu.capability[0]}.{gpu.capability[1]}" for gpu in _without_bfloat16(gpus))
+        reason = f"bfloat16 needs compute capability 8.0, and {older}"
+        yield Adjustment(setting="device.precision", asked=asked.value, planned=planned, reason=reason)
+
+
+def notices_of_precision(asked: Precision, planned: str) -> Iterator[str]:
+    if asked is Precision.auto and planned == "bfloat16":
+        yield "mixed precision computes in bfloat16, which these GPUs have (device.precision=float16 for the other)"
+    if asked is not Precision.auto and not planned:
+        yield f"device.precision={asked.value} changes nothing: mixed precision is off (SOLVER.AMP.ENABLED)"
+
+
+def _without_bfloat16(gpus: Sequence[UsableGpu]) -> list[UsableGpu]:
+    return [gpu for gpu in gpus if gpu.capability < BFLOAT16_SINCE]
+
+
+# Operators that detectron2 has only when it is compiled
+
+
+def deformable_by(kind: str, keys: Mapping[str, Any], diagnosis: Diagnosis) -> str:
+    """`torchvision` where the model has deformable convolutions that detectron2 itself cannot train here."""
+    stages = value_of(keys, "MODEL.RESNETS.DEFORM_ON_PER_STAGE", [])
+    if not isinstance(stages, (list, tuple)) or not any(stages):
+        return ""
+    # detectron2's have no backward pass on the CPU, however it was built.
+    return "torchvision" if kind == "cpu" or _lacks_operators(kind, diagnosis) else ""
+
+
+def notices_of_deformable(kind: str, planned: str) -> Iterator[str]:
+    if planned:
+        why = "cannot train on the CPU" if kind == "cpu" else "need its compiled operators for CUDA"
+        yield f"deformable convolutions are {planned}'s, because detectron2's own {why}; weights fit either"
+
+
+def unmet_needs(kind: str, keys: Mapping[str, Any], diagnosis: Diagnosis) -> Iterator[str]:
+    """What the model needs and no other operator can stand in for."""
+    if not _lacks_operators(kind, diagnosis):
+        return
+    rotated = [f"{setting}={name}" for setting, name in ROTATED.items() if value_of(keys, setting, "") == name]
+    if rotated:
+        yield (
+            f"{', '.join(rotated)}: rotated boxes need detectron2's compiled operators"
+            f"{' for CUDA' if kind == 'cuda' else ''}, which this detectron2 does not have. "
+            "Build detectron2 from source, or choose a model with upright boxes."
+        )
+
+
+def _lacks_operators(kind: str, diagnosis: Diagnosis) -> bool:
+    codes = {finding.code for finding in diagnosis.findings if finding.code.startswith(OPERATOR_CODES)}
+    return bool(codes - FINE_ON_CPU if kind == "cpu" else codes)

@@ -1,0 +1,334 @@
+"""Which devices a run gets, and what has to change because of them. Decides only: no torch, no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
+from launcher.device.causes.diagnose import FATAL_CODES
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
+from launcher.device.policy import changes
+from launcher.device.policy.asked import (
+    choice_of,
+    count_of,
+    listed,
+    most_sharers,
+    problems_with,
+    shared_batch,
+    sharing_problem,
+    why_not_shared,
+)
+from launcher.device.policy.choice import (
+    able_together,
+    best_of,
+    excluded_by_name,
+    is_mixed,
+    named_gpus,
+    without_unwanted,
+)
+from launcher.device.policy.notices import notices_of_diagnosis
+from launcher.errors import DeviceUnavailableError, RequestError
+
+TO_RUN_ANYWAY = "To run on what there is, type device.choice=auto device.on_missing=fall_back."
+ONE_SLICE = "a slice of a GPU trains only alone, because CUDA shows a process no more than one"
+MPS = "detectron2 has no support for Apple's MPS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevicePlan:
+    """The devices of one run and the surroundings that its worker process gets."""
+
+    kind: str
+    """cuda, cpu or mps: becomes MODEL.DEVICE."""
+    asked: str
+    """The choice as asked, for example `auto`."""
+    reason: str
+    """Why this kind: one clause such as `no NVIDIA GPU in this machine`, or the names of the GPUs chosen."""
+    gpu_uuids: tuple[str, ...]
+    num_processes: int
+    """One per GPU; on the CPU as many as `device.count`."""
+    environment: Mapping[str, str | None]
+    """Set (or, for None, removed) in the worker's environment on top of the launcher's own."""
+    mask_driver: bool
+    """Put zero-byte driver libraries first on LD_LIBRARY_PATH: the driver hangs or crashes whoever touches it."""
+    adjustments: tuple[Adjustment, ...]
+    default_environment: Mapping[str, str] = field(default_factory=dict)
+    """Set in the worker's environment only where the launcher's own has no such variable."""
+    precision: str = ""
+    """float16 or bfloat16, in which mixed precision computes; empty without it."""
+    deformable_by: str = ""
+    """`torchvision` where it has to stand in for detectron2's deformable convolutions."""
+    notices: tuple[str, ...] = ()
+    """What is worth knowing and no setting of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What every decision below looks at."""
+
+    asked: DeviceRequest
+    keys: Mapping[str, Any]
+    batch: int | None
+    """The images that the processes have to share equally, if there is such a number."""
+    diagnosis: Diagnosis
+    """Without the GPUs that this run is not to have."""
+
+
+def plan_devices(
+    asked: DeviceRequest,
+    keys: Mapping[str, Any],
+    diagnosis: Diagnosis,
+    *,
+    avoid: Mapping[str, str] = MappingProxyType({}),
+    scaling: Scaling = Scaling.keep_batch,
+) -> DevicePlan:
+    """Choose the devices of one run and what has to change because of them.
+
+    `keys` is detectron2's configuration, nested, as plain containers. `avoid` names GPUs by UUID that this run must not
+    get, each with a clause that continues its name, such as `failed in attempt 1`.
+
+    Raises:
+        RequestError: the device settings cannot mean anything here, or this launcher is one of several.
+        DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
+    """
+    problems = [*_problems_with_start(diagnosis), *problems_with(asked, keys, scaling)]
+    if problems:
+        raise RequestError("\n".join(problems))
+    _check_installation(diagnosis)
+    there = Situation(
+        asked=asked,
+        keys=keys,
+        batch=shared_batch(keys, scaling),
+        diagnosis=without_unwanted(diagnosis, asked, avoid),
+    )
+    choice = choice_of(asked, keys)
+    if choice is DeviceChoice.cpu:
+        reason = "as asked" if asked.choice is DeviceChoice.cpu else "MODEL.DEVICE=cpu asks for it"
+        return _cpu_plan(there, reason=reason, fell_back=False)
+    if choice is DeviceChoice.mps:
+        return _instead_of_mps(there)
+    return _cuda_plan(there)
+
+
+def wants_gpus(asked: DeviceRequest, keys: Mapping[str, Any]) -> bool:
+    """Whether this request could use a GPU at all, so that trying them is worth the seconds."""
+    return choice_of(asked, keys) not in (DeviceChoice.cpu, DeviceChoice.mps)
+
+
+def _problems_with_start(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.num_launchers > 1:
+        yield (
+            f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
+            "into the same folder. Start the launcher once per run; it starts its own processes: "
+            f"device.count={diagnosis.num_launchers}."
+        )
+
+
+def _check_installation(diagnosis: Diagnosis) -> None:
+    fatal = [finding for finding in diagnosis.findings if finding.code in FATAL_CODES]
+    if fatal:
+        raise DeviceUnavailableError("\n".join(f"{finding.cause}. To repair it: {finding.fix}." for finding in fatal))
+
+
+def _check_needs(kind: str, there: Situation) -> None:
+    if problems := list(changes.unmet_needs(kind, there.keys, there.diagnosis)):
+        raise DeviceUnavailableError("\n".join(problems))
+
+
+# GPUs
+
+
+def _cuda_plan(there: Situation) -> DevicePlan:
+    asked = there.asked
+    named, excluded = named_gpus(asked, there.diagnosis)
+    if not named:
+        return _cpu_or_refuse(there, excluded_by_name(excluded if asked.ids else ()) or _why_no_gpu(there.diagnosis))
+    number = count_of(asked) or len(asked.ids)
+    pool = named if number == 1 else able_together(named)
+    wanted = number or len(pool)
+    if wanted > 1 and len(pool) > 1 and (silence := _silence(there.diagnosis)):
+        if _insists(asked):
+            raise DeviceUnavailableError(
+                f"device.count={asked.count}, but {silence.cause}. To repair it: {silence.fix}."
+            )
+        return _gpu_plan(there, best_of(pool, 1), named, silence.cause)
+    if _insists(asked) and len(pool) < wanted:
+        raise DeviceUnavailableError(_too_few(there, pool, _why_fewer(named, excluded, pool)))
+    if _insists(asked) and (problem := sharing_problem(there.batch, wanted, at_most=len(pool))):
+        raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
+    chosen = best_of(pool, most_sharers(there.batch, min(wanted, len(pool))))
+    usable = f"{_number_of_gpus(len(named))} usable"
+    unshared = why_not_shared(there.batch, len(pool)) if len(chosen) < len(pool) else ""
+    why = "; ".join(filter(None, (_why_fewer(named, excluded, pool), unshared)))
+    return _gpu_plan(there, chosen, named, f"{usable}: {why}" if why else usable)
+
+
+def _number_of_gpus(number: int) -> str:
+    return "1 GPU is" if number == 1 else f"{number} GPUs are"
+
+
+def _silence(diagnosis: Diagnosis) -> Finding | None:
+    """What keeps GPUs from training together."""
+    return next((finding for finding in diagnosis.findings if finding.code.startswith("nccl.")), None)
+
+
+def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[UsableGpu], why_fewer: str) -> DevicePlan:
+    _check_needs("cuda", there)
+    asked, keys = there.asked, there.keys
+    precision = changes.precision_on(chosen, asked.precision, keys)
+    deformable_by = changes.deformable_by("cuda", keys, there.diagnosis)
+    uuids = tuple(gpu.uuid for gpu in chosen)
+    reason = _names(chosen) + _how_many_of_list(asked, chosen)
+    adjustments = (
+        *changes.adjusted_count(asked, len(chosen), why_fewer, usable=len(usable)),
+        *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
+        *changes.adjusted_precision(chosen, asked.precision, precision),
+        *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
+    )
+    return DevicePlan(
+        kind="cuda",
+        asked=asked.choice.value,
+        reason=reason,
+        gpu_uuids=uuids,
+        num_processes=len(chosen),
+        environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        mask_driver=False,
+        adjustments=adjustments,
+        precision=precision,
+        deformable_by=deformable_by,
+        notices=(
+            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=True, reason=reason, adjustments=adjustments),
+            *_notices_of_mixture(chosen),
+            *changes.notices_of_precision(asked.precision, precision),
+            *changes.notices_of_deformable("cuda", deformable_by),
+        ),
+    )
+
+
+def _names(gpus: Sequence[UsableGpu]) -> str:
+    return ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in gpus)
+
+
+def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
+    return f" ({len(chosen)} of device.ids={listed(asked.ids)})" if len(chosen) < len(asked.ids) else ""
+
+
+def _why_fewer(usable: Sequence[UsableGpu], excluded: Sequence[ExcludedGpu], pool: Sequence[UsableGpu]) -> str:
+    """What keeps GPUs out of the pool."""
+    slices = ONE_SLICE if len(pool) < len(usable) else ""
+    return "; ".join(filter(None, (excluded_by_name(excluded), slices)))
+
+
+def _notices_of_mixture(chosen: Sequence[UsableGpu]) -> Iterator[str]:
+    if is_mixed(chosen):
+        yield f"the GPUs are not alike ({_names(chosen)}): all train at the pace of the slowest; device.ids chooses"
+
+
+def _insists(asked: DeviceRequest) -> bool:
+    """Whether to refuse where there are fewer GPUs than asked for."""
+    if asked.on_missing is OnMissing.by_choice:
+        return asked.choice is DeviceChoice.cuda
+    return asked.on_missing is OnMissing.refuse
+
+
+def _cpu_or_refuse(there: Situation, reason: str) -> DevicePlan:
+    was_promised = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_promised
+    if _insists(there.asked) or was_promised:
+        raise DeviceUnavailableError(_refusal(there, reason))
+    return _cpu_plan(there, reason=reason, fell_back=True)
+
+
+def _refusal(there: Situation, reason: str) -> str:
+    if there.asked.choice is DeviceChoice.cuda:
+        what = "device.choice=cuda insists on a GPU"
+    elif there.asked.on_missing is OnMissing.refuse:
+        what = "device.on_missing=refuse insists on a GPU"
+    else:
+        what = "this job was promised GPUs"
+    fixes = [finding.fix for finding in there.diagnosis.findings if finding.cause == reason]
+    return f"{what}, but {reason}. " + "".join(f"To repair it: {fix}. " for fix in fixes[:1]) + TO_RUN_ANYWAY
+
+
+def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
+    usable = ", ".join(called(gpu.index, gpu.uuid) for gpu in pool)
+    return (
+        f"device.count={there.asked.count}, but only {len(pool)} usable ({usable})"
+        + (f": {why}" if why else "")
+        + f". Type device.count={most_sharers(there.batch, len(pool))}, "
+        + "or add device.on_missing=fall_back to run on what there is."
+    )
+
+
+def _why_no_gpu(diagnosis: Diagnosis) -> str:
+    """The clause of the verdict that names the cause."""
+    return diagnosis.verdict.partition(": ")[2] or diagnosis.verdict
+
+
+# The CPU
+
+
+def _instead_of_mps(there: Situation) -> DevicePlan:
+    if there.asked.on_missing is not OnMissing.fall_back:
+        raise DeviceUnavailableError(
+            f"device.choice=mps, but {MPS}. Type device=cpu, or add device.on_missing=fall_back."
+        )
+    return _cpu_plan(there, reason=MPS, fell_back=True)
+
+
+def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
+    _check_needs("cpu", there)
+    asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
+    num_processes = _cpu_processes(there, fell_back=fell_back)
+    deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
+    adjustments = (
+        *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
+        *changes.without_ids(asked, reason),
+        *changes.adjusted_device(keys, "cpu", reason),
+        *changes.without_amp(keys),
+        *changes.without_sync_norms(keys, num_processes),
+        *changes.fewer_workers(keys, num_cpus, num_processes),
+    )
+    return DevicePlan(
+        kind="cpu",
+        asked=asked.choice.value,
+        reason=reason,
+        gpu_uuids=(),
+        num_processes=num_processes,
+        # Hides the GPUs from everything that asks politely, and makes torch ask NVML's way rather than call cuInit.
+        environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
+        mask_driver=there.diagnosis.driver_is_dangerous,
+        adjustments=adjustments,
+        default_environment=_threads(num_cpus, num_processes),
+        deformable_by=deformable_by,
+        notices=(
+            *notices_of_diagnosis(
+                there.diagnosis, asked, keys, with_gpus=wants_gpus(asked, keys), reason=reason, adjustments=adjustments
+            ),
+            *changes.notices_of_deformable("cpu", deformable_by),
+        ),
+    )
+
+
+def _cpu_processes(there: Situation, *, fell_back: bool) -> int:
+    count = count_of(there.asked) or 1
+    if fell_back and there.diagnosis.num_cpus:
+        # A count meant for GPUs must not start more processes than there are CPUs to run them.
+        return most_sharers(there.batch, min(count, there.diagnosis.num_cpus))
+    return count
+
+
+def _why_count_on_cpu(asked: DeviceRequest) -> str:
+    if asked.count == "all":
+        return "one process uses all CPUs"
+    return "no more processes than CPUs, and an equal share of the batch for each"
+
+
+def _threads(num_cpus: int, num_processes: int) -> dict[str, str]:
+    # Several processes that each start a thread per CPU spend their time waiting for each other.
+    if num_processes > 1 and num_cpus:
+        return {"OMP_NUM_THREADS": str(max(1, num_cpus // num_processes))}
+    return {}

@@ -1,0 +1,146 @@
+"""What another number of processes than a configuration was made for means for batch, passes and learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.config.adjustment import Adjustment, adjusted, look_up
+from launcher.config.request import RunRequest, Scaling
+from launcher.device.policy.asked import count_of
+from launcher.errors import RequestError
+
+REFERENCE = "REFERENCE_WORLD_SIZE"
+SCALED_INVERSELY = ("SOLVER.MAX_ITER", "SOLVER.WARMUP_ITERS", "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingPlan:
+    """How each process takes its share of a batch."""
+
+    accumulate: int
+    """Forward passes into which the share is split; their gradients add up to one step."""
+    adjustments: tuple[Adjustment, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The most images of one forward pass, and where that number comes from."""
+
+    images: int
+    reason: str
+
+
+def plan_scaling(
+    request: RunRequest,
+    *,
+    num_processes: int,
+    kind: str,
+    learned_micro_batch: int | None = None,
+    begun_with: int | None = None,
+) -> ScalingPlan:
+    """Keep the meaning of the configuration on `num_processes` processes of a kind of device.
+
+    `learned_micro_batch` is the number of images per forward pass that fitted after a training ran out of memory. A
+    run that has `begun_with` another number of processes keeps the batch and the schedule that it began with.
+
+    Raises:
+        RequestError: that batch cannot be shared equally.
+    """
+    keys = request.detectron2
+    scaled = scaled_to(begun_with or num_processes, keys) if request.scaling is Scaling.linear else []
+    batch = look_up(adjusted(keys, scaled), "SOLVER.IMS_PER_BATCH")
+    if scaled and batch % num_processes:
+        raise RequestError(
+            f"This run began with {begun_with} processes and {batch} images per batch, which {num_processes} processes "
+            f"cannot share equally. Type a device.count that divides {batch}."
+        )
+    # Other shares are the device plan's business.
+    share = max(1, batch // num_processes)
+    limit = min(_limits(request, share, learned_micro_batch), key=lambda limit: limit.images)
+    accumulate = _ceil(share, limit.images)
+    return ScalingPlan(
+        accumulate=accumulate,
+        adjustments=(*scaled, *_told(share, accumulate, f"{limit.reason}, and {_there_are(num_processes, kind)}")),
+        notices=tuple(_notices(request, num_processes)),
+    )
+
+
+def _limits(request: RunRequest, share: int, learned: int | None) -> Iterator[Limit]:
+    yield Limit(images=share, reason="all at once")
+    if request.device.micro_batch > 0:
+        yield Limit(images=request.device.micro_batch, reason=f"device.micro_batch={request.device.micro_batch}")
+    elif request.scaling is Scaling.keep_batch:
+        yield from _of_the_reference(request)
+    if learned is not None:
+        yield Limit(images=max(1, learned), reason="more did not fit into memory in an earlier attempt")
+
+
+def _of_the_reference(request: RunRequest) -> Iterator[Limit]:
+    """As many images as each of the processes has for which the batch was chosen."""
+    batch, reference = (look_up(request.detectron2, f"SOLVER.{name}") for name in ("IMS_PER_BATCH", REFERENCE))
+    if reference > 0:
+        yield Limit(images=_ceil(batch, reference), reason=f"made for SOLVER.{REFERENCE}={reference}")
+    elif count := count_of(request.device):
+        yield Limit(images=_ceil(batch, count), reason=f"made for device.count={count}")
+
+
+def _told(share: int, accumulate: int, reason: str) -> Iterator[Adjustment]:
+    if accumulate > 1:
+        yield Adjustment(
+            setting="images per forward pass",
+            asked=share,
+            planned=_ceil(share, accumulate),
+            reason=f"{reason}: gradients of {accumulate} passes add up to one step",
+        )
+
+
+def _there_are(num_processes: int, kind: str) -> str:
+    what = "GPU" if kind == "cuda" else "process"
+    plural = "s" if kind == "cuda" else "es"
+    return f"there is 1 {what}" if num_processes == 1 else f"there are {num_processes} {what}{plural}"
+
+
+def _notices(request: RunRequest, num_processes: int) -> Iterator[str]:
+    reference = look_up(request.detectron2, f"SOLVER.{REFERENCE}")
+    if request.scaling is Scaling.linear and reference == 0:
+        yield (
+            f"scaling=linear changes nothing without SOLVER.{REFERENCE}, "
+            "the number of processes that the configuration was made for"
+        )
+    if request.scaling is not Scaling.linear and reference not in (0, num_processes):
+        yield (
+            f"SOLVER.{REFERENCE}={reference}, and {_there_are(num_processes, '')}: batch, learning rate and schedule "
+            f"stay (scaling={request.scaling.value}); scaling=linear makes them follow the number of processes"
+        )
+
+
+def scaled_to(num_processes: int, keys: Mapping[str, Any]) -> list[Adjustment]:
+    """Keep the images per process of the reference: detectron2's `DefaultTrainer.auto_scale_workers`, but in the plan.
+
+    Total batch and learning rate grow with the number of processes (the linear rule of arXiv:1706.02677), iteration
+    counts shrink with it. Nothing changes where SOLVER.REFERENCE_WORLD_SIZE is 0 or that number.
+    """
+    reference = look_up(keys, "SOLVER.REFERENCE_WORLD_SIZE")
+    if reference in (0, num_processes):
+        return []
+    scale = num_processes / reference
+    planned: dict[str, Any] = {
+        "SOLVER.IMS_PER_BATCH": round(look_up(keys, "SOLVER.IMS_PER_BATCH") * scale),
+        "SOLVER.BASE_LR": look_up(keys, "SOLVER.BASE_LR") * scale,
+        **{key: round(look_up(keys, key) / scale) for key in SCALED_INVERSELY},
+        "SOLVER.STEPS": [round(step / scale) for step in look_up(keys, "SOLVER.STEPS")],
+        "SOLVER.REFERENCE_WORLD_SIZE": num_processes,
+    }
+    reason = f"SOLVER.REFERENCE_WORLD_SIZE={reference}, and {_there_are(num_processes, '')}"
+    return [
+        Adjustment(setting=key, asked=look_up(keys, key), planned=value, reason=reason)
+        for key, value in planned.items()
+        if value != look_up(keys, key)
+    ]
+
+
+def _ceil(number: int, by: int) -> int:
+    return -(-number // by)

@@ -1,0 +1,157 @@
+"""Start the worker of a plan, hand signals on, wait for it, and say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from launcher.config.values import read_json
+from launcher.launch.oom import count_memory_kills
+from launcher.run.handover import EarlyWorker
+from launcher.run.heartbeat import Watch, read_beat
+from launcher.run.outcome import RANK_KILLED, Cause, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
+from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.plan import RunPlan
+
+T = TypeVar("T")
+LOOK_EVERY_S = 0.5
+HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+OWN_FAULTS = (Cause.device_memory, Cause.host_memory, Cause.diverged)
+LAST_WORDS_S = 5.0
+"""For a hung worker to write down where it stands."""
+
+
+class Supervision:
+    """A worker and what it was told so far."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stop_signal: int | None = None
+        self.killed_by_us = False
+        self.hung_in = ""
+
+    def hand_on(self, number: int, frame: FrameType | None) -> None:
+        """First signal: ask to stop. A second Ctrl-C means now; schedulers repeat SIGTERM, which changes nothing."""
+        if self.stop_signal is not None and number == signal.SIGINT and self.process is not None:
+            self.killed_by_us = True
+            _kill_group(self.process.pid)
+            return
+        self.stop_signal = self.stop_signal or number
+        self.pass_to_worker()
+
+    def pass_to_worker(self) -> None:
+        # Only to the worker, which tells its ranks: a data loader process that gets SIGTERM takes the run with it.
+        if self.process is not None and self.stop_signal is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(self.stop_signal)
+
+    def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+        """The worker's exit status; ends it when nothing moves any more."""
+        while True:
+            try:
+                return process.wait(LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                self.hung_in = self.hung_in or watch.hung_in(time.monotonic())
+            if self.hung_in:
+                return self._end_hung(process)
+
+    def _end_hung(self, process: subprocess.Popen[bytes]) -> int:
+        # SIGABRT makes Python's fault handler write the stacks of all threads into the attempt's folder.
+        _signal_group(process.pid, signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WORDS_S)
+        _kill_group(process.pid)
+        try:
+            return process.wait(LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            # It hangs in the kernel, where no signal reaches it; whoever waits for it hangs too.
+            return -signal.SIGKILL
+
+
+def execute(
+    plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int], early: EarlyWorker | None = None
+) -> Outcome:
+    """Run the plan's worker to its end, whatever end that is; an `early` one is taken if it still can be.
+
+    The worker inherits the file descriptors that hold the folder and the GPUs: should the launcher be killed, nobody
+    else takes them before the worker has ended too.
+    """
+    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    started = time.monotonic()
+    kills = count_memory_kills()
+    supervision = Supervision()
+    with _handled(supervision):
+        if early is not None and early.serves(environment):
+            process = early.process
+            early.begin(attempt.plan, environment, inherited)
+        else:
+            command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
+            process = subprocess.Popen(
+                command, env=dict(environment), start_new_session=True, pass_fds=tuple(inherited)
+            )
+        supervision.process = process
+        supervision.pass_to_worker()
+        watch = Watch(attempt.heartbeat, hang_s=plan.hang_minutes * 60, now=started)
+        exit_status = supervision.wait(process, watch)
+    _kill_group(process.pid)  # ranks or loaders that outlived their parent
+    beat = read_beat(attempt.heartbeat)
+    end = WorkerEnd(
+        exit_status=exit_status,
+        stop_signal=supervision.stop_signal,
+        killed_by_us=supervision.killed_by_us,
+        hung_in=supervision.hung_in,
+        memory_kills=count_memory_kills() - kills,
+        stage=beat.stage if beat else "",
+        iterations=beat.iterations if beat else None,
+        seconds=time.monotonic() - started,
+    )
+    return outcome_of(attempt, end)
+
+
+def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
+    """Put how the worker ended and what its ranks wrote down together."""
+    return classify(end, result=_read(attempt.result, WorkerResult), failure=first_failure(attempt))
+
+
+def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
+    """What the rank that failed first wrote; the others fail in its wake.
+
+    A rank that was killed wrote nothing itself, so others wrote before its end was noted. But some failures are nobody
+    else's consequence, and a rank may well be killed in the wake of such a one.
+    """
+    written = sorted(attempt.failures(), key=lambda path: path.stat().st_mtime_ns)
+    failures = [read_json(path, WorkerFailure) for path in written]
+    own_fault = [failure for failure in failures if failure.cause in OWN_FAULTS or failure.cuda_code is not None]
+    killed = [failure for failure in failures if failure.kind == RANK_KILLED]
+    return next(iter([*own_fault, *killed, *failures]), None)
+
+
+@contextlib.contextmanager
+def _handled(supervision: Supervision) -> Iterator[None]:
+    before = {number: signal.signal(number, supervision.hand_on) for number in HANDED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kill_group(leader: int) -> None:
+    _signal_group(leader, signal.SIGKILL)
+
+
+def _signal_group(leader: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    return read_json(path, kind) if path.exists() else None

@@ -1,0 +1,154 @@
+"""Looking at a run folder: what it holds before a start. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launcher.config.adjustment import look_up
+from launcher.config.request import RunRequest
+from launcher.config.values import from_plain, read_json_if_whole
+from launcher.errors import ExitCode, RequestError
+from launcher.run.identity import run_folder
+from launcher.run.outcome import Outcome
+from launcher.run.paths import RunPaths
+from launcher.run.plan import Lessons
+from launcher.run.resume import Checkpoints, ResumePoint, damage_of, look_for_checkpoints
+
+RESUME_WORDS = ("auto", "must", "never")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderFacts:
+    """What the run's folder holds before this start, and what the request points at on disk."""
+
+    folder: str
+    stored_identity: Mapping[str, Any] | None
+    """`identity_of` the latest attempt's request; None in a folder that holds no run."""
+    attempts: int
+    last_outcome: Outcome | None
+    checkpoints: Checkpoints
+    resume_file: ResumePoint | None
+    """The checkpoint that `resume=PATH` names."""
+    resume_file_problem: str
+    lessons: Lessons = field(default_factory=Lessons)
+    """What earlier attempts taught that still holds."""
+    seed: int | None = None
+    """With which the latest attempt trained."""
+    drawn_seed: int = 0
+    """One to begin with, where none is asked for."""
+    begun_with: int | None = None
+    """With how many processes this run began."""
+    num_processes: int | None = None
+    """Those of the latest attempt."""
+    train_checksum: int = 0
+    """Of the annotations that the latest attempt trained on; 0 where they were not read."""
+    precision: str | None = None
+    """In what mixed precision the latest attempt computed; empty for none."""
+    weights_missing: bool
+    """MODEL.WEIGHTS names a local file that is not there."""
+    unwritable: str
+    """Why nothing can be written into the folder, empty where it can."""
+
+
+NOTHING_TRAINED = (int(ExitCode.request_wrong), int(ExitCode.data_wrong))
+
+
+def look_at_folder(request: RunRequest) -> FolderFacts:
+    """Read what this run's folder holds; writes nothing."""
+    paths = RunPaths(run_folder(request))
+    attempts = paths.attempt_numbers()
+    resume_file, problem = _resume_file(request.resume)
+    before = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
+    return FolderFacts(
+        folder=str(paths.folder),
+        stored_identity=before.get("identity") or _stored_identity(paths),
+        attempts=attempts[-1] if attempts else 0,
+        last_outcome=last_outcome(paths.folder),
+        checkpoints=look_for_checkpoints(paths),
+        resume_file=resume_file,
+        resume_file_problem=problem,
+        lessons=from_plain(Lessons, before["lessons"]).lasting if "lessons" in before else Lessons(),
+        seed=before.get("detectron2", {}).get("SEED"),
+        begun_with=before.get("begun_with"),
+        num_processes=before.get("devices", {}).get("num_processes"),
+        train_checksum=before.get("train_checksum", 0),
+        precision=before.get("devices", {}).get("precision"),
+        drawn_seed=secrets.randbelow(2**31),
+        weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
+        unwritable=_why_unwritable(paths.folder),
+    )
+
+
+def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
+    try:
+        stored = yaml.safe_load(paths.request.read_text(encoding="utf-8"))
+        return dict(stored["identity"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"{paths.request} should say what this run is, but it cannot be read ({type(error).__name__}). "
+            "Choose another folder with run.name=NAME, or move this one away."
+        ) from error
+
+
+def last_outcome(folder: Path) -> Outcome | None:
+    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no whole file of it."""
+    paths = RunPaths(folder)
+    attempts = paths.attempt_numbers()
+    if not attempts:
+        return None
+    file = paths.attempt(attempts[-1]).outcome
+    return read_json_if_whole(file, Outcome)
+
+
+def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
+    """The plan of an earlier attempt as it was written, by this version or another.
+
+    Empty when it cannot be read, or when the request or the data proved to be wrong: then nothing was trained by it.
+    """
+    try:
+        outcome = paths.attempt(attempt).outcome
+        if outcome.exists() and json.loads(outcome.read_text(encoding="utf-8")).get("exit_code") in NOTHING_TRAINED:
+            return {}
+    except (OSError, ValueError, AttributeError):
+        pass  # an outcome that cannot be read says nothing about the plan
+    try:
+        plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
+def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
+    """The checkpoint that `resume=PATH` names (a run folder stands for its newest), or what is wrong with it."""
+    if resume in RESUME_WORDS:
+        return None, ""
+    path = Path(resume).absolute()
+    if path.is_dir():
+        found = look_for_checkpoints(RunPaths(path)).newest_whole
+        return (found, "") if found else (None, f"the folder {path} holds no whole checkpoint")
+    if not path.is_file():
+        return None, "there is no such file"
+    problem = damage_of(path)
+    return (None, f"that file {problem}") if problem else (ResumePoint(path=str(path), next_iteration=None), "")
+
+
+def _is_missing_file(weights: str) -> bool:
+    """Whether MODEL.WEIGHTS is a plain path (not a URL, not `detectron2://`) without a file behind it."""
+    return bool(weights) and "://" not in weights and not Path(weights).is_file()
+
+
+def _why_unwritable(folder: Path) -> str:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        return f"{existing} is a file"
+    return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} cannot be written by this user"

@@ -1,0 +1,1 @@
+"""Values for people: what is printed, and the same values as JSON. Decides nothing."""

@@ -1,0 +1,324 @@
+"""Our values as a person reads them (rich) and as a program does (JSON). Shows, never decides."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.config.adjustment import Adjustment, look_up
+from launcher.config.values import to_plain
+from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
+from launcher.device.policy.plan import DevicePlan
+from launcher.errors import ExitCode
+from launcher.run.outcome import Cause, Ending, Outcome, explain_early_stop, headlines
+from launcher.run.paths import RunPaths
+from launcher.run.plan import Lessons, RunPlan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from launcher.device.facts import DeviceFacts
+
+SHOWN_IN_PLAN = (
+    "MODEL.META_ARCHITECTURE",
+    "MODEL.WEIGHTS",
+    "DATASETS.TRAIN",
+    "DATASETS.TEST",
+    "SOLVER.IMS_PER_BATCH",
+    "SOLVER.BASE_LR",
+    "SOLVER.STEPS",
+    "SOLVER.MAX_ITER",
+    "SEED",
+)
+MAX_EVIDENCE, MAX_FURTHER_CAUSES = 4, 3
+"""Lines of the doctor's screen for the evidence of the root cause, and for other causes."""
+MARKS = {Severity.error: "[red]✗[/red]", Severity.warning: "[yellow]![/yellow]", Severity.info: "[blue]·[/blue]"}
+
+
+def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verbose: bool = False) -> None:
+    """The verdict, a line per GPU, the root cause with evidence and fix, the rest in a line each: at most a screen.
+
+    `verbose` shows every finding as the root cause is shown, in full.
+    """
+    from rich.markup import escape
+
+    console.print(f"[bold]{escape(diagnosis.verdict)}[/bold]", highlight=False)
+    if diagnosis.usable_gpus or diagnosis.excluded_gpus:
+        console.print(_gpu_table(diagnosis, short=not verbose))
+    shown = diagnosis.findings if verbose else _telling(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
+    for position, finding in enumerate(shown):
+        if verbose or position == 0:
+            _show_finding(finding, console, short=not verbose)
+        else:
+            console.print(_headline(finding), highlight=False)
+    if hint := _what_is_left_out(diagnosis, shown):
+        console.print(f"[dim]{hint}[/dim]", highlight=False)
+    console.print(f"[dim]{escape(_installed(facts))}[/dim]", highlight=False)
+
+
+def _telling(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    """What a person must know: the reason of the verdict, and what no line of a GPU says already."""
+    in_table = {gpu.code for gpu in diagnosis.excluded_gpus}
+    worth = [
+        finding
+        for finding in diagnosis.findings
+        if finding.severity is not Severity.info or finding.cause in diagnosis.verdict
+    ]
+    return (*worth[:1], *(finding for finding in worth[1:] if finding.code not in in_table))
+
+
+def _what_is_left_out(diagnosis: Diagnosis, shown: Sequence[Finding]) -> str:
+    left_out = [finding for finding in diagnosis.findings if finding not in shown]
+    notes = sum(finding.severity is Severity.info for finding in left_out)
+    counted = [
+        f"{number} {what}{'' if number == 1 else 's'}"
+        for number, what in ((len(left_out) - notes, "more cause"), (notes, "note"))
+        if number
+    ]
+    return "; ".join([
+        *([f"{' and '.join(counted)}: launcher doctor --verbose"] if counted else []),
+        *([f"launcher explain {shown[0].code} says more"] if shown else []),
+    ])  # fmt: skip
+
+
+def doctor_json(diagnosis: Diagnosis, facts: DeviceFacts) -> str:
+    """Verdict, findings and facts; from the facts alone the same diagnosis can be made again, anywhere."""
+    return json.dumps(
+        {
+            "verdict": diagnosis.verdict,
+            "findings": to_plain(diagnosis.findings),
+            "usable_gpus": to_plain(diagnosis.usable_gpus),
+            "excluded_gpus": to_plain(diagnosis.excluded_gpus),
+            "facts": to_plain(facts),
+        },
+        indent=2,
+    )
+
+
+def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    # Where the screen is too narrow, rich takes the space from columns that may wrap: from this one alone.
+    table.add_column(overflow="fold")
+    rows = [
+        (
+            in_order(gpu.index),
+            called(gpu.index, gpu.uuid),
+            "[green]✓[/green]",
+            gpu.name,
+            f"{gpu.free_mib} of {gpu.memory_mib} MiB free",
+        )
+        for gpu in diagnosis.usable_gpus
+    ]
+    excluded = [
+        (in_order(gpu.index), called(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
+        for gpu in diagnosis.excluded_gpus
+    ]
+    for _, label, mark, name, text in sorted([*rows, *excluded]):
+        last = Text(text, no_wrap=short, overflow="ellipsis" if short else "fold")
+        table.add_row(mark, label, escape(name), last)
+    return table
+
+
+def _show_finding(finding: Finding, console: Console, *, short: bool) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(_headline(finding), highlight=False)
+    evidence = finding.evidence[:MAX_EVIDENCE] if short else finding.evidence
+    for line in evidence:
+        text = Text(line, style="dim", no_wrap=short, overflow="ellipsis" if short else "fold")
+        console.print(Padding(text, (0, 0, 0, 4)), no_wrap=short, overflow="ellipsis" if short else "fold")
+    console.print(Padding(Text(f"→ {finding.fix}"), (0, 0, 0, 4)))
+
+
+def _headline(finding: Finding) -> str:
+    from rich.markup import escape
+
+    return f"{MARKS[finding.severity]} {escape(finding.cause)}  [dim]{finding.code}[/dim]"
+
+
+def _installed(facts: DeviceFacts) -> str:
+    packages = facts.packages
+    driver = (facts.nvml.driver if facts.nvml else "") or facts.system.driver_loaded
+    return ", ".join((
+        f"torch {packages.torch or 'missing'}",
+        f"torchvision {packages.torchvision or 'missing'}",
+        f"detectron2 {packages.detectron2 or 'missing'}",
+        f"NVIDIA driver {driver or 'none'}",
+        f"{facts.platform.num_cpus} CPUs",
+    ))  # fmt: skip
+
+
+def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None, composition: bool = False) -> None:
+    """Where, on what and with which changes a run will train; with its main settings for `launcher plan`.
+
+    After the plan `before`, only what has become another one.
+    """
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    if before is None:
+        line(f"run: {_relative(Path(plan.folder))}")
+    if before is None or before.devices.reason != plan.devices.reason:
+        line(f"device: {_device_line(plan.devices)}")
+    known = {(a.setting, str(a.planned)) for a in before.adjustments} if before else set()
+    for row in _adjustment_rows([a for a in plan.adjustments if (a.setting, str(a.planned)) not in known]):
+        line(f"  {row}")
+    for change in plan.changed:
+        values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
+        line(f"  changed: {change.setting}   {values}   {change.effect.value}")
+    show_notices((one for one in plan.notices if before is None or one not in before.notices), console)
+    line(_start_line(plan))
+    if composition:
+        for key in SHOWN_IN_PLAN:
+            line(f"  {key} = {look_up(plan.detectron2, key)}")
+
+
+def show_notices(notices: Iterable[str], console: Console) -> None:
+    for notice in notices:
+        console.print(f"note: {notice}", highlight=False, markup=False)
+
+
+def plan_json(plan: RunPlan) -> str:
+    return json.dumps(to_plain(plan), indent=2)
+
+
+def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
+    """What came out, and what to type next; failures are told by `failure_text`."""
+    if outcome is not None and outcome.ending is Ending.killed and outcome.exit_code == ExitCode.interrupted:
+        console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
+    if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
+        return
+    lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
+    if outcome.explanation:
+        lines[0] += f" ({outcome.explanation})"
+    if metrics := _metrics_line(outcome):
+        lines.append(f"  {metrics}")
+    if bad := _bad_images_line(outcome):
+        lines.append(f"  {bad}")
+    paths = RunPaths(Path(plan.folder))
+    shown = _relative(paths.folder)
+    lines.append(f"  run folder    {shown}")
+    if paths.predictions.exists():
+        lines.append(f"  predictions   {_relative(paths.predictions)}")
+    if paths.tensorboard.exists():
+        lines.append(f"  TensorBoard   launcher tensorboard {shlex.quote(shown)}")
+    if outcome.ending is Ending.finished:
+        lines.append(
+            f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)"
+        )
+        if paths.final_average.exists():
+            lines.append(f"  averaged      {_relative(paths.final_average)}  (those that were evaluated)")
+        lines.append(
+            "  go on         change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
+            "resume=never starts this one over"
+        )
+    else:
+        lines.append("  go on         run the same command again")
+    for text in lines:
+        console.print(text, highlight=False, markup=False)
+
+
+def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
+    """That an attempt failed, and what the next one does otherwise."""
+    failed, next_one = plan.attempt, plan.attempt + 1
+    for text in (f"attempt {failed} failed: {outcome.explanation}", f"attempt {next_one}: {lessons.reason}"):
+        console.print(text, highlight=False, markup=False)
+
+
+def failure_text(outcome: Outcome, plan: RunPlan) -> str:
+    """One paragraph for the error line: what happened, where the log is, how to go on."""
+    paths = RunPaths(Path(plan.folder))
+    attempt = paths.attempt(plan.attempt)
+    saved = any(paths.checkpoints.glob("model_*.pth"))
+    continues = "it continues from the last whole checkpoint" if saved else "nothing was saved, so it starts anew"
+    go_on = f"run the same command again: {continues}"
+    if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
+        go_on = "mend that, and run the command again"
+    elif outcome.cause is Cause.diverged:
+        go_on = "the same command would end the same way; change a setting for a run beside this one"
+    trace = f"{outcome.traceback}\n" if outcome.traceback else ""
+    return (
+        f"{outcome.ending.value.replace('_', ' ')}: {outcome.explanation}\n{trace}"
+        f"  log    {_relative(attempt.log(0))}\n"
+        f"  go on  {go_on}"
+    )
+
+
+def _device_line(devices: DevicePlan) -> str:
+    several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
+    return f"{devices.kind}{several}{asked}: {devices.reason}"
+
+
+def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
+    shown = [
+        adjustment
+        for adjustment in adjustments
+        # That detectron2's default gave way is said by the device line.
+        if (adjustment.setting, adjustment.asked) != ("MODEL.DEVICE", "cuda")
+    ]
+    cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
+    widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
+    return [
+        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in cells
+    ]
+
+
+def _yaml(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def _start_line(plan: RunPlan) -> str:
+    total = look_up(plan.detectron2, "SOLVER.MAX_ITER")
+    if plan.already_finished and plan.stopped_early is not None:
+        return f"start: nothing to do, {explain_early_stop(plan.stopped_early)}; more early_stopping.patience goes on"
+    if plan.already_finished:
+        return f"start: nothing to do, all {total} iterations are done"
+    if plan.resume is None:
+        weights = look_up(plan.detectron2, "MODEL.WEIGHTS") or "random weights"
+        return f"start: iteration 0 of {total}, from {weights}"
+    where = "" if plan.resume.next_iteration is None else f"iteration {plan.resume.next_iteration} of {total}, "
+    return f"start: {where}continued from {_relative(Path(plan.resume.path))}"
+
+
+def _done_line(outcome: Outcome) -> str:
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    return (
+        f"{outcome.iterations} iterations, {minutes} min {seconds} s"
+        if outcome.iterations is not None
+        else "nothing done"
+    )
+
+
+def _bad_images_line(outcome: Outcome) -> str:
+    parts = []
+    if outcome.bad_images:
+        parts.append(f"{outcome.bad_images} of the training images could not be used, others took their place")
+    if outcome.bad_test_images:
+        parts.append(f"{outcome.bad_test_images} of the validation images could not be read, nothing is found there")
+    return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
+
+
+def _metrics_line(outcome: Outcome) -> str:
+    found = headlines(outcome.metrics).items()
+    return "   ".join(f"{name} {'none' if value is None else f'{value:.1f}'}" for name, value in found)
+
+
+def _relative(path: Path) -> str:
+    """As short as it can be typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,1 @@
+"""What makes up for differences between detectron2, its versions and what is compiled here."""

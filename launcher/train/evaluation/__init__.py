@@ -1,0 +1,1 @@
+"""Evaluating a model, with or without a training around it."""

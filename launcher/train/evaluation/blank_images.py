@@ -1,0 +1,64 @@
+"""Blank images that stand in for validation images which cannot be read, so that an evaluation comes to its end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from detectron2.evaluation import DatasetEvaluator
+from PIL import Image
+
+from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
+
+STAND_IN = "stand_in_for"
+"""The key under which a sample says that its image is blank, and why."""
+DETECTIONS = ("instances", "proposals")
+UNKNOWN_SIZE = 64  # pixels, for data sets that do not say how large their images are
+
+
+class MapperWithStandIns:
+    """A test mapper that, for an image which cannot be used, maps a blank one of the recorded size."""
+
+    def __init__(self, mapper: Mapper) -> None:
+        self._mapper = mapper
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return self._mapper(record)
+        except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+            if not is_about_the_image(error):
+                raise
+            reason = reason_of(error)
+        sample = self._map_blank(record)
+        return sample and {**sample, "file_name": record["file_name"], STAND_IN: reason}
+
+    def _map_blank(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        size = record.get("width", UNKNOWN_SIZE), record.get("height", UNKNOWN_SIZE)
+        # A file, because mappers read files; what else of the record they read, they get.
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            Image.new("RGB", size).save(file, "PNG")
+            file.flush()
+            return self._mapper({**record, "file_name": file.name})
+
+
+class EvaluatorWithStandIns(DatasetEvaluator):
+    """Takes away what was detected on blank images before another evaluator looks, and tells of them."""
+
+    def __init__(self, evaluator: DatasetEvaluator, tell: Callable[[str, str], None]) -> None:
+        """`tell` is called with the file and what is wrong with it."""
+        self._evaluator = evaluator
+        self._tell = tell
+
+    def reset(self) -> None:
+        self._evaluator.reset()
+
+    def process(self, inputs: Any, outputs: Any) -> None:
+        for sample, predicted in zip(inputs, outputs, strict=True):
+            if STAND_IN in sample:
+                self._tell(sample["file_name"], sample[STAND_IN])
+                predicted.update({kind: found[:0] for kind, found in predicted.items() if kind in DETECTIONS})
+        self._evaluator.process(inputs, outputs)
+
+    def evaluate(self) -> Any:
+        return self._evaluator.evaluate()

@@ -1,0 +1,1 @@
+"""What happens around the iterations, one kind of hook per file."""

@@ -1,0 +1,1 @@
+"""Where numbers, logs and images of a training go."""

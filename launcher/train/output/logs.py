@@ -1,0 +1,71 @@
+"""Where a rank's log lines go: all of them into its file, what matters onto the console."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from pathlib import Path
+
+from launcher.show.console import make_console
+
+# Made at the start: evaluation redirects sys.stdout for pycocotools.
+CONSOLE = make_console()
+
+# How far an evaluation is; everything else below a warning is for the file.
+SHOWN_AT_INFO = "detectron2.evaluation.evaluator"
+# Warnings for developers, and exceptions that the launcher reports itself.
+FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
+
+
+def log_to(file: Path, *, console: bool) -> None:
+    """Send every logger's lines to `file`, and what matters to the console as well where asked.
+
+    detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
+    the file. Python warnings do too: they speak to developers.
+    """
+    to_file = _FileHandler(file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    handlers: list[logging.Handler] = [to_file]
+    if console:
+        to_console = _ConsoleHandler()
+        to_console.addFilter(_matters)
+        handlers.append(to_console)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_end_of_thread
+
+
+def take_over_torch_logs() -> None:
+    """Once torch is imported: its loggers print to stderr by themselves; send them where the others go."""
+    torch_logger = logging.getLogger("torch")
+    torch_logger.handlers.clear()
+    torch_logger.propagate = True
+
+
+def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
+    """For the file only: whoever waits for the thread says what it means."""
+    if end.exc_value is not None:
+        logging.getLogger(__name__).info("a thread ended", exc_info=end.exc_value)
+
+
+class _FileHandler(logging.FileHandler):
+    """Loses lines on a full disk without a traceback for each; whoever saves says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above a live progress line instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        CONSOLE.print(f"{level}{record.getMessage()}", highlight=False, markup=False)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    if record.name == SHOWN_AT_INFO:
+        return True
+    return record.levelno >= logging.WARNING and not record.name.startswith(FILE_ONLY)

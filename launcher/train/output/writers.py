@@ -1,0 +1,181 @@
+"""Where the numbers of a training go: metrics.json and TensorBoard, without repeats after a resume."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
+
+from launcher.config.request import LoggingSettings
+from launcher.config.values import to_plain, write_text
+from launcher.run.paths import RunPaths
+from launcher.run.plan import RunPlan
+from launcher.train.output.progress import SMOOTHED_OVER
+from launcher.train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+UNWRITTEN = "unwritten"  # its name in checkpoints
+
+
+class Unwritten:
+    """Lines of metrics.json that the disk has not taken yet. Part of every checkpoint, so that no kill loses one."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lines": list(self.lines)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.lines = list(state["lines"])
+
+
+class MetricsWriter(EventWriter):
+    """Writes the lines of detectron2's JSONWriter; what a full disk does not take comes with a later write.
+
+    The file stays open: after another attempt has made a new one of it, what an overtaken one writes goes nowhere.
+    """
+
+    def __init__(self, file: Path, unwritten: Unwritten, say: Callable[[str], None]) -> None:
+        self._file = file
+        self._unwritten = unwritten
+        self._say = say
+        self._last_write = -1
+        self._descriptor: int | None = None
+        self._has_complained = False
+        with contextlib.suppress(OSError):  # the first write tries again, and tells what is wrong
+            self._open()
+
+    def write(self) -> None:
+        self._unwritten.lines += self._new_lines()
+        if not self._unwritten.lines:
+            return
+        try:
+            self._append("".join(line + "\n" for line in self._unwritten.lines))
+        except OSError as error:
+            self._complain(error)
+        else:
+            self._unwritten.lines.clear()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _new_lines(self) -> list[str]:
+        scalars: dict[int, dict[str, float]] = defaultdict(dict)
+        for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(SMOOTHED_OVER).items():
+            if iteration > self._last_write:
+                scalars[iteration][name] = value
+        self._last_write = max([self._last_write, *scalars])
+        return [
+            json.dumps({**scalars[iteration], "iteration": iteration}, sort_keys=True) for iteration in sorted(scalars)
+        ]
+
+    def _append(self, text: str) -> None:
+        """All of the text in one write, or nothing of it."""
+        descriptor, content = self._open(), text.encode()
+        size = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):  # half a line that stays is dropped by `cut_back`
+                os.ftruncate(descriptor, size)
+            raise
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        return self._descriptor
+
+    def _complain(self, error: OSError) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._say(
+                f"{self._file} could not be written ({error.strerror or error}). Its lines follow as soon as it can."
+            )
+
+
+class TensorBoardWriter(TensorboardXWriter):
+    """detectron2's TensorBoard writer, which can also write text, and gives up for this attempt when a write fails."""
+
+    def __init__(self, folder: Path, purge_step: int, say: Callable[[str], None]) -> None:
+        super().__init__(str(folder), SMOOTHED_OVER, purge_step=purge_step)
+        self._folder = folder
+        self._say = say
+        self._has_given_up = False
+
+    def write(self) -> None:
+        self._or_give_up(super().write)
+        if self._has_given_up:  # nobody else would
+            get_event_storage().clear_images()
+            get_event_storage().clear_histograms()
+
+    def write_yaml(self, tag: str, text: str, attempt: int) -> None:
+        self._or_give_up(lambda: self._writer.add_text(tag, f"```yaml\n{text}\n```", attempt))
+
+    def close(self) -> None:
+        self._or_give_up(super().close)
+
+    def _or_give_up(self, act: Callable[[], None]) -> None:
+        if self._has_given_up:
+            return
+        try:
+            act()
+        except OSError as error:
+            self._has_given_up = True
+            self._say(
+                f"TensorBoard's files in {self._folder} could not be written ({error.strerror or error}). "
+                "Nothing more goes there before the next start; metrics.json has all numbers."
+            )
+
+
+def build_writers(paths: RunPaths, settings: LoggingSettings, trainer: Trainer) -> list[EventWriter]:
+    """The writers of rank 0. What a former attempt wrote after its last checkpoint is cut off."""
+    unwritten: Unwritten = trainer.checkpointer.checkpointables[UNWRITTEN]
+    pending = [iteration for line in unwritten.lines if (iteration := _iteration_of(line)) is not None]
+    # A former attempt may have written those that its checkpoint holds as unwritten.
+    cut_back(paths.metrics, min([trainer.written_until + 1, *pending]))
+    writers: list[EventWriter] = [MetricsWriter(paths.metrics, unwritten, logger.warning)]
+    if settings.tensorboard:
+        # purge_step makes TensorBoard forget what a former attempt wrote from that step on.
+        writers.append(TensorBoardWriter(paths.tensorboard, trainer.written_until + 1, logger.warning))
+    return writers
+
+
+def write_plan_as_text(writers: Sequence[EventWriter], cfg: CfgNode, plan: RunPlan) -> None:
+    described = yaml.safe_dump({**to_plain(plan), "detectron2": "see config"}, sort_keys=False)
+    for writer in writers:
+        if isinstance(writer, TensorBoardWriter):
+            writer.write_yaml("config", cfg.dump(), plan.attempt)
+            writer.write_yaml("plan", described, plan.attempt)
+
+
+def cut_back(metrics: Path, first_iteration: int) -> None:
+    """Drop the entries of `metrics.json` from `first_iteration` on, and a line that was only half written."""
+    if not metrics.exists():
+        return
+    lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line in lines if (iteration := _iteration_of(line)) is not None and iteration < first_iteration]
+    # Also when nothing is dropped: an attempt that was overtaken has the former file open, and writes into that.
+    write_text(metrics, "".join(line + "\n" for line in kept))
+
+
+def _iteration_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return None

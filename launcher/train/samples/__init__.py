@@ -1,0 +1,1 @@
+"""Which samples a training sees, in which order, and how they are loaded."""

@@ -1,0 +1,228 @@
+"""Loads the batches of training, in an order that can be continued, and keeps loader processes from being disturbed."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from multiprocessing.util import Finalize
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetFromList, DatasetMapper, build_detection_train_loader
+from torch.utils.data import DataLoader, get_worker_info
+
+from launcher.errors import DataError, RequestError
+from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
+from launcher.train.samples.order import BatchStream, Place, SampleOrder, share_of
+from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
+from launcher.train.stop import STOP_SIGNALS
+
+logger = logging.getLogger(__name__)
+
+SHOWN_BAD = 5
+
+
+def build_train_loader(
+    cfg: CfgNode, *, seed: int, rank: int, num_processes: int, max_bad: int, mapper: Mapper | None = None
+) -> TrainLoader | Any:
+    """The loader of one process for DATASETS.TRAIN, filtered, weighted and mapped as detectron2 does.
+
+    Returns:
+        A `TrainLoader`; detectron2's own loader, which begins anew with every start, where only that can serve. The
+        log then says why.
+
+    Raises:
+        RequestError: the settings cannot be followed.
+    """
+    if max_bad < 0:
+        raise RequestError(f"dataset.max_bad={max_bad}, but it counts images: 0 or more.")
+    mapper = mapper or DatasetMapper(cfg, is_train=True)
+    if cfg.DATALOADER.SAMPLER_TRAIN not in FACTORS:
+        return _stock_loader(cfg, mapper, f"DATALOADER.SAMPLER_TRAIN={cfg.DATALOADER.SAMPLER_TRAIN} is not known")
+    parts = train_records(cfg)
+    if reason := why_not_exact(cfg, parts):
+        return _stock_loader(cfg, mapper, reason)
+    order = sample_order(cfg, parts, seed)
+    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: loader processes share the memory
+    return TrainLoader(
+        records,
+        mapper,
+        order=order,
+        rank=rank,
+        num_processes=num_processes,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        max_bad=max_bad,
+    )
+
+
+def _stock_loader(cfg: CfgNode, mapper: Mapper, reason: str) -> Any:
+    try:
+        loader = build_detection_train_loader(cfg, mapper=UndisturbedMapper(mapper))
+    except ValueError as error:
+        if "Unknown training sampler" not in str(error):
+            raise
+        raise RequestError(
+            f"DATALOADER.SAMPLER_TRAIN={cfg.DATALOADER.SAMPLER_TRAIN}, but there are {', '.join(FACTORS)}."
+        ) from error
+    logger.warning("The order of samples begins anew whenever the training is continued: %s", reason)
+    return loader
+
+
+class TrainLoader:
+    """The batches of an order of samples, one process's share of each, from where it stands and without end.
+
+    `DATALOADER.NUM_WORKERS` processes load ahead; where the loader stands counts only what was handed out.
+    """
+
+    def __init__(
+        self,
+        records: Any,
+        mapper: Mapper,
+        *,
+        order: SampleOrder,
+        rank: int,
+        num_processes: int,
+        num_workers: int,
+        max_bad: int,
+    ) -> None:
+        self._samples = MappedSamples(records, mapper, order=order, most_tried=max_bad + 1)
+        self._stream = BatchStream(order)
+        self._rank = rank
+        self._num_processes = num_processes
+        self._num_workers = num_workers
+        self._max_bad = max_bad
+        self.bad: dict[str, BadImage] = {}
+        """Unusable images that this process met since its start, by file."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, the same for every rank, in plain numbers and lists."""
+        return self._stream.state()
+
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Whether the state is of this order of samples."""
+        return self._stream.fits(state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the next `iter` go on from there.
+
+        Raises:
+            RequestError: the state is of another order of samples.
+        """
+        self._stream.restore(state)
+
+    def skip_to(self, iteration: int) -> None:
+        """Make the next `iter` begin with the batch of that iteration, for checkpoints that hold no state."""
+        self._stream.skip_to(iteration)
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """The batches from where the loader stands; an earlier iterator must not be used any more.
+
+        Raises:
+            DataError: more than `max_bad` images, or all, cannot be used.
+        """
+        ahead = BatchStream(self._stream.order)
+        ahead.restore(self._stream.state())
+        loader = DataLoader(
+            self._samples,
+            batch_sampler=_Shares(ahead, self._rank, self._num_processes),
+            num_workers=self._num_workers,
+            collate_fn=_as_it_is,
+            # Ranks are spawned, and their loaders would be too: each would import torch and copy the records.
+            multiprocessing_context="fork" if self._num_workers and sys.platform == "linux" else None,
+            # torch would draw from the training's random numbers whenever an attempt begins.
+            generator=torch.Generator(),
+        )
+        for loaded in _started(loader):
+            next(self._stream)
+            yield [self._accepted(one) for one in loaded]
+
+    def _accepted(self, loaded: Loaded) -> dict[str, Any]:
+        for image in loaded.bad:
+            self._count(image)
+        if len(self.bad) > self._max_bad:
+            raise DataError(
+                f"More training images than dataset.max_bad={self._max_bad} cannot be used:{self._listed()}"
+                "\nRepair them, take them out of the annotations, or allow more with dataset.max_bad=N."
+            )
+        if loaded.sample is None:
+            raise DataError(f"No training image can be used:{self._listed()}\nRepair them, or name others.")
+        return loaded.sample
+
+    def _count(self, image: BadImage) -> None:
+        known = self.bad.get(image.file)
+        if known is None:
+            logger.warning("%s cannot be used and another image takes its place (%s)", image.file, image.reason)
+        self.bad[image.file] = replace(image, times=known.times + 1 if known else 1)
+
+    def _listed(self) -> str:
+        shown = list(self.bad.values())[:SHOWN_BAD]
+        more = f"\n  and {len(self.bad) - SHOWN_BAD} more" if len(self.bad) > SHOWN_BAD else ""
+        return "".join(f"\n  {image.file}: {image.reason}" for image in shown) + more
+
+
+class _Shares:
+    """What a DataLoader takes for its batches: one process's share of each."""
+
+    def __init__(self, stream: BatchStream, rank: int, num_processes: int) -> None:
+        self._stream = stream
+        self._rank = rank
+        self._num_processes = num_processes
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        for batch in self._stream:
+            yield share_of(batch, self._rank, self._num_processes)
+
+
+def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
+    """Start the loader's processes with stop signals blocked, which they inherit.
+
+    A scheduler signals every process of a job, and torch ends a training whose loader was killed.
+    """
+    _end_loader_processes_at_exit()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _as_it_is(batch: list[Loaded]) -> list[Loaded]:
+    return batch
+
+
+class UndisturbedMapper:
+    """A dataset mapper for detectron2's own loaders, in whose processes stop signals are ignored.
+
+    Those processes install signal handlers when they start, so this is done at the first sample.
+    """
+
+    def __init__(self, mapper: Mapper) -> None:
+        self._mapper = mapper
+        self._is_settled = False
+        _end_loader_processes_at_exit()
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
+        if not self._is_settled and get_worker_info() is not None:
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            self._is_settled = True
+        return self._mapper(sample)
+
+
+def _end_loader_processes_at_exit() -> None:
+    # Python ends them with SIGTERM and waits, for ever where that is ignored. This comes before; unlike `atexit`, also
+    # in a process that was itself started by multiprocessing.
+    Finalize(None, _kill_loader_processes, exitpriority=0)
+
+
+def _kill_loader_processes() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would take their end for a failure
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

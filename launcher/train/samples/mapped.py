@@ -1,0 +1,100 @@
+"""The samples that training gets: each mapped with randomness of its own, and replaced where its image is unusable."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from detectron2.utils.serialize import PicklableWrapper
+from torch.utils.data import Dataset, get_worker_info
+
+from launcher.train.samples.order import Place, SampleOrder
+from launcher.train.seeds import Purpose, generator, seed_sample, unchanged_randomness
+
+LONGEST_REASON = 200
+NOT_THE_IMAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+Mapper = Callable[[dict[str, Any]], "dict[str, Any] | None"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadImage:
+    """A training image that could not be used."""
+
+    file: str
+    reason: str
+    times: int = 1
+    """How often another one took its place."""
+
+
+class Loaded(NamedTuple):
+    """What comes of one place in the stream, from whichever process maps it."""
+
+    sample: dict[str, Any] | None
+    """None when too many were tried."""
+    bad: tuple[BadImage, ...]
+    """The images that were tried before."""
+
+
+class MappedSamples(Dataset):
+    """The mapped sample of any place in the stream, the same in every process.
+
+    An unusable image is replaced by the next one of a random order that follows from its position in the stream.
+    """
+
+    def __init__(
+        self, records: Sequence[dict[str, Any]], mapper: Mapper, *, order: SampleOrder, most_tried: int
+    ) -> None:
+        self._records = records
+        self._mapper = PicklableWrapper(mapper)  # also a closure gets to a loader process
+        self._seed = order.seed
+        self._chosen = np.flatnonzero(order.factors)
+        self._most_tried = most_tried
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, place: Place) -> Loaded:
+        # A loader process draws numbers for samples alone; in the training process others are in the middle of theirs.
+        with unchanged_randomness() if get_worker_info() is None else contextlib.nullcontext():
+            return self._load(*place)
+
+    def _load(self, position: int, index: int) -> Loaded:
+        bad: list[BadImage] = []
+        for candidate in self._candidates(position, index):
+            if len(bad) == self._most_tried:
+                break
+            record = self._records[candidate]
+            file = str(record.get("file_name", f"image {candidate}"))
+            seed_sample(self._seed, position)
+            try:
+                sample = self._mapper(record)
+            except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+                if not is_about_the_image(error):
+                    raise
+                bad.append(BadImage(file=file, reason=reason_of(error)))
+                continue
+            if sample is not None:
+                return Loaded(sample, tuple(bad))
+            bad.append(BadImage(file=file, reason="the mapper gave nothing for it"))
+        return Loaded(None, tuple(bad))
+
+    def _candidates(self, position: int, index: int) -> Iterator[int]:
+        yield index
+        others = self._chosen[self._chosen != index]
+        yield from generator(self._seed, Purpose.replacement, position).permutation(others).tolist()
+
+
+def is_about_the_image(error: Exception) -> bool:
+    """Whether an error while an image was mapped is the image's own, and not for want of memory or open files."""
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
+
+
+def reason_of(error: Exception) -> str:
+    """What is wrong, in one short line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

@@ -1,0 +1,54 @@
+"""The worker's environment variables and the driver mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.device.policy.plan import DevicePlan
+from launcher.launch.environment import make_driver_mask, worker_environment
+
+
+def plan(**differences: object) -> DevicePlan:
+    usual: dict[str, object] = {
+        "kind": "cpu", "asked": "auto", "reason": "", "gpu_uuids": (), "num_processes": 1,
+        "environment": {"CUDA_VISIBLE_DEVICES": ""}, "mask_driver": False, "adjustments": (),
+    }  # fmt: skip
+    return DevicePlan(**{**usual, **differences})  # type: ignore[arg-type]
+
+
+def test_the_plan_wins_over_what_the_launcher_inherited():
+    environment = worker_environment(plan(), {"CUDA_VISIBLE_DEVICES": "3", "HOME": "/home/me"}, None)
+
+    assert environment == {"CUDA_VISIBLE_DEVICES": "", "HOME": "/home/me"}
+
+
+def test_none_removes_a_variable():
+    assert worker_environment(plan(environment={"A": None}), {"A": "1", "B": "2"}, None) == {"B": "2"}
+
+
+def test_a_default_gives_way_to_what_the_user_exported():
+    threads = plan(default_environment={"OMP_NUM_THREADS": "4"}, environment={})
+
+    assert worker_environment(threads, {}, None) == {"OMP_NUM_THREADS": "4"}
+    assert worker_environment(threads, {"OMP_NUM_THREADS": "1"}, None) == {"OMP_NUM_THREADS": "1"}
+
+
+def test_the_mask_comes_before_the_users_libraries(tmp_path: Path):
+    masked = plan(mask_driver=True)
+
+    assert (
+        worker_environment(masked, {"LD_LIBRARY_PATH": "/opt/lib"}, tmp_path)["LD_LIBRARY_PATH"]
+        == f"{tmp_path}:/opt/lib"
+    )
+    assert worker_environment(masked, {}, tmp_path)["LD_LIBRARY_PATH"] == str(tmp_path)
+
+
+def test_a_mask_is_only_used_where_the_plan_wants_it(tmp_path: Path):
+    assert "LD_LIBRARY_PATH" not in worker_environment(plan(), {}, tmp_path)
+
+
+def test_the_mask_holds_empty_driver_libraries_and_can_be_made_twice(tmp_path: Path):
+    make_driver_mask(tmp_path / "mask")
+    folder = make_driver_mask(tmp_path / "mask")
+
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {"libcuda.so.1": 0, "libnvidia-ml.so.1": 0}

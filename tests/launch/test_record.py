@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.config.values import write_text
+from launcher.errors import RequestError
+from launcher.launch.record import locked, set_aside
+from launcher.run.folder import last_outcome, look_at_folder
+from launcher.run.paths import RunPaths
+
+REQUEST = RunRequest(
+    experiment="coco",
+    overrides=(),
+    in_sweep=False,
+    device=DeviceRequest(),
+    dataset=DatasetRequest(),
+    run=RunSettings(),
+    resume="auto",
+    logging=LoggingSettings(),
+    config_extensions=(),
+    detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": ""}},
+)
+
+
+def request_in(root: Path, *, resume: str = "auto", weights: str = "") -> RunRequest:
+    return dataclasses.replace(
+        REQUEST,
+        run=RunSettings(root=str(root)),
+        resume=resume,
+        detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": weights}},
+    )
+
+
+def test_looking_at_a_run_that_does_not_exist_makes_nothing(tmp_path: Path):
+    facts = look_at_folder(request_in(tmp_path / "runs"))
+
+    assert (facts.attempts, facts.stored_identity, facts.unwritable) == (0, None, "")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "missing"),
+    [("", False), ("detectron2://a/b.pkl", False), ("https://host/b.pth", False), ("nowhere.pth", True)],
+)
+def test_only_plain_paths_of_weights_can_be_missing(tmp_path: Path, weights: str, missing: bool):
+    assert look_at_folder(request_in(tmp_path, weights=weights)).weights_missing is missing
+
+
+def test_a_file_in_the_way_of_the_run_folder_is_named(tmp_path: Path):
+    (tmp_path / "coco").write_text("")
+
+    assert f"{tmp_path / 'coco'} is a file" in look_at_folder(request_in(tmp_path)).unwritable
+
+
+def test_resume_takes_a_file_or_another_run(tmp_path: Path):
+    other = RunPaths(tmp_path / "other")
+    other.checkpoints.mkdir(parents=True)
+    torch.save({"iteration": 4}, other.checkpoint(4))
+
+    of_file = look_at_folder(request_in(tmp_path, resume=str(other.checkpoint(4))))
+    of_run = look_at_folder(request_in(tmp_path, resume=str(other.folder)))
+    of_nothing = look_at_folder(request_in(tmp_path, resume=str(tmp_path / "missing.pth")))
+
+    assert of_file.resume_file is not None
+    assert of_run.resume_file is not None
+    assert of_run.resume_file.next_iteration == 5
+    assert of_nothing.resume_file_problem == "there is no such file"
+
+
+def test_a_broken_request_file_is_refused_by_name(tmp_path: Path):
+    folder = tmp_path / "coco" / "default"
+    folder.mkdir(parents=True)
+    (folder / "request.yaml").write_text("[unclosed")
+
+    with pytest.raises(RequestError, match=r"request\.yaml.*run\.name"):
+        look_at_folder(request_in(tmp_path))
+
+
+def test_setting_aside_never_overwrites(tmp_path: Path):
+    for content in ("first", "second"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "file").write_text(content)
+        set_aside(tmp_path / "run")
+
+    assert (tmp_path / "run.1" / "file").read_text() == "first"
+    assert (tmp_path / "run.2" / "file").read_text() == "second"
+
+
+def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
+    hold = "import sys; from pathlib import Path; from launcher.launch.record import locked\n"
+    hold += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+
+        with pytest.raises(RequestError, match=rf"process {other.pid} on .*run\.name"), locked(tmp_path):
+            pass
+
+        other.communicate("")
+    with locked(tmp_path):
+        pass
+
+
+def test_a_run_folder_stays_held_while_the_worker_of_a_killed_launcher_lives(tmp_path: Path):
+    launch = "import os, subprocess, sys; from pathlib import Path; from launcher.launch.record import locked\n"
+    launch += "with locked(Path(sys.argv[1])) as lock:\n"
+    launch += "    worker = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, pass_fds=(lock,))\n"
+    launch += "    print(worker.pid, flush=True); os._exit(9)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", launch, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    with launcher:
+        assert launcher.stdout is not None
+        worker = int(launcher.stdout.readline())
+        launcher.wait()
+
+        with pytest.raises(RequestError, match="is being trained right now"), locked(tmp_path):
+            pass
+
+        os.kill(worker, 9)
+    _wait_until_free(tmp_path)
+
+
+def _wait_until_free(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with locked(folder):
+                return
+        except RequestError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_an_attempt_without_a_plan_or_with_a_wrong_request_says_nothing_about_the_run(tmp_path: Path):
+    request = request_in(tmp_path)
+    paths = RunPaths(Path(look_at_folder(request).folder))
+    write_text(paths.attempt(1).plan, json.dumps({"detectron2": {"SEED": 5}, "identity": {"a": 1}}))
+    write_text(paths.attempt(2).plan, json.dumps({"detectron2": {"SEED": 6}, "identity": {"a": 2}}))
+    write_text(paths.attempt(2).outcome, json.dumps({"exit_code": 2}))
+    paths.attempt(3).folder.mkdir()
+
+    facts = look_at_folder(request)
+
+    assert (facts.attempts, facts.seed, facts.stored_identity) == (3, 5, {"a": 1})
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}", "null", '{"ending": "finished"}', "\0\0"])
+def test_a_damaged_outcome_counts_as_none(tmp_path: Path, text: str):
+    write_text(RunPaths(tmp_path).attempt(1).outcome, text)
+
+    assert last_outcome(tmp_path) is None

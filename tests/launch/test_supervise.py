@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.config.values import write_json
+from launcher.launch.supervise import first_failure
+from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure
+from launcher.run.paths import AttemptPaths
+
+
+def failure(kind: str, cause: Cause = Cause.other) -> WorkerFailure:
+    return WorkerFailure(kind=kind, message="m", understood=True, exit_code=1, traceback="", cause=cause)
+
+
+def test_the_rank_that_failed_first_is_the_cause(tmp_path: Path):
+    attempt = AttemptPaths(tmp_path)
+    write_json(attempt.failure(1), failure("First"))
+    write_json(attempt.failure(0), failure("Second"))
+
+    found = first_failure(attempt)
+
+    assert found is not None
+    assert found.kind == "First"
+
+
+def test_a_killed_rank_is_the_cause_although_others_wrote_before(tmp_path: Path):
+    attempt = AttemptPaths(tmp_path)
+    write_json(attempt.failure(1), failure("ConnectionResetByPeer"))
+    write_json(attempt.failure(0), failure(RANK_KILLED))
+
+    found = first_failure(attempt)
+
+    assert found is not None
+    assert found.kind == RANK_KILLED
+
+
+def test_no_failure_is_none(tmp_path: Path):
+    assert first_failure(AttemptPaths(tmp_path)) is None
+
+
+def test_a_rank_that_is_killed_in_the_wake_of_another_is_not_the_cause(tmp_path: Path):
+    attempt = AttemptPaths(tmp_path)
+    write_json(attempt.failure(1), failure("OutOfMemoryError", Cause.device_memory))
+    write_json(attempt.failure(0), failure(RANK_KILLED, Cause.crash))
+
+    found = first_failure(attempt)
+
+    assert found is not None
+    assert found.kind == "OutOfMemoryError"

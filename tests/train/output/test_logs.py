@@ -1,0 +1,48 @@
+"""Log files where nothing can be written any more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FULL = Path("/dev/full")
+PROGRAM = """
+import logging
+from pathlib import Path
+from launcher.train.output.logs import log_to
+log_to(Path("/dev/full"), console=True)
+logging.getLogger("x").warning("hello")
+logging.shutdown()
+"""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_lines_that_a_full_disk_does_not_take_are_lost_without_a_traceback():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert "hello" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+ENDING_THREAD = """
+import sys, threading
+from pathlib import Path
+from launcher.train.output.logs import log_to
+log_to(Path(sys.argv[1]), console=True)
+thread = threading.Thread(target=lambda: [][0])
+thread.start()
+thread.join()
+"""
+
+
+def test_what_ended_a_thread_is_in_the_file_and_not_on_the_console(tmp_path: Path):
+    log = tmp_path / "log.txt"
+
+    done = subprocess.run([sys.executable, "-c", ENDING_THREAD, log], capture_output=True, text=True, check=True)
+
+    assert done.stdout + done.stderr == ""
+    assert "IndexError" in log.read_text()
