@@ -157,7 +157,7 @@ def build_writers(paths: RunPaths, settings: LoggingSettings, trainer: Trainer) 
 
 
 def write_plan_as_text(writers: Sequence[EventWriter], cfg: CfgNode, plan: RunPlan) -> None:
-    described = yaml.safe_dump({**to_plain(plan), "detectron2": "see config"}, sort_keys=False)
+    described = yaml.safe_dump({**to_plain(plan), "keys": "see config"}, sort_keys=False)
     for writer in writers:
         if isinstance(writer, TensorBoardWriter):
             writer.write_yaml("config", cfg.dump(), plan.attempt)
