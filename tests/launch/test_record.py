@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
-from launcher.config.values import write_text
 from launcher.errors import RequestError
+from launcher.files import write_text
 from launcher.launch.record import locked, set_aside
 from launcher.run.folder import last_outcome, look_at_folder
 from launcher.run.paths import RunPaths
