@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RequestError
+from launcher.files import write_text
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
 # Importing torch from a cold network disk has been seen to take a minute.
@@ -182,11 +183,9 @@ def _could_not_read(code: int, stderr: str, extensions: Sequence[str]) -> str:
 def _store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, str]) -> None:
     # A cache that cannot be kept anywhere costs time in the next call and nothing else.
     for folder in cache_folders(environ):
-        beside = folder / f".{file_name}.{os.getpid()}.tmp"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            beside.write_text(json.dumps(described))
-            beside.replace(folder / file_name)
+            write_text(folder / file_name, json.dumps(described))
         except OSError:
             continue
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from cattrs import BaseValidationError, Converter
 from cattrs.preconf.json import make_converter
 
 from launcher.config.keys import Keys
+from launcher.files import write_text
 
 T = TypeVar("T")
 
@@ -54,18 +54,3 @@ def read_json_if_whole(path: Path, kind: type[T]) -> T | None:
         return read_json(path, kind)
     except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
         return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, sync and rename; the parent folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

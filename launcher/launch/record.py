@@ -19,9 +19,10 @@ from typing import Any
 import yaml
 
 from launcher.config.request import RunRequest
-from launcher.config.values import to_plain, write_json, write_text
+from launcher.config.values import to_plain, write_json
 from launcher.device.facts import DeviceFacts
 from launcher.errors import RequestError
+from launcher.files import write_text
 from launcher.run.outcome import Outcome
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import PLAN_VERSION, Resume, RunPlan

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.config.values import read_json, write_json, write_text
+from launcher.config.values import read_json, write_json
 from launcher.errors import ExitCode
+from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import (

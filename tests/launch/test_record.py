@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from launcher.config.request import RunRequest, RunSettings
-from launcher.config.values import write_text
 from launcher.errors import RequestError
+from launcher.files import write_text
 from launcher.launch.record import locked, record_start, set_aside
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
 from launcher.run.outcome import Ending

@@ -17,7 +17,8 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
 from launcher.config.request import LoggingSettings
-from launcher.config.values import to_plain, write_text
+from launcher.config.values import to_plain
+from launcher.files import write_text
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.output.progress import SMOOTHED_OVER
