@@ -39,7 +39,7 @@ def another_number(job: Job) -> Row:
             attempt.send(signal.SIGTERM)
         ended = attempt.ended()
         if ended.outcome.exit_code not in (0, 75):
-            raise RuntimeError(ended.outcome.explanation + ended.outcome.traceback)
+            raise RuntimeError(reason(ended.outcome))
     start = _weights(job.named("start", SOLVER__MAX_ITER=1, **NO_STATISTICS), run=True)
     apart = _distance(_weights(whole), _weights(changing)) / _distance(_weights(whole), start)
     misses = []
