@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher.config.request import RunRequest
 from launcher.errors import LauncherError
-from scripts.reliability.attempts import begin
+from scripts.reliability.attempts import begin, reason
 from scripts.reliability.job import NUM_TRAIN, Job, make_job, paths_of
 from scripts.reliability.result import Row, images_in
 

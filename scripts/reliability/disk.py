@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.config.request import RunRequest
 from launcher.errors import LauncherError
-from scripts.reliability.attempts import Attempt, Ended, begin, run_to_end
+from scripts.reliability.attempts import Attempt, Ended, begin, reason, run_to_end
 from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.result import Row, end_of
 

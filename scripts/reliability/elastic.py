@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from launcher.config.request import RunRequest
-from scripts.reliability.attempts import begin, run_to_end
+from scripts.reliability.attempts import begin, reason, run_to_end
 from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.kills import kill_trainings
 from scripts.reliability.result import Row
