@@ -29,11 +29,8 @@ def _early(descriptor: int) -> Path | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Asks no driver: importing works also where that hangs or crashes.
-        from launcher.train import trainer, worker  # noqa: F401
-        from launcher.train.evaluation import evaluators  # noqa: F401
-        from launcher.train.hooks import chosen  # noqa: F401
-        from launcher.train.output import writers  # noqa: F401
-        from launcher.train.samples import register  # noqa: F401
+        from launcher.train import ranks, worker  # noqa: F401
+        from launcher.train.tasks import train  # noqa: F401
     return wait_for_plan(descriptor)
 
 
