@@ -222,8 +222,8 @@ _END = object()
 
 
 def _end_loader_processes_at_exit() -> None:
-    # Python ends them with SIGTERM and waits, without a limit where that is blocked. This comes before; unlike `atexit`,
-    # also in a process that was itself started by multiprocessing.
+    # Python ends them with SIGTERM and waits, without a limit where that is blocked. This comes before that; unlike
+    # `atexit` also in a process that was itself started by multiprocessing.
     Finalize(None, _kill_loader_processes, exitpriority=0)
 
 
