@@ -152,7 +152,7 @@ def _doctor(arguments: Sequence[str]) -> int:
     from launcher.device.causes.diagnose import diagnose
     from launcher.device.diagnosis import Severity
     from launcher.device.policy.choice import by_default
-    from launcher.show.run import doctor_json, show_doctor
+    from launcher.show.doctor import doctor_json, show_doctor
 
     diagnosis = by_default(diagnose(facts))
     if asked.json:
@@ -166,7 +166,7 @@ def _doctor(arguments: Sequence[str]) -> int:
 def _import_what_shows() -> None:
     from importlib import import_module
 
-    for name in ("rich.console", "rich.table", "launcher.device.causes.diagnose", "launcher.show.run"):
+    for name in ("launcher.device.causes.diagnose", "launcher.show.doctor"):
         import_module(name)
 
 
