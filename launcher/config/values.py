@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from cattrs import BaseValidationError, Converter
+from cattrs.preconf.json import make_converter
+
+from launcher.config.keys import Keys
+from launcher.files import write_text
 
 T = TypeVar("T")
 
 
+@cache
+def _converter() -> Converter:
+    converter = make_converter()
+    converter.register_unstructure_hook(Keys, lambda keys: converter.unstructure(keys.nested()))
+    converter.register_structure_hook(Keys, lambda nested, _: Keys(nested))
+    return converter
+
+
 def to_plain(value: Any) -> Any:
     """Dataclasses, enums, tuples and paths as what JSON can hold."""
-    from cattrs.preconf.json import make_converter
-
-    return make_converter().unstructure(value)
+    return _converter().unstructure(value)
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
@@ -23,9 +35,7 @@ def from_plain(kind: type[T], plain: Any) -> T:
     Raises:
         cattrs.ClassValidationError: the data does not fit.
     """
-    from cattrs.preconf.json import make_converter
-
-    return make_converter().structure(plain, kind)
+    return _converter().structure(plain, kind)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -40,24 +50,7 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def read_json_if_whole(path: Path, kind: type[T]) -> T | None:
     """The value that `write_json` wrote; None where there is no such file, or one that holds no such value."""
-    from cattrs import BaseValidationError
-
     try:
         return read_json(path, kind)
     except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
         return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, sync and rename; the parent folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

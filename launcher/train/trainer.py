@@ -21,12 +21,12 @@ from detectron2.utils.events import EventStorage
 from torch.distributed import broadcast
 from torch.nn import Module
 
-from launcher.errors import LauncherError, RequestError
+from launcher.errors import RequestError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.outcome import EarlyStop
 from launcher.run.paths import RunPaths
-from launcher.run.plan import RunPlan
-from launcher.run.resume import ResumePoint
+from launcher.run.plan import Resume, RunPlan
+from launcher.run.resume import ResumePoint, ResumePointGoneError
 from launcher.train.average import AveragedWeights
 from launcher.train.checkpoints.checkpoint import WholeCheckpointer
 from launcher.train.evaluation.blank_images import EvaluatorWithStandIns, MapperWithStandIns
@@ -39,10 +39,6 @@ from launcher.train.stop import EvaluationStoppedError, Stop, StoppableBatches
 logger = logging.getLogger(__name__)
 
 NOT_LOADED = -2  # no iteration, and not the one before the first either
-
-
-class ResumePointGoneError(LauncherError):
-    """Another attempt removed the checkpoint meanwhile; a new plan finds the newest one."""
 
 
 class Trainer(DefaultTrainer):
@@ -61,7 +57,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         num_processes = plan.devices.num_processes
         self.loader = build_train_loader(
-            cfg, seed=cfg.SEED, rank=rank, num_processes=num_processes, max_bad=plan.max_bad
+            cfg, seed=cfg.SEED, rank=rank, num_processes=num_processes, max_bad=plan.training.max_bad
         )
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
         # DistributedDataParallel arranges its gradients anew after the first iteration of each start, and from three
@@ -70,12 +66,12 @@ class Trainer(DefaultTrainer):
             model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=num_processes > 2
         )
         self._trainer = Steps(
-            model, self.loader, optimizer, accumulate=plan.accumulate, precision=plan.devices.precision
+            model, self.loader, optimizer, accumulate=plan.training.accumulate, precision=plan.devices.precision
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.paths = RunPaths(Path(cfg.OUTPUT_DIR))
         self.checkpointer = WholeCheckpointer(model, str(self.paths.checkpoints), trainer=weakref.proxy(self))
-        self.average = AveragedWeights(model, plan.ema.decay) if plan.ema.decay > 0 else None
+        self.average = AveragedWeights(model, plan.training.ema.decay) if plan.training.ema.decay > 0 else None
         if self.average is not None:
             self.checkpointer.add_checkpointable("ema", self.average)
         self.cfg = cfg
@@ -107,7 +103,7 @@ class Trainer(DefaultTrainer):
         """The last iteration of which the writers have written."""
         self.images_seen = 0
         """In all attempts together."""
-        self._may_reorder = plan.may_reorder
+        self._may_reorder = isinstance(plan.start, Resume) and plan.start.may_reorder
         self._storage_state: dict[str, Any] = {}
         self._with_normalizer = {
             name: module for name, module in self.unwrapped.named_modules() if isinstance(module, DenseDetector)

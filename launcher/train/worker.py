@@ -15,12 +15,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.config.values import read_json, write_json, write_text
+from launcher.config.values import read_json, write_json
 from launcher.errors import ExitCode
+from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import ENDING, SMOKE, TRAINING, Heartbeat
-from launcher.run.outcome import COULD_NOT_WRITE, RANK_KILLED, Cause, WorkerFailure, WorkerResult, explain_signal
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.outcome import (
+    COULD_NOT_WRITE,
+    RANK_KILLED,
+    Work,
+    WorkerFailure,
+    WorkerResult,
+    code_of_signal,
+    explain_signal,
+)
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 from launcher.train.output.logs import log_to, take_over_torch_logs
 from launcher.train.stop import STOP
@@ -34,7 +43,7 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     plan = read_json(plan_file, RunPlan)
     if plan.devices.num_processes == 1:
         return train_rank(plan_file, 0, raise_errors=raise_errors)
-    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    attempt = plan.attempt_paths
     if STOP.asked:
         return 1
     STOP.note_signals(attempt.stop_note)
@@ -65,7 +74,7 @@ def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> Non
         understood=True,
         exit_code=int(ExitCode.training_failed),
         traceback="",
-        cause=Cause.crash,
+        code=code_of_signal(signal.Signals[signal_name]),
         signal=signal.Signals[signal_name],
         rank=rank,
     )
@@ -79,7 +88,7 @@ def _train_spawned_rank(plan_file: str) -> None:
 
     plan = read_json(Path(plan_file), RunPlan)
     STOP.note_signals()
-    STOP.look_for(RunPaths(Path(plan.folder)).attempt(plan.attempt).stop_note)
+    STOP.look_for(plan.attempt_paths.stop_note)
     status = train_rank(Path(plan_file), comm.get_rank())
     if status != 0:
         # Not sys.exit: the other ranks wait in a collective that this one will never join, and so would its clean-up.
@@ -92,7 +101,7 @@ def _train_spawned_rank(plan_file: str) -> None:
 def train_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int:
     """One rank's training; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
-    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    attempt = plan.attempt_paths
     log_to(attempt.log(rank), console=rank == 0)
     heartbeat = Heartbeat(attempt.heartbeat if rank == 0 else None)
     try:
@@ -136,7 +145,7 @@ def _stacks_into(file: Path) -> Iterator[None]:
 
 def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     heartbeat.beat("importing torch and detectron2")
-    STOP.at = plan.stop_at
+    STOP.at = plan.limits.stop_at
     from launcher.train.checkpoints.safe_load import read_proposals_safely
     from launcher.train.compat.cfg_node import to_cfg_node
     from launcher.train.compat.smoke import compute_on_cpu
@@ -145,13 +154,13 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     from launcher.train.samples.register import register_datasets
     from launcher.train.trainer import Trainer
 
-    cfg = to_cfg_node(plan.detectron2, plan.config_extensions)
+    cfg = to_cfg_node(plan.keys, plan.training.config_extensions)
     cfg.freeze()
     if plan.devices.deformable_by == "torchvision":
         from launcher.train.compat.deformable import use_torchvision_deformable
 
         use_torchvision_deformable()
-    register_datasets(plan.splits)
+    register_datasets(plan.data.splits)
     read_proposals_safely()
     _prepare_process(cfg, plan)
     if plan.devices.kind == "cpu":
@@ -172,12 +181,14 @@ def _train(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     trainer.train()
     return WorkerResult(
         finished=trainer.finished,
-        iterations=trainer.iterations_done,
         stopped_by="the time limit" if STOP.is_late() and not STOP.asked else "",
-        metrics={key: value if math.isfinite(value) else None for key, value in trainer.latest_metrics.items()},
-        stopped_early=trainer.stopped_early,
-        bad_images=trainer.bad_images,
-        bad_test_images=len(trainer.bad_test_images),
+        work=Work(
+            iterations=trainer.iterations_done,
+            metrics={key: value if math.isfinite(value) else None for key, value in trainer.latest_metrics.items()},
+            stopped_early=trainer.stopped_early,
+            bad_images=trainer.bad_images,
+            bad_test_images=len(trainer.bad_test_images),
+        ),
     )
 
 
@@ -198,8 +209,8 @@ def _equip(trainer, plan: RunPlan, fence: Fence) -> None:  # type: ignore[no-unt
     from launcher.train.hooks import chosen as hooks
     from launcher.train.output.writers import build_writers, write_plan_as_text
 
-    paths = RunPaths(Path(plan.folder))
-    writers = build_writers(paths, plan.logging, trainer)
+    paths = plan.paths
+    writers = build_writers(paths, plan.training.logging, trainer)
     write_plan_as_text(writers, trainer.cfg, plan)
     write_text(paths.config, trainer.cfg.dump())
     trainer.register_hooks(hooks.rank_zero(trainer, plan, writers, fence))

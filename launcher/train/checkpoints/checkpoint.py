@@ -7,9 +7,8 @@ import filecmp
 import io
 import os
 import shutil
-import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs
@@ -17,8 +16,8 @@ from urllib.parse import parse_qs
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from launcher.config.values import write_text
 from launcher.errors import RequestError
+from launcher.files import beside, leftovers, remove, sync_file, sync_folder, write_text
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
 from launcher.run.paths import RunPaths
 from launcher.train.checkpoints.safe_load import load_weights
@@ -98,35 +97,35 @@ def write_weights(
     Raises:
         OSError: it cannot be written; an existing file of that name stays as it was.
     """
-    with _beside(target) as beside, _beside(manifest_path(target)) as manifest_beside:
+    with beside(target) as draft, beside(manifest_path(target)) as manifest_draft:
         plain = as_plain(state)
         # A file of Python's and not a path: with a path torch holds the interpreter's lock while it writes, and a
         # training beside it waits.
-        size, crc32 = _write_new(beside, lambda file: torch.save(plain, file))
+        size, crc32 = _write_new(draft, lambda file: torch.save(plain, file))
         if milestone is not None:
             text = manifest_text(Manifest(milestone=milestone, size=size, crc32=crc32))
-            _write_new(manifest_beside, lambda file: file.write(text.encode()))
+            _write_new(manifest_draft, lambda file: file.write(text.encode()))
         before_rename()
-        _publish(beside, target, manifest_beside if milestone is not None else None)
+        _publish(draft, target, manifest_draft if milestone is not None else None)
 
 
-def _publish(beside: Path, target: Path, manifest_beside: Path | None) -> None:
+def _publish(draft: Path, target: Path, manifest_draft: Path | None) -> None:
     """Rename so that a manifest never stands beside a file that it does not describe, as far as a whole one goes.
 
     A manifest without its checkpoint does no harm, and a checkpoint without a manifest is judged by its own checksums.
     """
     manifest = manifest_path(target)
     if target.exists():
-        _remove(manifest)
-        os.replace(beside, target)
-        if manifest_beside is not None:
-            os.replace(manifest_beside, manifest)
+        remove(manifest)
+        os.replace(draft, target)
+        if manifest_draft is not None:
+            os.replace(manifest_draft, manifest)
     else:
-        if manifest_beside is not None:
-            os.replace(manifest_beside, manifest)
+        if manifest_draft is not None:
+            os.replace(manifest_draft, manifest)
         else:
-            _remove(manifest)
-        os.replace(beside, target)
+            remove(manifest)
+        os.replace(draft, target)
     sync_folder(target.parent)
 
 
@@ -141,13 +140,13 @@ def link_or_copy(path: Path, target: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    with _beside(target) as beside:
+    with beside(target) as draft:
         try:
-            os.link(path, beside)
+            os.link(path, draft)
         except OSError:
-            shutil.copyfile(path, beside)
-            _sync_file(beside)
-        os.replace(beside, target)
+            shutil.copyfile(path, draft)
+            sync_file(draft)
+        os.replace(draft, target)
         sync_folder(target.parent)
 
 
@@ -163,11 +162,11 @@ def clear_leftovers(folder: Path) -> None:
 
     Only for the attempt that holds the run's fence: an overtaken one may still be writing, and must not go on.
     """
-    for path in folder.glob(".*.tmp"):
-        _remove(path)
+    for path in leftovers(folder):
+        remove(path)
     for path in folder.glob("model_*.json"):
         if not path.with_suffix(".pth").exists():
-            _remove(path)
+            remove(path)
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -177,23 +176,7 @@ def remove_checkpoint(path: Path) -> None:
         OSError: it cannot be removed.
     """
     os.unlink(path)
-    _remove(manifest_path(path))
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A name of nobody else's next to the target; nothing is left under it."""
-    # Not the process number: an attempt on another host may have the same.
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        yield beside
-    finally:
-        _remove(beside)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+    remove(manifest_path(path))
 
 
 class _NewFile(io.RawIOBase):
@@ -243,16 +226,3 @@ def _write_new(path: Path, fill: Callable[[BinaryIO], object]) -> tuple[int, int
             raise file.failure
         os.fsync(file.descriptor)
         return file.size, file.crc32
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder outlive a power loss."""
-    _sync_file(folder)

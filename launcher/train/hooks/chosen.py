@@ -41,8 +41,8 @@ def every_rank(trainer: Trainer, plan: RunPlan) -> list[HookBase]:
         chosen.append(_precise_bn(trainer, plan))
     if cfg.DATASETS.TEST:
         chosen.append(Evaluate(cfg.TEST.EVAL_PERIOD))
-    if plan.early_stopping.metric:
-        chosen.append(EarlyStopping(plan.early_stopping))
+    if plan.training.early_stopping.metric:
+        chosen.append(EarlyStopping(plan.training.early_stopping))
     return chosen
 
 
@@ -50,12 +50,12 @@ def rank_zero(trainer: Trainer, plan: RunPlan, writers: Sequence[EventWriter], f
     """Hooks of rank 0 alone; saving comes last, when everything of an iteration has been written."""
     paths = trainer.paths
     chosen: list[HookBase] = [Throughput(trainer.cfg.SOLVER.IMS_PER_BATCH)]
-    if plan.logging.images > 0:
-        chosen.append(Pictures(paths, plan.logging.images))
-    chosen.append(WriteEvents(writers, plan.logging.period, paths, fence))
-    chosen.append(Progress(plan.logging.period))
+    if plan.training.logging.images > 0:
+        chosen.append(Pictures(paths, plan.training.logging.images))
+    chosen.append(WriteEvents(writers, plan.training.logging.period, paths, fence))
+    chosen.append(Progress(plan.training.logging.period))
     say = logging.getLogger(__name__).warning
-    saver = Saver(trainer.checkpointer, paths, plan.checkpoint, fence=fence, resume=plan.resume, say=say)
+    saver = Saver(trainer.checkpointer, paths, plan.training.checkpoint, fence=fence, resume=plan.resume, say=say)
     saving = SaveCheckpoint(saver, plan, paths, evaluated_before=trainer.evaluated_after)
     trainer.rescue = saving.rescue
     chosen.append(saving)
@@ -67,7 +67,7 @@ def _precise_bn(trainer: Trainer, plan: RunPlan) -> HookBase:
     own.defrost()
     own.DATALOADER.NUM_WORKERS = 0
     loader = build_train_loader(
-        own, seed=own.SEED, rank=trainer.rank, num_processes=trainer.num_processes, max_bad=plan.max_bad
+        own, seed=own.SEED, rank=trainer.rank, num_processes=trainer.num_processes, max_bad=plan.training.max_bad
     )
     return SteadyPreciseBN(own.TEST.EVAL_PERIOD, trainer.model, loader, own.TEST.PRECISE_BN.NUM_ITER)
 
@@ -210,7 +210,7 @@ class SaveCheckpoint(HookBase):
 
     @property
     def settings(self) -> CheckpointSettings:
-        return self.plan.checkpoint
+        return self.plan.training.checkpoint
 
     def before_train(self) -> None:
         """Give what was left without them the names that it is due: as the best so far, as the final weights."""

@@ -15,6 +15,7 @@ from detectron2.data import DatasetMapper, MetadataCatalog, detection_utils, get
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
+from launcher.files import beside
 from launcher.train.samples.mapped import is_about_the_image, reason_of
 from launcher.train.seeds import unchanged_randomness
 
@@ -152,14 +153,12 @@ def _save_grid(tiles: Sequence[np.ndarray], file: Path) -> np.ndarray | None:
             grid.paste(Image.fromarray(tile), (left, top))
             left += tile.shape[1] + GAP
         top += max(tile.shape[0] for tile in row) + GAP
-    beside = file.with_name(f".{file.name}.tmp")
     try:
-        grid.save(beside, format="PNG")
-        beside.replace(file)
+        with beside(file) as draft:
+            grid.save(draft, format="PNG")
+            draft.replace(file)
     except OSError as error:
         logger.warning("%s could not be written (%s)", file, error.strerror or error)
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
     return np.asarray(grid).transpose(2, 0, 1)
 
 

@@ -17,7 +17,8 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
 from launcher.config.request import LoggingSettings
-from launcher.config.values import to_plain, write_text
+from launcher.config.values import to_plain
+from launcher.files import write_text
 from launcher.run.paths import RunPaths
 from launcher.run.plan import RunPlan
 from launcher.train.output.progress import SMOOTHED_OVER
@@ -157,7 +158,7 @@ def build_writers(paths: RunPaths, settings: LoggingSettings, trainer: Trainer) 
 
 
 def write_plan_as_text(writers: Sequence[EventWriter], cfg: CfgNode, plan: RunPlan) -> None:
-    described = yaml.safe_dump({**to_plain(plan), "detectron2": "see config"}, sort_keys=False)
+    described = yaml.safe_dump({**to_plain(plan), "keys": "see config"}, sort_keys=False)
     for writer in writers:
         if isinstance(writer, TensorBoardWriter):
             writer.write_yaml("config", cfg.dump(), plan.attempt)

@@ -18,6 +18,7 @@ from detectron2.data import DatasetFromList, DatasetMapper, build_detection_trai
 from torch.utils.data import DataLoader, get_worker_info
 
 from launcher.errors import DataError, RequestError
+from launcher.signals import blocking
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, share_of
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
@@ -185,11 +186,8 @@ def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
     A scheduler signals every process of a job, and torch ends a training whose loader was killed.
     """
     _end_loader_processes_at_exit()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
+    with blocking(STOP_SIGNALS):
         return iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_it_is(batch: list[Loaded]) -> list[Loaded]:

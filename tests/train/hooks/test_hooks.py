@@ -56,7 +56,7 @@ class Attempt:
             heartbeat=SimpleNamespace(beat=lambda *_: None),
             cfg=SimpleNamespace(SOLVER=SimpleNamespace(CHECKPOINT_PERIOD=0)),
         )
-        plan: Any = SimpleNamespace(checkpoint=settings, fingerprint="")
+        plan: Any = SimpleNamespace(training=SimpleNamespace(checkpoint=settings), fingerprint="")
         self.hook = SaveCheckpoint(saver, plan, self.paths, evaluated_before=self.trainer.evaluated_after)
         self.hook.trainer = self.trainer  # type: ignore[assignment]
 

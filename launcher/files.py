@@ -1,0 +1,62 @@
+"""How a file gets its content: written beside and renamed, so that a reader sees the old one or all of the new."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A name next to `target` that nobody else uses; whatever still has it at the end is removed.
+
+    A process that is killed leaves it behind: see `leftovers`.
+    """
+    # Not the process number: a process on another host may have the same.
+    draft = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        yield draft
+    finally:
+        remove(draft)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, sync and rename; the parent folder is made if need be.
+
+    Raises:
+        OSError: it cannot be written; an existing file of that name stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as draft:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """What killed writers have left half-written in a folder."""
+    return folder.glob(".*.tmp")
+
+
+def remove(path: Path) -> None:
+    """Remove a file that nobody needs, if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's content on the disk, where it outlives a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder outlive a power loss."""
+    sync_file(folder)
