@@ -192,7 +192,7 @@ CONTAINER_WITHOUT_GPU = Cause(
     f"`nvidia.com/gpu` in Kubernetes; {COMPUTE_CAPABILITIES}",
     symptoms=(NO_DRIVER, "could not select device driver", "The NVIDIA Driver was not detected"),
     find=find_container_without_gpu,
-    unless=(driver_works, driver_is_dangerous),
+    unless=(driver_is_dangerous,),
     hides=UNREACHABLE,
     blocks=True,
 )

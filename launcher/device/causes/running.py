@@ -198,6 +198,16 @@ DISK_FULL = Cause(
     symptoms=("No space left on device", "Disk quota exceeded"),
 )
 
+WEIGHTS_UNAVAILABLE = Cause(
+    code="run.weights_unavailable",
+    title="MODEL.WEIGHTS could not be downloaded",
+    meaning="The file is named by an address, and this machine does not reach it: no internet on a compute node, a "
+    "proxy, or a server that is down.",
+    fix="put the file on this machine and name it with MODEL.WEIGHTS=PATH, or start from random weights with "
+    'MODEL.WEIGHTS=\\"\\"',
+    symptoms=("urlopen error",),
+)
+
 FENCED = Cause(
     code="run.fenced",
     title="another attempt took over the run folder",
@@ -239,6 +249,7 @@ CAUSES = (
     REQUEST,
     DATA,
     DISK_FULL,
+    WEIGHTS_UNAVAILABLE,
     FENCED,
     CHECKPOINT_GONE,
     FAILED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,27 @@ from launcher.device.causes.cause import Cause
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.causes.error_text import find_causes
 from launcher.device.facts import DeviceFacts
+from launcher.errors import LauncherError
+from launcher.run import codes
 from tests.device.causes.test_diagnose import MACHINES, VARIATIONS
 
 ROOT = Path(__file__).parents[3]
 IS_FOUND = [cause for cause in CAUSES if cause.find or cause.find_on_gpu]
 # No finding has this one: it says why a GPU is left out that nothing is wrong with.
 WITHOUT_FINDING = {"visible.hidden"}
-# What an outcome of a run may be.
-OUTCOMES = (
-    "run.out_of_memory", "run.host_memory", "run.loader_killed", "run.crash", "run.killed", "run.hang", "run.diverged",
-    "run.interrupted", "run.disk_full", "run.request", "run.data", "run.fenced", "run.checkpoint_gone", "run.failed",
-    "run.cuda_error",
-)  # fmt: skip
+
+
+def kinds_of(error: type[LauncherError]) -> Iterator[type[LauncherError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from kinds_of(kind)
+
+
+OUTCOMES = {
+    *(value for name, value in vars(codes).items() if name.isupper() and isinstance(value, str) and value),
+    *codes.DEVICE,
+    *(kind.code for kind in kinds_of(LauncherError)),
+}
 
 
 def test_no_code_is_there_twice_and_each_has_its_group():
@@ -37,8 +47,8 @@ def test_what_can_be_found_on_a_machine_has_a_machine_and_nothing_else():
     assert {code for code in BY_CODE if not code.startswith("run.")} == set(MACHINES) | WITHOUT_FINDING
 
 
-@pytest.mark.parametrize("code", OUTCOMES)
-def test_an_outcome_can_be_looked_up(code: str):
+@pytest.mark.parametrize("code", sorted(OUTCOMES))
+def test_what_a_run_can_end_with_can_be_looked_up(code: str):
     assert code in BY_CODE
 
 

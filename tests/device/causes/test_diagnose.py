@@ -158,7 +158,7 @@ MACHINES = {
     ),
     "torchvision.nms_fails": smoke_says(failed="nms", code=209, error="CUDA error: no kernel image is available"),
     "torchvision.broken": changed(HEALTHY, packages={"torchvision": ""}, torch={"nms_on_cuda": None}),
-    "torchvision.cpu_only": torch_says(nms_on_cuda=False),
+    "torchvision.cpu_only": changed(torch_says(nms_on_cuda=False), packages={"torchvision": "0.24.1+cpu"}),
     "detectron2.missing": changed(
         HEALTHY,
         packages={"detectron2": "", "detectron2_folder": "", "detectron2_compiled": (), "detectron2_fits": False},
@@ -558,6 +558,7 @@ VARIATIONS = [
         changed(torch_says(smoke_tests=(WITHOUT_OPS,)), packages={"detectron2_ops_gpu_code": ()}),
     ),
     ("torchvision.cpu_only", changed(HEALTHY, packages={"torchvision": "0.24.1+cpu"}, torch=None)),
+    ("torchvision.cpu_only", torch_says(nms_on_cuda=False)),
     ("torchvision.nms_fails", smoke_says(failed="nms", error="wrong values: torchvision's nms keeps [0]")),
     (
         "torchvision.other_torch",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,7 +14,9 @@ from launcher.device.causes.diagnose import diagnose
 from launcher.device.causes.error_text import find_causes, nearest_codes
 from launcher.device.cuda_codes import CUDA_ERRORS, Blame, CudaError
 from launcher.show.doctor import show_doctor
+from launcher.show.run import failure_text
 from tests.device.causes.test_diagnose import MACHINES
+from tests.values import a_plan, failed_with
 
 # Before a start these have causes of their own.
 UNLIKE_IN_A_RUN = {100, 304, 802, 999}
@@ -262,10 +266,12 @@ def test_a_mistyped_code_has_its_neighbours():
 
 
 @pytest.mark.parametrize("code", BY_CODE)
-def test_a_code_in_brackets_is_found_before_any_words(code: str):
-    pasted = f"failed: RuntimeError: No CUDA GPUs are available, Killed [{code}]\n  log    outputs/x/log.txt"
+def test_what_a_failed_run_prints_can_be_pasted(code: str, tmp_path: Path):
+    words = "RuntimeError: No CUDA GPUs are available; Killed"
 
-    assert find_causes(pasted)[0].cause.code == code
+    printed = failure_text(replace(failed_with(code), explanation=words), a_plan({}, folder=str(tmp_path)))
+
+    assert find_causes(printed)[0].cause.code == code
 
 
 @pytest.mark.parametrize("code", MACHINES)
