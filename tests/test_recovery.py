@@ -117,7 +117,7 @@ def test_a_driver_that_disturbs_even_the_cpu_is_masked_in_the_next_attempt(train
     done, run = train("segv@smokex9")
 
     assert done.returncode == ExitCode.finished, done.stderr
-    assert [plan["devices"]["mask_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
+    assert [plan["devices"]["hide_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
     assert outcomes(run)[1]["iterations"] == 6
 
 

@@ -58,7 +58,7 @@ def look(uuids: Iterable[str], folder: Path) -> dict[str, str]:
             place = _open_folder(folder, opened)
             file = _open(_file_name(uuid), os.O_RDONLY, place, opened)
             if not _lock(file, fcntl.LOCK_SH):
-                taken[uuid] = _taken_by(file)
+                taken[uuid] = _describe_holder(file)
     return taken
 
 
@@ -85,7 +85,7 @@ def _claim_all(uuids: list[str], folder: Path, held: ExitStack) -> Claim:
             if _lock_in_time(file, until):
                 files.append(file)
             else:
-                taken[uuid] = _taken_by(file)
+                taken[uuid] = _describe_holder(file)
         except OSError as error:
             why = f"{error.strerror or error}: {error.filename or folder}"
             notices.append(f"{uuid} is not claimed against other launches ({why})")
@@ -149,7 +149,7 @@ def _sign(file: int) -> None:
         os.pwrite(file, str(os.getpid()).encode(), 0)
 
 
-def _taken_by(file: int) -> str:
+def _describe_holder(file: int) -> str:
     # Anyone may write into these files, so only a number is taken from them.
     number = re.fullmatch(rb"\d{1,10}", os.pread(file, 11, 0))
     by_whom = f", process {number[0].decode()}" if number else ""

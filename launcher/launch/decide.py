@@ -94,7 +94,7 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
         return New(archives=folder.previous is not None or folder.attempts > 0)
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
-    point = folder.checkpoints.newest_whole or folder.resume_file
+    point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
@@ -153,7 +153,7 @@ def _problems(
     yield from _problems_with_average(request.ema)
     yield from _problems_with_early_stopping(request.early_stopping, request.keys.with_(dataset.adjustments))
     yield from problems_with_checkpoint_settings(request.checkpoint)
-    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
+    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
             f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
@@ -218,13 +218,13 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
         return [
             f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."
         ]
-    if request.resume == "must" and found.newest_whole is None:
+    if request.resume == "must" and found.newest_valid is None:
         damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
         return [
             f"resume=must, but {folder.folder} holds no valid checkpoint{damaged}. "
             "Start from the beginning with resume=auto, or name a checkpoint with resume=PATH."
         ]
-    if request.resume == "auto" and found.damaged and found.newest_whole is None:
+    if request.resume == "auto" and found.damaged and found.newest_valid is None:
         names = ", ".join(Path(damaged.path).name for damaged in found.damaged)
         return [
             f"Every checkpoint in {folder.folder} is damaged ({names}). "
@@ -280,7 +280,7 @@ def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Keys) -> l
 
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
-    if folder.checkpoints.newest_whole is None or request.resume == "never":
+    if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
     yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
     if folder.previous is not None:

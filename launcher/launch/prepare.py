@@ -87,7 +87,7 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
 def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
-    if lessons.mask_driver:
+    if lessons.hide_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}

@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.values import read_json_if_whole, write_json
+from launcher.config.values import read_json_if_valid, write_json
 from launcher.errors import LauncherError
 from launcher.run.paths import RunPaths
 
@@ -63,7 +63,7 @@ def check_fence(paths: RunPaths, fence: Fence) -> None:
 
 
 def _standing(file: Path) -> Fence | None:
-    there = read_json_if_whole(file, Fence)
+    there = read_json_if_valid(file, Fence)
     if there is None and file.exists():
         raise OSError(f"{file} is damaged or cannot be read")
     return there

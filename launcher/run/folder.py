@@ -14,7 +14,7 @@ import yaml
 from cattrs import BaseValidationError
 
 from launcher.config.request import RunRequest
-from launcher.config.values import from_plain, read_json_if_whole
+from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
 from launcher.run.identity import run_folder
@@ -137,7 +137,7 @@ def last_outcome(folder: Path) -> Outcome | None:
 
 def read_outcome(file: Path) -> Outcome | None:
     """An outcome of any version; None where there is no valid file."""
-    return read_json_if_whole(file, Outcome) or _read_first_version(file)
+    return read_json_if_valid(file, Outcome) or _read_first_version(file)
 
 
 _NOTHING_BAD = {"stopped_early": None, "bad_images": 0, "bad_test_images": 0}
@@ -178,7 +178,7 @@ def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
         return None, ""
     path = Path(resume).absolute()
     if path.is_dir():
-        found = look_for_checkpoints(RunPaths(path)).newest_whole
+        found = look_for_checkpoints(RunPaths(path)).newest_valid
         return (found, "") if found else (None, f"the folder {path} holds no valid checkpoint")
     if not path.is_file():
         return None, "there is no such file"

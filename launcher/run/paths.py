@@ -53,7 +53,7 @@ class AttemptPaths:
         return self.folder / ("stacks.txt" if rank == 0 else f"stacks.rank{rank}.txt")
 
     @property
-    def driver_mask(self) -> Path:
+    def empty_libraries(self) -> Path:
         return self.folder / "no-driver"
 
 

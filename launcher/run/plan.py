@@ -41,7 +41,7 @@ class Lessons:
     """The largest micro-batch that fits into memory, as far as is known."""
     num_workers: int | None = None
     """The largest number of data loader processes that survived."""
-    mask_driver: bool = False
+    hide_driver: bool = False
     """Even a CPU training hung in, or was crashed by, the driver."""
     in_vain: int = 0
     """Attempts in a row that failed without a new checkpoint and without teaching anything else."""

@@ -66,9 +66,9 @@ class DamagedCheckpoint:
 class Checkpoints:
     """What a run folder holds to continue from."""
 
-    newest_whole: ResumePoint | None
+    newest_valid: ResumePoint | None
     damaged: tuple[DamagedCheckpoint, ...]
-    """Newer than `newest_whole`, or all there are."""
+    """Newer than `newest_valid`, or all there are."""
 
 
 def look_for_checkpoints(paths: RunPaths) -> Checkpoints:
@@ -80,9 +80,9 @@ def look_for_checkpoints(paths: RunPaths) -> Checkpoints:
         problem = damage_of(path)
         if problem is None:
             whole = ResumePoint(path=str(path), next_iteration=iteration + 1, manifest=read_manifest(path))
-            return Checkpoints(newest_whole=whole, damaged=tuple(damaged))
+            return Checkpoints(newest_valid=whole, damaged=tuple(damaged))
         damaged.append(DamagedCheckpoint(path=str(path), problem=problem))
-    return Checkpoints(newest_whole=None, damaged=tuple(damaged))
+    return Checkpoints(newest_valid=None, damaged=tuple(damaged))
 
 
 def numbered_checkpoints(paths: RunPaths) -> dict[int, Path]:
@@ -94,7 +94,7 @@ def numbered_checkpoints(paths: RunPaths) -> dict[int, Path]:
     }
 
 
-def set_damaged_aside(damaged: Sequence[DamagedCheckpoint]) -> list[Path]:
+def rename_damaged(damaged: Sequence[DamagedCheckpoint]) -> list[Path]:
     """Rename damaged checkpoints, so that nobody takes them for good ones, and return their new names.
 
     Raises:
@@ -129,14 +129,14 @@ def damage_of(path: Path) -> str | None:
         if path.stat().st_size == 0:
             return "is empty"
         manifest = read_manifest(path)
-        return _differs_from(manifest, path) if manifest else _damage_of_records(path)
+        return _difference_from(manifest, path) if manifest else _damage_of_records(path)
     except zipfile.BadZipFile:
         return "is truncated or not a checkpoint written by torch"
     except _UNREADABLE as error:
         return f"cannot be read ({error})"
 
 
-def _differs_from(manifest: Manifest, path: Path) -> str | None:
+def _difference_from(manifest: Manifest, path: Path) -> str | None:
     size = path.stat().st_size
     if size != manifest.size:
         return f"is damaged ({size} bytes instead of {manifest.size})"

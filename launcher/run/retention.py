@@ -18,7 +18,7 @@ class Best:
     iteration: int
 
 
-def superfluous(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
+def checkpoints_to_remove(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
     """Those of the numbered checkpoints that may go, oldest first; 0 keeps all, and `needed` ones stay anyway."""
     if keep_last == 0:
         return []

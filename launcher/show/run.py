@@ -106,11 +106,11 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
     """That an attempt failed, and what the next one does otherwise."""
     failed, next_one = plan.attempt, plan.attempt + 1
-    for text in (f"attempt {failed} failed: {coded(outcome)}", f"attempt {next_one}: {lessons.reason}"):
+    for text in (f"attempt {failed} failed: {explain_with_code(outcome)}", f"attempt {next_one}: {lessons.reason}"):
         console.print(text, highlight=False, markup=False)
 
 
-def coded(outcome: Outcome) -> str:
+def explain_with_code(outcome: Outcome) -> str:
     """The explanation with the code that `launcher explain` takes."""
     return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
@@ -127,7 +127,7 @@ def failure_text(outcome: Outcome, plan: RunPlan) -> str:
         what_next = "the same command would end the same way; change a setting for a run beside this one"
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {coded(outcome)}\n{trace}"
+        f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
         f"  next   {what_next}"
     )

@@ -137,7 +137,7 @@ class Attempt:
         outcome = outcome_of(self.files, end)
         record_outcome(self.plan, outcome)
         self._printed.seek(0)
-        newest = look_for_checkpoints(self.paths).newest_whole
+        newest = look_for_checkpoints(self.paths).newest_valid
         return Ended(
             outcome=outcome,
             began_at=self.plan.first_iteration,

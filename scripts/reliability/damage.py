@@ -154,9 +154,9 @@ def go_on_from_damaged(job: Job, count: int, seed: int) -> Row:
 
 def job_anew(request: RunRequest) -> RunRequest:
     """What `resume=never` does, without another composition: the folder is renamed away."""
-    from launcher.launch.record import set_aside
+    from launcher.launch.record import archive
 
-    set_aside(paths_of(request).folder)
+    archive(paths_of(request).folder)
     return request
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.launch.attempts import launch
-from launcher.launch.record import locked
+from launcher.launch.record import lock_folder
 from launcher.run import codes
 from launcher.run.heartbeat import SMOKE
 from launcher.run.outcome import Ending, Outcome
@@ -26,7 +26,7 @@ def run_folder(folder: Path) -> Path:
 
 
 def is_free(folder: Path) -> bool:
-    with locked(run_folder(folder)):
+    with lock_folder(run_folder(folder)):
         return True
 
 

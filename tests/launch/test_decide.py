@@ -63,7 +63,7 @@ NEW = FolderFacts(
     attempts=0,
     previous=None,
     last_outcome=None,
-    checkpoints=Checkpoints(newest_whole=None, damaged=()),
+    checkpoints=Checkpoints(newest_valid=None, damaged=()),
     resume_file=None,
     resume_file_problem="",
     drawn_seed=0,
@@ -71,7 +71,7 @@ NEW = FolderFacts(
     unwritable="",
 )
 STARTED = dataclasses.replace(
-    NEW, previous=BEFORE, attempts=2, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=())
+    NEW, previous=BEFORE, attempts=2, checkpoints=Checkpoints(newest_valid=CHECKPOINT, damaged=())
 )
 
 
@@ -101,7 +101,7 @@ def test_the_same_command_continues_from_the_newest_whole_checkpoint():
 
 
 def test_a_skipped_checkpoint_is_told():
-    plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=(DAMAGED,))))
+    plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=CHECKPOINT, damaged=(DAMAGED,))))
 
     assert any("model_0000019.pth is empty" in notice for notice in plan.report.notices)
 
@@ -135,7 +135,7 @@ def test_resume_from_a_file_gives_way_to_progress_of_the_run_itself():
     [
         (NEW, {"resume": "must"}, r"resume=must.*no valid checkpoint.*resume=auto"),
         (
-            dataclasses.replace(NEW, checkpoints=Checkpoints(newest_whole=None, damaged=(DAMAGED,))),
+            dataclasses.replace(NEW, checkpoints=Checkpoints(newest_valid=None, damaged=(DAMAGED,))),
             {},
             r"damaged \(model_0000019.pth\).*resume=never",
         ),

@@ -128,19 +128,19 @@ def test_a_driver_that_disturbs_the_cpu_is_masked(code: str):
     in_smoke_test = failed_with(code, stage=SMOKE)
 
     lessons = learn(planned(CPU), in_smoke_test, resumes_from=0)
-    masked_already = learn(planned(replace(CPU, mask_driver=True)), in_smoke_test, resumes_from=0)
+    masked_already = learn(planned(replace(CPU, hide_driver=True)), in_smoke_test, resumes_from=0)
     while_training = learn(planned(CPU), failed_with(code, stage="training"), resumes_from=0)
 
     assert lessons is not None
-    assert lessons.mask_driver
+    assert lessons.hide_driver
     assert masked_already is not None
-    assert not masked_already.mask_driver
+    assert not masked_already.hide_driver
     assert while_training is not None
-    assert not while_training.mask_driver
+    assert not while_training.hide_driver
 
 
 def test_what_memory_taught_lasts_and_what_gpus_did_does_not():
-    lessons = Lessons(avoid_gpus={"GPU-a": "x"}, micro_batch=2, num_workers=1, in_vain=2, mask_driver=True)
+    lessons = Lessons(avoid_gpus={"GPU-a": "x"}, micro_batch=2, num_workers=1, in_vain=2, hide_driver=True)
 
     assert lessons.lasting == Lessons(micro_batch=2, num_workers=1)
 

@@ -17,7 +17,7 @@ from launcher.device.causes.texts import BAD_FUNCTION, NO_IMAGE
 from launcher.device.causes.torch import CXX_RUNTIME, UNDEFINED_SYMBOL
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts, DriverGpu
-from launcher.device.gpus import merged_gpus
+from launcher.device.gpus import merge_gpus
 
 REBUILD = "`rm -rf build detectron2/*.so; pip install --no-build-isolation .` in detectron2's sources"
 WITHOUT = "without them only rotated boxes do not work, and COCO evaluation is slower"
@@ -276,7 +276,7 @@ def find_no_code(facts: DeviceFacts) -> Evidence | None:
 
 def _gpus_with_ops(facts: DeviceFacts) -> list[DriverGpu]:
     """The GPUs on which the operators passed."""
-    passed = {gpu.uuid for gpu in merged_gpus(facts) if gpu.smoke and "operators" in gpu.smoke.passed}
+    passed = {gpu.uuid for gpu in merge_gpus(facts) if gpu.smoke and "operators" in gpu.smoke.passed}
     return [gpu for gpu in (facts.driver.gpus if facts.driver else ()) if gpu.uuid in passed]
 
 

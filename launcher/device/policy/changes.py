@@ -28,7 +28,7 @@ FINE_ON_CPU = {"detectron2.ops_cpu_only", "detectron2.ops_arch", "detectron2.ops
 # Settings
 
 
-def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
+def adjust_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
     """`all` is what was asked for where several of the usable GPUs train, and all of them."""
     if asked.count == "all" and 1 < planned == usable:
         return
@@ -36,7 +36,7 @@ def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: i
         yield Adjustment(setting="device.count", asked=asked.count, planned=planned, reason=reason)
 
 
-def adjusted_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]:
+def adjust_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]:
     device = keys.get("MODEL.DEVICE", planned)
     if device != planned:
         yield Adjustment(setting="MODEL.DEVICE", asked=device, planned=planned, reason=reason)
@@ -93,7 +93,7 @@ def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Keys) -> str
     return "bfloat16"
 
 
-def adjusted_precision(gpus: Sequence[UsableGpu], asked: Precision, planned: str) -> Iterator[Adjustment]:
+def adjust_precision(gpus: Sequence[UsableGpu], asked: Precision, planned: str) -> Iterator[Adjustment]:
     if asked is Precision.bfloat16 and planned == "float16":
         older = ", ".join(f"{gpu.name} has {gpu.capability[0]}.{gpu.capability[1]}" for gpu in _without_bfloat16(gpus))
         reason = f"bfloat16 needs compute capability 8.0, and {older}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest
-from launcher.device.diagnosis import Diagnosis, Finding, called, in_order
+from launcher.device.diagnosis import Diagnosis, Finding, gpu_label, in_order
 from launcher.device.policy.choice import named_gpus
 from launcher.device.policy.why import Why
 
@@ -43,7 +43,7 @@ def _left_out(diagnosis: Diagnosis, asked: DeviceRequest, told: Why | None) -> I
     for gpu in sorted(excluded, key=lambda gpu: in_order(gpu.index)):
         if gpu.code in worth and not (told and gpu.uuid in told.gpus):
             code = "" if gpu.code == "policy" else f" ({gpu.code})"
-            yield f"{called(gpu.index, gpu.uuid)} {gpu.cause}{code}"
+            yield f"{gpu_label(gpu.index, gpu.uuid)} {gpu.cause}{code}"
 
 
 def _not_judged(finding: Finding, asked: DeviceRequest) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, gpu_label
 from launcher.device.policy import changes
 from launcher.device.policy.asked import (
     choice_of,
@@ -52,7 +52,7 @@ class DevicePlan:
     """One per GPU; on the CPU as many as `device.count`."""
     environment: Mapping[str, str | None]
     """Set (or, for None, removed) in the worker's environment on top of the launcher's own."""
-    mask_driver: bool
+    hide_driver: bool
     """Put zero-byte driver libraries first on LD_LIBRARY_PATH: the driver hangs or crashes whoever touches it."""
     adjustments: tuple[Adjustment, ...]
     default_environment: Mapping[str, str] = field(default_factory=dict)
@@ -184,11 +184,11 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
     precision = changes.precision_on(chosen, asked.precision, keys)
     deformable_by = changes.deformable_by("cuda", keys, there.diagnosis)
     uuids = tuple(gpu.uuid for gpu in chosen)
-    count = tuple(changes.adjusted_count(asked, len(chosen), fewer.clause, usable=len(usable)))
+    count = tuple(changes.adjust_count(asked, len(chosen), fewer.clause, usable=len(usable)))
     adjustments = (
         *count,
-        *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
-        *changes.adjusted_precision(chosen, asked.precision, precision),
+        *changes.adjust_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
+        *changes.adjust_precision(chosen, asked.precision, precision),
         *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
     )
     return DevicePlan(
@@ -198,7 +198,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         gpu_uuids=uuids,
         num_processes=len(chosen),
         environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
-        mask_driver=False,
+        hide_driver=False,
         adjustments=adjustments,
         precision=precision,
         deformable_by=deformable_by,
@@ -212,7 +212,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
 
 
 def _names(gpus: Sequence[UsableGpu]) -> str:
-    return ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in gpus)
+    return ", ".join(f"{gpu_label(gpu.index, gpu.uuid)} {gpu.name}" for gpu in gpus)
 
 
 def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
@@ -239,7 +239,7 @@ def _insists(asked: DeviceRequest) -> bool:
 
 
 def _cpu_or_refuse(there: Situation, why: Why) -> DevicePlan:
-    was_allocated = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_promised
+    was_allocated = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_allocated
     if _insists(there.asked) or was_allocated:
         raise DeviceUnavailableError(_refusal(there, why))
     return _cpu_plan(there, why, fell_back=True)
@@ -257,7 +257,7 @@ def _refusal(there: Situation, why: Why) -> str:
 
 
 def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
-    usable = ", ".join(called(gpu.index, gpu.uuid) for gpu in pool)
+    usable = ", ".join(gpu_label(gpu.index, gpu.uuid) for gpu in pool)
     return (
         f"device.count={there.asked.count}, but only {len(pool)} usable ({usable})"
         + (f": {why}" if why else "")
@@ -283,9 +283,9 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
     adjustments = (
-        *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
+        *changes.adjust_count(asked, num_processes, _why_count_on_cpu(asked)),
         *changes.without_ids(asked, why.clause),
-        *changes.adjusted_device(keys, "cpu", why.clause),
+        *changes.adjust_device(keys, "cpu", why.clause),
         *changes.without_amp(keys),
         *changes.without_sync_norms(keys, num_processes),
         *changes.fewer_workers(keys, num_cpus, num_processes),
@@ -298,7 +298,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         num_processes=num_processes,
         # Hides the GPUs from everything that asks politely, and makes torch ask NVML's way rather than call cuInit.
         environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
-        mask_driver=there.diagnosis.driver_is_dangerous,
+        hide_driver=there.diagnosis.driver_is_dangerous,
         adjustments=adjustments,
         default_environment=_threads(num_cpus, num_processes),
         deformable_by=deformable_by,

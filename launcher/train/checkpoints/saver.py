@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.request import CheckpointSettings
-from launcher.config.values import read_json_if_whole, write_json
+from launcher.config.values import read_json_if_valid, write_json
 from launcher.errors import TrainingFailedError
 from launcher.run.fence import Fence, check_fence
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import CHECKPOINT_NAME, ResumePoint, numbered_checkpoints
-from launcher.run.retention import Best, better, superfluous
+from launcher.run.retention import Best, better, checkpoints_to_remove
 from launcher.train.average import averaged_model
 from launcher.train.checkpoints.checkpoint import (
     SafeCheckpointer,
@@ -82,13 +82,13 @@ class Saver:
         self._settings = settings
         self._fence = fence
         self._say = say
-        self._newest_whole = _iteration_in(paths, resume)
+        self._newest_valid = _iteration_in(paths, resume)
         self._failures_in_a_row = 0
         self._snapshot = Snapshot()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._under_way: tuple[Future[_Saved], _Save] | None = None
         clear_leftovers(paths.checkpoints)
-        self._best = read_json_if_whole(paths.best, Best)
+        self._best = read_json_if_valid(paths.best, Best)
         self._finish_naming_best()
 
     def warm_up(self) -> None:
@@ -113,7 +113,7 @@ class Saver:
     @property
     def saved_iterations(self) -> int | None:
         """How many iterations a start would find done; None when it would find no checkpoint of this run."""
-        return None if self._newest_whole is None else self._newest_whole + 1
+        return None if self._newest_valid is None else self._newest_valid + 1
 
     def save(
         self,
@@ -182,17 +182,17 @@ class Saver:
         )
         if save.is_last:
             raise TrainingFailedError(f"{what}, and it was the last one of the training. {way_out}")
-        if self._newest_whole is None:
+        if self._newest_valid is None:
             raise TrainingFailedError(f"{what}, and there is no older one to resume from. {way_out}")
         if save.ends:
             self._say(
-                f"{what}. The run can be resumed from the checkpoint of iteration {self._newest_whole + 1}. {way_out}"
+                f"{what}. The run can be resumed from the checkpoint of iteration {self._newest_valid + 1}. {way_out}"
             )
             return
         if self._failures_in_a_row > MOST_FAILURES:
             raise TrainingFailedError(f"{what}, nor could the {MOST_FAILURES} before it. {way_out}")
         self._say(
-            f"{what}. Training continues; the newest checkpoint is that of iteration {self._newest_whole + 1}. "
+            f"{what}. Training continues; the newest checkpoint is that of iteration {self._newest_valid + 1}. "
             f"Failed {self._failures_in_a_row} of at most {MOST_FAILURES} times in a row."
         )
 
@@ -204,7 +204,7 @@ class Saver:
                 self._ask_fence()
             else:
                 self._write_making_room(save, path)
-            self._newest_whole = save.milestone.iteration
+            self._newest_valid = save.milestone.iteration
             if save.is_last:
                 _write_average(save.state, self._paths.final_average)  # first: a kill in between is made good
                 name_final(path, self._paths)
@@ -218,7 +218,7 @@ class Saver:
         except OSError as error:
             remarks.append(f"The best checkpoint could not be kept as {self._paths.best_weights} ({_reason(error)}).")
         try:
-            self._remove_superfluous()
+            self._remove_old()
         except OSError as error:
             remarks.append(f"An old checkpoint could not be removed from {self._paths.checkpoints} ({_reason(error)}).")
         return _Saved(remarks=tuple(remarks))
@@ -231,15 +231,15 @@ class Saver:
                 raise
             self._ask_fence()
             # What this save would make superfluous may go before it, as long as the newest whole one stays.
-            if not self._remove_superfluous(save.milestone.iteration):
+            if not self._remove_old(save.milestone.iteration):
                 raise
             write_checkpoint(save.state, path, save.milestone, self._ask_fence)
 
-    def _remove_superfluous(self, *coming: int) -> int:
+    def _remove_old(self, *coming: int) -> int:
         """Remove checkpoints beyond `keep_last`, `coming` ones counted, and return how many."""
         there = numbered_checkpoints(self._paths)
-        needed = {*coming} if self._newest_whole is None else {*coming, self._newest_whole}
-        old = superfluous({*there, *coming}, self._settings.keep_last, needed=needed)
+        needed = {*coming} if self._newest_valid is None else {*coming, self._newest_valid}
+        old = checkpoints_to_remove({*there, *coming}, self._settings.keep_last, needed=needed)
         for iteration in old:
             remove_checkpoint(there[iteration])
         return len(old)

@@ -209,7 +209,7 @@ def test_fewer_gpus_than_insisted_on_are_refused():
 
 def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
     """Falling back to the CPU is another matter."""
-    promised = replace(ONE_OF_TWO, gpus_promised=True)
+    promised = replace(ONE_OF_TWO, gpus_allocated=True)
 
     plan = plan_devices(ask(count=2), KEYS, promised)
 
@@ -412,12 +412,12 @@ def test_the_cpu_run_has_every_gpu_hidden():
     plan = plan_devices(ask(CPU), KEYS, ONE)
 
     assert plan.environment == {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-    assert not plan.mask_driver
+    assert not plan.hide_driver
 
 
 @pytest.mark.parametrize("choice", [AUTO, CPU])
 def test_a_dangerous_driver_is_masked(choice: DeviceChoice):
-    assert plan_devices(ask(choice), KEYS, diagnose(driver_ends(HUNG))).mask_driver
+    assert plan_devices(ask(choice), KEYS, diagnose(driver_ends(HUNG))).hide_driver
 
 
 @pytest.mark.parametrize(
