@@ -49,7 +49,7 @@ def main(journal: Journal, ask: dict[str, Any]) -> None:
     except Exception as error:
         journal.say(import_error=one_text(error), stage="end")
         return
-    journal.say(version=torch.__version__, mps_available=torch.backends.mps.is_available())
+    journal.say(version=torch.__version__)
     # Before the forks, which then have the operators too. Loading them calls no driver.
     missing = OPERATORS_STAGES - look_at_packages(journal, torch)
     journal.say(stage="wait for the driver's answer")
@@ -134,7 +134,7 @@ def look_at_gpus(journal: Journal, ask: Mapping[str, Any], torch: Any) -> None:
 
 
 def able_to_talk(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    # CUDA shows a process one slice at most, so slices (and a slice beside a GPU) never train together.
+    # CUDA shows a process one MIG instance at most, so instances (and one beside a GPU) never train together.
     return [
         result["uuid"]
         for result in results
@@ -145,8 +145,6 @@ def able_to_talk(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def look_at_availability(journal: Journal, torch: Any) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        journal.say(stage="torch.cuda.device_count")
-        journal.say(device_count=torch.cuda.device_count())
         journal.say(stage="torch.cuda.is_available")
         journal.say(is_available=torch.cuda.is_available())
     journal.say(warnings=[one_text(warning.message) for warning in caught])

@@ -15,7 +15,7 @@ from launcher.device.facts import TorchFacts
 from launcher.device.look.children import Child
 from launcher.device.look.probe import STAGES, torch_facts
 from tests.device.torch_machines import TORCH_CHILD, AskTorch, TorchScenario
-from tests.fakegpu import Gpu, Machine, slice_uuid, uuid
+from tests.fakegpu import Gpu, Machine, mig_uuid, uuid
 
 BASIC = STAGES[: STAGES.index("sync") + 1]
 
@@ -88,9 +88,9 @@ def tried(ask_torch: AskTorch, tmp_path_factory: pytest.TempPathFactory) -> dict
     scenarios["one of four"] = TorchScenario(
         machine=healthy, told=told(healthy, gpus=[uuid(0), uuid(1)], stages=BASIC, backend="gloo")
     )
-    sliced = Machine(gpus=(Gpu(mig=1), Gpu(), Gpu()))
-    scenarios["a slice before two GPUs"] = TorchScenario(
-        machine=sliced, told=told(sliced, gpus=[slice_uuid(0), uuid(1), uuid(2)], stages=BASIC, backend="gloo")
+    divided = Machine(gpus=(Gpu(mig=1), Gpu(), Gpu()))
+    scenarios["a MIG instance before two GPUs"] = TorchScenario(
+        machine=divided, told=told(divided, gpus=[mig_uuid(0), uuid(1), uuid(2)], stages=BASIC, backend="gloo")
     )
     several = Machine(gpus=(Gpu(ctx="hang"), Gpu(sync="hang"), Gpu()))
     scenarios["two of three hang"] = TorchScenario(machine=several, told=told(several, stages=BASIC, stage_s=2.5))
@@ -213,8 +213,8 @@ def test_a_gpu_without_another_that_works_has_nobody_to_talk_to(tried: dict[str,
     assert tried["one of four"].all_reduce is None
 
 
-def test_a_slice_is_not_made_to_talk_to_a_gpu(tried: dict[str, TorchFacts]):
-    facts = tried["a slice before two GPUs"]
+def test_a_mig_instance_is_not_made_to_talk_to_a_gpu(tried: dict[str, TorchFacts]):
+    facts = tried["a MIG instance before two GPUs"]
 
     assert facts.smoke_tests[0].uuid.startswith("MIG-")
     assert not facts.smoke_tests[0].failed
