@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from launcher.run.paths import RunPaths
-from launcher.train.trainer import TIMES
+from launcher.train.output.scalars import TIMES
 
 
 def weights_in(checkpoint: Path) -> str:

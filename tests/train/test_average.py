@@ -10,9 +10,10 @@ import torch
 from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
-from launcher.train.average import AveragedWeights, KeepAverage, averaged_model, decay_after
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.average import AveragedWeights, averaged_model, decay_after
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
+from launcher.train.hooks.average import KeepAverage
 
 
 class Model(torch.nn.Module):
@@ -162,7 +163,7 @@ def saved(tmp_path: Path) -> Iterator[tuple[RunPaths, Model, AveragedWeights, Sa
     model = Model()
     average = average_of(model, range(3))
     model.norm.running_mean.fill_(7.0)
-    checkpointer = WholeCheckpointer(model, str(paths.checkpoints), ema=average)
+    checkpointer = SafeCheckpointer(model, str(paths.checkpoints), ema=average)
     saver = Saver(checkpointer, paths, CheckpointSettings(keep_best="bbox/AP", async_=True))
     yield paths, model, average, saver
     saver.close()

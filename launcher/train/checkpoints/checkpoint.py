@@ -26,7 +26,7 @@ from launcher.train.checkpoints.snapshot import as_plain
 _BUFFER = 1 << 20  # bytes
 
 
-class WholeCheckpointer(DetectionCheckpointer):
+class SafeCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, saving beside, synced and renamed, and loading without running code.
 
     The file format is detectron2's own, so its tools and `DefaultPredictor` read the files as they are.

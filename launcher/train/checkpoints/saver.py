@@ -23,7 +23,7 @@ from launcher.run.resume import CHECKPOINT_NAME, ResumePoint, numbered_checkpoin
 from launcher.run.retention import Best, better, superfluous
 from launcher.train.average import averaged_model
 from launcher.train.checkpoints.checkpoint import (
-    WholeCheckpointer,
+    SafeCheckpointer,
     clear_leftovers,
     has_same_content,
     link_or_copy,
@@ -69,7 +69,7 @@ class Saver:
 
     def __init__(
         self,
-        checkpointer: WholeCheckpointer,
+        checkpointer: SafeCheckpointer,
         paths: RunPaths,
         settings: CheckpointSettings,
         *,
@@ -183,14 +183,16 @@ class Saver:
         if save.is_last:
             raise TrainingFailedError(f"{what}, and it was the last one of the training. {way_out}")
         if self._newest_whole is None:
-            raise TrainingFailedError(f"{what}, and there is no older one to go on from. {way_out}")
+            raise TrainingFailedError(f"{what}, and there is no older one to resume from. {way_out}")
         if save.ends:
-            self._say(f"{what}. The run can go on from the checkpoint of iteration {self._newest_whole + 1}. {way_out}")
+            self._say(
+                f"{what}. The run can be resumed from the checkpoint of iteration {self._newest_whole + 1}. {way_out}"
+            )
             return
         if self._failures_in_a_row > MOST_FAILURES:
             raise TrainingFailedError(f"{what}, nor could the {MOST_FAILURES} before it. {way_out}")
         self._say(
-            f"{what}. Training goes on; the newest checkpoint is that of iteration {self._newest_whole + 1}. "
+            f"{what}. Training continues; the newest checkpoint is that of iteration {self._newest_whole + 1}. "
             f"Failed {self._failures_in_a_row} of at most {MOST_FAILURES} times in a row."
         )
 

@@ -15,7 +15,7 @@ from launcher.run.manifest import Milestone, manifest_path, read_manifest
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of, look_for_checkpoints
 from launcher.train.checkpoints.checkpoint import (
-    WholeCheckpointer,
+    SafeCheckpointer,
     clear_leftovers,
     link_or_copy,
     name_final,
@@ -24,14 +24,14 @@ from launcher.train.checkpoints.checkpoint import (
 from launcher.train.checkpoints.snapshot import Snapshot, as_plain
 
 
-def checkpointer_in(paths: RunPaths, value: float) -> WholeCheckpointer:
+def checkpointer_in(paths: RunPaths, value: float) -> SafeCheckpointer:
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     model = torch.nn.Linear(4, 4)
     torch.nn.init.constant_(model.weight, value)
-    return WholeCheckpointer(model, str(paths.checkpoints))
+    return SafeCheckpointer(model, str(paths.checkpoints))
 
 
-def save_iteration(checkpointer: WholeCheckpointer, paths: RunPaths, iteration: int) -> Path:
+def save_iteration(checkpointer: SafeCheckpointer, paths: RunPaths, iteration: int) -> Path:
     path = paths.checkpoint(iteration)
     write_checkpoint(checkpointer.state(iteration=iteration), path, Milestone(iteration=iteration))
     return path

@@ -21,7 +21,7 @@ from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of, look_for_checkpoints
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
 
 CALLS = ("open", "write", "fsync", "close", "replace", "rename", "link", "unlink")
@@ -59,7 +59,7 @@ def model_of(value: float) -> torch.nn.Module:
 def saver_in(paths: RunPaths, model: torch.nn.Module, settings: CheckpointSettings) -> Saver:
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     resume = look_for_checkpoints(paths).newest_whole
-    return Saver(WholeCheckpointer(model, str(paths.checkpoints)), paths, settings, resume=resume)
+    return Saver(SafeCheckpointer(model, str(paths.checkpoints)), paths, settings, resume=resume)
 
 
 def prepare(paths: RunPaths, case: Case) -> None:

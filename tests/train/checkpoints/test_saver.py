@@ -16,7 +16,7 @@ from launcher.run.fence import FencedError, take_fence
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import look_for_checkpoints, numbered_checkpoints
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import MOST_FAILURES, Saver
 
 BEST_AP = CheckpointSettings(keep_best="bbox/AP")
@@ -34,7 +34,7 @@ class Training:
 
     def attempt(self, settings: CheckpointSettings = CheckpointSettings(), **more: Any) -> Saver:  # noqa: B008 - frozen
         resume = look_for_checkpoints(self.paths).newest_whole
-        checkpointer = WholeCheckpointer(self.model, str(self.paths.checkpoints))
+        checkpointer = SafeCheckpointer(self.model, str(self.paths.checkpoints))
         saver = Saver(checkpointer, self.paths, settings, resume=resume, say=self.said.append, **more)
         self.savers.append(saver)
         return saver
@@ -163,7 +163,7 @@ def test_failures_with_a_success_between_them_are_not_in_a_row(training: Trainin
 def test_the_first_save_of_all_must_succeed(training: Training, fail: Callable[[int], None]):
     fail(errno.ENOSPC)
 
-    with pytest.raises(TrainingFailedError, match="no older one to go on from"):
+    with pytest.raises(TrainingFailedError, match="no older one to resume from"):
         training.attempt().save(training.step(9))
 
 
