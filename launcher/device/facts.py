@@ -224,6 +224,8 @@ class SmokeTest:
     code: int | None = None
     """CUDA's error code, where the message or the exception tells it."""
     error: str = ""
+    wrong_values: bool = False
+    """It failed because its results are not the CPU's."""
 
 
 @dataclass(frozen=True, kw_only=True)

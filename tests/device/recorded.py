@@ -49,11 +49,9 @@ def nvml_gpu(index: int = 0, **differences: Any) -> NvmlGpu:
     return NvmlGpu(**{**usual, **differences})
 
 
-def smoke(
-    index: int = 0, *, failed: str = "", code: int | None = None, error: str = "", end: ChildEnd = ANSWERED
-) -> SmokeTest:
+def smoke(index: int = 0, *, failed: str = "", end: ChildEnd = ANSWERED, **failure: Any) -> SmokeTest:
     passed = STAGES[: STAGES.index(failed)] if failed else STAGES
-    return SmokeTest(uuid=UUIDS[index], passed=passed, end=end, failed=failed, code=code, error=error)
+    return SmokeTest(uuid=UUIDS[index], passed=passed, end=end, failed=failed, **failure)
 
 
 NO_CHILD_ERROR = "libcuda.so.1: cannot open shared object file: No such file or directory"

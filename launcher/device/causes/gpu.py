@@ -98,7 +98,7 @@ def _failing(gpu: GpuView) -> Evidence | None:
     # Wrong values of torchvision's nms say nothing about the GPU; and for a screen kernels are ended on purpose.
     if gpu.smoke is None or not gpu.smoke.failed or ended_for_the_screen(gpu):
         return None
-    wrong = gpu.smoke.failed != "nms" and gpu.smoke.error.startswith("wrong values")
+    wrong = gpu.smoke.failed != "nms" and gpu.smoke.wrong_values
     if not wrong and gpu.smoke.code not in SICK_CODES:
         return None
     return Evidence(

@@ -174,7 +174,8 @@ def try_stages(journal: Journal, stages: Mapping[str, Callable[[], Any]]) -> Non
         try:
             attempt()
         except Exception as error:
-            journal.say(failed=stage, code=code_of(error), error=one_text(error))
+            wrong = isinstance(error, WrongValuesError)
+            journal.say(failed=stage, code=code_of(error), error=one_text(error), wrong_values=wrong)
             return
         passed.append(stage)
         journal.say(passed=passed)
@@ -182,14 +183,14 @@ def try_stages(journal: Journal, stages: Mapping[str, Callable[[], Any]]) -> Non
 
 def same(expected: Any, computed: Any) -> None:
     if not bool((expected == computed).all()):
-        raise WrongValuesError(f"wrong values: expected {expected[:4].tolist()}, got {computed[:4].tolist()}")
+        raise WrongValuesError(f"expected {expected[:4].tolist()}, got {computed[:4].tolist()}")
 
 
 def near(what: str, expected: Any, computed: Any) -> None:
     difference = (computed.cpu() - expected).abs().max().item()
     # Sums of less than a hundred products below 1, of which TF32 keeps ten bits each.
     if not difference < 0.1:
-        raise WrongValuesError(f"wrong values: {what} differs from the CPU's by {difference}")
+        raise WrongValuesError(f"{what} differs from the CPU's by {difference}")
 
 
 class WrongValuesError(Exception):
@@ -216,7 +217,7 @@ def nms(torch: Any, device: str) -> None:
     suppress = torch.ops.torchvision.nms
     kept, expected = suppress(boxes.to(device), scores.to(device), 0.5).tolist(), suppress(boxes, scores, 0.5).tolist()
     if kept != expected:
-        raise WrongValuesError(f"wrong values: torchvision's nms keeps {kept}, on the CPU {expected}")
+        raise WrongValuesError(f"torchvision's nms keeps {kept}, on the CPU {expected}")
 
 
 def operators(torch: Any, device: str) -> None:
@@ -365,7 +366,7 @@ class Fork:
             "stderr": "",
         }
         failure = {"failed": said.get("failed", "")} if how == "answered" else {"failed": stage}
-        error = {key: said[key] for key in ("code", "error") if key in said}
+        error = {key: said[key] for key in ("code", "error", "wrong_values") if key in said}
         return {"uuid": self.name, "passed": said.get("passed", []), "end": end, **failure, **error}
 
 

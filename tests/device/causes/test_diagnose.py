@@ -284,7 +284,6 @@ def test_what_is_wrong_between_gpus_leaves_each_of_them(code: str):
         ("allocate", 2, "CUDA out of memory", "gpu.out_of_memory"),
         ("context", 214, "", "gpu.sick"),
         ("copy", 719, "", "gpu.sick"),
-        ("fill", None, "wrong values: expected 3.5, got 0", "gpu.sick"),
         ("fill", 209, "", "arch.not_in_wheel"),
         ("sync", 700, "", "gpu.sick"),
         ("context", 304, "OS call failed", "unexplained"),
@@ -554,7 +553,8 @@ VARIATIONS = [
     ),
     ("torchvision.cpu_only", changed(HEALTHY, packages={"torchvision": "0.24.1+cpu"}, torch=None)),
     ("torchvision.cpu_only", torch_says(nms_on_cuda=False)),
-    ("torchvision.nms_fails", smoke_says(failed="nms", error="wrong values: torchvision's nms keeps [0]")),
+    ("torchvision.nms_fails", smoke_says(failed="nms", wrong_values=True)),
+    ("gpu.sick", smoke_says(failed="fill", wrong_values=True)),
     (
         "torchvision.other_torch",
         torch_says(
