@@ -25,18 +25,22 @@ class LauncherError(Exception):
     """A failure we understand. The message says what was asked, what is there, what to type next."""
 
     exit_code = ExitCode.training_failed
+    code = "run.failed"
+    """Of the cause, where a training ends with it, as `launcher explain` takes it."""
 
 
 class RequestError(LauncherError):
     """The command line or the configuration cannot mean anything here."""
 
     exit_code = ExitCode.request_wrong
+    code = "run.request"
 
 
 class DataError(LauncherError):
     """The data set is missing, unreadable or contradicts the configuration."""
 
     exit_code = ExitCode.data_wrong
+    code = "run.data"
 
 
 class DeviceUnavailableError(LauncherError):

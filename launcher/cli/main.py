@@ -251,12 +251,12 @@ def prepare(
     from launcher.launch.decide import make_run_plan
     from launcher.run.folder import look_at_folder
 
-    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
+    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.keys))
     folder = look_at_folder(request)
     facts = look_at_devices(
         os.environ,
         full=False,
-        try_gpus=wants_gpus(request.device, request.detectron2),
+        try_gpus=wants_gpus(request.device, request.keys),
         backend="" if request.device.count == 1 else "nccl",
         deadlines=Deadlines(driver_s=request.device.patience_s),
     )
@@ -266,7 +266,7 @@ def prepare(
     others = [gpu.uuid for gpu in diagnosis.usable_gpus if gpu.uuid not in ours]
     claimed = {} if request.device.share else look(others, claims_folder())
     avoid = {**claimed, **(taken or {}), **(lessons.avoid_gpus if lessons else {})}
-    devices = plan_devices(request.device, request.detectron2, diagnosis, avoid=avoid, scaling=request.scaling)
+    devices = plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling)
     return facts, make_run_plan(
         request,
         devices=devices,
@@ -301,6 +301,7 @@ def _train_prepared(request: RunRequest, command: Sequence[str], early: EarlyWor
     from launcher.launch.record import locked, set_aside
     from launcher.run.folder import last_outcome
     from launcher.run.outcome import Ending, main_metric
+    from launcher.run.plan import Finished, New
     from launcher.show import run as report
     from launcher.show.console import make_console
 
@@ -308,11 +309,11 @@ def _train_prepared(request: RunRequest, command: Sequence[str], early: EarlyWor
     facts, plan = prepare(request)
     report.show_plan(plan, console)
     folder = Path(plan.folder)
-    if plan.already_finished:
+    if isinstance(plan.start, Finished):
         before = last_outcome(folder)
         report.show_outcome(before, plan, console)
         return main_metric(before)
-    if plan.sets_aside:
+    if isinstance(plan.start, New) and plan.start.archives:
         with locked(folder):
             console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
     with locked(folder) as lock:
@@ -338,7 +339,6 @@ def _attempts(
     from launcher.launch.claims import GpusTakenError, claim, claims_folder
     from launcher.launch.record import record_outcome, record_start
     from launcher.launch.retry import learn, pause_before
-    from launcher.run.outcome import Cause
     from launcher.run.paths import RunPaths
     from launcher.run.resume import look_for_checkpoints
     from launcher.show import run as report
@@ -365,7 +365,7 @@ def _attempts(
             outcome = _carry_out(plan, in_place=request.run.in_place, held=descriptors, early=early)
             if problem := record_outcome(plan, outcome):
                 print(f"warning: {problem}", file=sys.stderr)
-            if outcome.cause is Cause.none or request.run.in_place:
+            if not outcome.code or request.run.in_place:
                 return plan, outcome
             point = look_for_checkpoints(RunPaths(Path(plan.folder))).newest_whole
             lessons = learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
@@ -400,7 +400,7 @@ def _carry_out(plan: RunPlan, *, in_place: bool, held: Sequence[int], early: Ear
 
     attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
     mask = make_driver_mask(attempt.driver_mask) if plan.devices.mask_driver else None
-    environment = {**worker_environment(plan.devices, os.environ, mask), **plan.environment}
+    environment = {**worker_environment(plan.devices, os.environ, mask), **plan.data.environment}
     if not in_place:
         return execute(plan, environment, inherited=held, early=early)
     from launcher.train.worker import work

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launcher.config.adjustment import look_up
 from launcher.config.arguments import Arguments, completion_line, for_hydra, override_for_hydra, take_apart
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
-from launcher.config.keys import Detectron2Keys, read_keys
-from launcher.config.request import RunRequest
+from launcher.config.keys import Keys
+from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.request import RunRequest, Typed
 from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.errors import LauncherError, RequestError
@@ -87,18 +87,21 @@ def to_request(
         own: dict[str, Any] = {name: own_value(name, cfg[name]) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
-    _refuse_non_numbers(plain, keys)
+    detectron2 = Keys({key: plain[key] for key in keys.defaults})
+    _refuse_non_numbers(detectron2, keys)
     overrides = _overrides_of(hydra_cfg)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
-        experiment=_experiment_of(hydra_cfg),
-        overrides=overrides,
-        in_sweep=in_sweep,
-        swept=_swept(overrides, typed) if in_sweep else (),
+        typed=Typed(
+            experiment=_experiment_of(hydra_cfg),
+            overrides=overrides,
+            in_sweep=in_sweep,
+            swept=_swept(overrides, typed) if in_sweep else (),
+        ),
         resume=plain["resume"],
         scaling=plain["scaling"],
         config_extensions=tuple(extensions),
-        detectron2={key: plain[key] for key in keys.defaults},
+        keys=detectron2,
         **own,
     )
 
@@ -201,12 +204,12 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
         )
 
 
-def _refuse_non_numbers(plain: Mapping[str, Any], keys: Detectron2Keys) -> None:
+def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
     """OmegaConf's lists have elements of one type, or of any; ours may be whole or not, and nested or not."""
     problems = [
         f"{name} takes numbers, not {wrong[0]!r}. Type for example {name}={str(default).replace(' ', '')}"
-        for name, default in number_lists(keys.defaults)
-        if (wrong := [value for value in flat(look_up(plain, name)) if type(value) not in (int, float)])
+        for name, default in number_lists(known.defaults)
+        if (wrong := [value for value in flat(keys[name]) if type(value) not in (int, float)])
     ]
     if problems:
         raise RequestError("\n".join(problems))

@@ -1,191 +1,110 @@
-"""detectron2's default keys and its model zoo as data, read once per installation by a child process and cached.
-
-No import of detectron2 here: that takes seconds and may touch a GPU driver.
-"""
+"""detectron2's configuration as a value."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from launcher.errors import RequestError
-from launcher.files import write_text
+from launcher.config.adjustment import Adjustment
 
-CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-# Importing torch from a cold network disk has been seen to take a minute.
-DEADLINE_S = 300.0
-_FORMAT = 1
+_MISSING: Any = object()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Detectron2Keys:
-    """What can be set: nested plain data, tuples as lists."""
+class Keys:
+    """detectron2's keys under their dotted names, such as `SOLVER.MAX_ITER`; never changed once made.
 
-    defaults: Mapping[str, Any]
-    open_nodes: frozenset[str]
-    """Dotted names of the nodes that take any key."""
-    zoo: Mapping[str, Mapping[str, Any]]
-    """By name (`COCO-Detection/retinanet_R_50_FPN_1x`): what the file sets otherwise than the defaults."""
-
-
-def read_keys(
-    extensions: Sequence[str] = (),
-    *,
-    environ: Mapping[str, str] = os.environ,
-    announce: Callable[[str], None] = lambda _: None,
-    deadline_s: float = DEADLINE_S,
-) -> Detectron2Keys:
-    """The keys of the installed detectron2 and those that the extensions add.
-
-    `announce` gets a sentence when the answer will take a while.
-
-    Raises:
-        RequestError: detectron2 is missing or cannot be read, or an extension cannot be loaded.
+    Holds nested plain data: dicts, lists and scalars. detectron2's tuples come back in the worker.
     """
-    detectron2 = find_detectron2()
-    file_name = f"keys-{_digest(detectron2, extensions)}.json"
-    for folder in cache_folders(environ):
-        described = _read_fresh(folder / file_name, detectron2)
-        if described is not None:
-            return _keys_of(described)
 
-    announce("Reading detectron2's keys; this is done once per installation and takes some seconds.")
-    described = _describe(extensions, environ, deadline_s)
-    described["made_from"] = _stamps([*_files_that_matter(detectron2), *described.pop("extension_files")])
-    described["version"] = _version_text(detectron2)
-    _store(described, file_name, environ)
-    return _keys_of(described)
+    __slots__ = ("_nested",)
 
+    def __init__(self, nested: Mapping[str, Any]) -> None:
+        self._nested = _copied(nested)
 
-def find_detectron2() -> Path:
-    """The folder of the installed detectron2, found without importing it.
+    @classmethod
+    def of_leaves(cls, leaves: Iterable[tuple[str, Any]]) -> Keys:
+        """The keys of which `leaves` gives these."""
+        keys = cls({})
+        for name, value in leaves:
+            *path, last = name.split(".")
+            node = keys._nested
+            for part in path:
+                node = node.setdefault(part, {})
+            node[last] = value
+        return keys
 
-    Raises:
-        RequestError: there is none.
-    """
-    spec = importlib.util.find_spec("detectron2")
-    if spec is not None and spec.origin is not None:
-        return Path(spec.origin).parent
-    # A folder of that name in the current directory counts as an empty namespace package.
-    shadow = list(spec.submodule_search_locations or ()) if spec is not None else []
-    seen = f" (the folder {shadow[0]} is not an installed package)" if shadow else ""
-    raise RequestError(
-        f"detectron2 is not installed for {sys.executable}{seen}. Either of these installs it:\n"
-        "  pip install ./scripts/detectron2      in the launcher's own folder; needs no compiler\n"
-        "  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
-        "      compiles; needs git and a C++ compiler (and nvcc for CUDA)"
-    )
+    def __getitem__(self, name: str) -> Any:
+        """The value of a key, or the keys below a node as a dict.
 
+        Raises:
+            KeyError: there is no such key.
+        """
+        value = self.get(name, _MISSING)
+        if value is _MISSING:
+            raise KeyError(name)
+        return value
 
-def cache_folders(environ: Mapping[str, str]) -> list[Path]:
-    """Where the keys may be kept, best first."""
-    folders = []
-    if environ.get("XDG_CACHE_HOME"):
-        folders.append(Path(environ["XDG_CACHE_HOME"]) / "detectron2-launcher")
-    elif environ.get("HOME"):
-        folders.append(Path(environ["HOME"]) / ".cache" / "detectron2-launcher")
-    # Shared by all users of the machine, so each has a folder of its own.
-    folders.append(Path(tempfile.gettempdir()) / f"detectron2-launcher-{os.getuid()}")
-    return folders
+    def get(self, name: str, default: Any) -> Any:
+        """The value of a key that this detectron2 or model may not have."""
+        value: Any = self._nested
+        for part in name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return default
+            value = value[part]
+        return value
 
+    def __contains__(self, name: str) -> bool:
+        return self.get(name, _MISSING) is not _MISSING
 
-def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
-    return Detectron2Keys(
-        defaults=described["defaults"], open_nodes=frozenset(described["open_nodes"]), zoo=described["zoo"]
-    )
+    def with_(self, adjustments: Iterable[Adjustment]) -> Keys:
+        """These keys with the planned values; what adjusts a setting of the launcher's own changes none of them.
 
+        Raises:
+            KeyError: an adjustment names a key that is not here.
+        """
+        changed = Keys(self._nested)
+        for adjustment in adjustments:
+            if adjustment.is_of_key:
+                changed._put(adjustment.setting, adjustment.planned)
+        return changed
 
-def _digest(detectron2: Path, extensions: Sequence[str]) -> str:
-    asked = json.dumps([_FORMAT, str(detectron2), list(extensions), list(sys.version_info[:2])])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every key with its value, depth first, in detectron2's order. An empty node counts as a leaf."""
+        return _leaves(self._nested)
 
+    def changed_from(self, other: Keys) -> list[tuple[str, Any, Any]]:
+        """Name, value there and value here of every key that differs; None stands for a key that is missing."""
+        there, here = dict(other.leaves()), dict(self.leaves())
+        names = dict.fromkeys((*there, *here))
+        return [(name, there.get(name), here.get(name)) for name in names if there.get(name) != here.get(name)]
 
-def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
-    try:
-        if path.stat().st_uid != os.getuid():
-            return None
-        described = json.loads(path.read_bytes())
-        made_from = described["made_from"]
-        is_fresh = made_from == _stamps(made_from) and described["version"] == _version_text(detectron2)
-        is_whole = described["defaults"].keys() and described["zoo"].keys() and described["open_nodes"] is not None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # Absent, cut off or not ours: all the same, it is made anew.
-        return None
-    return described if is_fresh and is_whole else None
+    def nested(self) -> dict[str, Any]:
+        """A copy as nested dicts, as it is written into files."""
+        return _copied(self._nested)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and self._nested == other._nested
 
-def _files_that_matter(detectron2: Path) -> Iterator[str]:
-    yield str(detectron2 / "config" / "defaults.py")
-    zoo = detectron2 / "model_zoo" / "configs"
-    for folder, _, files in os.walk(zoo, followlinks=True):
-        # A folder's own time tells of files added and removed.
-        yield folder
-        yield from (f"{folder}{os.sep}{file}" for file in files if file.endswith(".yaml"))
+    __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return f"Keys({self._nested!r})"
 
-def _stamps(paths: Sequence[str] | Mapping[str, Any]) -> dict[str, list[int]]:
-    stats = ((path, Path(path).stat()) for path in paths)
-    return {path: [stat.st_mtime_ns, stat.st_size] for path, stat in stats}
+    def _put(self, name: str, value: Any) -> None:
+        path, _, last = name.rpartition(".")
+        node = self[path] if path else self._nested
+        if last not in node:
+            raise KeyError(name)
+        node[last] = value
 
 
-def _version_text(detectron2: Path) -> str:
-    # Wheels may carry fixed times, and two versions of a file may be of one size: the version says which is which.
-    lines = (detectron2 / "__init__.py").read_text().splitlines()
-    return next((line for line in lines if line.startswith("__version__")), "")
+def _copied(nested: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in nested.items()}
 
 
-def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s: float) -> dict[str, Any]:
-    import subprocess
-
-    with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
-        output = Path(folder) / "keys.json"
-        command = [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, str(output), *extensions]
-        try:
-            child = subprocess.run(
-                command, env=_environment(environ), capture_output=True, timeout=deadline_s, text=True, errors="replace"
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RequestError(
-                f"detectron2 could not be read: importing it took longer than {deadline_s:.0f} s. "
-                'See what hangs with: python -X importtime -c "import detectron2.config"'
-            ) from error
-        if child.returncode == RequestError.exit_code:
-            raise RequestError(child.stderr.strip().splitlines()[-1])
-        if child.returncode != 0 or not output.exists():
-            raise RequestError(_could_not_read(child.returncode, child.stderr, extensions))
-        described: dict[str, Any] = json.loads(output.read_text())
-        return described
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The child's: it sees the modules that this process sees, and no GPU."""
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {**environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-
-
-def _could_not_read(code: int, stderr: str, extensions: Sequence[str]) -> str:
-    tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-8:])
-    what = f"detectron2 with config_extensions=[{','.join(extensions)}]" if extensions else "detectron2"
-    return (
-        f"The keys of {what} could not be read (exit code {code}); its last words were\n{tail}\n"
-        'Does this work?  python -c "from detectron2.config import get_cfg; get_cfg()"'
-    )
-
-
-def _store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, str]) -> None:
-    # A cache that cannot be kept anywhere costs time in the next call and nothing else.
-    for folder in cache_folders(environ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_text(folder / file_name, json.dumps(described))
-        except OSError:
-            continue
-        return
+def _leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

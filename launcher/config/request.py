@@ -6,10 +6,11 @@ nowhere else. The upper-case half is generated from the installed detectron2 (se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from launcher.config.keys import Keys
 
 
 class DeviceChoice(Enum):
@@ -170,27 +171,34 @@ class LoggingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """Everything a user asked for, composed and checked, before this machine has been looked at."""
+class Typed:
+    """What the command line itself says, as far as a run is named after it."""
 
     experiment: str
     """The chosen experiment, or empty."""
     overrides: tuple[str, ...]
-    """As typed on the command line, group choices included, `hydra.*` left out."""
+    """As typed, group choices included, `hydra.*` left out."""
     in_sweep: bool
-    swept: tuple[str, ...] = ()
+    swept: tuple[str, ...]
     """In a sweep, those of the overrides that differ from job to job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Everything a user asked for, composed and checked, before this machine has been looked at."""
+
+    typed: Typed
     device: DeviceRequest
     dataset: DatasetRequest
     run: RunSettings
     resume: str
     """auto, must, never, or the path of a checkpoint."""
     logging: LoggingSettings
-    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
-    ema: EmaSettings = field(default_factory=EmaSettings)
-    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
-    scaling: Scaling = Scaling.keep_batch
+    checkpoint: CheckpointSettings
+    ema: EmaSettings
+    early_stopping: EarlyStoppingSettings
+    scaling: Scaling
     config_extensions: tuple[str, ...]
     """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""
-    detectron2: Mapping[str, Any]
-    """detectron2's keys under their own names, nested: plain lists, dicts, scalars. Tuples come back in the worker."""
+    keys: Keys
+    """detectron2's."""

@@ -18,7 +18,7 @@ from omegaconf import (
     StringNode,
 )
 
-from launcher.config.keys import Detectron2Keys
+from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
     DatasetRequest,

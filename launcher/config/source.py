@@ -12,7 +12,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from launcher.config.keys import Detectron2Keys
+from launcher.config.known_keys import Detectron2Keys
 from launcher.config.schema import make_schema
 
 MODEL_GROUP = "model"

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cattrs import BaseValidationError, Converter
+from cattrs.preconf.json import make_converter
+
+from launcher.config.keys import Keys
 from launcher.files import write_text
 
 T = TypeVar("T")
 
 
+@cache
+def _converter() -> Converter:
+    converter = make_converter()
+    converter.register_unstructure_hook(Keys, lambda keys: converter.unstructure(keys.nested()))
+    converter.register_structure_hook(Keys, lambda nested, _: Keys(nested))
+    return converter
+
+
 def to_plain(value: Any) -> Any:
     """Dataclasses, enums, tuples and paths as what JSON can hold."""
-    from cattrs.preconf.json import make_converter
-
-    return make_converter().unstructure(value)
+    return _converter().unstructure(value)
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
@@ -24,9 +35,7 @@ def from_plain(kind: type[T], plain: Any) -> T:
     Raises:
         cattrs.ClassValidationError: the data does not fit.
     """
-    from cattrs.preconf.json import make_converter
-
-    return make_converter().structure(plain, kind)
+    return _converter().structure(plain, kind)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -41,8 +50,6 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def read_json_if_whole(path: Path, kind: type[T]) -> T | None:
     """The value that `write_json` wrote; None where there is no such file, or one that holds no such value."""
-    from cattrs import BaseValidationError
-
     try:
         return read_json(path, kind)
     except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):

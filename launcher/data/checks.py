@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launcher.config.adjustment import look_up
+from launcher.config.keys import Keys
 from launcher.config.request import DatasetKind, DatasetRequest, RunRequest
 from launcher.data.coco_file import CocoFacts, Flaw
 from launcher.data.facts import DatasetFacts, RegisteredFacts, coco_splits, names_in
@@ -95,7 +95,7 @@ def wrong_settings(request: RunRequest) -> list[str]:
     dataset = request.dataset
     if dataset.kind is DatasetKind.coco_json:
         return _wrong_coco_settings(dataset)
-    if not names_in(request.detectron2, "TRAIN"):
+    if not names_in(request.keys, "TRAIN"):
         return [
             "no training data: DATASETS.TRAIN is empty. Choose a data set, for example dataset=coco_2017, "
             "or a whole recipe, for example experiment=demo"
@@ -124,7 +124,7 @@ def _wrong_coco_settings(dataset: DatasetRequest) -> list[str]:
 
 def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     """Everything that keeps this run from training on this data, each with what to do."""
-    keys = request.detectron2
+    keys = request.keys
     problems = []
     used = [coco for coco in facts.coco if _is_in(keys, "TRAIN", coco) or _is_in(keys, "TEST", coco)]
     for coco in used:
@@ -137,7 +137,7 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     return problems
 
 
-def notices_about(facts: DatasetFacts, keys: Mapping[str, Any]) -> list[str]:
+def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
     """What a user should know although the run can go on."""
     notices = []
     for coco in facts.coco:
@@ -146,8 +146,8 @@ def notices_about(facts: DatasetFacts, keys: Mapping[str, Any]) -> list[str]:
             for flaw in coco.flaws
             if flaw.code in _NOTICES
         ]
-        without = coco.num_images - coco.num_images_with_objects
-        if _is_in(keys, "TRAIN", coco) and without and look_up(keys, "DATALOADER.FILTER_EMPTY_ANNOTATIONS"):
+        without = coco.num_images - coco.objects.num_images
+        if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
             notices.append(
                 f"{setting_of(coco)}: {without} of {coco.num_images} images have no objects and are left out "
                 "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
@@ -182,25 +182,17 @@ def known_class_counts(facts: DatasetFacts, names: Sequence[str]) -> dict[str, i
 
 def class_count(request: RunRequest, facts: DatasetFacts) -> int | None:
     """The number of classes that the training data has, where it is known and unique."""
-    counts = set(known_class_counts(facts, names_in(request.detectron2, "TRAIN")).values())
+    counts = set(known_class_counts(facts, names_in(request.keys, "TRAIN")).values())
     return counts.pop() if len(counts) == 1 else None
 
 
-def existing_class_count_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+def existing_class_count_keys(keys: Keys) -> dict[str, Any]:
     """The keys that count classes, as far as they exist and the model reads them, with their values."""
-    unread = _UNREAD_CLASS_COUNTS.get(look_up(keys, "MODEL.META_ARCHITECTURE"), ())
-    found = {}
-    for key in CLASS_COUNT_KEYS:
-        if key in unread:
-            continue
-        try:
-            found[key] = look_up(keys, key)
-        except KeyError:
-            continue
-    return found
+    unread = _UNREAD_CLASS_COUNTS.get(keys["MODEL.META_ARCHITECTURE"], ())
+    return {name: keys[name] for name in CLASS_COUNT_KEYS if name in keys and name not in unread}
 
 
-def _problems_with_file(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+def _problems_with_file(coco: CocoFacts, keys: Keys) -> list[str]:
     if coco.unreadable:
         return [f"{coco.unreadable}. {_how_to_get(coco)}"]
     problems = [_say(_ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in _ERRORS]
@@ -218,29 +210,29 @@ def _how_to_get(coco: CocoFacts) -> str:
     return f"Set dataset.{coco.split}.json to a COCO-format file"
 
 
-def _is_in(keys: Mapping[str, Any], part: str, coco: CocoFacts) -> bool:
+def _is_in(keys: Keys, part: str, coco: CocoFacts) -> bool:
     return coco.name in names_in(keys, part)
 
 
-def _problems_with_content(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
     problems = []
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
         problems.append("it defines no categories, so there is nothing to learn. Add them")
     if not coco.num_images:
         problems.append("it lists no images. Add them")
-    if _is_in(keys, "TRAIN", coco) and not coco.num_images_with_objects:
+    if _is_in(keys, "TRAIN", coco) and not coco.objects.num_images:
         problems.append(
             "no image has an annotation (crowds do not count), so there is nothing to train on. Is it the right file"
         )
-    elif _count_of("box.degenerate", flaws) >= max(1, coco.num_objects):
+    elif _count_of("box.degenerate", flaws) >= max(1, coco.objects.num):
         problems.append(
-            f"all {coco.num_objects} boxes have no area or are not finite numbers "
+            f"all {coco.objects.num} boxes have no area or are not finite numbers "
             f"({_examples(flaws['box.degenerate'])}). COCO's bbox is [x, y, width, height]"
         )
-    elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.num_objects):
+    elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.objects.num):
         problems.append(
-            f"none of the {coco.num_objects} objects has a polygon of three points "
+            f"none of the {coco.objects.num} objects has a polygon of three points "
             f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Mend the segmentations"
         )
     return problems
@@ -250,58 +242,58 @@ def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:
     return flaws[code].count if code in flaws else 0
 
 
-def _problems_with_evaluation(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+def _problems_with_evaluation(coco: CocoFacts, keys: Keys) -> list[str]:
     if not _is_in(keys, "TEST", coco):
         return []
     problems = []
     for flaw in coco.flaws:
         switch, message = _EVALUATION_ERRORS.get(flaw.code, ("", ""))
-        if message and (not switch or look_up(keys, switch)):
+        if message and (not switch or keys[switch]):
             problems.append(_say(message, flaw, coco))
     return problems
 
 
-def _problems_with_masks(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
+def _problems_with_masks(coco: CocoFacts, keys: Keys) -> list[str]:
     flaw = next((flaw for flaw in coco.flaws if flaw.code == "mask.missing"), None)
-    if flaw is None or not look_up(keys, "MODEL.MASK_ON"):
+    if flaw is None or not keys["MODEL.MASK_ON"]:
         return []
     return [
-        f"{flaw.count} of {coco.num_objects} annotations have no segmentation ({_examples(flaw)}), "
+        f"{flaw.count} of {coco.objects.num} annotations have no segmentation ({_examples(flaw)}), "
         "and the model learns masks. To learn boxes only, set MODEL.MASK_ON=False"
     ]
 
 
-def _problems_with_keypoints(coco: CocoFacts, keys: Mapping[str, Any]) -> list[str]:
-    if not look_up(keys, "MODEL.KEYPOINT_ON"):
+def _problems_with_keypoints(coco: CocoFacts, keys: Keys) -> list[str]:
+    if not keys["MODEL.KEYPOINT_ON"]:
         return []
-    if not coco.num_with_keypoints:
+    if not coco.objects.num_with_keypoints:
         return ["no annotation has keypoints, and the model learns them. Set MODEL.KEYPOINT_ON=False"]
     problems = []
-    if without := coco.num_objects - coco.num_with_keypoints:
+    if without := coco.objects.num - coco.objects.num_with_keypoints:
         problems.append(
-            f"{without} of {coco.num_objects} annotations have no keypoints, and the model learns them. Give every "
+            f"{without} of {coco.objects.num} annotations have no keypoints, and the model learns them. Give every "
             "annotation keypoints (0, 0, 0 for each that cannot be seen), or set MODEL.KEYPOINT_ON=False"
         )
-    if len(coco.keypoints_per_object) > 1:
-        numbers = ", ".join(map(str, coco.keypoints_per_object))
+    if len(coco.objects.keypoints_per_object) > 1:
+        numbers = ", ".join(map(str, coco.objects.keypoints_per_object))
         problems.append(f"objects have different numbers of keypoints ({numbers}). Give all the same")
-    elif len(coco.keypoint_names) != coco.keypoints_per_object[0]:
+    elif len(coco.keypoint_names) != coco.objects.keypoints_per_object[0]:
         problems.append(
-            f"objects have {coco.keypoints_per_object[0]} keypoints, but the categories name "
+            f"objects have {coco.objects.keypoints_per_object[0]} keypoints, but the categories name "
             f"{len(coco.keypoint_names)}. Add the list `keypoints` of names to the category"
         )
-    sigmas = look_up(keys, "TEST.KEYPOINT_OKS_SIGMAS")
-    if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != coco.keypoints_per_object[0]:
+    sigmas, number = keys["TEST.KEYPOINT_OKS_SIGMAS"], coco.objects.keypoints_per_object[0]
+    if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != number:
         problems.append(
-            f"evaluating {coco.keypoints_per_object[0]} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
+            f"evaluating {number} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
             f"which has {len(sigmas) or 'the 17 of COCO persons'}. Set it, or evaluate nothing: DATASETS.TEST=[]"
         )
     return problems
 
 
 def _problems_with_architecture(request: RunRequest, facts: DatasetFacts) -> list[str]:
-    architecture = look_up(request.detectron2, "MODEL.META_ARCHITECTURE")
-    trained_on_ours = any(coco.name in names_in(request.detectron2, "TRAIN") for coco in facts.coco)
+    architecture = request.keys["MODEL.META_ARCHITECTURE"]
+    trained_on_ours = any(coco.name in names_in(request.keys, "TRAIN") for coco in facts.coco)
     if architecture not in _SEMANTIC_ARCHITECTURES or not trained_on_ours:
         return []
     return [
@@ -351,7 +343,7 @@ def _say_missing(origin: Origin, entries: Sequence[RegisteredFacts], root: str) 
 
 
 def _problems_with_class_counts(request: RunRequest, facts: DatasetFacts) -> list[str]:
-    keys = request.detectron2
+    keys = request.keys
     train = known_class_counts(facts, names_in(keys, "TRAIN"))
     if len(set(train.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in train.items())
@@ -365,7 +357,7 @@ def _problems_with_class_counts(request: RunRequest, facts: DatasetFacts) -> lis
         f"class count does not match: {key}={asked}, but {named} has {count} classes. "
         f"Leave {key} out, it is set from the data"
         for key, asked in existing_class_count_keys(keys).items()
-        if asked != count and typed(request.overrides, key)
+        if asked != count and typed(request.typed.overrides, key)
     ]
     problems += [
         f"DATASETS.TEST names {name} with {other} classes, but the training data ({named}) has {count}. "
@@ -382,7 +374,7 @@ def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
         count=flaw.count,
         examples=_examples(flaw),
         num_images=coco.num_images,
-        num_objects=coco.num_objects,
+        num_objects=coco.objects.num,
         images=coco.images,
         json=shlex.quote(coco.json),
         split=coco.split,

@@ -29,6 +29,22 @@ class Flaw:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CocoObjects:
+    """The annotations of a file that are no crowds."""
+
+    num: int
+    num_images: int
+    """Images with at least one of them: detectron2 trains on no others."""
+    num_with_rle: int
+    num_with_keypoints: int
+    keypoints_per_object: tuple[int, ...]
+    """The different numbers of keypoints found."""
+
+
+NO_OBJECTS = CocoObjects(num=0, num_images=0, num_with_rle=0, num_with_keypoints=0, keypoints_per_object=())
+
+
+@dataclass(frozen=True, kw_only=True)
 class CocoFacts:
     """What one COCO-format file and its image folder hold."""
 
@@ -45,23 +61,11 @@ class CocoFacts:
     unreadable: str = ""
     """Why the annotations could not be read, empty when they could."""
     num_images: int = 0
-    num_images_with_objects: int = 0
-    """Images with at least one annotation that is not a crowd: detectron2 trains on no others."""
-    num_objects: int = 0
-    """Annotations that are no crowds."""
-    num_with_polygons: int = 0
-    num_with_rle: int = 0
-    num_with_keypoints: int = 0
-    keypoints_per_object: tuple[int, ...] = ()
-    """The different numbers of keypoints found."""
+    objects: CocoObjects = NO_OBJECTS
     categories: tuple[tuple[int, str], ...] = ()
     """(id, name), by id: the order in which detectron2 numbers them."""
     keypoint_names: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return tuple(name for _, name in self.categories)
 
 
 @dataclass
@@ -102,12 +106,7 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         images=str(images),
         checksum=checksum,
         num_images=len(image_sizes),
-        num_images_with_objects=objects.num_images,
-        num_objects=objects.num,
-        num_with_polygons=objects.masks["polygons"],
-        num_with_rle=objects.masks["rle"],
-        num_with_keypoints=objects.num_with_keypoints,
-        keypoints_per_object=objects.keypoints_per_object,
+        objects=objects,
         categories=categories,
         keypoint_names=keypoint_names,
         flaws=tuple(flaw for flaw in tally.result() if check or flaw.code in _FOUND_WITHOUT_CHECK),
@@ -245,20 +244,9 @@ def _listing(folder: str) -> frozenset[str]:
         return frozenset()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Objects:
-    """Counts of the annotations that are no crowds."""
-
-    num: int
-    num_images: int
-    masks: Counter[str]
-    num_with_keypoints: int
-    keypoints_per_object: tuple[int, ...]
-
-
 def _read_annotations(
     entries: list[Any], image_sizes: Mapping[Any, tuple[float, float]], categories: Mapping[int, str], tally: _Tally
-) -> _Objects:
+) -> CocoObjects:
     masks: Counter[str] = Counter()
     keypoints: Counter[int] = Counter()
     seen_ids: set[Any] = set()
@@ -271,7 +259,7 @@ def _read_annotations(
         if entry["id"] in seen_ids:
             tally.note("annotation.duplicate_id", label)
         seen_ids.add(entry["id"])
-        size = _look_up_image(entry, image_sizes, label, tally)
+        size = _find_image(entry, image_sizes, label, tally)
         _check_entry(entry, categories, label, tally)
         _check_box(entry.get("bbox"), size, label, tally)
         _check_for_evaluation(entry, label, tally)
@@ -284,16 +272,16 @@ def _read_annotations(
         if mask in ("missing", "malformed", "no_polygon"):
             tally.note(f"mask.{mask}", label)
         keypoints[len(entry.get("keypoints") or ()) // 3] += 1
-    return _Objects(
+    return CocoObjects(
         num=masks.total(),
         num_images=len(images_with_objects),
-        masks=masks,
+        num_with_rle=masks["rle"],
         num_with_keypoints=keypoints.total() - keypoints[0],
         keypoints_per_object=tuple(sorted(number for number in keypoints if number)),
     )
 
 
-def _look_up_image(
+def _find_image(
     entry: Mapping[str, Any], image_sizes: Mapping[Any, tuple[float, float]], label: str, tally: _Tally
 ) -> tuple[float, float] | None:
     image_id = entry.get("image_id")

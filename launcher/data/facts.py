@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.config.adjustment import look_up
+from launcher.config.keys import Keys
 from launcher.config.request import DatasetKind, DatasetRequest
 from launcher.data.coco_file import CocoFacts, read_coco
 from launcher.data.registered import RegisteredDataset, find_registered
@@ -38,7 +38,7 @@ class DatasetFacts:
     registered: tuple[RegisteredFacts, ...] = ()
 
 
-def inspect_dataset(dataset: DatasetRequest, keys: Mapping[str, Any]) -> DatasetFacts:
+def inspect_dataset(dataset: DatasetRequest, keys: Keys) -> DatasetFacts:
     """Read what `dataset` and detectron2's `keys` name; only `dataset.check=False` leaves things unread."""
     root = absolute(dataset.root)
     coco = tuple(
@@ -63,9 +63,9 @@ def coco_splits(dataset: DatasetRequest) -> tuple[tuple[str, str, Any], ...]:
     return (("train", f"{dataset.name}_train", dataset.train), ("val", f"{dataset.name}_val", dataset.val))
 
 
-def names_in(keys: Mapping[str, Any], part: str) -> tuple[str, ...]:
+def names_in(keys: Keys, part: str) -> tuple[str, ...]:
     """DATASETS.TRAIN or DATASETS.TEST; detectron2 also takes a single name that is no list."""
-    names = look_up(keys, f"DATASETS.{part}")
+    names = keys[f"DATASETS.{part}"]
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 

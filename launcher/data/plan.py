@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.config.adjustment import Adjustment, look_up
+from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import (
     class_count,
@@ -43,11 +44,7 @@ class DatasetPlan:
     """Set in the worker's environment."""
     adjustments: tuple[Adjustment, ...]
     notices: tuple[str, ...]
-    num_train_images: int | None
-    """Images that training will see, where it is known."""
-    class_names: tuple[str, ...]
-    """In detectron2's order, where they are known."""
-    train_checksum: int = 0
+    train_checksum: int
     """Of the annotations to train on; 0 where they were not read."""
 
 
@@ -68,10 +65,8 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         splits=tuple(_split(coco) for coco in facts.coco),
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=(*notices_about(facts, request.detectron2), *_mirror_notices(request, train)),
+        notices=(*notices_about(facts, request.keys), *_mirror_notices(request, train)),
         train_checksum=train.checksum if train else 0,
-        num_train_images=_num_train_images(request, train),
-        class_names=train.class_names if train else (),
     )
 
 
@@ -104,10 +99,10 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:
-    keys = request.detectron2
+    keys = request.keys
     if train is None or len(train.keypoint_names) < 2 or _flip_map(train.keypoint_names):
         return []
-    if not look_up(keys, "MODEL.KEYPOINT_ON") or look_up(keys, "INPUT.RANDOM_FLIP") != "horizontal":
+    if not keys["MODEL.KEYPOINT_ON"] or keys["INPUT.RANDOM_FLIP"] != "horizontal":
         return []
     return [
         f"images are mirrored, and no two keypoints of dataset.train.json ({', '.join(train.keypoint_names)}) are "
@@ -117,15 +112,16 @@ def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:
 
 
 def _adjustments(request: RunRequest, facts: DatasetFacts, train: CocoFacts | None) -> list[Adjustment]:
-    keys = request.detectron2
+    keys = request.keys
     adjustments = _class_counts(request, facts)
     if train is None:
         return adjustments
 
-    if train.num_with_rle and look_up(keys, "MODEL.MASK_ON"):
-        reason = f"{train.num_with_rle} masks of dataset.train.json are run-length encoded, which `polygon` cannot hold"
+    num_with_rle = train.objects.num_with_rle
+    if num_with_rle and keys["MODEL.MASK_ON"]:
+        reason = f"{num_with_rle} masks of dataset.train.json are run-length encoded, which `polygon` cannot hold"
         adjustments += _set("INPUT.MASK_FORMAT", "bitmask", keys, reason)
-    if train.keypoint_names and look_up(keys, "MODEL.KEYPOINT_ON"):
+    if train.keypoint_names and keys["MODEL.KEYPOINT_ON"]:
         setting, number = "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", len(train.keypoint_names)
         adjustments += _set(setting, number, keys, "dataset.train.json names that many keypoints")
     if not request.dataset.val.json:
@@ -140,23 +136,16 @@ def _class_counts(request: RunRequest, facts: DatasetFacts) -> list[Adjustment]:
     count = class_count(request, facts)
     if count is None:
         return []
-    reason = f"{', '.join(names_in(request.detectron2, 'TRAIN'))} has {count} classes"
+    reason = f"{', '.join(names_in(request.keys, 'TRAIN'))} has {count} classes"
     adjustments: list[Adjustment] = []
-    for key in existing_class_count_keys(request.detectron2):
-        adjustments += _set(key, count, request.detectron2, reason)
+    for key in existing_class_count_keys(request.keys):
+        adjustments += _set(key, count, request.keys, reason)
     return adjustments
 
 
-def _set(setting: str, planned: Any, keys: Mapping[str, Any], reason: str) -> list[Adjustment]:
+def _set(setting: str, planned: Any, keys: Keys, reason: str) -> list[Adjustment]:
     """One adjustment, or none where the value is as planned already."""
-    asked = look_up(keys, setting)
+    asked = keys[setting]
     if asked == planned:
         return []
     return [Adjustment(setting=setting, asked=asked, planned=planned, reason=reason)]
-
-
-def _num_train_images(request: RunRequest, train: CocoFacts | None) -> int | None:
-    if train is None or names_in(request.detectron2, "TRAIN") != (train.name,):
-        return None
-    leaves_out = look_up(request.detectron2, "DATALOADER.FILTER_EMPTY_ANNOTATIONS")
-    return train.num_images_with_objects if leaves_out else train.num_images

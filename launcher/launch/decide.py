@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from launcher.config.adjustment import Adjustment, adjusted, look_up
+from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import (
     EarlyStoppingSettings,
     EmaSettings,
@@ -21,10 +21,10 @@ from launcher.errors import RequestError
 from launcher.launch.scaling import plan_scaling
 from launcher.launch.time_limit import stop_at, time_limit_s
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
-from launcher.run.folder import FolderFacts
+from launcher.run.folder import FolderFacts, Previous
 from launcher.run.identity import identity_of
-from launcher.run.outcome import EarlyStop, Ending
-from launcher.run.plan import Lessons, RunPlan
+from launcher.run.outcome import EarlyStop, Ending, Outcome
+from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
 from launcher.run.retention import problems_with_checkpoint_settings
 
 SHOWN_DIFFERENCES = 8
@@ -46,34 +46,17 @@ def make_run_plan(
     in seconds since the epoch.
 
     Raises:
-        RequestError: the folder belongs to another configuration, `resume` cannot be followed, weights are missing or
-            settings contradict each other; every reason is named at once.
+        RequestError: the folder belongs to another configuration, `resume` cannot be followed or weights are missing;
+            every reason is named at once.
     """
     identity = to_plain(identity_of(request, dataset.adjustments))
-    goes_on = folder.stored_identity is not None and request.resume != "never"
-    changed = changed_settings(folder.stored_identity or {}, identity, request.run.allow_changes) if goes_on else ()
-    begun_with = (folder.begun_with if goes_on else None) or devices.num_processes
-    problems = [
-        *_problems_with_folder(folder, changed),
-        *(_problems_with_content(request, folder, dataset) if goes_on else ()),
-        *_problems_with_resume(request, folder),
-        *_problems_with_solver(request),
-        *_problems_with_average(request.ema),
-        *_problems_with_early_stopping(request.early_stopping, adjusted(request.detectron2, dataset.adjustments)),
-        *problems_with_checkpoint_settings(request.checkpoint),
-    ]
-    resume = None if request.resume == "never" else folder.checkpoints.newest_whole or folder.resume_file
-    if folder.weights_missing and resume is None:
-        problems.append(
-            f"MODEL.WEIGHTS={look_up(request.detectron2, 'MODEL.WEIGHTS')}, but there is no such file. "
-            'Give a path that exists, or MODEL.WEIGHTS=\\"\\" to start from random weights.'
-        )
-    if problems:
+    before = None if request.resume == "never" else folder.previous
+    changed = changed_settings(before.identity, identity, request.run.allow_changes) if before else ()
+    begun_with = (before.begun_with if before else None) or devices.num_processes
+    if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
 
-    lessons = lessons or _still_valid(folder.lessons, request)
-    adjustments = (*dataset.adjustments, *devices.adjustments)
-    adjustments += tuple(_fewer_workers(adjusted(request.detectron2, adjustments), lessons))
+    lessons = lessons or (_still_valid(before.lessons, request) if before else Lessons())
     scaling = plan_scaling(
         request,
         num_processes=devices.num_processes,
@@ -81,52 +64,112 @@ def make_run_plan(
         learned_micro_batch=lessons.micro_batch,
         begun_with=begun_with,
     )
-    adjustments += scaling.adjustments
-    adjustments += tuple(_drawn_seed(request, folder))
+    adjustments = (
+        *dataset.adjustments,
+        *devices.adjustments,
+        *_fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
+        *scaling.adjustments,
+        *_drawn_seed(request, folder.drawn_seed, before),
+    )
     output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
-    keys = adjusted(request.detectron2, (*adjustments, output_dir))
+    keys = request.keys.with_((*adjustments, output_dir))
+    notices = (*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices))
     return RunPlan(
         folder=folder.folder,
-        identity=identity,
         attempt=1 if request.resume == "never" else folder.attempts + 1,
-        already_finished=_is_finished(request, folder, keys),
-        sets_aside=request.resume == "never" and (folder.stored_identity is not None or folder.attempts > 0),
-        resume=resume,
-        damaged=() if request.resume == "never" else folder.checkpoints.damaged,
+        identity=identity,
+        start=_start_of(request, folder, keys),
+        data=dataset,
         devices=devices,
-        splits=dataset.splits,
-        environment=dataset.environment,
-        detectron2=keys,
-        config_extensions=request.config_extensions,
-        logging=request.logging,
-        adjustments=adjustments,
-        notices=(*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices)),
-        checkpoint=request.checkpoint,
-        ema=request.ema,
-        early_stopping=request.early_stopping,
-        stopped_early=folder.last_outcome.stopped_early if folder.last_outcome is not None else None,
-        max_bad=request.dataset.max_bad,
-        train_checksum=dataset.train_checksum,
-        may_reorder=bool(request.run.allow_changes) or (resume is not None and resume is folder.resume_file),
-        begun_with=begun_with,
-        changed=changed,
-        stop_at=stop_at(began=began, limit_s=time_limit_s(request.run.time_limit) or 0.0, job_ends=job_ends),
-        accumulate=scaling.accumulate,
-        retries=request.run.retries,
-        hang_minutes=request.run.hang_minutes,
+        keys=keys,
+        training=_training(request, scaling.accumulate, begun_with),
+        limits=_limits(request, began, job_ends),
         lessons=lessons,
+        report=Report(adjustments=adjustments, notices=notices, changed=changed),
     )
 
 
-def _drawn_seed(request: RunRequest, folder: FolderFacts) -> list[Adjustment]:
+def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
+    if request.resume == "never":
+        return New(archives=folder.previous is not None or folder.attempts > 0)
+    if (finished := _finished(request, folder.last_outcome, keys)) is not None:
+        return finished
+    point = folder.checkpoints.newest_whole or folder.resume_file
+    if point is None:
+        return New(archives=False)
+    may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
+    return Resume(point=point, damaged=folder.checkpoints.damaged, may_reorder=may_reorder)
+
+
+def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished | None:
+    if last is None or last.ending is not Ending.finished:
+        return None
+    stop = last.work.stopped_early
+    if stop is not None and _still_stops(stop, request.early_stopping):
+        return Finished(stopped_early=stop)
+    done = last.work.iterations
+    return Finished(stopped_early=None) if done is not None and done >= keys["SOLVER.MAX_ITER"] else None
+
+
+def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
+    """Whether a training that stopped early would do so again; with more patience, or otherwise judged, it resumes."""
+    return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
+
+
+def _training(request: RunRequest, accumulate: int, begun_with: int) -> Training:
+    return Training(
+        config_extensions=request.config_extensions,
+        logging=request.logging,
+        checkpoint=request.checkpoint,
+        ema=request.ema,
+        early_stopping=request.early_stopping,
+        max_bad=request.dataset.max_bad,
+        accumulate=accumulate,
+        begun_with=begun_with,
+    )
+
+
+def _limits(request: RunRequest, began: float, job_ends: float | None) -> Limits:
+    limit_s = time_limit_s(request.run.time_limit) or 0.0
+    return Limits(
+        stop_at=stop_at(began=began, limit_s=limit_s, job_ends=job_ends),
+        retries=request.run.retries,
+        hang_minutes=request.run.hang_minutes,
+    )
+
+
+def _problems(
+    request: RunRequest,
+    folder: FolderFacts,
+    dataset: DatasetPlan,
+    before: Previous | None,
+    changed: Sequence[ChangedSetting],
+) -> Iterator[str]:
+    yield from _problems_with_folder(folder, changed)
+    if before is not None:
+        yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
+    yield from _problems_with_resume(request, folder)
+    yield from _problems_with_solver(request)
+    yield from _problems_with_average(request.ema)
+    yield from _problems_with_early_stopping(request.early_stopping, request.keys.with_(dataset.adjustments))
+    yield from problems_with_checkpoint_settings(request.checkpoint)
+    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
+    if folder.weights_missing and starts_with_weights:
+        yield (
+            f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
+            'Give a path that exists, or MODEL.WEIGHTS=\\"\\" to start from random weights.'
+        )
+
+
+def _drawn_seed(request: RunRequest, drawn: int, before: Previous | None) -> list[Adjustment]:
     """Without a seed of the user's the run gets one and keeps it: what it does follows from it alone."""
-    asked = look_up(request.detectron2, "SEED")
+    asked = request.keys["SEED"]
     if asked >= 0:
         return []
-    if folder.seed is not None and request.resume != "never":
-        return [Adjustment(setting="SEED", asked=asked, planned=folder.seed, reason="drawn when this run began")]
+    if before is not None and before.seed is not None:
+        return [Adjustment(setting="SEED", asked=asked, planned=before.seed, reason="drawn when this run began")]
     reason = "drawn, so that this run can be continued and repeated"
-    return [Adjustment(setting="SEED", asked=asked, planned=folder.drawn_seed, reason=reason)]
+    return [Adjustment(setting="SEED", asked=asked, planned=drawn, reason=reason)]
 
 
 def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
@@ -134,28 +177,14 @@ def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
     return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
 
 
-def _fewer_workers(keys: Mapping[str, Any], lessons: Lessons) -> list[Adjustment]:
+def _fewer_workers(keys: Keys, lessons: Lessons) -> list[Adjustment]:
     if lessons.num_workers is None:
         return []
-    workers = look_up(keys, "DATALOADER.NUM_WORKERS")
+    workers = keys["DATALOADER.NUM_WORKERS"]
     if workers <= lessons.num_workers:
         return []
-    reason = "a data loader process, or the machine's memory, did not live with more"
+    reason = "reduced after a DataLoader worker was killed or host memory ran out"
     return [Adjustment(setting="DATALOADER.NUM_WORKERS", asked=workers, planned=lessons.num_workers, reason=reason)]
-
-
-def _is_finished(request: RunRequest, folder: FolderFacts, keys: Mapping[str, Any]) -> bool:
-    last = folder.last_outcome
-    if request.resume == "never" or last is None or last.ending is not Ending.finished:
-        return False
-    if last.stopped_early is not None and _still_stops(last.stopped_early, request.early_stopping):
-        return True
-    return last.iterations is not None and last.iterations >= look_up(keys, "SOLVER.MAX_ITER")
-
-
-def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
-    """Whether a training that stopped early would do so again; with more patience, or otherwise judged, it goes on."""
-    return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
 
 
 def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]) -> list[str]:
@@ -169,17 +198,17 @@ def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]
     return [
         f"{folder.folder} belongs to another configuration:\n{listed}{more}\n"
         "Choose another folder with run.name=NAME, or start over there with resume=never (the old content is renamed, "
-        f"not deleted). To go on all the same: run.allow_changes=[{','.join(one.setting for one in refused)}]."
+        f"not deleted). To resume all the same: run.allow_changes=[{','.join(one.setting for one in refused)}]."
     ]
 
 
-def _problems_with_content(request: RunRequest, folder: FolderFacts, dataset: DatasetPlan) -> list[str]:
-    key, before, now = "dataset.train.json", folder.train_checksum, dataset.train_checksum
+def _problems_with_content(request: RunRequest, folder: FolderFacts, before: int, now: int) -> list[str]:
+    key = "dataset.train.json"
     if not (before and now) or before == now or key in request.run.allow_changes:
         return []
     return [
         f"{folder.folder} was trained on other annotations: {key} has another content now. Put the old file back, "
-        f"choose another folder with run.name=NAME, or go on all the same with run.allow_changes=[{key}]."
+        f"choose another folder with run.name=NAME, or resume all the same with run.allow_changes=[{key}]."
     ]
 
 
@@ -192,7 +221,7 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
     if request.resume == "must" and found.newest_whole is None:
         damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
         return [
-            f"resume=must, but {folder.folder} holds no whole checkpoint{damaged}. "
+            f"resume=must, but {folder.folder} holds no valid checkpoint{damaged}. "
             "Start from the beginning with resume=auto, or name a checkpoint with resume=PATH."
         ]
     if request.resume == "auto" and found.damaged and found.newest_whole is None:
@@ -205,12 +234,12 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
 
 
 def _problems_with_solver(request: RunRequest) -> list[str]:
-    solver = request.detectron2["SOLVER"]
+    keys = request.keys
     problems = []
-    if solver["MAX_ITER"] < 1:
-        problems.append(f"SOLVER.MAX_ITER={solver['MAX_ITER']}, but a training has at least one iteration.")
-    if solver["IMS_PER_BATCH"] < 1:
-        problems.append(f"SOLVER.IMS_PER_BATCH={solver['IMS_PER_BATCH']}, but a batch has at least one image.")
+    if keys["SOLVER.MAX_ITER"] < 1:
+        problems.append(f"SOLVER.MAX_ITER={keys['SOLVER.MAX_ITER']}, but a training has at least one iteration.")
+    if keys["SOLVER.IMS_PER_BATCH"] < 1:
+        problems.append(f"SOLVER.IMS_PER_BATCH={keys['SOLVER.IMS_PER_BATCH']}, but a batch has at least one image.")
     if request.logging.images < 0:
         problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
     if request.dataset.max_bad < 0:
@@ -234,7 +263,7 @@ def _problems_with_average(asked: EmaSettings) -> list[str]:
     return [f"ema.decay={asked.decay}, but it is a share: 0 for no average, or below 1, such as 0.9999."]
 
 
-def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Mapping[str, Any]) -> list[str]:
+def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Keys) -> list[str]:
     problems = []
     if asked.patience < 1:
         problems.append(f"early_stopping.patience={asked.patience}, but it counts evaluations: 1 or more.")
@@ -243,35 +272,30 @@ def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Mapping[st
     if not asked.metric:
         return problems
     where = f"early_stopping.metric={asked.metric}, but"
-    if not look_up(keys, "DATASETS.TEST"):
+    if not keys["DATASETS.TEST"]:
         problems.append(f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME].")
-    if look_up(keys, "TEST.EVAL_PERIOD") <= 0:
+    if keys["TEST.EVAL_PERIOD"] <= 0:
         problems.append(f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS.")
     return problems
 
 
-def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> list[str]:
-    notices = [
-        f"{Path(damaged.path).name} {damaged.problem}: skipped"
-        for damaged in folder.checkpoints.damaged
-        if folder.checkpoints.newest_whole is not None and request.resume != "never"
-    ]
-    if folder.checkpoints.newest_whole is not None and request.resume != "never":
-        notices += _notices_of_devices(folder, devices)
-    if folder.resume_file is not None and folder.checkpoints.newest_whole is not None:
-        notices.append(f"resume={request.resume} was the start of this run; it goes on from its own checkpoint")
-    return notices
+def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
+    if folder.checkpoints.newest_whole is None or request.resume == "never":
+        return
+    yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
+    if folder.previous is not None:
+        yield from _notices_of_devices(folder.previous, devices)
+    if folder.resume_file is not None:
+        yield f"resume={request.resume} was the start of this run; it resumes from its own checkpoint"
 
 
-def _notices_of_devices(folder: FolderFacts, devices: DevicePlan) -> list[str]:
-    """What another number of processes or another precision does to a run that goes on."""
-    notices = []
-    if folder.num_processes not in (None, devices.num_processes):
-        notices.append(
-            f"{folder.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
+def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
+    """What another number of processes or another precision does to a run that resumes."""
+    if before.num_processes not in (None, devices.num_processes):
+        yield (
+            f"{before.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
             "learning rate stay; sums are added in another order, so numbers differ in their last digits"
         )
-    if folder.precision not in (None, devices.precision):
-        names = [precision or "full precision" for precision in (folder.precision, devices.precision)]
-        notices.append(f"computed in {names[0]} before, in {names[1]} now: numbers differ slightly")
-    return notices
+    if before.precision not in (None, devices.precision):
+        names = [precision or "full precision" for precision in (before.precision, devices.precision)]
+        yield f"ran in {names[0]} before, in {names[1]} now: numbers differ slightly"

@@ -25,7 +25,7 @@ from launcher.errors import RequestError
 from launcher.files import write_text
 from launcher.run.outcome import Outcome
 from launcher.run.paths import AttemptPaths, RunPaths
-from launcher.run.plan import RunPlan
+from launcher.run.plan import PLAN_VERSION, Resume, RunPlan
 from launcher.run.resume import set_damaged_aside
 
 
@@ -46,8 +46,7 @@ def record_start(
     Raises:
         RequestError: the folder cannot be written.
     """
-    paths = RunPaths(Path(plan.folder))
-    attempt = paths.attempt(plan.attempt)
+    paths, attempt = plan.paths, plan.attempt_paths
     # Filled beside and renamed: an attempt without its plan would make others believe that nothing was asked before.
     beside = AttemptPaths(attempt.folder.with_name(f".{plan.attempt}.{os.getpid()}"))
     try:
@@ -56,13 +55,14 @@ def record_start(
         shutil.rmtree(beside.folder, ignore_errors=True)
         beside.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
-        set_damaged_aside(plan.damaged)
+        if isinstance(plan.start, Resume):
+            set_damaged_aside(plan.start.damaged)
         if not paths.request.exists():
             stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
             write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
         write_json(paths.provenance, provenance(command, environ))
         write_json(beside.facts, facts)
-        write_json(beside.plan, plan)
+        write_json(beside.plan, {"version": PLAN_VERSION, **to_plain(plan)})
         beside.folder.rename(attempt.folder)
     except FileExistsError as error:
         raise RequestError(
@@ -76,7 +76,7 @@ def record_start(
 def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
     """Write the outcome and return what kept us from it, empty when nothing did: it is shown in any case."""
     try:
-        write_json(RunPaths(Path(plan.folder)).attempt(plan.attempt).outcome, outcome)
+        write_json(plan.attempt_paths.outcome, outcome)
     except OSError as error:
         return f"the outcome could not be written into {plan.folder} ({error.strerror})"
     return ""

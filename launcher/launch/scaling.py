@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.config.adjustment import Adjustment, adjusted, look_up
+from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import RunRequest, Scaling
 from launcher.device.policy.asked import count_of
 from launcher.errors import RequestError
@@ -49,9 +50,9 @@ def plan_scaling(
     Raises:
         RequestError: that batch cannot be shared equally.
     """
-    keys = request.detectron2
+    keys = request.keys
     scaled = scaled_to(begun_with or num_processes, keys) if request.scaling is Scaling.linear else []
-    batch = look_up(adjusted(keys, scaled), "SOLVER.IMS_PER_BATCH")
+    batch = keys.with_(scaled)["SOLVER.IMS_PER_BATCH"]
     if scaled and batch % num_processes:
         raise RequestError(
             f"This run began with {begun_with} processes and {batch} images per batch, which {num_processes} processes "
@@ -80,7 +81,7 @@ def _limits(request: RunRequest, share: int, learned: int | None) -> Iterator[Li
 
 def _of_the_reference(request: RunRequest) -> Iterator[Limit]:
     """As many images as each of the processes has for which the batch was chosen."""
-    batch, reference = (look_up(request.detectron2, f"SOLVER.{name}") for name in ("IMS_PER_BATCH", REFERENCE))
+    batch, reference = (request.keys[f"SOLVER.{name}"] for name in ("IMS_PER_BATCH", REFERENCE))
     if reference > 0:
         yield Limit(images=_ceil(batch, reference), reason=f"made for SOLVER.{REFERENCE}={reference}")
     elif count := count_of(request.device):
@@ -104,7 +105,7 @@ def _there_are(num_processes: int, kind: str) -> str:
 
 
 def _notices(request: RunRequest, num_processes: int) -> Iterator[str]:
-    reference = look_up(request.detectron2, f"SOLVER.{REFERENCE}")
+    reference = request.keys[f"SOLVER.{REFERENCE}"]
     if request.scaling is Scaling.linear and reference == 0:
         yield (
             f"scaling=linear changes nothing without SOLVER.{REFERENCE}, "
@@ -117,28 +118,28 @@ def _notices(request: RunRequest, num_processes: int) -> Iterator[str]:
         )
 
 
-def scaled_to(num_processes: int, keys: Mapping[str, Any]) -> list[Adjustment]:
+def scaled_to(num_processes: int, keys: Keys) -> list[Adjustment]:
     """Keep the images per process of the reference: detectron2's `DefaultTrainer.auto_scale_workers`, but in the plan.
 
     Total batch and learning rate grow with the number of processes (the linear rule of arXiv:1706.02677), iteration
     counts shrink with it. Nothing changes where SOLVER.REFERENCE_WORLD_SIZE is 0 or that number.
     """
-    reference = look_up(keys, "SOLVER.REFERENCE_WORLD_SIZE")
+    reference = keys["SOLVER.REFERENCE_WORLD_SIZE"]
     if reference in (0, num_processes):
         return []
     scale = num_processes / reference
     planned: dict[str, Any] = {
-        "SOLVER.IMS_PER_BATCH": round(look_up(keys, "SOLVER.IMS_PER_BATCH") * scale),
-        "SOLVER.BASE_LR": look_up(keys, "SOLVER.BASE_LR") * scale,
-        **{key: round(look_up(keys, key) / scale) for key in SCALED_INVERSELY},
-        "SOLVER.STEPS": [round(step / scale) for step in look_up(keys, "SOLVER.STEPS")],
+        "SOLVER.IMS_PER_BATCH": round(keys["SOLVER.IMS_PER_BATCH"] * scale),
+        "SOLVER.BASE_LR": keys["SOLVER.BASE_LR"] * scale,
+        **{key: round(keys[key] / scale) for key in SCALED_INVERSELY},
+        "SOLVER.STEPS": [round(step / scale) for step in keys["SOLVER.STEPS"]],
         "SOLVER.REFERENCE_WORLD_SIZE": num_processes,
     }
     reason = f"SOLVER.REFERENCE_WORLD_SIZE={reference}, and {_there_are(num_processes, '')}"
     return [
-        Adjustment(setting=key, asked=look_up(keys, key), planned=value, reason=reason)
+        Adjustment(setting=key, asked=keys[key], planned=value, reason=reason)
         for key, value in planned.items()
-        if value != look_up(keys, key)
+        if value != keys[key]
     ]
 
 

@@ -15,16 +15,17 @@ from typing import TypeVar
 
 from launcher.config.values import read_json
 from launcher.launch.oom import count_memory_kills
+from launcher.run import codes
 from launcher.run.handover import EarlyWorker
 from launcher.run.heartbeat import Watch, read_beat
-from launcher.run.outcome import RANK_KILLED, Cause, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 
 T = TypeVar("T")
 LOOK_EVERY_S = 0.5
 HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-OWN_FAULTS = (Cause.device_memory, Cause.host_memory, Cause.diverged)
+OWN_FAULTS = (codes.OUT_OF_MEMORY, codes.HOST_MEMORY, codes.DIVERGED)
 LAST_WORDS_S = 5.0
 """For a hung worker to write down where it stands."""
 
@@ -84,7 +85,7 @@ def execute(
     The worker inherits the file descriptors that hold the folder and the GPUs: should the launcher be killed, nobody
     else takes them before the worker has ended too.
     """
-    attempt = RunPaths(Path(plan.folder)).attempt(plan.attempt)
+    attempt = plan.attempt_paths
     started = time.monotonic()
     kills = count_memory_kills()
     supervision = Supervision()
@@ -99,7 +100,7 @@ def execute(
             )
         supervision.process = process
         supervision.pass_to_worker()
-        watch = Watch(attempt.heartbeat, hang_s=plan.hang_minutes * 60, now=started)
+        watch = Watch(attempt.heartbeat, hang_s=plan.limits.hang_minutes * 60, now=started)
         exit_status = supervision.wait(process, watch)
     _kill_group(process.pid)  # ranks or loaders that outlived their parent
     beat = read_beat(attempt.heartbeat)
@@ -129,7 +130,7 @@ def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
     """
     written = sorted(attempt.failures(), key=lambda path: path.stat().st_mtime_ns)
     failures = [read_json(path, WorkerFailure) for path in written]
-    own_fault = [failure for failure in failures if failure.cause in OWN_FAULTS or failure.cuda_code is not None]
+    own_fault = [failure for failure in failures if failure.code in OWN_FAULTS or failure.cuda_code is not None]
     killed = [failure for failure in failures if failure.kind == RANK_KILLED]
     return next(iter([*own_fault, *killed, *failures]), None)
 

@@ -21,6 +21,8 @@ from launcher.run.paths import RunPaths
 class FencedError(LauncherError):
     """A later attempt trains in this folder, so this one must end without writing."""
 
+    code = "run.fenced"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fence:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cattrs import BaseValidationError
 
-from launcher.config.adjustment import look_up
 from launcher.config.request import RunRequest
 from launcher.config.values import from_plain, read_json_if_whole
 from launcher.errors import ExitCode, RequestError
+from launcher.run import codes
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
@@ -26,32 +27,38 @@ RESUME_WORDS = ("auto", "must", "never")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Previous:
+    """What the latest attempt that trained was, as far as later ones go by it; None where its plan does not say."""
+
+    identity: Mapping[str, Any]
+    """`identity_of` its request."""
+    seed: int | None
+    begun_with: int | None
+    """Processes with which the run began."""
+    num_processes: int | None
+    precision: str | None
+    """In what mixed precision it computed; empty for none."""
+    train_checksum: int
+    """Of the annotations that it trained on; 0 where they were not read."""
+    lessons: Lessons
+    """Those that still hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FolderFacts:
     """What the run's folder holds before this start, and what the request points at on disk."""
 
     folder: str
-    stored_identity: Mapping[str, Any] | None
-    """`identity_of` the latest attempt's request; None in a folder that holds no run."""
     attempts: int
+    previous: Previous | None
+    """None in a folder that holds no run."""
     last_outcome: Outcome | None
     checkpoints: Checkpoints
     resume_file: ResumePoint | None
     """The checkpoint that `resume=PATH` names."""
     resume_file_problem: str
-    lessons: Lessons = field(default_factory=Lessons)
-    """What earlier attempts taught that still holds."""
-    seed: int | None = None
-    """With which the latest attempt trained."""
-    drawn_seed: int = 0
-    """One to begin with, where none is asked for."""
-    begun_with: int | None = None
-    """With how many processes this run began."""
-    num_processes: int | None = None
-    """Those of the latest attempt."""
-    train_checksum: int = 0
-    """Of the annotations that the latest attempt trained on; 0 where they were not read."""
-    precision: str | None = None
-    """In what mixed precision the latest attempt computed; empty for none."""
+    drawn_seed: int
+    """A seed to begin with, where none is asked for."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
     unwritable: str
@@ -62,28 +69,49 @@ NOTHING_TRAINED = (int(ExitCode.request_wrong), int(ExitCode.data_wrong))
 
 
 def look_at_folder(request: RunRequest) -> FolderFacts:
-    """Read what this run's folder holds; writes nothing."""
+    """Read what this run's folder holds; writes nothing.
+
+    Raises:
+        RequestError: the folder holds a run that cannot be identified.
+    """
     paths = RunPaths(run_folder(request))
     attempts = paths.attempt_numbers()
     resume_file, problem = _resume_file(request.resume)
-    before = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
     return FolderFacts(
         folder=str(paths.folder),
-        stored_identity=before.get("identity") or _stored_identity(paths),
         attempts=attempts[-1] if attempts else 0,
+        previous=_previous(paths, attempts),
         last_outcome=last_outcome(paths.folder),
         checkpoints=look_for_checkpoints(paths),
         resume_file=resume_file,
         resume_file_problem=problem,
-        lessons=from_plain(Lessons, before["lessons"]).lasting if "lessons" in before else Lessons(),
-        seed=before.get("detectron2", {}).get("SEED"),
-        begun_with=before.get("begun_with"),
-        num_processes=before.get("devices", {}).get("num_processes"),
-        train_checksum=before.get("train_checksum", 0),
-        precision=before.get("devices", {}).get("precision"),
         drawn_seed=secrets.randbelow(2**31),
-        weights_missing=_is_missing_file(str(look_up(request.detectron2, "MODEL.WEIGHTS"))),
+        weights_missing=_is_missing_file(str(request.keys["MODEL.WEIGHTS"])),
         unwritable=_why_unwritable(paths.folder),
+    )
+
+
+def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
+    plan = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
+    if plan.get("identity"):
+        return previous_from(plan)
+    identity = _stored_identity(paths)
+    return None if identity is None else previous_from({"identity": identity})
+
+
+def previous_from(plan: Mapping[str, Any]) -> Previous:
+    """What a plan says that was read back from JSON, in the form of any version of plan.json."""
+    is_first = "version" not in plan
+    data, training = (plan, plan) if is_first else (plan["data"], plan["training"])
+    keys, devices = plan.get("detectron2" if is_first else "keys", {}), plan.get("devices", {})
+    return Previous(
+        identity=plan.get("identity", {}),
+        seed=keys.get("SEED"),
+        begun_with=training.get("begun_with"),
+        num_processes=devices.get("num_processes"),
+        precision=devices.get("precision"),
+        train_checksum=data.get("train_checksum", 0),
+        lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
     )
 
 
@@ -104,10 +132,26 @@ def last_outcome(folder: Path) -> Outcome | None:
     """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no whole file of it."""
     paths = RunPaths(folder)
     attempts = paths.attempt_numbers()
-    if not attempts:
+    return read_outcome(paths.attempt(attempts[-1]).outcome) if attempts else None
+
+
+def read_outcome(file: Path) -> Outcome | None:
+    """An outcome of any version; None where there is no valid file."""
+    return read_json_if_whole(file, Outcome) or _read_first_version(file)
+
+
+_NOTHING_BAD = {"stopped_early": None, "bad_images": 0, "bad_test_images": 0}
+
+
+def _read_first_version(file: Path) -> Outcome | None:
+    """Of files that knew no codes: what was done, which is what a later start goes by."""
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+        fault = {"rank": 0, "stage": "", "cuda_code": None, **plain} if plain["cause"] != "none" else None
+        code = codes.FAILED if fault else codes.NONE
+        return from_plain(Outcome, {**plain, "code": code, "work": {**_NOTHING_BAD, **plain}, "fault": fault})
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, BaseValidationError):
         return None
-    file = paths.attempt(attempts[-1]).outcome
-    return read_json_if_whole(file, Outcome)
 
 
 def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
@@ -135,7 +179,7 @@ def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
     path = Path(resume).absolute()
     if path.is_dir():
         found = look_for_checkpoints(RunPaths(path)).newest_whole
-        return (found, "") if found else (None, f"the folder {path} holds no whole checkpoint")
+        return (found, "") if found else (None, f"the folder {path} holds no valid checkpoint")
     if not path.is_file():
         return None, "there is no such file"
     problem = damage_of(path)

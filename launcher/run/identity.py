@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.config.adjustment import Adjustment, adjusted
+from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import RunRequest, Scaling
 from launcher.config.values import to_plain
 from launcher.errors import RequestError
@@ -49,19 +50,19 @@ def run_folder(request: RunRequest) -> Path:
         RequestError: the settings name no folder, or one outside of run.root.
     """
     _refuse_places(request)
-    output_dir = str(request.detectron2.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
+    output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:
         return Path(output_dir).absolute()
-    parts = [request.experiment or "no-experiment", request.run.name or name_of(request.overrides)]
-    if request.run.name and request.in_sweep:
-        parts.append(name_of(request.swept))
+    parts = [request.typed.experiment or "no-experiment", request.run.name or name_of(request.typed.overrides)]
+    if request.run.name and request.typed.in_sweep:
+        parts.append(name_of(request.typed.swept))
     return Path(request.run.root, *parts).absolute()
 
 
 def _refuse_places(request: RunRequest) -> None:
     name = Path(request.run.name)
     problems = []
-    if request.detectron2.get("OUTPUT_DIR") == "":
+    if request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR) == "":
         problems.append("OUTPUT_DIR is empty, which names no folder. Type OUTPUT_DIR=DIR, or leave it out for run.root")
     if not request.run.root:
         problems.append("run.root is empty, which names no folder. Type run.root=DIR, or run.root=. for this one")
@@ -90,10 +91,7 @@ def name_of(overrides: tuple[str, ...]) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Leaves (dotted key, before, now) that make two requests different runs; both as `identity_of` gives them."""
-    old, new = dict(_leaves(before)), dict(_leaves(now))
-    return [
-        (key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
-    ]
+    return sorted(Keys(now).changed_from(Keys(before)), key=lambda changed: changed[0])
 
 
 def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> dict[str, Any]:
@@ -101,12 +99,13 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
 
     What follows `from_data`, such as the number of classes, belongs to it: a model of other classes is another run.
     """
-    asked = {"dataset": to_plain(request.dataset), **to_plain(adjusted(request.detectron2, from_data))}
+    asked = {"dataset": to_plain(request.dataset), **request.keys.with_(from_data).nested()}
     if request.scaling is Scaling.linear:  # the others train the same batches
         asked["scaling"] = request.scaling.value
     if request.ema.decay != 0:
         asked["ema"] = to_plain(request.ema)
-    return _nested({key: value for key, value in _leaves(asked) if not is_within(key, NOT_IDENTITY)})
+    leaves = Keys(asked).leaves()
+    return Keys.of_leaves((name, value) for name, value in leaves if not is_within(name, NOT_IDENTITY)).nested()
 
 
 def is_within(key: str, nodes: Iterable[str]) -> bool:
@@ -127,22 +126,3 @@ def _short(override: str) -> str:
 def _survives(override: str) -> bool:
     """Whether `_short` and the replacement of odd characters keep the whole value."""
     return re.fullmatch(r"[A-Za-z0-9._-]*", override.partition("=")[2]) is not None
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in leaves.items():
-        *path, last = key.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = value
-    return tree

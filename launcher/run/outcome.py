@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from launcher.config.request import EarlyStoppingSettings
 from launcher.errors import ExitCode
+from launcher.run import codes
 
 COULD_NOT_WRITE = 74  # the exit status of a worker that failed and could not write why; EX_IOERR of sysexits.h
 RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that could not do it itself
@@ -26,34 +27,49 @@ class Ending(Enum):
     """Died of a signal without a word: a crash, the OOM killer, or a second Ctrl-C."""
 
 
-class Cause(Enum):
-    """What ended an attempt before its time, as far as it matters for what is to be done next."""
-
-    none = "none"
-    device = "device"
-    """A GPU failed: CUDA returned an error that is not about memory."""
-    device_memory = "device_memory"
-    host_memory = "host_memory"
-    """The machine's, or the control group's, memory ran out."""
-    loader = "loader"
-    """A data loader process was killed."""
-    crash = "crash"
-    """A signal ended the training without a word."""
-    hang = "hang"
-    diverged = "diverged"
-    """The loss or the predictions are no numbers any more."""
-    other = "other"
-
-
 @dataclass(frozen=True, kw_only=True)
 class EarlyStop:
     """A training ended although iterations were left: a metric did not improve any more."""
 
     asked: EarlyStoppingSettings
     best: float | None
-    """None when the metric was no number in any evaluation."""
+    """None when the metric was NaN or Inf in every evaluation."""
     evaluations: int
     """In a row without improvement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a training has done."""
+
+    iterations: int | None
+    """In all attempts together; None where nobody knows."""
+    metrics: Mapping[str, Any]
+    """Latest evaluation, flat: `bbox/AP` → percent as COCO evaluation gives it."""
+    stopped_early: EarlyStop | None
+    bad_images: int
+    """Training images that this attempt could not use."""
+    bad_test_images: int
+    """Images of DATASETS.TEST that this attempt could not read and evaluated as images without detections."""
+
+    @classmethod
+    def of(cls, iterations: int | None) -> Work:
+        """Where nothing but the number of iterations is known."""
+        return cls(iterations=iterations, metrics={}, stopped_early=None, bad_images=0, bad_test_images=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Where an attempt failed."""
+
+    rank: int
+    """Which process failed first."""
+    stage: str
+    """What the training was at, as far as its heartbeat said."""
+    cuda_code: int | None
+    """The error that CUDA returned, where it was one."""
+    traceback: str
+    """Empty where the explanation says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +77,9 @@ class WorkerResult:
     """What rank 0 wrote when it ended in order."""
 
     finished: bool
-    iterations: int
-    """Done in all attempts together."""
-    stopped_by: str = ""
-    """What asked it to stop when no signal did."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    """Latest evaluation, flat: `bbox/AP` → percent as COCO evaluation gives it."""
-    stopped_early: EarlyStop | None = None
-    bad_images: int = 0
-    """Training images that this attempt could not use."""
-    bad_test_images: int = 0
-    """Images of DATASETS.TEST that this attempt could not read, and for which blank ones stood in."""
+    stopped_by: str
+    """What asked it to stop when no signal did; empty otherwise."""
+    work: Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +92,9 @@ class WorkerFailure:
     understood: bool
     """The message says what to do; otherwise the traceback is shown."""
     exit_code: int
+    code: str
+    """Of the cause, see `launcher.run.codes`."""
     traceback: str
-    cause: Cause = Cause.other
     cuda_code: int | None = None
     signal: int = 0
     """That the rank died of, where it did."""
@@ -104,8 +113,10 @@ class WorkerEnd:
     """After a second Ctrl-C."""
     hung_in: str = ""
     """It showed no progress and was killed; what it was at."""
+    patience_s: float = 0.0
+    """For how long it had shown none."""
     memory_kills: int = 0
-    """How many processes the kernel killed for want of memory meanwhile."""
+    """How many processes the kernel killed meanwhile because memory ran out."""
     stage: str = ""
     """What it was at, as far as it had said."""
     iterations: int | None = None
@@ -119,61 +130,104 @@ class Outcome:
 
     ending: Ending
     exit_code: int
-    iterations: int | None
-    metrics: Mapping[str, Any]
-    seconds: float
-    """Wall time of the attempt."""
+    code: str
+    """Of what made it fail, as `launcher explain` takes it; empty where nothing failed."""
     explanation: str
     """One sentence, empty where the ending says it all."""
-    traceback: str
-    cause: Cause = Cause.none
-    cuda_code: int | None = None
-    """The error that CUDA returned, where it was one."""
-    rank: int = 0
-    """Which process failed first."""
-    stage: str = ""
-    """What the training was at in the end, as far as it had said."""
-    stopped_early: EarlyStop | None = None
-    bad_images: int = 0
-    """Training images that this attempt could not use."""
-    bad_test_images: int = 0
-    """Images of DATASETS.TEST that this attempt could not read, and for which blank ones stood in."""
+    seconds: float
+    """Wall time of the attempt."""
+    work: Work
+    fault: Fault | None
+    """None where nothing failed."""
 
 
 def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     """Make an outcome of how the worker ended and of what it wrote down."""
-    if result is not None and not end.killed_by_us:
-        # Written when all was done and saved, so how the process ended after that changes nothing.
-        if result.finished:
-            why = explain_early_stop(result.stopped_early) if result.stopped_early else _unclean(end)
-            return _outcome(end, Ending.finished, ExitCode.finished, why, result=result)
-        why = result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}"
-        return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why, result=result)
     if end.killed_by_us:
         why = "interrupted a second time, so nothing more was saved"
-        return _outcome(end, Ending.killed, ExitCode.interrupted, why)
+        return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
+    if result is not None:
+        # Written when all was done and saved, so how the process ended after that changes nothing.
+        return _in_order(end, result)
     if end.stop_signal is not None:
         # A scheduler signals every process of a job, data loaders included.
         why = f"asked to stop by {_name_of(end.stop_signal)}, {_while_stopping(end, failure)}"
-        return _outcome(end, Ending.stopped, _code_after(end.stop_signal), why)
+        return _stopped(end, why, Work.of(end.iterations))
     by_kernel = end.memory_kills > 0 and signal.SIGKILL in (-end.exit_status, failure.signal if failure else 0)
     if by_kernel and not end.hung_in:
         why = "the machine ran out of memory, and the kernel killed the training process"
-        return _outcome(end, Ending.out_of_memory, ExitCode.out_of_memory, why, cause=Cause.host_memory)
-    if failure is not None:
-        return _outcome(end, _ending_of(failure), failure.exit_code, failure.message, failure=failure)
+        return _failed(end, Ending.out_of_memory, ExitCode.out_of_memory, codes.HOST_MEMORY, why)
+    return _failed_by(end, failure) if failure is not None else _without_a_word(end)
+
+
+def _in_order(end: WorkerEnd, result: WorkerResult) -> Outcome:
+    stop = result.work.stopped_early
+    if not result.finished:
+        return _stopped(end, result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}", result.work)
+    return Outcome(
+        ending=Ending.finished,
+        exit_code=ExitCode.finished,
+        code=codes.NONE,
+        explanation=explain_early_stop(stop) if stop else _unclean(end),
+        seconds=end.seconds,
+        work=result.work,
+        fault=None,
+    )
+
+
+def _stopped(end: WorkerEnd, why: str, work: Work) -> Outcome:
+    by_hand = end.stop_signal == signal.SIGINT
+    return Outcome(
+        ending=Ending.stopped,
+        exit_code=ExitCode.interrupted if by_hand else ExitCode.resumable,
+        code=codes.NONE,
+        explanation=why,
+        seconds=end.seconds,
+        work=work,
+        fault=None,
+    )
+
+
+def _failed(end: WorkerEnd, ending: Ending, exit_code: int, code: str, why: str, fault: Fault | None = None) -> Outcome:
+    return Outcome(
+        ending=ending,
+        exit_code=int(exit_code),
+        code=code,
+        explanation=why,
+        seconds=end.seconds,
+        work=Work.of(end.iterations),
+        fault=fault or Fault(rank=0, stage=end.stage, cuda_code=None, traceback=""),
+    )
+
+
+def _failed_by(end: WorkerEnd, failure: WorkerFailure) -> Outcome:
+    fault = Fault(
+        rank=failure.rank,
+        stage=end.stage,
+        cuda_code=failure.cuda_code,
+        traceback="" if failure.understood else failure.traceback,
+    )
+    return _failed(end, _ending_of(failure), failure.exit_code, failure.code, failure.message, fault)
+
+
+def _without_a_word(end: WorkerEnd) -> Outcome:
     if end.hung_in:
-        why = f"no progress any more in `{end.hung_in}`, so the training process was ended"
-        return _outcome(end, Ending.killed, ExitCode.training_failed, why, cause=Cause.hang)
+        why = f"hung: no progress in `{end.hung_in}`{_for(end.patience_s)}, worker killed; stacks in stacks.txt"
+        return _failed(end, Ending.killed, ExitCode.training_failed, codes.HANG, why)
     if end.exit_status == COULD_NOT_WRITE:
         why = "the reason is on the console: it could not be written into the run folder, whose disk may be full"
-        return _outcome(end, Ending.failed, ExitCode.training_failed, why, cause=Cause.other)
+        return _failed(end, Ending.failed, ExitCode.training_failed, codes.DISK_FULL, why)
     if end.exit_status < 0:
-        return _outcome(
-            end, Ending.killed, ExitCode.training_failed, explain_signal(-end.exit_status), cause=Cause.crash
-        )
+        number = -end.exit_status
+        return _failed(end, Ending.killed, ExitCode.training_failed, code_of_signal(number), explain_signal(number))
     why = f"the training process ended with status {end.exit_status} without a reason"
-    return _outcome(end, Ending.failed, ExitCode.training_failed, why, cause=Cause.crash)
+    return _failed(end, Ending.failed, ExitCode.training_failed, codes.CRASH, why)
+
+
+def _for(seconds: float) -> str:
+    if not seconds:
+        return ""
+    return f" for {seconds / 60:g} min" if seconds >= 60 else f" for {seconds:g} s"
 
 
 def _unclean(end: WorkerEnd) -> str:
@@ -187,42 +241,14 @@ def _while_stopping(end: WorkerEnd, failure: WorkerFailure | None) -> str:
         return f"while stopping: {failure.message}"
     if end.iterations is None:
         return "which came before training had begun"
-    how = f"hung in `{end.hung_in}`" if end.hung_in else "ended without a word"
-    return f"and then it {how}; it goes on from its last checkpoint"
-
-
-def _outcome(
-    end: WorkerEnd,
-    ending: Ending,
-    exit_code: int,
-    explanation: str = "",
-    *,
-    result: WorkerResult | None = None,
-    failure: WorkerFailure | None = None,
-    cause: Cause = Cause.none,
-) -> Outcome:
-    return Outcome(
-        ending=ending,
-        exit_code=int(exit_code),
-        iterations=result.iterations if result else end.iterations,
-        metrics=result.metrics if result else {},
-        seconds=end.seconds,
-        explanation=explanation,
-        traceback=failure.traceback if failure and not failure.understood else "",
-        cause=failure.cause if failure else cause,
-        cuda_code=failure.cuda_code if failure else None,
-        rank=failure.rank if failure else 0,
-        stage=end.stage,
-        stopped_early=result.stopped_early if result else None,
-        bad_images=result.bad_images if result else 0,
-        bad_test_images=result.bad_test_images if result else 0,
-    )
+    how = f"hung in `{end.hung_in}`" if end.hung_in else "ended without a reason"
+    return f"and then it {how}; the same command resumes from the last checkpoint"
 
 
 def _ending_of(failure: WorkerFailure) -> Ending:
     if failure.exit_code == ExitCode.out_of_memory:
         return Ending.out_of_memory
-    return Ending.killed if failure.cause is Cause.crash else Ending.failed
+    return Ending.killed if failure.code in (codes.CRASH, codes.KILLED) else Ending.failed
 
 
 HEADLINE_METRICS = ("bbox/AP", "segm/AP", "keypoints/AP", "panoptic_seg/PQ", "sem_seg/mIoU")
@@ -232,7 +258,7 @@ def main_metric(outcome: Outcome | None) -> float | None:
     """The one number that stands for a run in a sweep: the first headline metric that it has, in percent."""
     if outcome is None:
         return None
-    return next(iter(headlines(outcome.metrics).values()), None)
+    return next(iter(headlines(outcome.work.metrics).values()), None)
 
 
 def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,12 +271,13 @@ def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _code_after(stop_signal: int | None) -> int:
-    return ExitCode.interrupted if stop_signal == signal.SIGINT else ExitCode.resumable
-
-
 def _name_of(number: int | None) -> str:
     return signal.Signals(number).name if number else "a signal"
+
+
+def code_of_signal(number: int) -> str:
+    """The code of a process that ended by that signal."""
+    return codes.KILLED if number == signal.SIGKILL else codes.CRASH
 
 
 def explain_signal(number: int, who: str = "the training process") -> str:
@@ -264,7 +291,7 @@ def explain_signal(number: int, who: str = "the training process") -> str:
 def explain_early_stop(stop: EarlyStop) -> str:
     """Why a training ended early."""
     if stop.best is None:
-        return f"stopped early: {stop.asked.metric} was no number in {stop.evaluations} evaluations"
+        return f"stopped early: {stop.asked.metric} was NaN or Inf in {stop.evaluations} evaluations"
     margin = f" by more than {stop.asked.min_delta:g}" if stop.asked.min_delta else ""
     return (
         f"stopped early: {stop.asked.metric} has not improved on {stop.best:.4g}{margin} "

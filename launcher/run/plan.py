@@ -1,4 +1,4 @@
-"""What will happen: everything a worker needs, decided before anything is touched."""
+"""What one attempt at a run will do: everything a worker needs, as values. Decides nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from launcher.config.adjustment import Adjustment, look_up
+from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import (
     CheckpointSettings,
     EarlyStoppingSettings,
@@ -16,11 +18,15 @@ from launcher.config.request import (
     LoggingSettings,
 )
 from launcher.config.values import to_plain
-from launcher.data.plan import CocoSplit
+from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.changed import ChangedSetting
 from launcher.run.outcome import EarlyStop
+from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.resume import DamagedCheckpoint, ResumePoint
+
+PLAN_VERSION = 2
+"""Of plan.json; files without a version are of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +38,9 @@ class Lessons:
     suspects: tuple[str, ...] = ()
     """UUIDs of GPUs that failed once, in a way that need not be their fault."""
     micro_batch: int | None = None
-    """Most images of one forward pass that fit into memory, as far as is known."""
+    """The largest micro-batch that fits into memory, as far as is known."""
     num_workers: int | None = None
-    """Most data loader processes that lived."""
+    """The largest number of data loader processes that survived."""
     mask_driver: bool = False
     """Even a CPU training hung in, or was crashed by, the driver."""
     in_vain: int = 0
@@ -49,52 +55,106 @@ class Lessons:
 
 
 @dataclass(frozen=True, kw_only=True)
+class New:
+    """The training begins at iteration 0."""
+
+    archives: bool
+    """The folder's former content is renamed away first (`resume=never`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """The training continues from a checkpoint."""
+
+    point: ResumePoint
+    damaged: tuple[DamagedCheckpoint, ...]
+    """Newer checkpoints, which are renamed before the start."""
+    may_reorder: bool
+    """The checkpoint may be of another order of samples: another run's, or one whose settings were insisted on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Nothing is to be done: the run came to its end in an earlier attempt."""
+
+    stopped_early: EarlyStop | None
+    """Why before its last iteration; None when all iterations are done."""
+
+
+Start = New | Resume | Finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the worker trains, beside what detectron2's keys say."""
+
+    config_extensions: tuple[str, ...]
+    logging: LoggingSettings
+    checkpoint: CheckpointSettings
+    ema: EmaSettings
+    early_stopping: EarlyStoppingSettings
+    max_bad: int
+    """Training images that may turn out to be unusable."""
+    accumulate: int
+    """Forward passes into which each process splits its part of a batch."""
+    begun_with: int
+    """Processes with which this run began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When an attempt, or the launcher, gives up."""
+
+    stop_at: float
+    """When to stop and save, in seconds since the epoch; 0 for never."""
+    retries: int
+    """Failed attempts in a row without a new checkpoint."""
+    hang_minutes: float
+    """Without progress; 0 disables the check."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the user is told before the start."""
+
+    adjustments: tuple[Adjustment, ...]
+    """Everything that the run gets otherwise than asked."""
+    notices: tuple[str, ...]
+    changed: tuple[ChangedSetting, ...]
+    """Settings that the attempt before had otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """One attempt at one run, complete: the worker makes no choices of its own."""
 
     folder: str
+    attempt: int
     identity: Mapping[str, Any]
     """What later starts in the folder are compared with."""
-    attempt: int
-    already_finished: bool
-    """Nothing is to be done: the run reached its last iteration, or stopped early, in an earlier attempt."""
-    sets_aside: bool
-    """The folder's former content is renamed away first (`resume=never`)."""
-    resume: ResumePoint | None
-    damaged: tuple[DamagedCheckpoint, ...]
-    """Checkpoints that are set aside by name before the start."""
+    start: Start
+    data: DatasetPlan
     devices: DevicePlan
-    splits: tuple[CocoSplit, ...]
-    environment: Mapping[str, str]
-    """For the data; the devices have their own."""
-    detectron2: Mapping[str, Any]
-    """detectron2's keys as they will be, adjustments included."""
-    config_extensions: tuple[str, ...]
-    logging: LoggingSettings
-    adjustments: tuple[Adjustment, ...]
-    notices: tuple[str, ...]
-    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
-    ema: EmaSettings = field(default_factory=EmaSettings)
-    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
-    stopped_early: EarlyStop | None = None
-    """Why the run had come to its end before the last iteration, when this attempt was planned."""
-    max_bad: int = 0
-    """Training images that may turn out to be unusable."""
-    train_checksum: int = 0
-    may_reorder: bool = False
-    """The checkpoint may be of another order of samples: another run's, or one whose settings were insisted on."""
-    begun_with: int = 1
-    """Processes with which this run began."""
-    changed: tuple[ChangedSetting, ...] = ()
-    """Since the attempt before."""
-    stop_at: float = 0.0
-    """When to stop and save, in seconds since the epoch; 0 for never."""
-    accumulate: int = 1
-    """Forward passes into which each process splits its share of a batch."""
-    retries: int = 0
-    hang_minutes: float = 0.0
-    lessons: Lessons = field(default_factory=Lessons)
+    keys: Keys
+    """detectron2's as they will be, adjustments included."""
+    training: Training
+    limits: Limits
+    lessons: Lessons
     """What earlier attempts taught this one."""
+    report: Report
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(Path(self.folder))
+
+    @property
+    def attempt_paths(self) -> AttemptPaths:
+        return self.paths.attempt(self.attempt)
+
+    @property
+    def resume(self) -> ResumePoint | None:
+        """The checkpoint to continue from."""
+        return self.start.point if isinstance(self.start, Resume) else None
 
     @property
     def fingerprint(self) -> str:
@@ -107,7 +167,7 @@ class RunPlan:
         return self.resume.next_iteration or 0 if self.resume else 0
 
     @property
-    def images_per_pass(self) -> int:
+    def micro_batch(self) -> int:
         """Most images of one forward pass of one process."""
-        share = look_up(self.detectron2, "SOLVER.IMS_PER_BATCH") // self.devices.num_processes
-        return -(-share // self.accumulate)
+        per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.devices.num_processes
+        return -(-per_process // self.training.accumulate)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.errors import LauncherError
 from launcher.run.manifest import Manifest, manifest_path, read_manifest
 from launcher.run.paths import RunPaths
 
@@ -36,6 +37,12 @@ _UNREADABLE = (
     zlib.error,
 )
 """What the standard library raises for damaged archives beside BadZipFile."""
+
+
+class ResumePointGoneError(LauncherError):
+    """Another attempt removed the checkpoint meanwhile; a new plan finds the newest one."""
+
+    code = "run.checkpoint_gone"
 
 
 @dataclass(frozen=True, kw_only=True)

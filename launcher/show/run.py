@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.config.adjustment import Adjustment, look_up
+from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
-from launcher.run.outcome import Cause, Ending, Outcome, explain_early_stop, headlines
-from launcher.run.paths import RunPaths
-from launcher.run.plan import Lessons, RunPlan
+from launcher.run import codes
+from launcher.run.outcome import EarlyStop, Ending, Outcome, explain_early_stop, headlines
+from launcher.run.plan import Finished, Lessons, Resume, RunPlan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,17 +172,17 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
         line(f"run: {_relative(Path(plan.folder))}")
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices)}")
-    known = {(a.setting, str(a.planned)) for a in before.adjustments} if before else set()
-    for row in _adjustment_rows([a for a in plan.adjustments if (a.setting, str(a.planned)) not in known]):
+    known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
+    for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
         line(f"  {row}")
-    for change in plan.changed:
+    for change in plan.report.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
-    show_notices((one for one in plan.notices if before is None or one not in before.notices), console)
+    show_notices((one for one in plan.report.notices if before is None or one not in before.report.notices), console)
     line(_start_line(plan))
     if composition:
         for key in SHOWN_IN_PLAN:
-            line(f"  {key} = {look_up(plan.detectron2, key)}")
+            line(f"  {key} = {plan.keys[key]}")
 
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
@@ -196,7 +196,7 @@ def plan_json(plan: RunPlan) -> str:
 
 def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
     """What came out, and what to type next; failures are told by `failure_text`."""
-    if outcome is not None and outcome.ending is Ending.killed and outcome.exit_code == ExitCode.interrupted:
+    if outcome is not None and outcome.code == codes.INTERRUPTED:
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
@@ -207,7 +207,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         lines.append(f"  {metrics}")
     if bad := _bad_images_line(outcome):
         lines.append(f"  {bad}")
-    paths = RunPaths(Path(plan.folder))
+    paths = plan.paths
     shown = _relative(paths.folder)
     lines.append(f"  run folder    {shown}")
     if paths.predictions.exists():
@@ -221,11 +221,11 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         if paths.final_average.exists():
             lines.append(f"  averaged      {_relative(paths.final_average)}  (those that were evaluated)")
         lines.append(
-            "  go on         change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
+            "  next          change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
             "resume=never starts this one over"
         )
     else:
-        lines.append("  go on         run the same command again")
+        lines.append("  next          run the same command again")
     for text in lines:
         console.print(text, highlight=False, markup=False)
 
@@ -233,26 +233,30 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
     """That an attempt failed, and what the next one does otherwise."""
     failed, next_one = plan.attempt, plan.attempt + 1
-    for text in (f"attempt {failed} failed: {outcome.explanation}", f"attempt {next_one}: {lessons.reason}"):
+    for text in (f"attempt {failed} failed: {coded(outcome)}", f"attempt {next_one}: {lessons.reason}"):
         console.print(text, highlight=False, markup=False)
+
+
+def coded(outcome: Outcome) -> str:
+    """The explanation with the code that `launcher explain` takes."""
+    return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
 
 def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     """One paragraph for the error line: what happened, where the log is, how to go on."""
-    paths = RunPaths(Path(plan.folder))
-    attempt = paths.attempt(plan.attempt)
+    paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
-    continues = "it continues from the last whole checkpoint" if saved else "nothing was saved, so it starts anew"
-    go_on = f"run the same command again: {continues}"
+    continues = "it resumes from the last valid checkpoint" if saved else "nothing was saved, so it starts anew"
+    what_next = f"run the same command again: {continues}"
     if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
-        go_on = "mend that, and run the command again"
-    elif outcome.cause is Cause.diverged:
-        go_on = "the same command would end the same way; change a setting for a run beside this one"
-    trace = f"{outcome.traceback}\n" if outcome.traceback else ""
+        what_next = "fix that, and run the command again"
+    elif outcome.code == codes.DIVERGED:
+        what_next = "the same command would end the same way; change a setting for a run beside this one"
+    trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {outcome.explanation}\n{trace}"
+        f"{outcome.ending.value.replace('_', ' ')}: {coded(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
-        f"  go on  {go_on}"
+        f"  next   {what_next}"
     )
 
 
@@ -281,38 +285,35 @@ def _yaml(value: object) -> str:
 
 
 def _start_line(plan: RunPlan) -> str:
-    total = look_up(plan.detectron2, "SOLVER.MAX_ITER")
-    if plan.already_finished and plan.stopped_early is not None:
-        return f"start: nothing to do, {explain_early_stop(plan.stopped_early)}; more early_stopping.patience goes on"
-    if plan.already_finished:
-        return f"start: nothing to do, all {total} iterations are done"
-    if plan.resume is None:
-        weights = look_up(plan.detectron2, "MODEL.WEIGHTS") or "random weights"
-        return f"start: iteration 0 of {total}, from {weights}"
-    where = "" if plan.resume.next_iteration is None else f"iteration {plan.resume.next_iteration} of {total}, "
-    return f"start: {where}continued from {_relative(Path(plan.resume.path))}"
+    total = plan.keys["SOLVER.MAX_ITER"]
+    match plan.start:
+        case Finished(stopped_early=None):
+            return f"start: nothing to do, all {total} iterations are done"
+        case Finished(stopped_early=EarlyStop() as stop):
+            return f"start: nothing to do: {explain_early_stop(stop)}. Increase early_stopping.patience to continue."
+        case Resume(point=point):
+            where = "" if point.next_iteration is None else f"iteration {point.next_iteration} of {total}, "
+            return f"start: {where}resumed from {_relative(Path(point.path))}"
+    return f"start: iteration 0 of {total}, from {plan.keys['MODEL.WEIGHTS'] or 'random weights'}"
 
 
 def _done_line(outcome: Outcome) -> str:
+    done = outcome.work.iterations
     minutes, seconds = divmod(round(outcome.seconds), 60)
-    return (
-        f"{outcome.iterations} iterations, {minutes} min {seconds} s"
-        if outcome.iterations is not None
-        else "nothing done"
-    )
+    return "nothing done" if done is None else f"{done} iterations, {minutes} min {seconds} s"
 
 
 def _bad_images_line(outcome: Outcome) -> str:
-    parts = []
-    if outcome.bad_images:
-        parts.append(f"{outcome.bad_images} of the training images could not be used, others took their place")
-    if outcome.bad_test_images:
-        parts.append(f"{outcome.bad_test_images} of the validation images could not be read, nothing is found there")
+    work, parts = outcome.work, []
+    if work.bad_images:
+        parts.append(f"{work.bad_images} training images could not be used and were replaced by others")
+    if work.bad_test_images:
+        parts.append(f"{work.bad_test_images} validation images could not be read and count as without detections")
     return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
 
 
 def _metrics_line(outcome: Outcome) -> str:
-    found = headlines(outcome.metrics).items()
+    found = headlines(outcome.work.metrics).items()
     return "   ".join(f"{name} {'none' if value is None else f'{value:.1f}'}" for name, value in found)
 
 

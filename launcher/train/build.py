@@ -93,6 +93,12 @@ def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
             )
 
 
+def is_overridden(trainer_class: type[Trainer], name: str) -> bool:
+    """Whether a trainer has a method of its own under that name."""
+    owner = next(owner for owner in trainer_class.__mro__ if name in vars(owner))
+    return owner is not Trainer
+
+
 def _is_taken(name: str) -> bool:
     if name.startswith("__"):
         return name == "__init__"

@@ -11,32 +11,32 @@ from collections.abc import Callable
 
 import torch
 
-from launcher.device.cuda_codes import number_in
+from launcher.device.cuda_codes import code_of, number_in
 from launcher.errors import ExitCode, LauncherError
-from launcher.run.outcome import Cause, WorkerFailure
-from launcher.train.trainer import ResumePointGoneError
+from launcher.run import codes
+from launcher.run.outcome import WorkerFailure
 
 
 def explain(error: Exception) -> WorkerFailure:
     """Turn the exception that ended a rank into what the launcher reports."""
     text = " ".join(str(error).split())
     known = next((known for rule in RULES if (known := rule(error, text))), None)
-    message, cause = known or (f"{type(error).__name__}: {error}", Cause.other)
+    message, code = known or (f"{type(error).__name__}: {error}", codes.FAILED)
     return WorkerFailure(
         kind=type(error).__name__,
         message=message,
         understood=known is not None,
-        exit_code=int(_exit_code(error, cause)),
+        exit_code=int(_exit_code(error, code)),
+        code=code,
         traceback="".join(traceback.format_exception(error)),
-        cause=cause,
-        cuda_code=cuda_code(error) if cause is Cause.device else None,
+        cuda_code=cuda_code(error) if code in codes.DEVICE else None,
     )
 
 
-def _exit_code(error: Exception, cause: Cause) -> ExitCode:
+def _exit_code(error: Exception, code: str) -> ExitCode:
     if isinstance(error, LauncherError):
         return error.exit_code
-    out_of_memory = cause in (Cause.device_memory, Cause.host_memory)
+    out_of_memory = code in (codes.OUT_OF_MEMORY, codes.HOST_MEMORY)
     return ExitCode.out_of_memory if out_of_memory else ExitCode.training_failed
 
 
@@ -56,13 +56,14 @@ DIVERGED_WORDS = ("diverged", "infinite or NaN", "Inf/NaN")
 SHARED_MEMORY = "/torch_"  # how torch names its files there
 LOADER_QUEUE = "torch/utils/data/dataloader.py"
 
-Known = tuple[str, Cause] | None
+Known = tuple[str, str] | None
+"""The message and the code of the cause."""
 
 
 def _ours(error: Exception, text: str) -> Known:
     if not isinstance(error, LauncherError):
         return None
-    return str(error), Cause.crash if isinstance(error, ResumePointGoneError) else Cause.other
+    return str(error), error.code
 
 
 def _device_memory(error: Exception, text: str) -> Known:
@@ -72,7 +73,7 @@ def _device_memory(error: Exception, text: str) -> Known:
     return (
         f"The GPU ran out of memory: {str(error).splitlines()[0]} "
         "Lower device.micro_batch or INPUT.MIN_SIZE_TRAIN, or take more GPUs with device.count.",
-        Cause.device_memory,
+        codes.OUT_OF_MEMORY,
     )
 
 
@@ -82,7 +83,7 @@ def _host_memory(error: Exception, text: str) -> Known:
     return (
         f"The machine ran out of memory ({text[:200]}). Lower DATALOADER.NUM_WORKERS, device.micro_batch or "
         "INPUT.MIN_SIZE_TRAIN.",
-        Cause.host_memory,
+        codes.HOST_MEMORY,
     )
 
 
@@ -93,7 +94,7 @@ def _diverged(error: Exception, text: str) -> Known:
     return (
         f"{text}. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED=True, "
         "and look at those images and their annotations.",
-        Cause.diverged,
+        codes.DIVERGED,
     )
 
 
@@ -107,7 +108,7 @@ def _loader(error: Exception, text: str) -> Known:
     return (
         f"{text or type(error).__name__}: a data loader process ended. Usually memory or shared memory ran out: lower "
         "DATALOADER.NUM_WORKERS, or give the container more shared memory (--shm-size).",
-        Cause.loader,
+        codes.LOADER_KILLED,
     )
 
 
@@ -116,16 +117,16 @@ def _came_through(error: Exception, file: str) -> bool:
 
 
 def _device(error: Exception, text: str) -> Known:
-    code = cuda_code(error)
-    if code is None and not any(name in text for name in ("CUDA error", "NCCL error", "CUDNN_STATUS")):
+    number = cuda_code(error)
+    if number is None and not any(name in text for name in ("CUDA error", "NCCL error", "CUDNN_STATUS")):
         return None
-    if code == 710:
+    if number == 710:
         return (
             f"A GPU found an index out of range ({text[:120]}): usually a category or keypoint number that the model "
             "does not have. Compare MODEL.ROI_HEADS.NUM_CLASSES with the annotations.",
-            Cause.device,
+            code_of(number),
         )
-    return (f"A GPU failed{'' if code is None else f' with CUDA error {code}'}: {text[:200]}", Cause.device)
+    return (f"A GPU failed{'' if number is None else f' with CUDA error {number}'}: {text[:200]}", code_of(number))
 
 
 def _disk(error: Exception, text: str) -> Known:
@@ -133,7 +134,7 @@ def _disk(error: Exception, text: str) -> Known:
         return None
     return (
         f"The disk of the run folder is full ({text}). Make room, or choose another place with run.root=FOLDER.",
-        Cause.other,
+        codes.DISK_FULL,
     )
 
 
@@ -143,7 +144,7 @@ def _download(error: Exception, text: str) -> Known:
     return (
         f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
         'name it with MODEL.WEIGHTS=PATH, or start from random weights with MODEL.WEIGHTS=\\"\\".',
-        Cause.other,
+        codes.WEIGHTS_UNAVAILABLE,
     )
 
 

@@ -15,7 +15,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from launcher.config.values import write_json
 from launcher.errors import ExitCode
-from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure, explain_signal
+from launcher.run.outcome import RANK_KILLED, WorkerFailure, code_of_signal, explain_signal
 from launcher.run.paths import AttemptPaths
 from launcher.train.output.logs import take_over_torch_logs
 from launcher.train.stop import STOP
@@ -55,7 +55,7 @@ def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> Non
         understood=True,
         exit_code=int(ExitCode.training_failed),
         traceback="",
-        cause=Cause.crash,
+        code=code_of_signal(signal.Signals[signal_name]),
         signal=signal.Signals[signal_name],
         rank=rank,
     )

@@ -21,10 +21,10 @@ from fvcore.common.param_scheduler import ParamScheduler
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from launcher.errors import LauncherError, RequestError
+from launcher.errors import RequestError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.paths import RunPaths
-from launcher.run.resume import ResumePoint
+from launcher.run.resume import ResumePoint, ResumePointGoneError
 from launcher.train.average import AveragedWeights
 from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.evaluation.blank_images import MapperWithBlanks
@@ -44,10 +44,6 @@ from launcher.train.stop import Stop
 logger = logging.getLogger(__name__)
 
 NOT_LOADED = -2  # no iteration, and not the one before the first either
-
-
-class ResumePointGoneError(LauncherError):
-    """Another attempt removed the checkpoint meanwhile; a new plan finds the newest one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from launcher.config.adjustment import Adjustment
 from launcher.config.compose import run_hydra
+from launcher.config.keys import Keys
 from launcher.config.request import RunRequest
-from launcher.config.values import to_plain
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import plan_dataset
 from launcher.device.causes.diagnose import diagnose
@@ -88,7 +89,7 @@ class Job:
             run=replace(self.request.run, name=name),
             device=replace(self.request.device, count=processes),
             checkpoint=replace(self.request.checkpoint, async_=background),
-            detectron2=_with_keys(self.request.detectron2, keys),
+            keys=_with_keys(self.request.keys, keys),
         )
 
 
@@ -121,8 +122,8 @@ def plan_next(request: RunRequest) -> RunPlan:
     Raises:
         LauncherError: as for the same command.
     """
-    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.detectron2))
-    devices = plan_devices(request.device, request.detectron2, diagnose(machine()), avoid={}, scaling=request.scaling)
+    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.keys))
+    devices = plan_devices(request.device, request.keys, diagnose(machine()), avoid={}, scaling=request.scaling)
     return make_run_plan(request, devices=devices, dataset=dataset, folder=look_at_folder(request))
 
 
@@ -136,15 +137,11 @@ def paths_of(request: RunRequest) -> RunPaths:
     return RunPaths(run_folder(request))
 
 
-def _with_keys(keys: Mapping[str, Any], changed: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = to_plain(keys)
-    for name, value in changed.items():
-        *nodes, leaf = name.split("__")
-        node = own
-        for part in nodes:
-            node = node[part]
-        node[leaf] = value
-    return own  # type: ignore[no-any-return]
+def _with_keys(keys: Keys, changed: Mapping[str, Any]) -> Keys:
+    return keys.with_(
+        Adjustment(setting=name.replace("__", "."), asked=None, planned=value, reason="trial")
+        for name, value in changed.items()
+    )
 
 
 def write_images(folder: Path) -> None:

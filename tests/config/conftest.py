@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.config.keys import Detectron2Keys, read_keys
+from launcher.config.known_keys import Detectron2Keys, read_keys
 
 
 @pytest.fixture(scope="session")

@@ -32,21 +32,21 @@ def own_configs(tmp_path) -> Path:
 def test_without_arguments_everything_has_its_default():
     request = requested()
 
-    assert request.experiment == ""
-    assert request.overrides == ()
-    assert not request.in_sweep
+    assert request.typed.experiment == ""
+    assert request.typed.overrides == ()
+    assert not request.typed.in_sweep
     assert request.device.choice is DeviceChoice.auto
     assert request.resume == "auto"
-    assert request.detectron2["SOLVER"]["MAX_ITER"] == 40000
+    assert request.keys["SOLVER.MAX_ITER"] == 40000
 
 
 @pytest.mark.parametrize("typed", ["experiment=coco", "+experiment=coco"])
 def test_an_experiment_is_chosen_with_and_without_plus(typed):
     request = requested(typed)
 
-    assert request.experiment == "coco"
-    assert request.overrides == ("+experiment=coco",)
-    assert request.detectron2["DATASETS"]["TRAIN"] == ["coco_2017_train"]
+    assert request.typed.experiment == "coco"
+    assert request.typed.overrides == ("+experiment=coco",)
+    assert request.keys["DATASETS.TRAIN"] == ["coco_2017_train"]
 
 
 def test_overrides_are_kept_as_typed_and_their_values_as_meant(monkeypatch):
@@ -55,8 +55,8 @@ def test_overrides_are_kept_as_typed_and_their_values_as_meant(monkeypatch):
 
     request = requested(typed)
 
-    assert request.overrides == (typed,)
-    assert request.detectron2["MODEL"]["WEIGHTS"] == "/weights/a.pth"
+    assert request.typed.overrides == (typed,)
+    assert request.keys["MODEL.WEIGHTS"] == "/weights/a.pth"
 
 
 def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
@@ -76,20 +76,20 @@ def test_the_nearer_to_the_command_line_the_stronger(own_configs):
     )
     typed = ["debug=one_iteration", "experiment=mine", "dataset=mine", "SOLVER.GAMMA=3"]
 
-    keys = requested(*typed, "--config-dir", str(own_configs)).detectron2
+    keys = requested(*typed, "--config-dir", str(own_configs)).keys
 
-    assert keys["SOLVER"]["MAX_ITER"] == 1, "debug before experiment"
-    assert keys["SOLVER"]["GAMMA"] == 3, "command line before experiment"
-    assert keys["SOLVER"]["BASE_LR"] == 2, "experiment before data set"
-    assert keys["INPUT"]["MIN_SIZE_TRAIN"] == [1], "data set before model"
-    assert keys["MODEL"]["META_ARCHITECTURE"] == "RetinaNet", "model before defaults"
-    assert keys["SOLVER"]["WARMUP_ITERS"] == 1000, "default"
+    assert keys["SOLVER.MAX_ITER"] == 1, "debug before experiment"
+    assert keys["SOLVER.GAMMA"] == 3, "command line before experiment"
+    assert keys["SOLVER.BASE_LR"] == 2, "experiment before data set"
+    assert keys["INPUT.MIN_SIZE_TRAIN"] == [1], "data set before model"
+    assert keys["MODEL.META_ARCHITECTURE"] == "RetinaNet", "model before defaults"
+    assert keys["SOLVER.WARMUP_ITERS"] == 1000, "default"
 
 
 def test_a_model_of_ones_own_stands_beside_the_zoo(own_configs):
     (own_configs / "model" / "mine.yaml").write_text("# @package _global_\nMODEL: {MASK_ON: true}\n")
 
-    assert requested("model=mine", "--config-dir", str(own_configs)).detectron2["MODEL"]["MASK_ON"] is True
+    assert requested("model=mine", "--config-dir", str(own_configs)).keys["MODEL.MASK_ON"] is True
 
 
 def test_own_data_is_named_on_the_command_line():
@@ -97,8 +97,8 @@ def test_own_data_is_named_on_the_command_line():
 
     assert request.dataset.kind is DatasetKind.coco_json
     assert request.dataset.train.json == "a.json"
-    assert request.detectron2["DATASETS"]["TRAIN"] == ["fruits_train"]
-    assert request.detectron2["DATASETS"]["TEST"] == ["fruits_val"]
+    assert request.keys["DATASETS.TRAIN"] == ["fruits_train"]
+    assert request.keys["DATASETS.TEST"] == ["fruits_val"]
 
 
 def test_data_sets_are_looked_for_where_detectron2_looks(monkeypatch):
@@ -114,7 +114,7 @@ def test_values_are_plain_data():
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return {type(value)}.union(*(kinds(one) for one in inner))
 
-    assert kinds(requested("model=Misc/cascade_mask_rcnn_R_50_FPN_1x").detectron2) <= {
+    assert kinds(requested("model=Misc/cascade_mask_rcnn_R_50_FPN_1x").keys.nested()) <= {
         *(dict, list, str, int, float, bool, type(None))
     }
 
@@ -123,7 +123,7 @@ def test_an_extension_brings_keys_of_another_project():
     request = requested(f"config_extensions=[{POINT_REND}]", "MODEL.POINT_HEAD.NUM_FC=4")
 
     assert request.config_extensions == (POINT_REND,)
-    assert request.detectron2["MODEL"]["POINT_HEAD"]["NUM_FC"] == 4
+    assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 4
 
 
 def test_an_experiment_file_can_name_its_extension(own_configs):
@@ -133,7 +133,7 @@ def test_an_experiment_file_can_name_its_extension(own_configs):
     request = requested("experiment=rend", "--config-dir", str(own_configs))
 
     assert request.config_extensions == (POINT_REND,)
-    assert request.detectron2["MODEL"]["POINT_HEAD"]["NUM_FC"] == 5
+    assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 5
 
 
 def test_hydra_leaves_no_traces(tmp_path, monkeypatch):
@@ -153,9 +153,9 @@ def test_a_sweep_calls_the_task_once_for_each_value(tmp_path):
     models = "model=COCO-Detection/retinanet_R_50_FPN_1x,COCO-Detection/rpn_R_50_FPN_1x"
     run_hydra(["-m", models, "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path}"], requests.append)
 
-    assert all(request.in_sweep for request in requests)
-    assert [request.detectron2["SOLVER"]["MAX_ITER"] for request in requests] == [1, 2, 1, 2]
-    assert [request.detectron2["MODEL"]["META_ARCHITECTURE"] for request in requests] == [
+    assert all(request.typed.in_sweep for request in requests)
+    assert [request.keys["SOLVER.MAX_ITER"] for request in requests] == [1, 2, 1, 2]
+    assert [request.keys["MODEL.META_ARCHITECTURE"] for request in requests] == [
         *("RetinaNet", "RetinaNet", "ProposalNetwork", "ProposalNetwork")
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["sweeps"]
@@ -181,11 +181,11 @@ def test_what_differs_between_the_jobs_of_a_sweep_is_told_apart_from_what_is_the
 
     run_hydra(["-m", *typed, f"run.root={tmp_path}"], requests.append)
 
-    assert [list(request.swept) for request in requests] == swept
+    assert [list(request.typed.swept) for request in requests] == swept
 
 
 def test_without_a_sweep_nothing_differs():
-    assert requested("SOLVER.MAX_ITER=1").swept == ()
+    assert requested("SOLVER.MAX_ITER=1").typed.swept == ()
 
 
 def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
@@ -200,18 +200,18 @@ def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
         run_hydra(["-m", "SOLVER.BASE_LRR=1,2"], requests.append, sweep_folder=tmp_path / "a, b")
     assert str(refused.value).endswith("launcher train SOLVER.BASE_LR=1,2 -m")
     assert list((tmp_path / "a, b").iterdir())
-    assert not any("hydra." in override for request in requests for override in request.overrides)
+    assert not any("hydra." in override for request in requests for override in request.typed.overrides)
 
 
 def test_several_experiments_name_the_run_together():
-    assert requested("experiment=[coco,coco_quick]").experiment == "coco+coco_quick"
+    assert requested("experiment=[coco,coco_quick]").typed.experiment == "coco+coco_quick"
 
 
 def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path, capfd):
     seen: list[int] = []
 
     def task(request: RunRequest) -> None:
-        seen.append(request.detectron2["SOLVER"]["MAX_ITER"])
+        seen.append(request.keys["SOLVER.MAX_ITER"])
         if seen[-1] in (1, 2):
             raise DataError(f"no data for {seen[-1]}")
 
@@ -320,11 +320,11 @@ def test_a_file_without_its_package_line_is_told_so(own_configs, group):
 
 
 def test_lists_of_numbers_take_whole_and_other_numbers_nested_or_not():
-    keys = requested("MODEL.ANCHOR_GENERATOR.SIZES=[32,64.5]", "MODEL.PIXEL_STD=[1,1,1]", "SOLVER.STEPS=[]").detectron2
+    keys = requested("MODEL.ANCHOR_GENERATOR.SIZES=[32,64.5]", "MODEL.PIXEL_STD=[1,1,1]", "SOLVER.STEPS=[]").keys
 
-    assert keys["MODEL"]["ANCHOR_GENERATOR"]["SIZES"] == [32, 64.5]
-    assert [type(one) for one in keys["MODEL"]["PIXEL_STD"]] == [int, int, int]
-    assert keys["SOLVER"]["STEPS"] == []
+    assert keys["MODEL.ANCHOR_GENERATOR.SIZES"] == [32, 64.5]
+    assert [type(one) for one in keys["MODEL.PIXEL_STD"]] == [int, int, int]
+    assert keys["SOLVER.STEPS"] == []
 
 
 @pytest.mark.parametrize("flags", [["--help"], ["--info", "defaults"], ["--cfg", "job"], ["--cfg", "hydra"]])

@@ -17,7 +17,8 @@ from omegaconf import open_dict
 
 from launcher.config.arguments import for_hydra, take_apart
 from launcher.config.compose import configs_folder, hydra_version_base, to_request
-from launcher.config.keys import Detectron2Keys, read_keys
+from launcher.config.keys import Keys
+from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.source import serve
 from launcher.train.compat.cfg_node import to_cfg_node
 
@@ -48,7 +49,7 @@ def composed(*arguments: str) -> dict[str, str]:
     cfg = compose("config", overrides=for_hydra(take_apart(arguments)), return_hydra_config=True)
     with open_dict(cfg):
         hydra_cfg = cfg.pop("hydra")
-    return typed_leaves(to_cfg_node(to_request(cfg, hydra_cfg, [], KEYS).detectron2))
+    return typed_leaves(to_cfg_node(to_request(cfg, hydra_cfg, [], KEYS).keys))
 
 
 def as_yacs_has_it(zoo_name: str | None = None, *key_and_text: str) -> dict[str, str]:
@@ -135,4 +136,4 @@ def test_the_command_prints_what_yacs_makes_of_the_same(zoo_name, overrides):
 
     plain = {key: value for key, value in printed.items() if key.isupper()}
     pairs = [part for key, value in overrides.items() for part in (key, repr(value))]
-    assert typed_leaves(to_cfg_node(plain)) == as_yacs_has_it(zoo_name, *pairs)
+    assert typed_leaves(to_cfg_node(Keys(plain))) == as_yacs_has_it(zoo_name, *pairs)

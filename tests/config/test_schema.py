@@ -4,7 +4,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launcher.config.keys import Detectron2Keys
+from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import BestMode, CheckpointSettings
 from launcher.config.schema import make_schema, own_value, setting_names
 

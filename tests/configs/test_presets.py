@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from launcher.config.compose import configs_folder, run_hydra
-from launcher.config.keys import read_keys
+from launcher.config.known_keys import read_keys
 from launcher.config.request import RunRequest
 from launcher.config.values import to_plain
 
@@ -48,7 +48,7 @@ def test_a_preset_composes_and_what_it_sets_arrives(file: Path):
 
     prefix = "" if is_global else f"{file.parent.name}."
     asked = {key: value for key, value in leaves(content, prefix).items() if "$" not in str(value)}
-    arrived = leaves({**to_plain(request), **request.detectron2})
+    arrived = leaves({**to_plain(request), **request.keys.nested()})
     assert asked or file.stem == "coco", "only coco does nothing but choose"
     assert {key: arrived[key] for key in asked} == asked
 
@@ -56,14 +56,14 @@ def test_a_preset_composes_and_what_it_sets_arrives(file: Path):
 def test_coco_is_the_zoo_model_on_its_own_data():
     zoo = read_keys().zoo["COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"]
 
-    arrived = leaves(requested("experiment=coco").detectron2)
+    arrived = dict(requested("experiment=coco").keys.leaves())
 
     assert {key: arrived[key] for key in leaves(zoo)} == leaves(zoo)
     assert arrived["DATASETS.TEST"] == ["coco_2017_val"]
 
 
 def test_coco_quick_is_a_hundred_small_iterations_without_evaluation():
-    keys = leaves(requested("experiment=coco_quick").detectron2)
+    keys = requested("experiment=coco_quick").keys
 
     assert keys["SOLVER.MAX_ITER"] == 100
     assert keys["SOLVER.IMS_PER_BATCH"] == 2
@@ -81,11 +81,11 @@ def test_debugging_overrides_an_experiment():
 
     assert request.run.in_place
     assert request.device.choice.value == "cpu"
-    assert request.detectron2["DATALOADER"]["NUM_WORKERS"] == 0
+    assert request.keys["DATALOADER.NUM_WORKERS"] == 0
 
 
 def test_overfitting_evaluates_on_the_training_images():
-    keys = requested("experiment=coco", "debug=overfit").detectron2
+    keys = requested("experiment=coco", "debug=overfit").keys
 
-    assert keys["DATASETS"]["TEST"] == keys["DATASETS"]["TRAIN"] == ["coco_2017_train"]
-    assert keys["INPUT"]["MIN_SIZE_TRAIN"] == [800]
+    assert keys["DATASETS.TEST"] == keys["DATASETS.TRAIN"] == ["coco_2017_train"]
+    assert keys["INPUT.MIN_SIZE_TRAIN"] == [800]

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.config.keys import Keys
 from launcher.config.request import (
     DatasetKind,
     DatasetRequest,
-    DeviceRequest,
-    LoggingSettings,
     RunRequest,
-    RunSettings,
     SplitRequest,
 )
+from tests.values import TYPED, a_request, changed_keys
 
-KEYS: dict[str, Any] = {
-    "DATASETS": {"TRAIN": ["fruits_train"], "TEST": ["fruits_val"]},
-    "DATALOADER": {"FILTER_EMPTY_ANNOTATIONS": True},
-    "INPUT": {"MASK_FORMAT": "polygon", "RANDOM_FLIP": "horizontal"},
-    "MODEL": {
-        "META_ARCHITECTURE": "GeneralizedRCNN",
-        "MASK_ON": True,
-        "KEYPOINT_ON": False,
-        "ROI_HEADS": {"NUM_CLASSES": 2},
-        "RETINANET": {"NUM_CLASSES": 2},
-        "ROI_KEYPOINT_HEAD": {"NUM_KEYPOINTS": 17},
-    },
-    "TEST": {"KEYPOINT_OKS_SIGMAS": []},
-}
+KEYS = Keys(
+    {
+        "DATASETS": {"TRAIN": ["fruits_train"], "TEST": ["fruits_val"]},
+        "DATALOADER": {"FILTER_EMPTY_ANNOTATIONS": True},
+        "INPUT": {"MASK_FORMAT": "polygon", "RANDOM_FLIP": "horizontal"},
+        "MODEL": {
+            "META_ARCHITECTURE": "GeneralizedRCNN",
+            "MASK_ON": True,
+            "KEYPOINT_ON": False,
+            "ROI_HEADS": {"NUM_CLASSES": 2},
+            "RETINANET": {"NUM_CLASSES": 2},
+            "ROI_KEYPOINT_HEAD": {"NUM_KEYPOINTS": 17},
+        },
+        "TEST": {"KEYPOINT_OKS_SIGMAS": []},
+    }
+)
 """The part of detectron2's keys that the checks read, as they would be for `fruits`."""
 
 
-def keys_with(**values: Any) -> dict[str, Any]:
+def keys_with(**values: Any) -> Keys:
     """`KEYS` with some values replaced; `MODEL__MASK_ON` stands for `MODEL.MASK_ON`."""
-    keys: dict[str, Any] = json.loads(json.dumps(KEYS))
-    for name, value in values.items():
-        *path, last = name.split("__")
-        node = keys
-        for part in path:
-            node = node[part]
-        node[last] = value
-    return keys
+    return changed_keys(KEYS, **values)
 
 
 def annotation(number: int, **changes: Any) -> dict[str, Any]:
@@ -85,16 +79,5 @@ def write_fruits(folder: Path) -> DatasetRequest:
     )
 
 
-def request_for(dataset: DatasetRequest, keys: Mapping[str, Any] = KEYS, overrides: tuple[str, ...] = ()) -> RunRequest:
-    return RunRequest(
-        experiment="",
-        overrides=overrides,
-        in_sweep=False,
-        device=DeviceRequest(),
-        dataset=dataset,
-        run=RunSettings(),
-        resume="auto",
-        logging=LoggingSettings(),
-        config_extensions=(),
-        detectron2=keys,
-    )
+def request_for(dataset: DatasetRequest, keys: Keys = KEYS, overrides: tuple[str, ...] = ()) -> RunRequest:
+    return a_request(keys, dataset=dataset, typed=dataclasses.replace(TYPED, overrides=overrides))

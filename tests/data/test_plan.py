@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from launcher.config.keys import Keys
 from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest
 from launcher.config.values import from_plain, to_plain
 from launcher.data.facts import DatasetFacts, RegisteredFacts, inspect_dataset
@@ -19,7 +20,7 @@ from tests.data.examples import KEYS, coco_content, keys_with, request_for, writ
 FRUITS = Path(__file__).parents[2].parent / "shared" / "data" / "fruits_nuts"
 
 
-def plan(dataset: DatasetRequest, keys: dict[str, Any] = KEYS, overrides: tuple[str, ...] = ()) -> DatasetPlan:
+def plan(dataset: DatasetRequest, keys: Keys = KEYS, overrides: tuple[str, ...] = ()) -> DatasetPlan:
     return plan_dataset(request_for(dataset, keys, overrides), inspect_dataset(dataset, keys))
 
 
@@ -144,7 +145,6 @@ def test_a_registered_data_set_that_is_there_sets_the_class_counts(tmp_path: Pat
     assert planned.splits == ()
     assert planned.environment == {"DETECTRON2_DATASETS": str(tmp_path)}
     assert settings_of(planned) == {"MODEL.ROI_HEADS.NUM_CLASSES": 20}
-    assert planned.num_train_images is None
 
 
 def test_a_missing_registered_data_set_says_what_how_and_where_once_for_both_splits(tmp_path: Path):
@@ -236,8 +236,8 @@ def test_the_facts_of_real_photographs_come_out_right():
     facts = inspect_dataset(dataset, KEYS)
     planned = plan_dataset(request_for(dataset), facts)
 
-    assert [(coco.num_images, coco.num_objects) for coco in facts.coco] == [(13, 121), (5, 44)]
-    assert planned.class_names == ("date", "fig", "hazelnut")
-    assert planned.num_train_images == 13
+    assert [(coco.num_images, coco.objects.num) for coco in facts.coco] == [(13, 121), (5, 44)]
+    assert [name for _, name in facts.coco[0].categories] == ["date", "fig", "hazelnut"]
+    assert settings_of(planned) == {"MODEL.ROI_HEADS.NUM_CLASSES": 3}
     assert settings_of(planned)["MODEL.ROI_HEADS.NUM_CLASSES"] == 3
     assert planned.notices == ()

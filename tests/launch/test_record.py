@@ -11,40 +11,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings
+from launcher.config.request import RunRequest, RunSettings
 from launcher.errors import RequestError
 from launcher.files import write_text
-from launcher.launch.record import locked, set_aside
-from launcher.run.folder import last_outcome, look_at_folder
+from launcher.launch.record import locked, record_start, set_aside
+from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
+from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
-
-REQUEST = RunRequest(
-    experiment="coco",
-    overrides=(),
-    in_sweep=False,
-    device=DeviceRequest(),
-    dataset=DatasetRequest(),
-    run=RunSettings(),
-    resume="auto",
-    logging=LoggingSettings(),
-    config_extensions=(),
-    detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": ""}},
-)
+from launcher.run.plan import Lessons
+from tests.device.recorded import NO_GPU
+from tests.values import CPU, NO_DATA, TRAINING, TYPED, a_plan, a_request
 
 
 def request_in(root: Path, *, resume: str = "auto", weights: str = "") -> RunRequest:
-    return dataclasses.replace(
-        REQUEST,
+    return a_request(
+        {"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": weights}},
+        typed=dataclasses.replace(TYPED, experiment="coco"),
         run=RunSettings(root=str(root)),
         resume=resume,
-        detectron2={"OUTPUT_DIR": "./output", "MODEL": {"WEIGHTS": weights}},
     )
 
 
 def test_looking_at_a_run_that_does_not_exist_makes_nothing(tmp_path: Path):
     facts = look_at_folder(request_in(tmp_path / "runs"))
 
-    assert (facts.attempts, facts.stored_identity, facts.unwritable) == (0, None, "")
+    assert (facts.attempts, facts.previous, facts.unwritable) == (0, None, "")
     assert not (tmp_path / "runs").exists()
 
 
@@ -165,7 +156,8 @@ def test_an_attempt_without_a_plan_or_with_a_wrong_request_says_nothing_about_th
 
     facts = look_at_folder(request)
 
-    assert (facts.attempts, facts.seed, facts.stored_identity) == (3, 5, {"a": 1})
+    assert facts.previous is not None
+    assert (facts.attempts, facts.previous.seed, facts.previous.identity) == (3, 5, {"a": 1})
 
 
 @pytest.mark.parametrize("text", ["", "\n", "{}", "null", '{"ending": "finished"}', "\0\0"])
@@ -173,3 +165,58 @@ def test_a_damaged_outcome_counts_as_none(tmp_path: Path, text: str):
     write_text(RunPaths(tmp_path).attempt(1).outcome, text)
 
     assert last_outcome(tmp_path) is None
+
+
+FIRST_VERSION = {
+    "identity": {"a": 1},
+    "detectron2": {"SEED": 5},
+    "begun_with": 2,
+    "devices": {"num_processes": 3, "precision": "float16"},
+    "train_checksum": 7,
+    "lessons": {"micro_batch": 4, "in_vain": 2},
+}
+
+
+def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
+    paths = RunPaths(tmp_path / "coco" / "default")
+    write_text(paths.attempt(1).plan, json.dumps(FIRST_VERSION))
+
+    assert look_at_folder(request_in(tmp_path)).previous == Previous(
+        identity={"a": 1},
+        seed=5,
+        begun_with=2,
+        num_processes=3,
+        precision="float16",
+        train_checksum=7,
+        lessons=Lessons(micro_batch=4),
+    )
+
+
+def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
+    keys = {"SEED": 5}
+    plan = a_plan(
+        keys,
+        folder=str(tmp_path / "coco" / "default"),
+        identity={"a": 1},
+        data=dataclasses.replace(NO_DATA, train_checksum=7),
+        training=dataclasses.replace(TRAINING, begun_with=2),
+        devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
+        lessons=Lessons(micro_batch=4, in_vain=2),
+    )
+    record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {})
+
+    assert look_at_folder(request_in(tmp_path)).previous == previous_from(FIRST_VERSION)
+
+
+def test_an_outcome_of_the_first_version_says_what_was_done(tmp_path: Path):
+    first = {
+        "ending": "finished", "exit_code": 0, "iterations": 30, "metrics": {"bbox/AP": 1.0}, "seconds": 2.0,
+        "explanation": "", "traceback": "", "cause": "none",
+    }  # fmt: skip
+    write_text(RunPaths(tmp_path).attempt(1).outcome, json.dumps(first))
+
+    outcome = last_outcome(tmp_path)
+
+    assert outcome is not None
+    assert (outcome.ending, outcome.code, outcome.fault) == (Ending.finished, "", None)
+    assert (outcome.work.iterations, outcome.work.metrics) == (30, {"bbox/AP": 1.0})

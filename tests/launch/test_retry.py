@@ -1,99 +1,75 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from launcher.device.cuda_codes import code_of
 from launcher.device.policy.plan import DevicePlan
 from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before
-from launcher.run.heartbeat import EVALUATION, SMOKE, TRAINING
-from launcher.run.outcome import Cause, Ending, Outcome
-from launcher.run.plan import Lessons, RunPlan
+from launcher.run import codes
+from launcher.run.heartbeat import EVALUATION, SMOKE
+from launcher.run.outcome import Outcome
+from launcher.run.plan import Lessons, New, Resume, RunPlan
 from launcher.run.resume import ResumePoint
+from tests.values import CPU, TRAINING, TWO_GPUS, a_plan, failed_with
 
-CPU = DevicePlan(
-    kind="cpu",
-    asked="auto",
-    reason="",
-    gpu_uuids=(),
-    num_processes=1,
-    environment={},
-    mask_driver=False,
-    adjustments=(),
-)
-TWO_GPUS = replace(CPU, kind="cuda", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
+NOTHING_LEARNED = Lessons()
 
 
-def a_plan(
-    devices: DevicePlan = TWO_GPUS, *, batch: int = 16, workers: int = 4, first: int = 0, **others: Any
+def planned(
+    devices: DevicePlan = TWO_GPUS,
+    *,
+    batch: int = 16,
+    workers: int = 4,
+    first: int = 0,
+    accumulate: int = 1,
+    lessons: Lessons = NOTHING_LEARNED,
 ) -> RunPlan:
-    plan = RunPlan(
-        folder="",
-        identity={},
-        attempt=1,
-        already_finished=False,
-        sets_aside=False,
-        resume=ResumePoint(path="", next_iteration=first) if first else None,
-        damaged=(),
+    point = ResumePoint(path="", next_iteration=first)
+    return a_plan(
+        {"SOLVER": {"IMS_PER_BATCH": batch}, "DATALOADER": {"NUM_WORKERS": workers}},
+        start=Resume(point=point, damaged=(), may_reorder=False) if first else New(archives=False),
         devices=devices,
-        splits=(),
-        environment={},
-        detectron2={"SOLVER": {"IMS_PER_BATCH": batch}, "DATALOADER": {"NUM_WORKERS": workers}},
-        config_extensions=(),
-        logging=None,  # type: ignore[arg-type]
-        adjustments=(),
-        notices=(),
-        retries=3,
+        training=replace(TRAINING, accumulate=accumulate),
+        lessons=lessons,
     )
-    return replace(plan, **others)
 
 
-def ended_by(cause: Cause, **others: Any) -> Outcome:
-    outcome = Outcome(
-        ending=Ending.failed,
-        exit_code=1,
-        iterations=None,
-        metrics={},
-        seconds=1.0,
-        explanation="it failed",
-        traceback="",
-        cause=cause,
-        stage=TRAINING,
-    )
-    return replace(outcome, **others)
+def device_error(number: int | None, rank: int = 0) -> Outcome:
+    return failed_with(code_of(number), cuda_code=number, rank=rank)
 
 
-@pytest.mark.parametrize("cause", [Cause.none, Cause.other, Cause.diverged])
-def test_what_would_fail_again_is_not_tried_again(cause: Cause):
-    assert learn(a_plan(), ended_by(cause), resumes_from=5) is None
+@pytest.mark.parametrize("code", [codes.FAILED, codes.DIVERGED, codes.INTERRUPTED, "run.request", "run.data"])
+def test_what_would_fail_again_is_not_tried_again(code: str):
+    assert learn(planned(), failed_with(code), resumes_from=5) is None
 
 
 def test_out_of_memory_halves_the_images_of_a_pass_until_one_is_left():
-    plan = a_plan(batch=16)
+    plan = planned(batch=16)
     sizes = []
-    while (lessons := learn(plan, ended_by(Cause.device_memory), resumes_from=0)) is not None:
+    while (lessons := learn(plan, failed_with(codes.OUT_OF_MEMORY), resumes_from=0)) is not None:
         sizes.append(lessons.micro_batch)
-        plan = replace(plan, lessons=lessons, accumulate=8 // (lessons.micro_batch or 1))
+        plan = planned(batch=16, lessons=lessons, accumulate=8 // (lessons.micro_batch or 1))
 
     assert sizes == [4, 2, 1]
 
 
 def test_a_killed_loader_costs_half_the_workers_then_all_then_a_plain_retry():
-    plan, counts = a_plan(workers=3), []
-    while (lessons := learn(plan, ended_by(Cause.loader), resumes_from=0)) is not None:
+    plan, counts = planned(workers=3), []
+    while (lessons := learn(plan, failed_with(codes.LOADER_KILLED), resumes_from=0)) is not None:
         counts.append(lessons.num_workers)
         workers = lessons.num_workers or 0
-        plan = a_plan(workers=workers, lessons=lessons)
+        plan = planned(workers=workers, lessons=lessons)
 
     assert counts[:2] == [1, 0]
     assert counts[2:] == [0, 0, 0]  # the bounded plain retries
 
 
 def test_the_machine_out_of_memory_gets_fewer_workers_and_on_the_cpu_smaller_passes():
-    on_gpu = learn(a_plan(), ended_by(Cause.host_memory), resumes_from=0)
-    on_cpu = learn(a_plan(CPU), ended_by(Cause.host_memory), resumes_from=0)
-    at_the_end = learn(a_plan(CPU, batch=1, workers=0), ended_by(Cause.host_memory), resumes_from=0)
+    on_gpu = learn(planned(), failed_with(codes.HOST_MEMORY), resumes_from=0)
+    on_cpu = learn(planned(CPU), failed_with(codes.HOST_MEMORY), resumes_from=0)
+    at_the_end = learn(planned(CPU, batch=1, workers=0), failed_with(codes.HOST_MEMORY), resumes_from=0)
 
     assert on_gpu is not None
     assert (on_gpu.num_workers, on_gpu.micro_batch) == (2, None)
@@ -103,7 +79,7 @@ def test_the_machine_out_of_memory_gets_fewer_workers_and_on_the_cpu_smaller_pas
 
 
 def test_a_sick_gpu_is_left_out_at_once():
-    lessons = learn(a_plan(), ended_by(Cause.device, cuda_code=214, rank=1), resumes_from=0)
+    lessons = learn(planned(), device_error(214, rank=1), resumes_from=0)
 
     assert lessons is not None
     assert list(lessons.avoid_gpus) == ["GPU-b"]
@@ -111,10 +87,10 @@ def test_a_sick_gpu_is_left_out_at_once():
 
 
 def test_a_fault_that_may_be_the_programs_own_leaves_a_gpu_out_only_when_it_comes_again():
-    once = learn(a_plan(), ended_by(Cause.device, cuda_code=700, rank=0), resumes_from=0)
+    once = learn(planned(), device_error(700, rank=0), resumes_from=0)
     assert once is not None
-    twice = learn(a_plan(lessons=once), ended_by(Cause.device, cuda_code=700, rank=0), resumes_from=0)
-    elsewhere = learn(a_plan(lessons=once), ended_by(Cause.device, cuda_code=700, rank=1), resumes_from=0)
+    twice = learn(planned(lessons=once), device_error(700, rank=0), resumes_from=0)
+    elsewhere = learn(planned(lessons=once), device_error(700, rank=1), resumes_from=0)
 
     assert once.avoid_gpus == {}
     assert twice is not None
@@ -123,15 +99,15 @@ def test_a_fault_that_may_be_the_programs_own_leaves_a_gpu_out_only_when_it_come
     assert elsewhere.avoid_gpus == {}
 
 
-@pytest.mark.parametrize("code", [710, 209, 98])
-def test_an_index_out_of_range_or_missing_code_is_the_same_every_time(code: int):
-    assert learn(a_plan(), ended_by(Cause.device, cuda_code=code), resumes_from=0) is None
+@pytest.mark.parametrize("number", [710, 209, 98])
+def test_an_index_out_of_range_or_missing_code_is_the_same_every_time(number: int):
+    assert learn(planned(), device_error(number), resumes_from=0) is None
 
 
-@pytest.mark.parametrize("cause", [Cause.crash, Cause.hang, Cause.device])
-def test_attempts_in_vain_are_bounded(cause: Cause):
-    plan, attempts = a_plan(CPU), 0
-    while (lessons := learn(plan, ended_by(cause), resumes_from=0)) is not None:
+@pytest.mark.parametrize("code", [codes.CRASH, codes.KILLED, codes.HANG, "run.cuda_error", codes.CHECKPOINT_GONE])
+def test_attempts_in_vain_are_bounded(code: str):
+    plan, attempts = planned(CPU), 0
+    while (lessons := learn(plan, failed_with(code), resumes_from=0)) is not None:
         attempts += 1
         plan = replace(plan, lessons=lessons)
 
@@ -139,21 +115,21 @@ def test_attempts_in_vain_are_bounded(cause: Cause):
 
 
 def test_a_new_checkpoint_counts_as_progress():
-    tired = a_plan(CPU, first=10, lessons=Lessons(in_vain=3))
+    tired = planned(CPU, first=10, lessons=Lessons(in_vain=3))
 
-    assert learn(tired, ended_by(Cause.crash), resumes_from=10) is None
-    again = learn(tired, ended_by(Cause.crash), resumes_from=20)
+    assert learn(tired, failed_with(codes.CRASH), resumes_from=10) is None
+    again = learn(tired, failed_with(codes.CRASH), resumes_from=20)
     assert again is not None
     assert again.in_vain == 1
 
 
-@pytest.mark.parametrize("cause", [Cause.crash, Cause.hang])
-def test_a_driver_that_disturbs_the_cpu_is_masked(cause: Cause):
-    in_smoke_test = ended_by(cause, stage=SMOKE)
+@pytest.mark.parametrize("code", [codes.CRASH, codes.HANG])
+def test_a_driver_that_disturbs_the_cpu_is_masked(code: str):
+    in_smoke_test = failed_with(code, stage=SMOKE)
 
-    lessons = learn(a_plan(CPU), in_smoke_test, resumes_from=0)
-    masked_already = learn(a_plan(replace(CPU, mask_driver=True)), in_smoke_test, resumes_from=0)
-    while_training = learn(a_plan(CPU), ended_by(cause, stage="training"), resumes_from=0)
+    lessons = learn(planned(CPU), in_smoke_test, resumes_from=0)
+    masked_already = learn(planned(replace(CPU, mask_driver=True)), in_smoke_test, resumes_from=0)
+    while_training = learn(planned(CPU), failed_with(code, stage="training"), resumes_from=0)
 
     assert lessons is not None
     assert lessons.mask_driver
@@ -176,11 +152,11 @@ def test_only_attempts_in_vain_are_waited_for_and_not_for_long():
 
 
 def test_memory_that_runs_out_in_an_evaluation_is_not_met_with_smaller_training_passes():
-    assert learn(a_plan(), ended_by(Cause.device_memory, stage=EVALUATION), resumes_from=0) is None
+    assert learn(planned(), failed_with(codes.OUT_OF_MEMORY, stage=EVALUATION), resumes_from=0) is None
 
 
 def test_an_error_without_a_number_makes_no_gpu_suspicious():
-    lessons = learn(a_plan(), ended_by(Cause.device, cuda_code=None, rank=0), resumes_from=0)
+    lessons = learn(planned(), device_error(None), resumes_from=0)
 
     assert lessons is not None
     assert lessons.suspects == ()

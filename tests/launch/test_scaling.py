@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config.adjustment import adjusted
-from launcher.config.request import DatasetRequest, DeviceRequest, LoggingSettings, RunRequest, RunSettings, Scaling
+from launcher.config.keys import Keys
+from launcher.config.request import DeviceRequest, RunRequest, Scaling
 from launcher.launch.scaling import ScalingPlan, plan_scaling, scaled_to
+from tests.values import a_request
 
 KEEP, LINEAR, NONE = Scaling.keep_batch, Scaling.linear, Scaling.none
 
 
-def keys(batch: int = 16, reference: int = 0) -> dict[str, Any]:
-    return {
-        "SOLVER": {
-            "IMS_PER_BATCH": batch,
-            "REFERENCE_WORLD_SIZE": reference,
-            "BASE_LR": 0.02,
-            "MAX_ITER": 90_000,
-            "STEPS": [60_000, 80_000],
-            "WARMUP_ITERS": 1000,
-            "CHECKPOINT_PERIOD": 5000,
-        },
-        "TEST": {"EVAL_PERIOD": 0},
-    }
-
-
-def ask(scaling: Scaling, detectron2: Mapping[str, Any], *, count: Any = 1, micro_batch: int = 0) -> RunRequest:
-    return RunRequest(
-        experiment="",
-        overrides=(),
-        in_sweep=False,
-        device=DeviceRequest(count=count, micro_batch=micro_batch),
-        dataset=DatasetRequest(),
-        run=RunSettings(),
-        resume="auto",
-        logging=LoggingSettings(),
-        scaling=scaling,
-        config_extensions=(),
-        detectron2=detectron2,
+def keys(batch: int = 16, reference: int = 0) -> Keys:
+    return Keys(
+        {
+            "SOLVER": {
+                "IMS_PER_BATCH": batch,
+                "REFERENCE_WORLD_SIZE": reference,
+                "BASE_LR": 0.02,
+                "MAX_ITER": 90_000,
+                "STEPS": [60_000, 80_000],
+                "WARMUP_ITERS": 1000,
+                "CHECKPOINT_PERIOD": 5000,
+            },
+            "TEST": {"EVAL_PERIOD": 0},
+        }
     )
+
+
+def ask(scaling: Scaling, keys: Keys, *, count: Any = 1, micro_batch: int = 0) -> RunRequest:
+    return a_request(keys, device=DeviceRequest(count=count, micro_batch=micro_batch), scaling=scaling)
 
 
 def planned(
@@ -107,7 +97,7 @@ def test_split_batches_are_told_with_numbers_and_reason():
 def test_linear_scaling_changes_batch_rate_and_schedule_and_splits_what_comes_out():
     plan = planned(LINEAR, reference=8, processes=2, micro_batch=1)
 
-    solver = adjusted(keys(reference=8), plan.adjustments)["SOLVER"]
+    solver = keys(reference=8).with_(plan.adjustments)["SOLVER"]
     assert (solver["IMS_PER_BATCH"], solver["BASE_LR"], solver["MAX_ITER"]) == (4, 0.005, 360_000)
     assert plan.accumulate == 2
 
@@ -165,7 +155,7 @@ def test_whatever_the_numbers_the_batch_stays_and_no_pass_is_empty_or_above_its_
 
     largest_pass = -(-share // plan.accumulate)
     made_for = reference or (count if count != "all" else processes)
-    assert adjusted(keys(batch, reference), plan.adjustments) == keys(batch, reference)
+    assert keys(batch, reference).with_(plan.adjustments) == keys(batch, reference)
     assert 1 <= plan.accumulate <= share
     of_reference = micro_batch or (-(-batch // made_for) if scaling is KEEP else share)
     limits = [of_reference, learned or share]
@@ -178,7 +168,7 @@ def test_whatever_the_numbers_the_batch_stays_and_no_pass_is_empty_or_above_its_
 def test_linear_scaling_gives_every_process_the_images_of_the_reference(images: int, reference: int, processes: int):
     plan = planned(LINEAR, batch=images * reference, reference=reference, processes=processes)
 
-    batch = adjusted(keys(images * reference, reference), plan.adjustments)["SOLVER"]["IMS_PER_BATCH"]
+    batch = keys(images * reference, reference).with_(plan.adjustments)["SOLVER.IMS_PER_BATCH"]
     assert (batch, plan.accumulate) == (images * processes, 1)
 
 
@@ -190,10 +180,10 @@ def test_scaling_is_what_detectron2_would_do_in_the_worker(reference: int, proce
     cfg = get_cfg()
     settings = ["SOLVER.REFERENCE_WORLD_SIZE", reference, "SOLVER.IMS_PER_BATCH", 16, "SOLVER.STEPS", (60, 80)]
     cfg.merge_from_list([*settings, "SOLVER.MAX_ITER", 90, "SOLVER.BASE_LR", 0.02, "TEST.EVAL_PERIOD", 33])
-    keys = {"SOLVER": {**cfg.SOLVER, "STEPS": list(cfg.SOLVER.STEPS)}, "TEST": dict(cfg.TEST)}
+    keys = Keys({"SOLVER": {**cfg.SOLVER, "STEPS": list(cfg.SOLVER.STEPS)}, "TEST": dict(cfg.TEST)})
 
-    ours = adjusted(keys, scaled_to(processes, keys))
+    ours = keys.with_(scaled_to(processes, keys))
 
     theirs = DefaultTrainer.auto_scale_workers(cfg, processes)
     assert ours["SOLVER"] == {**theirs.SOLVER, "STEPS": list(theirs.SOLVER.STEPS)}
-    assert ours["TEST"]["EVAL_PERIOD"] == theirs.TEST.EVAL_PERIOD
+    assert ours["TEST.EVAL_PERIOD"] == theirs.TEST.EVAL_PERIOD

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from launcher.config.values import write_json
 from launcher.launch.supervise import first_failure
-from launcher.run.outcome import RANK_KILLED, Cause, WorkerFailure
+from launcher.run import codes
+from launcher.run.outcome import RANK_KILLED, WorkerFailure
 from launcher.run.paths import AttemptPaths
 
 
-def failure(kind: str, cause: Cause = Cause.other) -> WorkerFailure:
-    return WorkerFailure(kind=kind, message="m", understood=True, exit_code=1, traceback="", cause=cause)
+def failure(kind: str, code: str = codes.FAILED) -> WorkerFailure:
+    return WorkerFailure(kind=kind, message="m", understood=True, exit_code=1, code=code, traceback="")
 
 
 def test_the_rank_that_failed_first_is_the_cause(tmp_path: Path):
@@ -40,8 +41,8 @@ def test_no_failure_is_none(tmp_path: Path):
 
 def test_a_rank_that_is_killed_in_the_wake_of_another_is_not_the_cause(tmp_path: Path):
     attempt = AttemptPaths(tmp_path)
-    write_json(attempt.failure(1), failure("OutOfMemoryError", Cause.device_memory))
-    write_json(attempt.failure(0), failure(RANK_KILLED, Cause.crash))
+    write_json(attempt.failure(1), failure("OutOfMemoryError", codes.OUT_OF_MEMORY))
+    write_json(attempt.failure(0), failure(RANK_KILLED, codes.CRASH))
 
     found = first_failure(attempt)
 

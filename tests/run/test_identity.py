@@ -2,42 +2,40 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from launcher.config.keys import Keys
 from launcher.config.request import (
-    DatasetRequest,
     DeviceChoice,
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
-    LoggingSettings,
     RunRequest,
     RunSettings,
 )
 from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of, name_of, run_folder
+from tests.values import TYPED, a_request, changed_keys
 
-REQUEST = RunRequest(
-    experiment="coco",
-    overrides=("+experiment=coco",),
-    in_sweep=False,
-    device=DeviceRequest(),
-    dataset=DatasetRequest(),
-    run=RunSettings(root="outputs"),
-    resume="auto",
-    logging=LoggingSettings(),
-    config_extensions=(),
-    detectron2={
+REQUEST = a_request(
+    {
         "OUTPUT_DIR": "./output",
         "SOLVER": {"BASE_LR": 0.02, "CHECKPOINT_PERIOD": 5000, "STEPS": [1, 2]},
         "MODEL": {"DEVICE": "cuda", "WEIGHTS": ""},
     },
+    typed=dataclasses.replace(TYPED, experiment="coco", overrides=("+experiment=coco",)),
+    run=RunSettings(root="outputs"),
 )
 
 
+def typing(**typed: Any) -> RunRequest:
+    return dataclasses.replace(REQUEST, typed=dataclasses.replace(REQUEST.typed, **typed))
+
+
 def with_overrides(*overrides: str) -> RunRequest:
-    return dataclasses.replace(REQUEST, overrides=overrides)
+    return typing(overrides=overrides)
 
 
 def test_a_plain_experiment_is_called_default():
@@ -100,7 +98,7 @@ def test_a_name_needs_no_quoting_in_a_shell_or_for_hydra(override: str):
 
 
 def test_output_dir_as_typed_is_the_run_folder():
-    request = dataclasses.replace(REQUEST, detectron2={**REQUEST.detectron2, "OUTPUT_DIR": "/somewhere/else"})
+    request = dataclasses.replace(REQUEST, keys=changed_keys(REQUEST.keys, OUTPUT_DIR="/somewhere/else"))
 
     assert run_folder(request) == Path("/somewhere/else")
 
@@ -116,7 +114,7 @@ def test_output_dir_as_typed_is_the_run_folder():
     ],
 )
 def test_a_run_does_not_land_where_nobody_meant_it_to(run: RunSettings, output_dir: str, message: str):
-    request = dataclasses.replace(REQUEST, run=run, detectron2={"OUTPUT_DIR": output_dir})
+    request = dataclasses.replace(REQUEST, run=run, keys=Keys({"OUTPUT_DIR": output_dir}))
 
     with pytest.raises(RequestError, match=message):
         run_folder(request)
@@ -126,30 +124,22 @@ def test_places_that_say_what_they_are_may_be_used():
     here = dataclasses.replace(REQUEST, run=RunSettings(root=".", name="a/b..c"))
 
     assert run_folder(here) == Path("coco/a/b..c").absolute()
-    assert run_folder(dataclasses.replace(REQUEST, detectron2={"OUTPUT_DIR": "."})) == Path().absolute()
+    assert run_folder(dataclasses.replace(REQUEST, keys=Keys({"OUTPUT_DIR": "."}))) == Path().absolute()
 
 
 def test_a_named_sweep_gets_a_folder_per_job():
-    sweep = dataclasses.replace(
-        REQUEST,
-        in_sweep=True,
-        run=RunSettings(root="outputs", name="lr"),
-        overrides=("SOLVER.MAX_ITER=9", "SOLVER.BASE_LR=0.1"),
-        swept=("SOLVER.BASE_LR=0.1",),
-    )
+    overrides = ("SOLVER.MAX_ITER=9", "SOLVER.BASE_LR=0.1")
+    sweep = typing(in_sweep=True, overrides=overrides, swept=("SOLVER.BASE_LR=0.1",))
+    named = dataclasses.replace(sweep, run=RunSettings(root="outputs", name="lr"))
 
-    assert run_folder(sweep) == Path("outputs/coco/lr/SOLVER.BASE_LR-0.1").absolute()
+    assert run_folder(named) == Path("outputs/coco/lr/SOLVER.BASE_LR-0.1").absolute()
 
 
 def test_differences_name_the_leaves_that_make_another_run():
     changed = dataclasses.replace(
         REQUEST,
         device=DeviceRequest(choice=DeviceChoice.cpu),
-        detectron2={
-            **REQUEST.detectron2,
-            "SOLVER": {"BASE_LR": 0.1, "CHECKPOINT_PERIOD": 7, "STEPS": [1, 2]},
-            "MODEL": {"DEVICE": "cpu", "WEIGHTS": ""},
-        },
+        keys=changed_keys(REQUEST.keys, SOLVER__BASE_LR=0.1, SOLVER__CHECKPOINT_PERIOD=7, MODEL__DEVICE="cpu"),
     )
 
     assert differences(identity_of(REQUEST), identity_of(changed)) == [("SOLVER.BASE_LR", 0.02, 0.1)]

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from launcher.config.request import EarlyStoppingSettings
 from launcher.errors import ExitCode
+from launcher.run import codes
 from launcher.run.outcome import (
-    Cause,
     EarlyStop,
     Ending,
+    Fault,
+    Work,
     WorkerEnd,
     WorkerFailure,
     WorkerResult,
@@ -19,23 +23,22 @@ from launcher.run.outcome import (
     main_metric,
 )
 
-FINISHED = WorkerResult(finished=True, iterations=20, metrics={"segm/AP": 30.0, "bbox/AP": 40.0})
-STOPPED = WorkerResult(finished=False, iterations=7)
-OUT_OF_MEMORY = WorkerFailure(kind="OutOfMemoryError", message="m", understood=True, exit_code=76, traceback="t")
-SICK = WorkerFailure(
-    kind="AcceleratorError",
-    message="m",
-    understood=True,
-    exit_code=1,
-    traceback="",
-    cause=Cause.device,
-    cuda_code=214,
-    rank=1,
-)
-RANK_1_KILLED = WorkerFailure(
-    kind="RankKilled", message="m", understood=True, exit_code=1, traceback="", cause=Cause.crash, signal=9, rank=1
-)
-BUG = WorkerFailure(kind="KeyError", message="m", understood=False, exit_code=1, traceback="t")
+
+def worked(iterations: int, **more: Any) -> Work:
+    return replace(Work.of(iterations), **more)
+
+
+def failure(code: str, **more: Any) -> WorkerFailure:
+    usual: dict[str, Any] = {"kind": "Error", "message": "m", "understood": True, "exit_code": 1, "traceback": ""}
+    return WorkerFailure(**{**usual, **more}, code=code)
+
+
+FINISHED = WorkerResult(finished=True, stopped_by="", work=worked(20, metrics={"segm/AP": 30.0, "bbox/AP": 40.0}))
+STOPPED = WorkerResult(finished=False, stopped_by="", work=worked(7))
+OUT_OF_MEMORY = failure(codes.OUT_OF_MEMORY, exit_code=76, traceback="t")
+SICK = failure("gpu.sick", cuda_code=214, rank=1)
+RANK_1_KILLED = failure(codes.KILLED, kind="RankKilled", signal=9, rank=1)
+BUG = failure(codes.FAILED, kind="KeyError", understood=False, traceback="t")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_a_stop_that_found_the_training_hung_does_not_speak_of_a_beginning():
 
     outcome = classify(end, result=None, failure=None)
 
-    assert (outcome.exit_code, outcome.cause) == (ExitCode.resumable, Cause.none)
+    assert (outcome.exit_code, outcome.code, outcome.fault) == (ExitCode.resumable, codes.NONE, None)
     assert "hung in `training`" in outcome.explanation
 
 
@@ -88,8 +91,10 @@ def test_only_what_we_do_not_understand_shows_a_traceback():
         classify(WorkerEnd(exit_status=1), result=None, failure=failure) for failure in (OUT_OF_MEMORY, BUG)
     )
 
-    assert understood.traceback == ""
-    assert unknown.traceback == "t"
+    assert understood.fault is not None
+    assert understood.fault.traceback == ""
+    assert unknown.fault is not None
+    assert unknown.fault.traceback == "t"
 
 
 def test_box_ap_stands_for_a_run_that_has_it():
@@ -104,34 +109,36 @@ def test_box_ap_stands_for_a_run_that_has_it():
 
 
 @pytest.mark.parametrize(
-    ("end", "failure", "cause", "exit_code"),
+    ("end", "failure", "code", "exit_code"),
     [
-        (WorkerEnd(exit_status=-11), None, Cause.crash, 1),
-        (WorkerEnd(exit_status=-9), None, Cause.crash, 1),
-        (WorkerEnd(exit_status=-9, memory_kills=1), None, Cause.host_memory, 76),
+        (WorkerEnd(exit_status=-11), None, codes.CRASH, 1),
+        (WorkerEnd(exit_status=-9), None, codes.KILLED, 1),
+        (WorkerEnd(exit_status=-9, memory_kills=1), None, codes.HOST_MEMORY, 76),
         # The kernel killed somebody else meanwhile.
-        (WorkerEnd(exit_status=-11, memory_kills=1), None, Cause.crash, 1),
-        (WorkerEnd(exit_status=-6, hung_in="training"), None, Cause.hang, 1),
-        (WorkerEnd(exit_status=74), None, Cause.other, 1),
-        (WorkerEnd(exit_status=1), RANK_1_KILLED, Cause.crash, 1),
-        (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, Cause.host_memory, 76),
-        (WorkerEnd(exit_status=1), SICK, Cause.device, 1),
-        (WorkerEnd(exit_status=1, stop_signal=signal.SIGTERM), SICK, Cause.none, 75),
-        (WorkerEnd(exit_status=-9, killed_by_us=True), None, Cause.none, 130),
+        (WorkerEnd(exit_status=-11, memory_kills=1), None, codes.CRASH, 1),
+        (WorkerEnd(exit_status=-6, hung_in="training"), None, codes.HANG, 1),
+        (WorkerEnd(exit_status=74), None, codes.DISK_FULL, 1),
+        (WorkerEnd(exit_status=1), RANK_1_KILLED, codes.KILLED, 1),
+        (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, codes.HOST_MEMORY, 76),
+        (WorkerEnd(exit_status=1), SICK, "gpu.sick", 1),
+        (WorkerEnd(exit_status=1, stop_signal=signal.SIGTERM), SICK, codes.NONE, 75),
+        (WorkerEnd(exit_status=-9, killed_by_us=True), None, codes.INTERRUPTED, 130),
     ],
 )
 def test_an_outcome_names_what_ended_the_attempt(
-    end: WorkerEnd, failure: WorkerFailure | None, cause: Cause, exit_code: int
+    end: WorkerEnd, failure: WorkerFailure | None, code: str, exit_code: int
 ):
     outcome = classify(end, result=None, failure=failure)
 
-    assert (outcome.cause, outcome.exit_code) == (cause, exit_code)
+    assert (outcome.code, outcome.exit_code) == (code, exit_code)
+    assert (outcome.fault is None) == (code == codes.NONE)
 
 
 def test_a_device_error_keeps_its_code_and_rank():
     outcome = classify(WorkerEnd(exit_status=1, iterations=7, stage="training"), result=None, failure=SICK)
 
-    assert (outcome.cuda_code, outcome.rank, outcome.iterations, outcome.stage) == (214, 1, 7, "training")
+    assert outcome.fault == Fault(rank=1, stage="training", cuda_code=214, traceback="")
+    assert outcome.work.iterations == 7
 
 
 AP = EarlyStoppingSettings(metric="bbox/AP")
@@ -149,15 +156,15 @@ CAREFUL = EarlyStoppingSettings(metric="bbox/AP", min_delta=0.5)
             EarlyStop(asked=CAREFUL, best=0.0, evaluations=7),
             "stopped early: bbox/AP has not improved on 0 by more than 0.5 for 7 evaluations",
         ),
-        (EarlyStop(asked=AP, best=None, evaluations=5), "stopped early: bbox/AP was no number in 5 evaluations"),
+        (EarlyStop(asked=AP, best=None, evaluations=5), "stopped early: bbox/AP was NaN or Inf in 5 evaluations"),
     ],
 )
 def test_a_training_that_stopped_early_is_finished_and_says_why(stop: EarlyStop, text: str):
-    result = WorkerResult(finished=True, iterations=12, stopped_early=stop, bad_images=2, bad_test_images=1)
+    work = worked(12, stopped_early=stop, bad_images=2, bad_test_images=1)
+    result = WorkerResult(finished=True, stopped_by="", work=work)
 
     outcome = classify(WorkerEnd(exit_status=0), result=result, failure=None)
 
     assert (outcome.ending, outcome.exit_code) == (Ending.finished, ExitCode.finished)
     assert outcome.explanation == explain_early_stop(stop) == text
-    assert outcome.stopped_early == stop
-    assert (outcome.bad_images, outcome.bad_test_images) == (2, 1)
+    assert outcome.work == work

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from launcher.errors import DataError, ExitCode
-from launcher.run.outcome import Cause
+from launcher.run import codes
 from launcher.train.failures import explain
 
 
@@ -53,27 +53,31 @@ class AcceleratorError(RuntimeError):
 
 
 @pytest.mark.parametrize(
-    ("error", "cause", "code"),
+    ("error", "code", "number"),
     [
-        (AcceleratorError("CUDA error: unspecified launch failure", 719), Cause.device, 719),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), Cause.device, 700),
-        (RuntimeError("CUDA error: device-side assert triggered"), Cause.device, 710),
-        (RuntimeError("NCCL error in: x.cpp, unhandled system error"), Cause.device, None),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), Cause.device, None),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), Cause.device_memory, None),
-        (AcceleratorError("CUDA error: out of memory", 2), Cause.device_memory, None),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), Cause.device_memory, None),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), Cause.host_memory, None),
-        (RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly"), Cause.loader, None),
-        (RuntimeError("unable to write to file </torch_12_3>: No space left on device (28)"), Cause.loader, None),
-        (RuntimeError("Unexpected bus error: insufficient shared memory (shm)"), Cause.loader, None),
-        (ConnectionResetError(104, "Connection reset by peer"), Cause.other, None),
-        (FloatingPointError("iteration 3 diverged: loss_cls became no number"), Cause.diverged, None),
-        (FloatingPointError("underflow encountered in multiply"), Cause.other, None),
-        (RuntimeError("shape mismatch"), Cause.other, None),
+        (AcceleratorError("CUDA error: unspecified launch failure", 719), "run.launch_failure", 719),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "run.illegal_access", 700),
+        (RuntimeError("CUDA error: device-side assert triggered"), "run.assert", 710),
+        (RuntimeError("NCCL error in: x.cpp, unhandled system error"), "run.cuda_error", None),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "run.cuda_error", None),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), codes.OUT_OF_MEMORY, None),
+        (AcceleratorError("CUDA error: out of memory", 2), codes.OUT_OF_MEMORY, None),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), codes.OUT_OF_MEMORY, None),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), codes.HOST_MEMORY, None),
+        (RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly"), codes.LOADER_KILLED, None),
+        (
+            RuntimeError("unable to write to file </torch_12_3>: No space left on device"),
+            codes.LOADER_KILLED,
+            None,
+        ),
+        (RuntimeError("Unexpected bus error: insufficient shared memory (shm)"), codes.LOADER_KILLED, None),
+        (ConnectionResetError(104, "Connection reset by peer"), codes.FAILED, None),
+        (FloatingPointError("iteration 3 diverged: loss_cls became no number"), codes.DIVERGED, None),
+        (FloatingPointError("underflow encountered in multiply"), codes.FAILED, None),
+        (RuntimeError("shape mismatch"), codes.FAILED, None),
     ],
 )
-def test_the_cause_of_a_failure_is_told_from_its_exception(error: Exception, cause: Cause, code: int | None):
+def test_the_cause_of_a_failure_is_told_from_its_exception(error: Exception, code: str, number: int | None):
     failure = explain(error)
 
-    assert (failure.cause, failure.cuda_code) == (cause, code)
+    assert (failure.code, failure.cuda_code) == (code, number)

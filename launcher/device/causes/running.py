@@ -381,6 +381,7 @@ ENTRIES = (
         symptoms=(
             "the provided PTX was compiled with an unsupported toolchain",
             "cudaErrorUnsupportedPtxVersion",
+            "Error 222:",
         ),
         meaning="torch has only intermediate code for this GPU, made by a newer compiler than the driver's.",
         todo="Update the driver, or install a torch with code for the GPU itself.",
@@ -857,9 +858,19 @@ ENTRIES = (
             "an illegal instruction was encountered",
             "Error 715:",
             "too many resources requested for launch",
+            "Error 701:",
         ),
         meaning="An error of an operator or of the hardware; the process cannot use CUDA any more.",
         todo="Run the same command again, which continues; if it comes back on one GPU only, that one is sick.",
+    ),
+    Entry(
+        code="run.cuda_error",
+        title="CUDA failed with an error that has no code of its own",
+        symptoms=("CUDA error: unknown error", "cudaErrorUnknown"),
+        meaning="torch reported an error of CUDA, cuDNN, cuBLAS or NCCL that the launcher knows no closer cause of. "
+        "`unknown error` (999) in a running training is often a GPU that was lost, or a machine that was suspended.",
+        todo="`launcher doctor` tries driver and GPUs; `CUDA_LAUNCH_BLOCKING=1 launcher train ...` shows the place; "
+        "`sudo dmesg | grep -i -e xid -e nvrm` shows what the driver logged.",
     ),
     Entry(
         code="run.invalid_ordinal",

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from launcher.config.adjustment import look_up
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, Scaling
 
 
-def value_of(keys: Mapping[str, Any], setting: str, default: Any) -> Any:
-    """The value of a setting that a configuration may lack."""
-    try:
-        return look_up(keys, setting)
-    except (KeyError, TypeError):
-        return default
-
-
-def choice_of(asked: DeviceRequest, keys: Mapping[str, Any]) -> DeviceChoice:
+def choice_of(asked: DeviceRequest, keys: Keys) -> DeviceChoice:
     """`auto` gives way to a MODEL.DEVICE that is not detectron2's default."""
-    device = value_of(keys, "MODEL.DEVICE", "cuda")
+    device = keys.get("MODEL.DEVICE", "cuda")
     if asked.choice is DeviceChoice.auto and device in ("cpu", "mps"):
         return DeviceChoice(device)
     return asked.choice
@@ -41,14 +33,14 @@ def named_twice(asked: DeviceRequest) -> str:
     return f"device.ids={listed(asked.ids)} names a GPU twice. Name each GPU once."
 
 
-def problems_with(asked: DeviceRequest, keys: Mapping[str, Any], scaling: Scaling) -> Iterator[str]:
+def problems_with(asked: DeviceRequest, keys: Keys, scaling: Scaling) -> Iterator[str]:
     """What a request cannot mean on any machine."""
     if asked.count != "all" and count_of(asked) is None:
         yield f"device.count={asked.count}: neither a whole number from 1 nor `all`. Type for example device.count=1."
     yield from _problems_with_ids(asked)
-    if asked.choice is DeviceChoice.cuda and value_of(keys, "MODEL.DEVICE", "cuda") in ("cpu", "mps"):
+    if asked.choice is DeviceChoice.cuda and keys.get("MODEL.DEVICE", "cuda") in ("cpu", "mps"):
         yield (
-            f"device.choice=cuda contradicts MODEL.DEVICE={value_of(keys, 'MODEL.DEVICE', '')}. "
+            f"device.choice=cuda contradicts MODEL.DEVICE={keys.get('MODEL.DEVICE', '')}. "
             "Leave one of them out; device=cpu is the way to ask for the CPU."
         )
     # The comparisons are written so that they fail for `nan` too.
@@ -76,9 +68,9 @@ def _problems_with_ids(asked: DeviceRequest) -> Iterator[str]:
 # The batch
 
 
-def shared_batch(keys: Mapping[str, Any], scaling: Scaling) -> int | None:
+def shared_batch(keys: Keys, scaling: Scaling) -> int | None:
     """The images that the processes share equally; None where any number of processes will do."""
-    batch = value_of(keys, "SOLVER.IMS_PER_BATCH", None)
+    batch = keys.get("SOLVER.IMS_PER_BATCH", None)
     if not isinstance(batch, int) or batch < 1:
         return None
     # The linear rule gives each process the same number of images, however many processes there are.
@@ -113,7 +105,7 @@ def most_sharers(batch: int | None, at_most: int) -> int:
     return next(count for count in range(at_most, 0, -1) if batch is None or batch % count == 0)
 
 
-def _problems_with_batch(asked: DeviceRequest, keys: Mapping[str, Any], scaling: Scaling) -> Iterator[str]:
+def _problems_with_batch(asked: DeviceRequest, keys: Keys, scaling: Scaling) -> Iterator[str]:
     count = count_of(asked)
     if count is not None and (problem := sharing_problem(shared_batch(keys, scaling), count)):
         yield f"device.count={count}: {problem}"
@@ -129,8 +121,8 @@ def _problems_with_batch(asked: DeviceRequest, keys: Mapping[str, Any], scaling:
         )
 
 
-def _reference(keys: Mapping[str, Any]) -> int:
-    reference = value_of(keys, "SOLVER.REFERENCE_WORLD_SIZE", 0)
+def _reference(keys: Keys) -> int:
+    reference = keys.get("SOLVER.REFERENCE_WORLD_SIZE", 0)
     return reference if isinstance(reference, int) else 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
-from launcher.device.policy.asked import count_of, value_of
+from launcher.device.policy.asked import count_of
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 # detectron2's own synchronised norms use plain collectives, which gloo has; torch's insists on a GPU.
@@ -36,8 +36,8 @@ def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: i
         yield Adjustment(setting="device.count", asked=asked.count, planned=planned, reason=reason)
 
 
-def adjusted_device(keys: Mapping[str, Any], planned: str, reason: str) -> Iterator[Adjustment]:
-    device = value_of(keys, "MODEL.DEVICE", planned)
+def adjusted_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]:
+    device = keys.get("MODEL.DEVICE", planned)
     if device != planned:
         yield Adjustment(setting="MODEL.DEVICE", asked=device, planned=planned, reason=reason)
 
@@ -47,8 +47,8 @@ def without_ids(asked: DeviceRequest, reason: str) -> Iterator[Adjustment]:
         yield Adjustment(setting="device.ids", asked=list(asked.ids), planned=[], reason=reason)
 
 
-def without_amp(keys: Mapping[str, Any]) -> Iterator[Adjustment]:
-    if value_of(keys, "SOLVER.AMP.ENABLED", False):
+def without_amp(keys: Keys) -> Iterator[Adjustment]:
+    if keys.get("SOLVER.AMP.ENABLED", False):
         yield Adjustment(
             setting="SOLVER.AMP.ENABLED",
             asked=True,
@@ -57,8 +57,9 @@ def without_amp(keys: Mapping[str, Any]) -> Iterator[Adjustment]:
         )
 
 
-def without_sync_norms(keys: Mapping[str, Any], num_processes: int) -> Iterator[Adjustment]:
-    for setting, norm in _norms(keys):
+def without_sync_norms(keys: Keys, num_processes: int) -> Iterator[Adjustment]:
+    norms = ((name, value) for name, value in keys.leaves() if name.endswith("NORM") and value in SYNC_NORMS)
+    for setting, norm in norms:
         if num_processes == 1:
             planned, reason = "BN", "with one process there is nothing to synchronise"
         elif norm in SYNC_NORMS_ON_CPU:
@@ -68,17 +69,9 @@ def without_sync_norms(keys: Mapping[str, Any], num_processes: int) -> Iterator[
         yield Adjustment(setting=setting, asked=norm, planned=planned, reason=reason)
 
 
-def _norms(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _norms(value, (*path, key))
-        elif key.endswith("NORM") and isinstance(value, str) and value in SYNC_NORMS:
-            yield ".".join((*path, key)), value
-
-
-def fewer_workers(keys: Mapping[str, Any], num_cpus: int, num_processes: int) -> Iterator[Adjustment]:
+def fewer_workers(keys: Keys, num_cpus: int, num_processes: int) -> Iterator[Adjustment]:
     """Every process has its own loader workers."""
-    asked = value_of(keys, "DATALOADER.NUM_WORKERS", 0)
+    asked = keys.get("DATALOADER.NUM_WORKERS", 0)
     planned = max(1, num_cpus // num_processes)
     if isinstance(asked, int) and num_cpus and asked > planned:
         each = f" for {num_processes} processes" if num_processes > 1 else ""
@@ -91,9 +84,9 @@ def fewer_workers(keys: Mapping[str, Any], num_cpus: int, num_processes: int) ->
 # Mixed precision
 
 
-def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Mapping[str, Any]) -> str:
+def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Keys) -> str:
     """In what mixed precision computes on these GPUs; empty where SOLVER.AMP.ENABLED is false."""
-    if not value_of(keys, "SOLVER.AMP.ENABLED", False):
+    if not keys.get("SOLVER.AMP.ENABLED", False):
         return ""
     if asked is Precision.float16 or _without_bfloat16(gpus):
         return "float16"
@@ -121,9 +114,9 @@ def _without_bfloat16(gpus: Sequence[UsableGpu]) -> list[UsableGpu]:
 # Operators that detectron2 has only when it is compiled
 
 
-def deformable_by(kind: str, keys: Mapping[str, Any], diagnosis: Diagnosis) -> str:
+def deformable_by(kind: str, keys: Keys, diagnosis: Diagnosis) -> str:
     """`torchvision` where the model has deformable convolutions that detectron2 itself cannot train here."""
-    stages = value_of(keys, "MODEL.RESNETS.DEFORM_ON_PER_STAGE", [])
+    stages = keys.get("MODEL.RESNETS.DEFORM_ON_PER_STAGE", [])
     if not isinstance(stages, (list, tuple)) or not any(stages):
         return ""
     # detectron2's have no backward pass on the CPU, however it was built.
@@ -136,11 +129,11 @@ def notices_of_deformable(kind: str, planned: str) -> Iterator[str]:
         yield f"deformable convolutions are {planned}'s, because detectron2's own {why}; weights fit either"
 
 
-def unmet_needs(kind: str, keys: Mapping[str, Any], diagnosis: Diagnosis) -> Iterator[str]:
+def unmet_needs(kind: str, keys: Keys, diagnosis: Diagnosis) -> Iterator[str]:
     """What the model needs and no other operator can stand in for."""
     if not _lacks_operators(kind, diagnosis):
         return
-    rotated = [f"{setting}={name}" for setting, name in ROTATED.items() if value_of(keys, setting, "") == name]
+    rotated = [f"{setting}={name}" for setting, name in ROTATED.items() if keys.get(setting, "") == name]
     if rotated:
         yield (
             f"{', '.join(rotated)}: rotated boxes need detectron2's compiled operators"

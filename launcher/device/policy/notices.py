@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest
 from launcher.device.diagnosis import Diagnosis, Finding, called, in_order
-from launcher.device.policy.asked import value_of
 from launcher.device.policy.choice import named_gpus
 
 FOR_EVERY_RUN = {"disk.full", "memory.small", "detectron2.shadowed"}
@@ -22,7 +21,7 @@ FOR_GPUS = {"nvml.failed", "visible.wrong", "gpu.vanished", "torch.slow"}
 def notices_of_diagnosis(
     diagnosis: Diagnosis,
     asked: DeviceRequest,
-    keys: Mapping[str, Any],
+    keys: Keys,
     *,
     with_gpus: bool,
     reason: str,
@@ -36,7 +35,7 @@ def notices_of_diagnosis(
     if with_gpus and (left_out := list(_left_out(diagnosis, asked, reason, said))):
         yield f"left out: {'; '.join(left_out)}"
     codes = FOR_EVERY_RUN | (FOR_GPUS if with_gpus else set())
-    if value_of(keys, "DATALOADER.NUM_WORKERS", 1):
+    if keys.get("DATALOADER.NUM_WORKERS", 1):
         codes |= FOR_LOADERS
     for finding in diagnosis.findings:
         if finding.code in codes and finding.cause not in said:

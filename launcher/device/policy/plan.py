@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
 from launcher.device.causes.diagnose import FATAL_CODES
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
@@ -71,7 +71,7 @@ class Situation:
     """What every decision below looks at."""
 
     asked: DeviceRequest
-    keys: Mapping[str, Any]
+    keys: Keys
     batch: int | None
     """The images that the processes have to share equally, if there is such a number."""
     diagnosis: Diagnosis
@@ -80,7 +80,7 @@ class Situation:
 
 def plan_devices(
     asked: DeviceRequest,
-    keys: Mapping[str, Any],
+    keys: Keys,
     diagnosis: Diagnosis,
     *,
     avoid: Mapping[str, str] = MappingProxyType({}),
@@ -114,7 +114,7 @@ def plan_devices(
     return _cuda_plan(there)
 
 
-def wants_gpus(asked: DeviceRequest, keys: Mapping[str, Any]) -> bool:
+def wants_gpus(asked: DeviceRequest, keys: Keys) -> bool:
     """Whether this request could use a GPU at all, so that trying them is worth the seconds."""
     return choice_of(asked, keys) not in (DeviceChoice.cpu, DeviceChoice.mps)
 

@@ -6,20 +6,21 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from launcher.config.keys import Keys
 from launcher.errors import RequestError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 
-def to_cfg_node(keys: Mapping[str, Any], extensions: Sequence[str] = ()) -> CfgNode:
+def to_cfg_node(keys: Keys, extensions: Sequence[str] = ()) -> CfgNode:
     """detectron2's defaults and those of the extensions, with `keys` put in; not frozen.
 
     Raises:
         RequestError: a key that neither detectron2 nor an extension knows, or an extension that cannot be loaded.
     """
     cfg = default_cfg_node(extensions)
-    unknown = list(_put_into(cfg, keys, ""))
+    unknown = list(_put_into(cfg, keys.nested(), ""))
     if unknown:
         raise RequestError(
             f"The configuration has {', '.join(unknown)}, which the installed detectron2 does not know. "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.config.values import from_plain
 from launcher.device.causes.diagnose import diagnose
@@ -33,11 +34,11 @@ TWO_SICK = changed(
     torch={"smoke_tests": (smoke(0, failed="context", code=719), smoke(1, failed="context", code=719))},
 )
 WITHOUT_NVML = changed(TWO_GPUS, nvml={"init_code": 18, "gpus": ()})
-MACHINES = sorted((Path(__file__).parent / "machines").glob("*.json"))
+MACHINES = sorted((Path(__file__).parents[1] / "machines").glob("*.json"))
 
 
 def notices(facts: DeviceFacts, workers: int = 4, avoid: dict[str, str] | None = None, **asked: Any) -> tuple[str, ...]:
-    keys = {"DATALOADER": {"NUM_WORKERS": workers}}
+    keys = Keys({"DATALOADER": {"NUM_WORKERS": workers}})
     return plan_devices(DeviceRequest(**asked), keys, diagnose(facts), avoid=avoid or {}).notices
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher.config.adjustment import adjusted, look_up
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Precision, Scaling
 from launcher.config.values import from_plain, to_plain
 from launcher.device.causes.diagnose import diagnose
@@ -29,18 +29,21 @@ from tests.device.recorded import (
     nvml_gpu,
     smoke,
 )
+from tests.values import changed_keys
 
 AUTO, CUDA, CPU, MPS = DeviceChoice.auto, DeviceChoice.cuda, DeviceChoice.cpu, DeviceChoice.mps
-KEYS: dict[str, Any] = {
-    "MODEL": {
-        "DEVICE": "cuda",
-        "RESNETS": {"NORM": "FrozenBN", "DEFORM_ON_PER_STAGE": [False, False, False, False]},
-        "FPN": {"NORM": ""},
-        "ROI_MASK_HEAD": {"NORM": ""},
-    },
-    "SOLVER": {"IMS_PER_BATCH": 16, "AMP": {"ENABLED": False}, "WEIGHT_DECAY_NORM": 0.0},
-    "DATALOADER": {"NUM_WORKERS": 4},
-}
+KEYS = Keys(
+    {
+        "MODEL": {
+            "DEVICE": "cuda",
+            "RESNETS": {"NORM": "FrozenBN", "DEFORM_ON_PER_STAGE": [False, False, False, False]},
+            "FPN": {"NORM": ""},
+            "ROI_MASK_HEAD": {"NORM": ""},
+        },
+        "SOLVER": {"IMS_PER_BATCH": 16, "AMP": {"ENABLED": False}, "WEIGHT_DECAY_NORM": 0.0},
+        "DATALOADER": {"NUM_WORKERS": 4},
+    }
+)
 WITHOUT = diagnose(NO_GPU)
 ONE = diagnose(HEALTHY)
 TWO = diagnose(TWO_GPUS)
@@ -61,13 +64,9 @@ def ask(choice: DeviceChoice = AUTO, **settings: Any) -> DeviceRequest:
     return DeviceRequest(choice=choice, **settings)
 
 
-def with_keys(**settings: Any) -> dict[str, Any]:
+def with_keys(**settings: Any) -> Keys:
     """KEYS with some leaves replaced; `__` stands for the dot."""
-    copy = adjusted(KEYS, ())
-    for name, value in settings.items():
-        *path, last = name.split("__")
-        look_up(copy, ".".join(path))[last] = value
-    return copy
+    return changed_keys(KEYS, **settings)
 
 
 def told(plan: DevicePlan) -> dict[str, tuple[Any, Any]]:
@@ -571,9 +570,9 @@ def test_a_missing_package_is_refused_before_anything_starts():
 def test_adjustments_give_the_keys_that_the_worker_gets():
     plan = plan_devices(ask(), with_keys(SOLVER__AMP__ENABLED=True), WITHOUT)
 
-    keys = adjusted(KEYS, plan.adjustments)
+    keys = KEYS.with_(plan.adjustments)
 
-    assert (keys["MODEL"]["DEVICE"], keys["SOLVER"]["AMP"]["ENABLED"]) == ("cpu", False)
+    assert (keys["MODEL.DEVICE"], keys["SOLVER.AMP.ENABLED"]) == ("cpu", False)
 
 
 def test_the_refusal_tells_how_to_repair_the_cause():
@@ -685,15 +684,15 @@ def test_the_reason_names_the_gpus_and_what_was_left_of_a_list():
 
 def test_why_fewer_processes_run_is_told_in_words():
     (count, *_) = plan_devices(ask(CPU, count="all"), KEYS, WITHOUT).adjustments
-    (workers,) = plan_devices(ask(CPU, count=4), {"DATALOADER": {"NUM_WORKERS": 9}}, WITHOUT).adjustments
+    (workers,) = plan_devices(ask(CPU, count=4), Keys({"DATALOADER": {"NUM_WORKERS": 9}}), WITHOUT).adjustments
 
     assert count.reason == "one process uses all CPUs"
     assert workers.reason == "8 CPUs are available for 4 processes"
 
 
 def test_a_configuration_without_a_batch_size_leaves_the_count_alone():
-    assert plan_devices(ask(CPU, count=3), {}, WITHOUT).num_processes == 3
-    assert plan_devices(ask(CPU, count=3), {"SOLVER": {"IMS_PER_BATCH": 0}}, WITHOUT).num_processes == 3
+    assert plan_devices(ask(CPU, count=3), Keys({}), WITHOUT).num_processes == 3
+    assert plan_devices(ask(CPU, count=3), Keys({"SOLVER": {"IMS_PER_BATCH": 0}}), WITHOUT).num_processes == 3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.config.keys import Keys
 from launcher.errors import RequestError
 from launcher.train.compat.cfg_node import load_extension, to_cfg_node, with_containers_of
 
@@ -25,7 +26,7 @@ def test_containers_come_back_as_the_default_has_them(default, value, restored):
 
 
 def test_keys_are_put_into_a_config_that_is_not_frozen():
-    cfg = to_cfg_node({"SOLVER": {"BASE_LR": 0.5}, "DATASETS": {"TRAIN": ["a", "b"]}})
+    cfg = to_cfg_node(Keys({"SOLVER": {"BASE_LR": 0.5}, "DATASETS": {"TRAIN": ["a", "b"]}}))
 
     assert not cfg.is_frozen()
     assert cfg.SOLVER.BASE_LR == 0.5
@@ -35,20 +36,20 @@ def test_keys_are_put_into_a_config_that_is_not_frozen():
 
 @pytest.mark.parametrize("text", ["123", "[1, 2]", "None"])
 def test_a_text_that_looks_like_a_python_value_stays_a_text(text):
-    weights = to_cfg_node({"MODEL": {"WEIGHTS": text}}).MODEL.WEIGHTS
+    weights = to_cfg_node(Keys({"MODEL": {"WEIGHTS": text}})).MODEL.WEIGHTS
 
     assert weights == text
 
 
 def test_every_unknown_key_is_named_with_the_way_to_bring_it_in():
     with pytest.raises(RequestError, match=r"SOLVER\.NEW, OTHER.*config_extensions"):
-        to_cfg_node({"SOLVER": {"NEW": 1}, "OTHER": {"A": 1}})
+        to_cfg_node(Keys({"SOLVER": {"NEW": 1}, "OTHER": {"A": 1}}))
 
 
 def test_an_extension_brings_its_keys():
     extension = "detectron2.projects.point_rend:add_pointrend_config"
 
-    cfg = to_cfg_node({"MODEL": {"POINT_HEAD": {"NUM_FC": 7}}}, [extension])
+    cfg = to_cfg_node(Keys({"MODEL": {"POINT_HEAD": {"NUM_FC": 7}}}), [extension])
 
     assert cfg.MODEL.POINT_HEAD.NUM_FC == 7
 

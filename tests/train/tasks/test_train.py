@@ -25,6 +25,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
 from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, LoggingSettings
+from launcher.errors import DataError
 from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import WorkerResult
 from launcher.run.paths import RunPaths
@@ -32,7 +33,7 @@ from launcher.run.resume import look_for_checkpoints
 from launcher.train import Trainer
 from launcher.train.evaluation.blank_images import BLANK_FOR
 from launcher.train.stop import Stop
-from launcher.train.tasks.train import Training, train
+from launcher.train.tasks.train import Attempt, train
 from launcher.train.trainer import Setup
 from tests.exact import metrics_in, weights_in
 
@@ -72,15 +73,15 @@ def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None
     paths = RunPaths(Path(cfg.OUTPUT_DIR))
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     seed_all_rng(cfg.SEED)
-    training = Training(
+    this = Attempt(
+        number=next(ATTEMPTS),
         setup=SETUP,
-        attempt=next(ATTEMPTS),
         resume=look_for_checkpoints(paths).newest_whole,
         early_stopping=EarlyStoppingSettings(),
         checkpoint=CheckpointSettings(),
         logging=LoggingSettings(period=1, images=0, tensorboard=False),
     )
-    return train(cfg, training, trainer_class, stop=stop or Stop(), heartbeat=Heartbeat(None))
+    return train(cfg, this, trainer_class, stop=stop or Stop(), heartbeat=Heartbeat(None))
 
 
 def run_of(cfg: CfgNode) -> RunPaths:
@@ -285,10 +286,25 @@ def test_an_evaluator_of_ones_own_is_given_no_detections_on_images_that_cannot_b
     result = attempt(cfg, WithOwnEvaluator)
 
     assert result.finished
-    assert result.bad_test_images == 1
-    assert result.metrics["mine/blank"] == 0
-    assert result.metrics["mine/other"] > 0
-    assert "bbox/AP" in result.metrics
+    assert result.work.bad_test_images == 1
+    assert result.work.metrics["mine/blank"] == 0
+    assert result.work.metrics["mine/other"] > 0
+    assert "bbox/AP" in result.work.metrics
+
+
+def test_a_data_set_of_another_kind_is_evaluated_by_an_evaluator_of_ones_own(cfg: CfgNode):
+    MetadataCatalog.remove(SPLITS[1])
+    MetadataCatalog.get(SPLITS[1]).evaluator_type = "counting"
+
+    class OwnKind(Trainer):
+        @classmethod
+        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
+            return Seen()
+
+    with pytest.raises(DataError, match=r"evaluator_type is counting.*build_evaluator"):
+        attempt(cfg, Trainer)
+
+    assert set(attempt(cfg, OwnKind).work.metrics) == {"mine/other"}
 
 
 class WithDetectron2sLoader(Trainer):

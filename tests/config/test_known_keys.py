@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.config.keys import cache_folders, find_detectron2, read_keys
+from launcher.config.known_keys import cache_folders, find_detectron2, read_keys
 from launcher.errors import RequestError
 
 FAKE_DETECTRON2 = {

@@ -1,0 +1,112 @@
+"""Complete values for tests, which say only what matters to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from launcher.config.keys import Keys
+from launcher.config.request import (
+    CheckpointSettings,
+    DatasetRequest,
+    DeviceRequest,
+    EarlyStoppingSettings,
+    EmaSettings,
+    LoggingSettings,
+    RunRequest,
+    RunSettings,
+    Scaling,
+    Typed,
+)
+from launcher.data.plan import DatasetPlan
+from launcher.device.policy.plan import DevicePlan
+from launcher.run.outcome import Ending, Fault, Outcome, Work
+from launcher.run.plan import Lessons, Limits, New, Report, RunPlan, Training
+
+TYPED = Typed(experiment="", overrides=(), in_sweep=False, swept=())
+CPU = DevicePlan(
+    kind="cpu",
+    asked="auto",
+    reason="no NVIDIA GPU in this machine",
+    gpu_uuids=(),
+    num_processes=1,
+    environment={"CUDA_VISIBLE_DEVICES": ""},
+    mask_driver=False,
+    adjustments=(),
+)
+TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
+NO_DATA = DatasetPlan(splits=(), environment={}, adjustments=(), notices=(), train_checksum=0)
+
+
+def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
+    """A request with the defaults of every setting, but for these."""
+    defaults: dict[str, Any] = {
+        "typed": TYPED,
+        "device": DeviceRequest(),
+        "dataset": DatasetRequest(),
+        "run": RunSettings(),
+        "resume": "auto",
+        "logging": LoggingSettings(),
+        "checkpoint": CheckpointSettings(),
+        "ema": EmaSettings(),
+        "early_stopping": EarlyStoppingSettings(),
+        "scaling": Scaling.keep_batch,
+        "config_extensions": (),
+    }
+    return RunRequest(**{**defaults, **settings}, keys=keys if isinstance(keys, Keys) else Keys(keys))
+
+
+def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
+    """A plan for a new run on the CPU, but for these parts."""
+    defaults: dict[str, Any] = {
+        "folder": "",
+        "attempt": 1,
+        "identity": {},
+        "start": New(archives=False),
+        "data": NO_DATA,
+        "devices": CPU,
+        "training": TRAINING,
+        "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),
+        "lessons": Lessons(),
+        "report": Report(adjustments=(), notices=(), changed=()),
+    }
+    return RunPlan(**{**defaults, **parts}, keys=Keys(keys))
+
+
+TRAINING = Training(
+    config_extensions=(),
+    logging=LoggingSettings(),
+    checkpoint=CheckpointSettings(),
+    ema=EmaSettings(),
+    early_stopping=EarlyStoppingSettings(),
+    max_bad=0,
+    accumulate=1,
+    begun_with=1,
+)
+
+
+def finished_after(iterations: int, **work: Any) -> Outcome:
+    """A training that came to its end."""
+    done = replace(Work.of(iterations), **work)
+    return Outcome(ending=Ending.finished, exit_code=0, code="", explanation="", seconds=1.0, work=done, fault=None)
+
+
+def failed_with(code: str, *, exit_code: int = 1, iterations: int | None = None, **fault: Any) -> Outcome:
+    """A training that failed with that code, while training if nothing else is said."""
+    where = replace(Fault(rank=0, stage="training", cuda_code=None, traceback=""), **fault)
+    return Outcome(
+        ending=Ending.failed,
+        exit_code=exit_code,
+        code=code,
+        explanation="it failed",
+        seconds=1.0,
+        work=Work.of(iterations),
+        fault=where,
+    )
+
+
+def changed_keys(keys: Keys, **values: Any) -> Keys:
+    """Those keys with other values, or with more of them; two underscores stand for a dot."""
+    changed = {name.replace("__", "."): value for name, value in values.items()}
+    return Keys.of_leaves({**dict(keys.leaves()), **changed}.items())
