@@ -1,5 +1,4 @@
-"""The worker process of one attempt: `python -m launcher.train PLAN_JSON`, or `--early DESCRIPTOR FOLDER` before
-there is a plan (see `launcher.run.handover`)."""
+"""A worker process: `python -m launcher.train DESCRIPTOR FOLDER`, as `launcher.run.handover` starts it."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from launcher.run.handover import wait_for_plan
 from launcher.train.stop import STOP, end_with_parent
 
 
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     # Before torch is imported, which takes seconds: a stop signal in that time must not be lost.
     STOP.note_signals()
     end_with_parent()
-    plan = _early(int(arguments[1])) if arguments[0] == "--early" else Path(arguments[0])
+    plan = _wait_for_plan(int(arguments[0]))
     if plan is None:
         return 0
     from launcher.train.worker import work
@@ -22,9 +22,7 @@ def main(arguments: list[str]) -> int:
     return work(plan)
 
 
-def _early(descriptor: int) -> Path | None:
-    from launcher.run.handover import wait_for_plan
-
+def _wait_for_plan(descriptor: int) -> Path | None:
     # Their warnings speak to developers, and there is no log file yet.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

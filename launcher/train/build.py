@@ -41,7 +41,7 @@ CLOSED: Mapping[str, tuple[str, str]] = {
     ),
     "reset_data_loader": ("the order of samples is part of a checkpoint", "override build_train_loader"),
     "test": (
-        "an evaluation can be stopped, and goes on past images that cannot be read",
+        "an evaluation can be stopped, and continues past images that cannot be read",
         "override build_evaluator or build_test_loader, or evaluate in a hook (build_hooks)",
     ),
     "resume_or_load": ("the launcher finds the checkpoint to resume from", "set resume=PATH or MODEL.WEIGHTS=PATH"),

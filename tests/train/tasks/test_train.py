@@ -313,7 +313,7 @@ class WithDetectron2sLoader(Trainer):
         return build_detection_train_loader(cfg, mapper=DatasetMapper(cfg, is_train=True))
 
 
-def test_a_loader_of_ones_own_trains_and_it_is_told_that_its_order_begins_anew(
+def test_a_loader_of_ones_own_trains_with_a_warning_that_its_order_begins_anew(
     cfg: CfgNode, caplog: pytest.LogCaptureFixture
 ):
     cfg.DATASETS.TEST = ()
