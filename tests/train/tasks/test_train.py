@@ -44,6 +44,8 @@ SETUP = Setup(rank=0, num_processes=1, micro_batches=1, precision="", max_bad=0,
 @pytest.fixture
 def cfg(small_demo: Path, tmp_path: Path) -> Iterator[CfgNode]:
     """A tiny RetinaNet, three iterations of a tenth of a second, on the small demo."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so little, more only wait for each other where other tests use the cores too
     images = tmp_path / "images"
     for name, split in zip(SPLITS, ("train", "val"), strict=True):
         shutil.copytree(small_demo / split, images / split)
@@ -60,6 +62,7 @@ def cfg(small_demo: Path, tmp_path: Path) -> Iterator[CfgNode]:
     cfg.DATALOADER.NUM_WORKERS, cfg.SEED = 0, 3
     cfg.OUTPUT_DIR = str(tmp_path / "run")
     yield cfg
+    torch.set_num_threads(threads)
     for name in SPLITS:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
