@@ -1,4 +1,4 @@
-"""A worker process: `python -m launcher.train DESCRIPTOR FOLDER`, as `launcher.run.handover` starts it."""
+"""The worker process of an attempt: `python -m launcher.train DESCRIPTOR FOLDER` (see `launcher.run.handover`)."""
 
 from __future__ import annotations
 
