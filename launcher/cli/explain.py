@@ -1,16 +1,29 @@
-"""The verb `explain`: what a code or the text of an error means, as text. Looks at no machine."""
+"""`launcher explain`: what a code or the text of an error means. Looks at no machine."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from launcher.device.causes.error_text import Match, find_causes, nearest_codes
 from launcher.device.causes.running import BY_CODE, ENTRIES, GROUPS, Entry, group_of
-from launcher.errors import RequestError
+from launcher.errors import ExitCode, RequestError
 
 MAX_OTHERS = 8
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the explanation.
+
+    Raises:
+        RequestError: nothing is known about what was asked.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print('usage: launcher explain [CODE | GROUP | "TEXT OF AN ERROR"]; alone it lists every code')
+    else:
+        print(explanation(" ".join(arguments)))
+    return ExitCode.finished
 
 
 def explanation(asked: str) -> str:

@@ -6,9 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -16,11 +15,12 @@ from typing import TypeVar
 from launcher.config.values import read_json
 from launcher.launch.oom import count_memory_kills
 from launcher.run import codes
-from launcher.run.handover import EarlyWorker
+from launcher.run.handover import Worker
 from launcher.run.heartbeat import Watch, read_beat
 from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
+from launcher.signals import handling
 
 T = TypeVar("T")
 LOOK_EVERY_S = 0.5
@@ -78,7 +78,7 @@ class Supervision:
 
 
 def execute(
-    plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int], early: EarlyWorker | None = None
+    plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int], early: Worker | None = None
 ) -> Outcome:
     """Run the plan's worker to its end, whatever end that is; an `early` one is taken if it still can be.
 
@@ -89,16 +89,10 @@ def execute(
     started = time.monotonic()
     kills = count_memory_kills()
     supervision = Supervision()
-    with _handled(supervision):
-        if early is not None and early.serves(environment):
-            process = early.process
-            early.begin(attempt.plan, environment, inherited)
-        else:
-            command = [sys.executable, "-m", "launcher.train", str(attempt.plan)]
-            process = subprocess.Popen(
-                command, env=dict(environment), start_new_session=True, pass_fds=tuple(inherited)
-            )
-        supervision.process = process
+    with handling(dict.fromkeys(HANDED_ON, supervision.hand_on)):
+        worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
+        process = supervision.process = worker.process
+        worker.begin(attempt.plan, environment, inherited)
         supervision.pass_to_worker()
         watch = Watch(attempt.heartbeat, hang_s=plan.limits.hang_minutes * 60, now=started)
         exit_status = supervision.wait(process, watch)
@@ -109,6 +103,7 @@ def execute(
         stop_signal=supervision.stop_signal,
         killed_by_us=supervision.killed_by_us,
         hung_in=supervision.hung_in,
+        patience_s=watch.patience_in(supervision.hung_in),
         memory_kills=count_memory_kills() - kills,
         stage=beat.stage if beat else "",
         iterations=beat.iterations if beat else None,
@@ -133,16 +128,6 @@ def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
     own_fault = [failure for failure in failures if failure.code in OWN_FAULTS or failure.cuda_code is not None]
     killed = [failure for failure in failures if failure.kind == RANK_KILLED]
     return next(iter([*own_fault, *killed, *failures]), None)
-
-
-@contextlib.contextmanager
-def _handled(supervision: Supervision) -> Iterator[None]:
-    before = {number: signal.signal(number, supervision.hand_on) for number in HANDED_ON}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _kill_group(leader: int) -> None:

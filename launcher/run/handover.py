@@ -1,6 +1,7 @@
-"""A worker process that imports what every training needs while the launcher still looks and decides.
+"""How a worker process is started, and gets its plan.
 
-Importing torch and detectron2 takes seconds, and so does looking at data and devices; one hides behind the other.
+It imports what every training needs before it asks for the plan, so the launcher may start it early: importing torch
+and detectron2 takes seconds, and so does looking at data and devices; one hides behind the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ READ_LATER = frozenset({
 })  # fmt: skip
 
 
-class EarlyWorker:
+class Worker:
     """The launcher's end of it."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN) -> None:
@@ -45,6 +46,8 @@ class EarlyWorker:
 
     def serves(self, environment: Mapping[str, str]) -> bool:
         """Whether it can still get this environment."""
+        if self._channel.fileno() == -1:  # it has got a plan
+            return False
         names = self._environ.keys() | environment.keys()
         changed = {name for name in names if self._environ.get(name) != environment.get(name)}
         return changed <= READ_LATER and self.process.poll() is None
@@ -67,9 +70,9 @@ class EarlyWorker:
 
 
 @contextlib.contextmanager
-def early_worker(environ: Mapping[str, str], folder: Path) -> Iterator[EarlyWorker]:
+def early_worker(environ: Mapping[str, str], folder: Path) -> Iterator[Worker]:
     """Start one now for a run in that folder; it ends with the `with` block unless it has got a plan by then."""
-    worker = EarlyWorker(environ, folder)
+    worker = Worker(environ, folder)
     try:
         yield worker
     finally:

@@ -1,4 +1,4 @@
-"""A worker's sign of life: what it is at, in a small file, and how the launcher tells from it that nothing moves."""
+"""A worker's heartbeat: what it is at, in a small file, and how the launcher tells from it that nothing moves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Heartbeat:
     """Says what this process is at; costs some microseconds."""
 
     def __init__(self, path: Path | None) -> None:
-        # An unwritable folder is not what a sign of life should end a training for.
+        # An unwritable folder is not what a heartbeat should end a training for.
         self._file: int | None = None
         if path is not None:
             with contextlib.suppress(OSError):
@@ -47,7 +47,7 @@ class Beat:
 
 
 def read_beat(path: Path) -> Beat | None:
-    """The last sign of life, or None when there is none yet."""
+    """The last heartbeat, or None when there is none yet."""
     try:
         count, done, stage = path.read_text(encoding="utf-8").strip().split(" ", 2)
         return Beat(count=int(count), iterations=None if done == "-" else int(done), stage=stage)
@@ -56,7 +56,7 @@ def read_beat(path: Path) -> Beat | None:
 
 
 class Watch:
-    """Looks at a heartbeat from time to time and notices when it stops; `hang_s` of 0 is patient for ever."""
+    """Looks at a heartbeat from time to time and notices when it stops; `hang_s` of 0 disables the check."""
 
     def __init__(self, path: Path, *, hang_s: float, now: float) -> None:
         self._path = path
@@ -74,6 +74,10 @@ class Watch:
         if beat != self._last:
             self._last, self._changed = beat, now
         stage = beat.stage if beat else "start"
-        is_short = stage in (SMOKE, ENDING)
-        patience = min(self._hang_s or SHORT_PATIENCE_S, SHORT_PATIENCE_S) if is_short else self._hang_s
+        patience = self.patience_in(stage)
         return stage if patience and now - self._changed > patience else ""
+
+    def patience_in(self, stage: str) -> float:
+        """Seconds without progress in that stage after which a worker counts as hung; 0 for never."""
+        is_short = stage in (SMOKE, ENDING)
+        return min(self._hang_s or SHORT_PATIENCE_S, SHORT_PATIENCE_S) if is_short else self._hang_s

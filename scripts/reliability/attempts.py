@@ -20,12 +20,14 @@ from pathlib import Path
 import torch
 
 from launcher.config.request import RunRequest
-from launcher.launch.environment import worker_environment
+from launcher.launch.attempts import environment_of
+from launcher.launch.prepare import Since, prepare
 from launcher.launch.record import record_outcome, record_start
 from launcher.launch.supervise import outcome_of
+from launcher.run import codes
 from launcher.run.heartbeat import read_beat
 from launcher.run.outcome import Outcome, WorkerEnd
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 from launcher.run.resume import look_for_checkpoints
 from launcher.train import failures, trainer  # noqa: F401 - so that no child does
@@ -35,7 +37,7 @@ from launcher.train.hooks import chosen  # noqa: F401
 from launcher.train.output import writers  # noqa: F401
 from launcher.train.stop import STOP, end_with_parent
 from launcher.train.worker import work
-from scripts.reliability.job import machine, plan_next
+from scripts.reliability.job import session
 
 PATIENCE_S = 120.0
 STOP_WITHIN_S = 30.0
@@ -72,7 +74,8 @@ class Ended:
     def is_clear(self) -> bool:
         """It finished, stopped in order or said in a sentence why it did not."""
         outcome = self.outcome
-        says_why = outcome.explanation and not outcome.traceback and "without a reason" not in outcome.explanation
+        told = outcome.fault is not None and not outcome.fault.traceback and outcome.code != codes.CRASH
+        says_why = outcome.explanation and (outcome.fault is None or told)
         return outcome.exit_code == 0 or bool(says_why)
 
 
@@ -82,8 +85,7 @@ class Attempt:
     def __init__(self, plan: RunPlan, *, before: Callable[[], None] = lambda: None) -> None:
         """`before` is run in the child, first."""
         self.plan = plan
-        self.paths = RunPaths(Path(plan.folder))
-        self.files: AttemptPaths = self.paths.attempt(plan.attempt)
+        self.paths, self.files = plan.paths, plan.attempt_paths
         self.started = time.monotonic()
         # Not in the run's folder, whose disk may be full.
         self._printed = tempfile.TemporaryFile("w+b", buffering=0)  # noqa: SIM115 - read in `ended`
@@ -154,9 +156,10 @@ def begin(request: RunRequest, before: Callable[[], None] = lambda: None) -> Att
     Raises:
         LauncherError: as for the same command.
     """
-    plan = plan_next(request)
-    record_start(request, plan, machine(), ["launcher", "train"], os.environ)
-    return Attempt(plan, before=before)
+    around = session()
+    prepared = prepare(request, around, Since(began=around.now()))
+    record_start(request, prepared.plan, prepared.facts, around.command, around.environ)
+    return Attempt(prepared.plan, before=before)
 
 
 def run(request: RunRequest, kill: Kill | None = None) -> Ended:
@@ -173,8 +176,13 @@ def run_to_end(request: RunRequest) -> Ended:
     """One attempt that nobody disturbs."""
     ended = run(request)
     if ended.outcome.exit_code != 0:
-        raise RuntimeError(f"{ended.outcome.explanation}\n{ended.outcome.traceback}\n{ended.printed[-2000:]}")
+        raise RuntimeError(f"{reason(ended.outcome)}\n{ended.printed[-2000:]}")
     return ended
+
+
+def reason(outcome: Outcome) -> str:
+    """Why an attempt ended, with its traceback where that is all that is known."""
+    return f"{outcome.explanation}\n{outcome.fault.traceback if outcome.fault else ''}"
 
 
 def children_of(pid: int) -> list[int]:
@@ -202,7 +210,7 @@ def _child(plan: RunPlan, files: AttemptPaths, printed: int, before: Callable[[]
     os.setsid()
     os.dup2(printed, 1)
     os.dup2(printed, 2)
-    os.environ.update(worker_environment(plan.devices, os.environ, None))
+    os.environ.update(environment_of(plan, session()))
     torch.set_num_threads(1)
     STOP.note_signals()
     end_with_parent()

@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher.config.request import RunRequest
 from launcher.errors import LauncherError
-from scripts.reliability.attempts import begin
+from scripts.reliability.attempts import begin, reason
 from scripts.reliability.job import NUM_TRAIN, Job, make_job, paths_of
 from scripts.reliability.result import Row, images_in
 
@@ -161,7 +161,7 @@ def try_input(job: Job, name: str, spoil: Callable[[Path], None]) -> tuple[str, 
         return "finished", ""
     if ended.is_clear and "Traceback" not in ended.printed:
         return "told", ""
-    return "", f"a traceback: {(ended.outcome.traceback or ended.outcome.explanation or ended.printed)[-300:]}"
+    return "", f"a traceback: {(reason(ended.outcome) + ended.printed)[-300:]}"
 
 
 def _with_data(request: RunRequest, data: Path) -> RunRequest:

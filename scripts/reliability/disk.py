@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.config.request import RunRequest
 from launcher.errors import LauncherError
-from scripts.reliability.attempts import Attempt, Ended, begin, run_to_end
+from scripts.reliability.attempts import Attempt, Ended, begin, reason, run_to_end
 from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.result import Row, end_of
 
@@ -98,8 +98,8 @@ def _first_attempt(request: RunRequest, case: Case, disk: Path) -> tuple[str, li
     ended = _disturbed(attempt, case, disk)
     if ended.outcome.exit_code == 0:
         return "finished", []
-    if "Traceback" in ended.outcome.traceback + ended.printed:
-        return "told", [f"a traceback: {(ended.outcome.traceback or ended.printed)[-600:]}"]
+    if "Traceback" in (said := reason(ended.outcome) + ended.printed):
+        return "told", [f"a traceback: {said[-600:]}"]
     if not ended.is_clear:
         where = "on the console only" if "disk of the run folder is full" in ended.printed else "nowhere"
         return "told", [f"said why {where}: {ended.outcome.explanation}"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from launcher.config.request import RunRequest
-from scripts.reliability.attempts import begin, run_to_end
+from scripts.reliability.attempts import begin, reason, run_to_end
 from scripts.reliability.job import Job, make_job, paths_of
 from scripts.reliability.kills import kill_trainings
 from scripts.reliability.result import Row
@@ -39,7 +39,7 @@ def another_number(job: Job) -> Row:
             attempt.send(signal.SIGTERM)
         ended = attempt.ended()
         if ended.outcome.exit_code not in (0, 75):
-            raise RuntimeError(ended.outcome.explanation + ended.outcome.traceback)
+            raise RuntimeError(reason(ended.outcome))
     start = _weights(job.named("start", SOLVER__MAX_ITER=1, **NO_STATISTICS), run=True)
     apart = _distance(_weights(whole), _weights(changing)) / _distance(_weights(whole), start)
     misses = []

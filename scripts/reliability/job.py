@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -12,22 +13,19 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 
+from launcher.cli.training import make_session
 from launcher.config.adjustment import Adjustment
 from launcher.config.compose import run_hydra
 from launcher.config.keys import Keys
 from launcher.config.request import RunRequest
-from launcher.data.facts import inspect_dataset
-from launcher.data.plan import plan_dataset
-from launcher.device.causes.diagnose import diagnose
 from launcher.device.facts import DeviceFacts
 from launcher.device.look.probe import look_at_devices
-from launcher.device.policy.plan import plan_devices
-from launcher.launch.decide import make_run_plan
-from launcher.run.folder import look_at_folder
+from launcher.launch.session import Session
+from launcher.launch.supervise import execute
 from launcher.run.identity import run_folder
 from launcher.run.paths import RunPaths
-from launcher.run.plan import RunPlan
 
 ITERATIONS = 20
 CHECKPOINT_PERIOD = 5
@@ -116,15 +114,13 @@ def compose(settings: tuple[str, ...]) -> RunRequest:
     return composed[0]
 
 
-def plan_next(request: RunRequest) -> RunPlan:
-    """The plan of the next attempt, from what is in the run's folder now.
-
-    Raises:
-        LauncherError: as for the same command.
-    """
-    dataset = plan_dataset(request, inspect_dataset(request.dataset, request.keys))
-    devices = plan_devices(request.device, request.keys, diagnose(machine()), avoid={}, scaling=request.scaling)
-    return make_run_plan(request, devices=devices, dataset=dataset, folder=look_at_folder(request))
+def session() -> Session:
+    """What a launch has around it, but for what is printed and for looking at the same machine again and again."""
+    return replace(
+        make_session(("launcher", "train"), execute),
+        console=Console(file=io.StringIO()),
+        look=lambda _: machine(),
+    )
 
 
 @cache

@@ -24,12 +24,13 @@ from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.env import seed_all_rng
 
+from launcher.launch.prepare import Since, prepare
 from launcher.run.plan import RunPlan
 from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.samples.register import register_datasets
 from scripts.reliability.damage import DAMAGES
 from scripts.reliability.disk import ROOMY, fill, mounted
-from scripts.reliability.job import ITERATIONS, NUM_TRAIN, make_job, plan_next
+from scripts.reliability.job import ITERATIONS, NUM_TRAIN, make_job, session
 from scripts.reliability.kills import SHARE_OF_TERM
 from scripts.reliability.result import Row
 from tests.exact import weights_in
@@ -93,8 +94,8 @@ def _train(plan: RunPlan, folder: Path, note_into: Path) -> None:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     torch.set_num_threads(1)
-    register_datasets(plan.splits)
-    cfg = to_cfg_node(plan.keys, plan.config_extensions)
+    register_datasets(plan.data.splits)
+    cfg = to_cfg_node(plan.keys, plan.training.config_extensions)
     cfg.OUTPUT_DIR = str(folder)
     seed_all_rng(cfg.SEED)
     trainer = _Stock(cfg)
@@ -119,7 +120,8 @@ class _Stock(DefaultTrainer):
 
 
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:
-    plan = plan_next(make_job(folder).named("stock"))
+    around = session()
+    plan = prepare(make_job(folder).named("stock"), around, Since(began=around.now())).plan
     whole, again = (StockRun(plan, folder / name) for name in ("whole", "again"))
     if (whole.run(), again.run()) != (0, 0) or weights_in(whole.final) != weights_in(again.final):
         raise RuntimeError("detectron2 does not give the same weights twice here, so nothing can be compared")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import io
+from importlib import import_module
+
 import pytest
 
-from launcher.cli.main import SHOWN_VERBS, VERBS, main, split_verb
+from launcher.cli.main import COMMANDS, main, split_command
 from launcher.errors import ExitCode
 
 
 @pytest.mark.parametrize(
-    ("arguments", "verb", "rest"),
+    ("arguments", "command", "rest"),
     [
         ([], "train", []),
         (["experiment=coco"], "train", ["experiment=coco"]),
@@ -17,28 +20,48 @@ from launcher.errors import ExitCode
         (["~dataset"], "train", ["~dataset"]),
         (["train", "--help"], "train", ["--help"]),
         (["plan", "device=cpu"], "plan", ["device=cpu"]),
-        (["--help"], "help", []),
-        (["--version"], "version", []),
-        (["trian"], "unknown", ["trian"]),
         (["SOLVER.BASE_LR", "0.1"], "train", ["SOLVER.BASE_LR", "0.1"]),
     ],
 )
-def test_a_leading_word_is_the_verb_and_train_is_the_default(arguments: list[str], verb: str, rest: list[str]):
-    assert split_verb(arguments) == (verb, rest)
+def test_a_leading_word_is_the_command_and_train_is_the_default(arguments: list[str], command: str, rest: list[str]):
+    assert split_command(arguments) == (command, rest)
 
 
-def test_a_mistyped_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]):
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]):
     assert main(["docter"]) == ExitCode.request_wrong
 
-    assert "launcher doctor" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: unknown command 'docter'. Did you mean 'doctor'?\n"
 
 
-def test_help_names_every_verb_that_people_may_type(capsys: pytest.CaptureFixture[str]):
-    assert main(["--help"]) == ExitCode.finished
+@pytest.mark.parametrize("asking", ["--help", "-h", "help"])
+def test_help_names_every_command(asking: str, capsys: pytest.CaptureFixture[str]):
+    assert main([asking]) == ExitCode.finished
 
     printed = capsys.readouterr().out
-    assert all(f"launcher {verb}" in printed.replace("[train]", "train") for verb in SHOWN_VERBS)
-    assert set(SHOWN_VERBS) <= set(VERBS)
+    assert all(f"launcher {name}" in printed.replace("[train]", "train") for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_of_the_table_is_a_module_that_runs(name: str):
+    assert callable(import_module(f"launcher.cli.{name}").run)
+
+
+def test_a_reader_that_goes_away_is_no_failure(monkeypatch: pytest.MonkeyPatch):
+    gone = io.StringIO()
+    gone.write = _nobody_reads  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdout", gone)
+
+    assert main(["explain"]) == ExitCode.finished
+
+
+def test_a_closed_standard_output_is_no_failure(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout", None)
+
+    assert main(["--version"]) == ExitCode.finished
+
+
+def _nobody_reads(_: str) -> int:
+    raise BrokenPipeError
 
 
 def test_tensorboard_needs_a_folder(capsys: pytest.CaptureFixture[str], tmp_path):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launcher.run.handover import EarlyWorker, early_worker
+from launcher.run.handover import Worker, early_worker
 
 ENVIRON = {**os.environ, "KEPT": "1"}
 
@@ -56,7 +56,7 @@ print(json.dumps([str(plan), dict(os.environ), held]))
 
 
 def test_it_gets_plan_environment_and_open_files_however_long_the_environment(tmp_path: Path, capfd: Any):
-    worker = EarlyWorker(ENVIRON, tmp_path, [sys.executable, "-c", WAITS])
+    worker = Worker(ENVIRON, tmp_path, [sys.executable, "-c", WAITS])
     with open(tmp_path / "lock", "w") as lock:
         worker.begin(Path("plan.json"), {"LONG": "x" * 300_000}, [lock.fileno()])
     worker.process.wait(20)
@@ -70,8 +70,8 @@ def test_it_gets_plan_environment_and_open_files_however_long_the_environment(tm
 
 def test_it_ends_when_its_launcher_dies():
     code = (
-        "import os, sys, time; from pathlib import Path; from launcher.run.handover import EarlyWorker;"
-        "print(EarlyWorker(os.environ, Path('.')).process.pid, flush=True); os.kill(os.getpid(), 9)"
+        "import os, sys, time; from pathlib import Path; from launcher.run.handover import Worker;"
+        "print(Worker(os.environ, Path('.')).process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     pid = int(done.stdout)

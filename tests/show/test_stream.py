@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from launcher.show.console import PatientStream
+from launcher.show.stream import PatientStream
 
 
 class _Gone(io.StringIO):
@@ -31,7 +31,7 @@ def test_a_reader_that_has_gone_is_no_error():
 
 def test_what_was_still_to_be_written_into_a_closed_pipe_does_not_end_the_process_badly():
     code = (
-        "import sys; from launcher.show.console import PatientStream\n"
+        "import sys; from launcher.show.stream import PatientStream\n"
         "sys.stdin.readline()\n"
         "stream = PatientStream(sys.stdout); stream.write('x' * 10); stream.flush(); stream.write('y')"
     )

@@ -1,0 +1,21 @@
+"""The second half of `launcher doctor`, imported while the first half still looks."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from launcher.device.causes.diagnose import diagnose
+from launcher.device.diagnosis import Severity
+from launcher.device.facts import DeviceFacts
+from launcher.device.policy.choice import by_default
+from launcher.show.run import doctor_json, show_doctor
+
+
+def show(facts: DeviceFacts, *, as_json: bool, verbose: bool) -> bool:
+    """Print what the facts mean; whether something has to be repaired."""
+    diagnosis = by_default(diagnose(facts))
+    if as_json:
+        print(doctor_json(diagnosis, facts))
+    else:
+        show_doctor(diagnosis, facts, Console(), verbose=verbose)
+    return any(finding.severity is Severity.error for finding in diagnosis.findings)

@@ -1,0 +1,39 @@
+"""`launcher plan`: what `launcher train` would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from launcher.cli.flags import take_flag
+from launcher.cli.training import make_session
+from launcher.config.compose import run_hydra
+from launcher.config.request import RunRequest
+from launcher.errors import ExitCode
+from launcher.launch.prepare import Since, prepare
+from launcher.launch.supervise import execute
+from launcher.show.run import plan_json, show_plan
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the plan, as JSON with `--json`.
+
+    Raises:
+        LauncherError: `launcher train` would refuse it.
+    """
+    asked, as_json = take_flag(arguments, "--json")
+    # Hydra writes down a sweep; of a plan nothing is to stay.
+    with TemporaryDirectory() as folder:
+        run_hydra(asked, partial(_print_plan, as_json=as_json), command="launcher plan", sweep_folder=Path(folder))
+    return ExitCode.finished
+
+
+def _print_plan(request: RunRequest, *, as_json: bool) -> None:
+    session = make_session(("launcher", "plan"), execute)
+    plan = prepare(request, session, Since(began=session.now())).plan
+    if as_json:
+        print(plan_json(plan))
+    else:
+        show_plan(plan, session.console, composition=True)

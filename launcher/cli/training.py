@@ -1,0 +1,85 @@
+"""One training of `launcher train`: its session, and what its end means for the shell and for sweeps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from launcher.config.request import RunRequest
+from launcher.data.plan import data_environment
+from launcher.errors import ExitCode, TrainingFailedError
+from launcher.launch.attempts import Ended, launch
+from launcher.launch.claims import claim, claims_folder, look
+from launcher.launch.prepare import look_for, plan_data
+from launcher.launch.session import Execute, Session
+from launcher.launch.supervise import execute, outcome_of
+from launcher.run.handover import early_worker
+from launcher.run.identity import run_folder
+from launcher.run.outcome import Ending, Outcome, WorkerEnd, main_metric
+from launcher.run.plan import Finished, RunPlan
+from launcher.show.console import make_console
+from launcher.show.run import failure_text, show_outcome
+
+
+def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
+    """Train one composed request to its end and return its main metric, for sweeps; `command` is what was typed.
+
+    Raises:
+        LauncherError: it failed; in a sweep the other jobs go on.
+        SystemExit: it was stopped; a sweep stops with it.
+    """
+    with _executing(request) as how:
+        session = make_session(command, how)
+        ended = launch(request, session)
+    show_outcome(ended.outcome, ended.plan, session.console)
+    return _result_of(ended)
+
+
+def make_session(command: tuple[str, ...], execute: Execute) -> Session:
+    """A session on this machine."""
+    folder, environ = claims_folder(), dict(os.environ)
+    return Session(
+        command=command,
+        environ=environ,
+        console=make_console(),
+        plan_data=plan_data,
+        look=partial(look_for, environ=environ),
+        look_at_claims=partial(look, folder=folder),
+        claim=partial(claim, folder=folder),
+        now=time.time,
+        sleep=time.sleep,
+        execute=execute,
+    )
+
+
+def _result_of(ended: Ended) -> float | None:
+    plan, outcome = ended.plan, ended.outcome
+    if outcome is None or outcome.ending is Ending.finished or isinstance(plan.start, Finished):
+        return main_metric(outcome)
+    if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
+        raise SystemExit(outcome.exit_code)
+    raise TrainingFailedError(failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+
+
+@contextmanager
+def _executing(request: RunRequest) -> Iterator[Execute]:
+    """A worker process that imports torch meanwhile, or this very process for debuggers."""
+    if request.run.in_place:
+        yield _execute_in_place
+        return
+    with early_worker({**os.environ, **data_environment(request.dataset)}, run_folder(request)) as early:
+        yield partial(execute, early=early)
+
+
+def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherited: Sequence[int]) -> Outcome:  # noqa: ARG001
+    # Torch, which no other command of the launcher's process imports.
+    from launcher.train.worker import work
+
+    started = time.monotonic()
+    os.environ.clear()
+    os.environ.update(environment)
+    status = work(plan.attempt_paths.plan, raise_errors=True)
+    return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

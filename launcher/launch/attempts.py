@@ -1,0 +1,128 @@
+"""The conductor of one launch: claim, start, wait, learn, and again. Touches the world through its session only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher.config.request import RunRequest
+from launcher.launch.claims import GpusTakenError
+from launcher.launch.environment import make_driver_mask, worker_environment
+from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
+from launcher.launch.record import locked, record_outcome, record_start, set_aside
+from launcher.launch.retry import learn, pause_before
+from launcher.launch.session import Session
+from launcher.run.folder import last_outcome
+from launcher.run.outcome import Outcome
+from launcher.run.plan import Finished, Lessons, New, RunPlan
+from launcher.run.resume import look_for_checkpoints
+from launcher.show.run import show_notices, show_plan, show_retry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The last plan of a launch, and how it ended."""
+
+    plan: RunPlan
+    outcome: Outcome | None
+    """None for a finished run whose outcome can no longer be read."""
+
+
+def launch(request: RunRequest, session: Session) -> Ended:
+    """Train a run to its end, in as many attempts as that takes.
+
+    Raises:
+        LauncherError: it cannot be started.
+    """
+    since = Since(began=session.now())
+    prepared = prepare(request, session, since)
+    show_plan(prepared.plan, session.console)
+    folder, start = Path(prepared.plan.folder), prepared.plan.start
+    if isinstance(start, Finished):
+        return Ended(plan=prepared.plan, outcome=last_outcome(folder))
+    if isinstance(start, New) and start.archives:
+        with locked(folder):
+            session.console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
+    with locked(folder) as lock, _claiming(session, lock) as claims:
+        return _attempts(request, session, prepared, claims, since)
+
+
+class _Claims:
+    """The GPUs of this launch: kept until its end, because between two attempts somebody else would take them."""
+
+    def __init__(self, session: Session, stack: ExitStack, lock: int) -> None:
+        self._session = session
+        self._stack = stack
+        self.uuids: frozenset[str] = frozenset()
+        self.descriptors: tuple[int, ...] = (lock,)
+        """To be inherited by the worker: what holds the folder, and the GPUs."""
+
+    def take(self, uuids: frozenset[str]) -> None:
+        """Raises GpusTakenError where others have some of them."""
+        claimed = self._stack.enter_context(self._session.claim(uuids - self.uuids))
+        self.uuids |= uuids
+        self.descriptors += claimed.descriptors
+        show_notices(claimed.notices, self._session.console)
+
+
+@contextmanager
+def _claiming(session: Session, lock: int) -> Iterator[_Claims]:
+    with ExitStack() as stack:
+        yield _Claims(session, stack, lock)
+
+
+def _attempts(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims, since: Since) -> Ended:
+    """The plan and the outcome of the first attempt that ended in order, or that none should follow."""
+    while True:
+        prepared = _with_gpus(request, session, prepared, claims, since)
+        plan = prepared.plan
+        outcome = _carry_out(request, session, prepared, claims)
+        lessons = None if request.run.in_place else _lessons_of(plan, outcome)
+        if lessons is None:
+            return Ended(plan=plan, outcome=outcome)
+        show_retry(outcome, plan, lessons, session.console)
+        session.sleep(pause_before(lessons))
+        if request.resume == "never":  # the first attempt has started over
+            request = replace(request, resume="auto")
+        since = replace(since, lessons=lessons, ours=claims.uuids)
+        prepared = prepare_again(request, session, plan.data, since)
+        show_plan(prepared.plan, session.console, before=plan)
+
+
+def _with_gpus(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims, since: Since) -> Prepared:
+    """The same when its GPUs could be claimed, else a plan without those that somebody took meanwhile."""
+    while True:
+        wanted = frozenset() if request.device.share else frozenset(prepared.plan.devices.gpu_uuids)
+        try:
+            claims.take(wanted)
+            return prepared
+        except GpusTakenError as error:
+            before = prepared.plan
+            now = replace(since, lessons=before.lessons, taken=error.taken, ours=claims.uuids)
+            prepared = prepare_again(request, session, before.data, now)
+            show_plan(prepared.plan, session.console, before=before)
+
+
+def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims) -> Outcome:
+    plan = prepared.plan
+    record_start(request, plan, prepared.facts, session.command, session.environ)
+    outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
+    if problem := record_outcome(plan, outcome):
+        print(f"warning: {problem}", file=sys.stderr)
+    return outcome
+
+
+def environment_of(plan: RunPlan, session: Session) -> dict[str, str]:
+    """The variables that the plan's worker gets; a driver library that is to be hidden is hidden now."""
+    mask = make_driver_mask(plan.attempt_paths.driver_mask) if plan.devices.mask_driver else None
+    return {**worker_environment(plan.devices, session.environ, mask), **plan.data.environment}
+
+
+def _lessons_of(plan: RunPlan, outcome: Outcome) -> Lessons | None:
+    if not outcome.code:
+        return None
+    point = look_for_checkpoints(plan.paths).newest_whole
+    return learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)

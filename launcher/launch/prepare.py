@@ -1,0 +1,131 @@
+"""From what was asked to what will happen: look, then decide. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from launcher.config.request import RunRequest
+from launcher.data.facts import inspect_dataset
+from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.device.causes.diagnose import diagnose
+from launcher.device.diagnosis import Diagnosis
+from launcher.device.facts import DeviceFacts
+from launcher.device.look.probe import Deadlines, look_at_devices
+from launcher.device.policy.plan import DevicePlan, plan_devices, wants_gpus
+from launcher.errors import LauncherError
+from launcher.launch.decide import make_run_plan
+from launcher.launch.session import Session
+from launcher.run.folder import look_at_folder
+from launcher.run.plan import Lessons, RunPlan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A plan, and what was seen of the devices when it was made."""
+
+    facts: DeviceFacts
+    plan: RunPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Since:
+    """What has happened since the command was typed."""
+
+    began: float
+    """When the first attempt did, in seconds since the epoch."""
+    lessons: Lessons | None = None
+    """Of the attempts so far; None before the first has ended."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """GPUs (by UUID) that others got before us, each with a clause that says who."""
+    ours: frozenset[str] = frozenset()
+    """GPUs that this launch has claimed."""
+
+
+def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
+    """The first plan of a launch.
+
+    Raises:
+        LauncherError: what is wrong with the data, the folder and the devices, all of it at once; the exit code is
+            that of the first of these.
+    """
+    problems: list[LauncherError] = []
+    data = _noting(problems, lambda: session.plan_data(request))
+    facts = session.look(request)
+    devices = _noting(problems, lambda: _plan_devices(request, session, facts, since))
+    folder = _noting(problems, lambda: look_at_folder(request))
+    if data is None or devices is None or folder is None:
+        raise _all_of(problems)
+    plan = make_run_plan(
+        request, devices=devices, dataset=data, folder=folder, began=since.began, job_ends=facts.job.ends
+    )
+    return Prepared(facts=facts, plan=plan)
+
+
+def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
+    """The plan of a further attempt: everything is looked at anew but the data.
+
+    Raises:
+        LauncherError: as `prepare` does.
+    """
+    facts = session.look(request)
+    plan = make_run_plan(
+        request,
+        devices=_plan_devices(request, session, facts, since),
+        dataset=data,
+        folder=look_at_folder(request),
+        lessons=since.lessons,
+        began=since.began,
+        job_ends=facts.job.ends,
+    )
+    return Prepared(facts=facts, plan=plan)
+
+
+def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
+    diagnosis = diagnose(facts)
+    lessons = since.lessons or Lessons()
+    if lessons.mask_driver:
+        diagnosis = replace(diagnosis, driver_is_dangerous=True)
+    claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
+    avoid = {**claimed, **since.taken, **lessons.avoid_gpus}
+    return plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling)
+
+
+def _others(diagnosis: Diagnosis, ours: Collection[str]) -> list[str]:
+    return [gpu.uuid for gpu in diagnosis.usable_gpus if gpu.uuid not in ours]
+
+
+def _noting(problems: list[LauncherError], step: Callable[[], T]) -> T | None:
+    try:
+        return step()
+    except LauncherError as error:
+        problems.append(error)
+        return None
+
+
+def _all_of(problems: list[LauncherError]) -> LauncherError:
+    first, *others = problems
+    return type(first)("\n".join(map(str, problems))) if others else first
+
+
+def plan_data(request: RunRequest) -> DatasetPlan:
+    """Look at the data sets that a request names and decide what to register.
+
+    Raises:
+        DataError: they are missing, unreadable or contradict the configuration; every problem is listed.
+    """
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys))
+
+
+def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:
+    """Look at as much of this machine's devices as the request needs to know."""
+    return look_at_devices(
+        environ,
+        full=False,
+        try_gpus=wants_gpus(request.device, request.keys),
+        backend="" if request.device.count == 1 else "nccl",
+        deadlines=Deadlines(driver_s=request.device.patience_s),
+    )
