@@ -232,7 +232,7 @@ def test_what_cannot_be_meant_is_refused_before_the_task_all_at_once():
         run_hydra([DATA, "run.retries=-1", "ema.decay=1", "SOLVER.MAX_ITER=0"], calls.append)
 
     assert str(refused.value).splitlines() == [
-        "run.retries=-1: must be >= 0 (0 gives up at once).",
+        "run.retries=-1: must be >= 0 (0 never retries).",
         "ema.decay=1: must be in [0, 1) (0 keeps no average).",
         "SOLVER.MAX_ITER=0: must be >= 1.",
     ]
