@@ -287,7 +287,7 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["INPUT.MIN_SIZE_TRAIN=(1,2)"], r"INPUT\.MIN_SIZE_TRAIN=\[1,2\]"),
         (["+FOO.BAR=1"], "config_extensions"),
         (["+FOO.BAR=1", "--cfg", "job"], "config_extensions"),
-        (["~SOLVER.MAX_ITER"], "cannot be taken away"),
+        (["~SOLVER.MAX_ITER"], "cannot be removed"),
         (["MODEL.WEIGHTS=${nope.there}"], r"MODEL\.WEIGHTS: .*nope\.there"),
         (["MODEL.WEIGHTS=${oc.env:NOT_SET_ANYWHERE}"], "NOT_SET_ANYWHERE"),
         (["-m", "SOLVER.BASE_LR=0.1,fast"], "takes a number, not 'fast'"),
