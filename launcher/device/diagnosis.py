@@ -94,8 +94,8 @@ class Diagnosis:
     """Best first."""
     driver_is_dangerous: bool
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
-    gpus_allocated: bool
-    """A scheduler or container runtime said that this job has GPUs."""
+    gpus_promised: bool
+    """A scheduler or container runtime allocated GPUs to this job."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
     blocking: Finding | None = None
     """Why no GPU can be used: its cause is the verdict's, its fix is what to do. None where one can."""

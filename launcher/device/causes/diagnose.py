@@ -69,7 +69,7 @@ def _root_causes(facts: DeviceFacts) -> list[Found]:
         if (evidence := cause.look(facts)) is not None:
             found = [(root, finding) for root, finding in found if not cause.covers(root.code)]
             found.append((cause, _finding(cause, evidence)))
-    # What keeps even the CPU from training is said before what keeps the GPUs from it.
+    # What keeps even the CPU from training comes before what keeps the GPUs from it.
     return sorted(found, key=lambda one: not one[0].fatal)
 
 
