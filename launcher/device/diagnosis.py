@@ -94,7 +94,7 @@ class Diagnosis:
     """Best first."""
     driver_is_dangerous: bool
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
-    gpus_promised: bool
+    gpus_allocated: bool
     """A scheduler or container runtime allocated GPUs to this job."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
     blocking: Finding | None = None

@@ -144,7 +144,7 @@ def _problems(
     if before is not None:
         yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
     yield from _problems_with_resume(request, folder)
-    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
+    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
             f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "

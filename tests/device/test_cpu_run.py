@@ -39,7 +39,7 @@ def test_a_cpu_run_trains_although_the_driver_hangs(fakegpu: FakeGpu, plain_envi
 
 
 def test_a_cpu_run_without_sickness_needs_no_mask():
-    assert not plan_devices(DeviceRequest(), Keys({}), diagnose(NO_GPU)).mask_driver
+    assert not plan_devices(DeviceRequest(), Keys({}), diagnose(NO_GPU)).hide_driver
 
 
 def train(environ: dict[str, str]) -> subprocess.Popen[str]:

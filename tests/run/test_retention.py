@@ -5,7 +5,7 @@ import math
 import pytest
 
 from launcher.config.request import BestMode, CheckpointSettings
-from launcher.run.retention import Best, better, superfluous
+from launcher.run.retention import Best, better, checkpoints_to_remove
 
 KEEP_AP = CheckpointSettings(keep_best="bbox/AP")
 KEEP_LOSS = CheckpointSettings(keep_best="loss", best_mode=BestMode.min)

@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.config.asked import listed, named_twice
 from launcher.config.request import DeviceRequest
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, called, can_train_on, in_order
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, can_train_on, gpu_label, in_order
 from launcher.errors import RequestError
 
 IDLE = 0.1

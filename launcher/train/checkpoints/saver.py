@@ -230,7 +230,7 @@ class Saver:
                 raise
             self._ask_fence()
             # What this save would make superfluous may go before it, as long as the newest complete one stays.
-            if not self._remove_superfluous(save.milestone.iteration):
+            if not self._remove_old(save.milestone.iteration):
                 raise
             write_checkpoint(save.state, path, save.milestone, self._ask_fence)
 
@@ -238,7 +238,7 @@ class Saver:
         """Remove checkpoints beyond `keep_last`, `coming` ones counted, and return how many."""
         there = numbered_checkpoints(self._paths)
         needed = {*coming} if self._newest_complete is None else {*coming, self._newest_complete}
-        old = superfluous({*there, *coming}, self._settings.keep_last, needed=needed)
+        old = checkpoints_to_remove({*there, *coming}, self._settings.keep_last, needed=needed)
         for iteration in old:
             remove_checkpoint(there[iteration])
         return len(old)
