@@ -69,7 +69,7 @@ def broken_settings(demo_settings: tuple[str, ...], small_demo: Path, tmp_path: 
     return (*(setting.replace(str(small_demo), str(demo)) for setting in demo_settings), "dataset.check=false")
 
 
-def test_two_processes_stop_early_together_in_spite_of_bad_images_and_with_more_patience_go_on(
+def test_two_processes_stop_early_together_in_spite_of_bad_images_and_resume_with_more_patience(
     launch: Launch, broken_settings: tuple[str, ...], tmp_path: Path
 ):
     # Nothing improves by 90, so the first evaluation stays the best.

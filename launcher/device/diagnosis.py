@@ -33,7 +33,7 @@ class Finding:
 
 
 def gpu_label(index: int | None, uuid: str) -> str:
-    """A GPU for people: by its index, or the start of its UUID, both of which `device.ids` takes."""
+    """A GPU's name for people: its index, or the start of its UUID, both of which `device.ids` takes."""
     return uuid[:12] if index is None else f"GPU {index}"
 
 

@@ -1,4 +1,4 @@
-"""What a scheduler or torchrun told this process, read from the environment. Looks nowhere else."""
+"""What a scheduler or torchrun set in this process's environment. Looks nowhere else."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def launch(request: RunRequest, session: Session) -> Ended:
         return Ended(plan=prepared.plan, outcome=last_outcome(folder))
     if isinstance(start, New) and start.archives:
         with lock_folder(folder):
-            session.console.print(f"the former content is now in {archive(folder)}", highlight=False)
+            session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False)
     with lock_folder(folder) as lock, _claiming(session, lock) as claims:
         return _attempts(request, session, prepared, claims, since)
 

@@ -40,7 +40,7 @@ class Since:
     lessons: Lessons | None = None
     """Of the attempts so far; None before the first has ended."""
     taken: Mapping[str, str] = field(default_factory=dict)
-    """GPUs (by UUID) that others got before us, each with a clause that says who."""
+    """GPUs (by UUID) that other launches took first, each with a clause that says who."""
     ours: frozenset[str] = frozenset()
     """GPUs that this launch has claimed."""
 

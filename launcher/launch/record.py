@@ -66,7 +66,7 @@ def record_start(
         beside.folder.rename(attempt.folder)
     except FileExistsError as error:
         raise RequestError(
-            f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. "
+            f"{attempt.folder} appeared since this run was planned: another launch trained it meanwhile. "
             "Run the command again."
         ) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Start the worker of a plan, hand signals on, wait for it, and say how it ended."""
+"""Start the worker of a plan, forward signals, wait for it, and report how it ended."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LOOK_EVERY_S = 0.5
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 OWN_FAULTS = (codes.OUT_OF_MEMORY, codes.HOST_MEMORY, codes.DIVERGED)
 LAST_WORDS_S = 5.0
-"""For a hung worker to write down where it stands."""
+"""For a hung worker to write its stacks."""
 
 
 class Supervision:
-    """A worker and what it was told so far."""
+    """A worker, and the signals that were sent to it so far."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class Supervision:
                 self.process.send_signal(self.stop_signal)
 
     def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
-        """The worker's exit status; ends it when nothing moves any more."""
+        """The worker's exit status; kills it when it hangs."""
         while True:
             try:
                 return process.wait(LOOK_EVERY_S)
@@ -118,7 +118,7 @@ def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
 
 
 def find_first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
-    """What the rank that failed first wrote; the others fail in its wake.
+    """The failure of the rank that failed first; the others fail as a consequence.
 
     A rank that was killed wrote nothing itself, so others wrote before its end was noted. But some failures are nobody
     else's consequence, and a rank may well be killed in the wake of such a one.

@@ -37,7 +37,7 @@ class Previous:
     """Processes with which the run began."""
     num_processes: int | None
     precision: str | None
-    """In what mixed precision it computed; empty for none."""
+    """The data type of mixed precision; empty for full precision."""
     train_checksum: int
     """Of the annotations that it trained on; 0 where they were not read."""
     lessons: Lessons
@@ -123,13 +123,13 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
         return None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise RequestError(
-            f"{paths.request} should say what this run is, but it cannot be read ({type(error).__name__}). "
+            f"{paths.request} identifies this run but cannot be read ({type(error).__name__}). "
             "Choose another folder with run.name=NAME, or move this one away."
         ) from error
 
 
 def last_outcome(folder: Path) -> Outcome | None:
-    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no whole file of it."""
+    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no valid file of it."""
     paths = RunPaths(folder)
     attempts = paths.attempt_numbers()
     return read_outcome(paths.attempt(attempts[-1]).outcome) if attempts else None

@@ -11,7 +11,7 @@ from launcher.config.request import BestMode, CheckpointSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The checkpoint that did best so far."""
+    """The best checkpoint so far."""
 
     metric: str
     value: float
@@ -19,7 +19,7 @@ class Best:
 
 
 def checkpoints_to_remove(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
-    """Those of the numbered checkpoints that may go, oldest first; 0 keeps all, and `needed` ones stay anyway."""
+    """The numbered checkpoints to remove, oldest first; 0 keeps all, and `needed` ones stay anyway."""
     if keep_last == 0:
         return []
     return [iteration for iteration in sorted(iterations)[:-keep_last] if iteration not in needed]

@@ -23,7 +23,7 @@ START = 8  # iterations that take about as long as an attempt takes to begin
 class Pace:
     """How long an attempt from the beginning to the end takes: kills are to come at any time of one.
 
-    Followed, because others may use the machine too: kills that come too early for any progress go on for ever.
+    Followed, because others may use the machine too: kills that come too early for any progress would never end.
     """
 
     seconds: float

@@ -195,7 +195,7 @@ def with_damages(plan: RunPlan, whole: StockRun, folder: Path, count: int, seed:
     return Row(
         part="stock",
         tried=f"{count} trainings of detectron2's own whose newest checkpoint, or its last_checkpoint, is damaged",
-        measured=f"{raised} could not be started again, {anew} silently began anew, {other} went on to other weights, "
+        measured=f"{raised} could not be started again, {anew} silently started over, {other} resumed to other weights, "
         f"{same} to the same",
     )
 
@@ -239,5 +239,5 @@ def on_full_disk(plan: RunPlan, whole: StockRun, folder: Path) -> Row:
         part="stock",
         tried=f"{len(starts)} trainings of detectron2's own of {ITERATIONS} iterations, whose disk is full from "
         f"iteration {', '.join(map(str, starts))} on",
-        measured=f"{finished} finished on it; with room again {came_back} could go on, {same} to the same weights",
+        measured=f"{finished} finished on it; with room again {came_back} resumed, {same} to the same weights",
     )

@@ -38,7 +38,7 @@ def test_a_cpu_run_trains_although_the_driver_hangs(fakegpu: FakeGpu, plain_envi
     assert unmasked.wait(timeout=60) == -11
 
 
-def test_a_cpu_run_without_sickness_needs_no_mask():
+def test_a_cpu_run_with_a_healthy_driver_does_not_hide_it():
     assert not plan_devices(DeviceRequest(), Keys({}), diagnose(NO_GPU)).hide_driver
 
 

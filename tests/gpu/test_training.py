@@ -91,7 +91,7 @@ def test_two_gpus_train_as_one(train: Train, notes: Notes, two_gpus: tuple[Usabl
     assert len(set().union(*by_iteration.values())) > 6
 
 
-def test_a_run_that_does_not_fit_is_split_into_smaller_passes_and_stays_the_same_run(
+def test_a_run_that_does_not_fit_gets_a_smaller_micro_batch_and_stays_the_same_run(
     train: Train, notes: Notes, gpus: tuple[UsableGpu, ...]
 ):
     """A first run tells what two huge pictures take, so that the limit fits any GPU; CUDA's allocator enforces it."""
@@ -114,7 +114,7 @@ def test_a_run_that_does_not_fit_is_split_into_smaller_passes_and_stays_the_same
     assert plan_of(run, first)["devices"]["gpu_uuids"] == plan_of(run, last)["devices"]["gpu_uuids"]
 
 
-def test_a_kernel_that_stops_on_an_impossible_index_is_told_and_not_tried_again(
+def test_a_kernel_that_stops_on_an_impossible_index_is_reported_and_not_retried(
     train: Train, gpus: tuple[UsableGpu, ...]
 ):
     assert gpus

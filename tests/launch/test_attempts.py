@@ -186,7 +186,7 @@ def test_a_stop_between_two_attempts_lets_go_of_everything(tmp_path: Path):
     assert len(world.carried_out) == 1
 
 
-def test_a_finished_run_is_told_and_not_trained(tmp_path: Path):
+def test_a_finished_run_is_reported_and_not_trained(tmp_path: Path):
     launch(request_in(tmp_path), World().session())
     world = World()
 
@@ -197,7 +197,7 @@ def test_a_finished_run_is_told_and_not_trained(tmp_path: Path):
     assert world.carried_out == []
 
 
-def test_starting_over_archives_what_was_there_once_and_retries_go_on_with_the_new(tmp_path: Path):
+def test_starting_over_archives_the_old_run_once_and_retries_continue_the_new_one(tmp_path: Path):
     launch(request_in(tmp_path), World().session())
     world = World(ends=(failed_with(codes.CRASH), DONE))
 

@@ -33,7 +33,7 @@ def test_a_default_gives_way_to_what_the_user_exported():
     assert worker_environment(threads, {"OMP_NUM_THREADS": "1"}, None) == {"OMP_NUM_THREADS": "1"}
 
 
-def test_the_mask_comes_before_the_users_libraries(tmp_path: Path):
+def test_the_empty_libraries_come_before_the_users_own(tmp_path: Path):
     masked = plan(hide_driver=True)
 
     assert (
@@ -43,11 +43,11 @@ def test_the_mask_comes_before_the_users_libraries(tmp_path: Path):
     assert worker_environment(masked, {}, tmp_path)["LD_LIBRARY_PATH"] == str(tmp_path)
 
 
-def test_a_mask_is_only_used_where_the_plan_wants_it(tmp_path: Path):
+def test_empty_libraries_are_only_used_where_the_plan_hides_the_driver(tmp_path: Path):
     assert "LD_LIBRARY_PATH" not in worker_environment(plan(), {}, tmp_path)
 
 
-def test_the_mask_holds_empty_driver_libraries_and_can_be_made_twice(tmp_path: Path):
+def test_the_folder_holds_empty_driver_libraries_and_can_be_written_twice(tmp_path: Path):
     write_empty_libraries(tmp_path / "mask")
     folder = write_empty_libraries(tmp_path / "mask")
 

@@ -77,7 +77,7 @@ def test_a_broken_request_file_is_refused_by_name(tmp_path: Path):
         look_at_folder(request_in(tmp_path))
 
 
-def test_setting_aside_never_overwrites(tmp_path: Path):
+def test_archiving_never_overwrites(tmp_path: Path):
     for content in ("first", "second"):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "file").write_text(content)

@@ -70,7 +70,7 @@ def planned(
         pytest.param({"learned": 1, "micro_batch": 4}, 16, id="learned to be less than typed"),
     ],
 )
-def test_the_batch_is_kept_in_as_many_passes_as_it_takes(settings: dict[str, Any], accumulate: int):
+def test_the_batch_is_kept_by_accumulating_over_micro_batches(settings: dict[str, Any], accumulate: int):
     plan = planned(**settings)
 
     assert plan.accumulate == accumulate
@@ -111,7 +111,7 @@ def test_linear_scaling_changes_batch_rate_and_schedule_and_splits_what_comes_ou
         (LINEAR, 0, 2, "scaling=linear has no effect without SOLVER.REFERENCE_WORLD_SIZE"),
     ],
 )
-def test_a_reference_that_does_not_do_what_one_may_expect_is_told(
+def test_a_reference_that_does_not_do_what_one_may_expect_is_reported(
     scaling: Scaling, reference: int, processes: int, notice: str
 ):
     (told,) = planned(scaling, reference=reference, processes=processes).notices
@@ -120,7 +120,7 @@ def test_a_reference_that_does_not_do_what_one_may_expect_is_told(
 
 
 @pytest.mark.parametrize(("scaling", "reference"), [(KEEP, 0), (KEEP, 4), (LINEAR, 8), (LINEAR, 4), (NONE, 0)])
-def test_where_nothing_is_unexpected_nothing_is_told(scaling: Scaling, reference: int):
+def test_where_nothing_is_unexpected_nothing_is_reported(scaling: Scaling, reference: int):
     assert planned(scaling, reference=reference, processes=4).notices == ()
 
 

@@ -70,7 +70,7 @@ def test_a_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path: Pat
     assert [Path(damaged.path).name for damaged in found.damaged] == ["model_0000009.pth"]
 
 
-def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_path: Path):
+def test_damaged_checkpoints_are_renamed_and_a_second_time_too(tmp_path: Path):
     paths = RunPaths(tmp_path)
     write_checkpoint(paths.checkpoint(4))
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_pat
     assert look_for_checkpoints(paths).damaged == ()
 
 
-def test_what_a_manifest_says_comes_with_the_checkpoint_to_continue_from(tmp_path: Path):
+def test_the_manifest_comes_with_the_checkpoint_to_resume_from(tmp_path: Path):
     paths = RunPaths(tmp_path)
     path = write_checkpoint(paths.checkpoint(9))
     content = path.read_bytes()

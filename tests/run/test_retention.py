@@ -48,7 +48,7 @@ def test_better_is_what_the_mode_says(
     assert now == (Best(metric=metric, value=value, iteration=19) if is_better else None)
 
 
-def test_another_metric_begins_anew_and_the_same_iteration_counts_again():
+def test_another_metric_starts_over_and_the_same_iteration_counts_again():
     best = Best(metric="segm/AP", value=99.0, iteration=9)
     same = Best(metric="bbox/AP", value=30.0, iteration=19)
 

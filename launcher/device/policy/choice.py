@@ -12,7 +12,7 @@ from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, can_tra
 from launcher.errors import RequestError
 
 IDLE = 0.1
-"""A GPU of whose memory no more than this share is used counts as idle; a desktop alone takes less."""
+"""A GPU counts as idle when at most this fraction of its memory is used; a desktop alone takes less."""
 
 
 def without_unwanted(diagnosis: Diagnosis, asked: DeviceRequest, avoid: Mapping[str, str]) -> Diagnosis:
@@ -99,9 +99,9 @@ def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, st
 
 
 def able_together(pool: Sequence[UsableGpu]) -> tuple[UsableGpu, ...]:
-    """Those of the pool that can train in one run: the whole GPUs, or the best slice alone.
+    """Those of the pool that can train in one run: the whole GPUs, or the best MIG instance alone.
 
-    CUDA shows a process one slice at most, and no whole GPU beside it.
+    CUDA shows a process one MIG instance at most, and no whole GPU beside it.
     """
     return tuple(gpu for gpu in pool if not gpu.is_mig_instance) or best_of(pool, 1)
 
@@ -110,7 +110,7 @@ def best_of(pool: Sequence[UsableGpu], number: int) -> tuple[UsableGpu, ...]:
     """So many GPUs of the pool, in the machine's order.
 
     Idle ones before busy ones; then of one model, because all train at the pace of the slowest; then whole ones before
-    slices; then the newest.
+    MIG instances; then the newest.
     """
     ranked = sorted(pool, key=_rank)
     of_one_model = [[gpu for gpu in ranked if gpu.name == name] for name in {gpu.name for gpu in pool}]

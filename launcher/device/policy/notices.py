@@ -1,4 +1,4 @@
-"""What of the diagnosis a run is told before it starts: what concerns it, in a line each. Decides only."""
+"""The findings that are reported before a run starts: those that concern it, in a line each. Decides only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FOR_EVERY_RUN = {"disk.full", "memory.small", "detectron2.shadowed"}
 FOR_LOADERS = {"shm.small", "limits.open_files"}
 """They concern the data loader's worker processes."""
 FOR_GPUS = {"nvml.failed", "visible.wrong", "gpu.vanished", "torch.slow"}
-# Other findings name the reason for the CPU, concern GPUs that are left out (told one by one), keep GPUs from training
-# together (an adjustment), or are about operators of detectron2 that plain models do without.
+# Other findings name the reason for the CPU, concern GPUs that are left out (reported one by one), keep GPUs from
+# training together (an adjustment), or are about operators of detectron2 that plain models do without.
 
 
 def notices_of_diagnosis(

@@ -11,7 +11,7 @@ from launcher.device.policy.choice import describe_excluded
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """A reason, with what somebody who has read it need not be told again."""
+    """A reason, with the findings and GPUs that it covers and that need no further report."""
 
     clause: str
     fix: str = ""
