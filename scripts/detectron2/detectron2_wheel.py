@@ -177,7 +177,7 @@ def download(folder: Path, pip: tuple[str, ...] = (sys.executable, "-m", "pip"))
     if result.returncode == 0 and len(wheels) == 1:
         return wheels[0]
     raise BuildError(
-        f"pip could not download {SOURCE} with the sha256 {SOURCE_SHA256}. Its last output:\n{last_words(result.stdout)}\n"
+        f"pip could not download {SOURCE} with the sha256 {SOURCE_SHA256}. Its output:\n{last_words(result.stdout)}\n"
         "It looks where your pip configuration says (`pip config list`, PIP_INDEX_URL). On a machine without a "
         "network, put that wheel into a folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER."
     )

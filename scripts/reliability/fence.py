@@ -31,7 +31,7 @@ def run_part(folder: Path, times: float, seed: int) -> list[Row]:
     return [
         Row(
             part="fence",
-            tried=f"{count} attempts put to sleep at any iteration, overtaken by another one, and woken",
+            tried=f"{count} attempts suspended at any iteration, overtaken by another one, and continued",
             measured=f"{stopped}/{count} stopped and reported why; the other one ended with the same weights "
             f"{weights}/{count} times, with the same metrics {metrics}/{count} times",
             misses=tuple(misses),

@@ -149,7 +149,7 @@ def problems_with(name: str, kill: Kill, ended: Ended, background: bool) -> list
 
 def row_of(tally: Tally, processes: int, background: bool) -> Row:
     total = tally.kills + tally.terms
-    saves = "saving in the background" if background else "blocking saves"
+    saves = "asynchronous saves" if background else "blocking saves"
     return Row(
         part="kills",
         tried=f"{tally.trainings} trainings, {processes} process{'es' if processes > 1 else ''}, {saves}: "
