@@ -142,7 +142,7 @@ def test_planning_has_no_side_effects(data: Path, tmp_path: Path, capsys: pytest
 
     plan = json.loads(capsys.readouterr().out)
     assert plan["devices"]["kind"] == "cpu"
-    assert plan["detectron2"]["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
+    assert plan["keys"]["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
     assert _files_in(tmp_path) == before
 
 

@@ -28,6 +28,8 @@ class Finding:
     evidence: tuple[str, ...]
     fix: str
     """What to type or do next."""
+    gpu: str = ""
+    """UUID of the one GPU that it is about; empty where it is about the machine."""
 
 
 def called(index: int | None, uuid: str) -> str:

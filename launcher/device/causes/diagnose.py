@@ -142,7 +142,7 @@ def _found_on(facts: DeviceFacts, gpu: GpuView) -> tuple[OnGpu | None, OnGpu | N
 
 def _about(gpu: GpuView, cause: Cause, evidence: Evidence) -> Finding:
     finding = _finding(cause, evidence)
-    return replace(finding, cause=f"{gpu.called} {finding.cause}")
+    return replace(finding, cause=f"{gpu.called} {finding.cause}", gpu=gpu.uuid)
 
 
 def _excluded(gpu: GpuView, code: str, cause: str) -> ExcludedGpu:
