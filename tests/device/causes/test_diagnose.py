@@ -1,4 +1,4 @@
-"""Every rule on recorded facts: codes, not texts."""
+"""Every cause on recorded facts: codes, not texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher.device.causes.catalogue import CAUSES
 from launcher.device.causes.diagnose import FATAL_CODES, diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import (
@@ -231,10 +230,6 @@ def test_a_cause_is_found_and_hides_its_consequences(code: str):
     assert codes(MACHINES[code]) == [code]
 
 
-def test_every_rule_has_its_machine():
-    assert {cause.code for cause in CAUSES if cause.find or cause.find_on_gpu} == set(MACHINES)
-
-
 def test_a_healthy_machine_raises_no_alarm_and_offers_its_gpu():
     diagnosis = diagnose(HEALTHY)
 
@@ -289,7 +284,6 @@ def test_what_is_wrong_between_gpus_leaves_each_of_them(code: str):
         ("allocate", 2, "CUDA out of memory", "gpu.out_of_memory"),
         ("context", 214, "", "gpu.sick"),
         ("copy", 719, "", "gpu.sick"),
-        ("fill", None, "wrong values: expected 3.5, got 0", "gpu.sick"),
         ("fill", 209, "", "arch.not_in_wheel"),
         ("sync", 700, "", "gpu.sick"),
         ("context", 304, "OS call failed", "unexplained"),
@@ -377,11 +371,11 @@ def test_a_driver_that_only_refuses_is_not_dangerous():
         ({"NVIDIA_VISIBLE_DEVICES": UUIDS[0]}, True),
     ],
 )
-def test_what_scheduler_or_container_promised_is_passed_on(environ: dict[str, str], promised: bool):
+def test_what_scheduler_or_container_allocated_is_passed_on(environ: dict[str, str], promised: bool):
     assert diagnose(changed(NO_GPU, environment=environ)).gpus_promised is promised
 
 
-def test_a_promised_gpu_that_the_machine_does_not_have_is_no_missing_request():
+def test_an_allocated_gpu_that_the_machine_does_not_have_is_no_missing_request():
     assert codes(changed(NO_GPU, environment={**SLURM, "SLURM_JOB_GPUS": "0"})) == ["gpu.none"]
 
 
@@ -552,14 +546,15 @@ VARIATIONS = [
     ),
     *(("unexplained", smoke_says(failed="context", code=code)) for code in (100, 101, 304, 802, 999)),
     ("gpu.busy", changed(nvml_says(compute_mode=2), torch={"smoke_tests": ()})),
-    ("detectron2.ops_other_cuda", torch_says(ops_cuda="11.8", smoke_tests=(WITHOUT_OPS,))),
+    ("detectron2.ops_other_cuda", torch_says(ops_cuda="CUDA 11.8", smoke_tests=(WITHOUT_OPS,))),
     (
         "detectron2.ops_cpu_only",
         changed(torch_says(smoke_tests=(WITHOUT_OPS,)), packages={"detectron2_ops_gpu_code": ()}),
     ),
     ("torchvision.cpu_only", changed(HEALTHY, packages={"torchvision": "0.24.1+cpu"}, torch=None)),
     ("torchvision.cpu_only", torch_says(nms_on_cuda=False)),
-    ("torchvision.nms_fails", smoke_says(failed="nms", error="wrong values: torchvision's nms keeps [0]")),
+    ("torchvision.nms_fails", smoke_says(failed="nms", wrong_values=True)),
+    ("gpu.sick", smoke_says(failed="fill", wrong_values=True)),
     (
         "torchvision.other_torch",
         torch_says(
@@ -622,7 +617,7 @@ def test_the_raw_answers_are_the_evidence_of_what_is_unexplained():
 
 
 @pytest.mark.parametrize("code", CONSEQUENCES)
-def test_what_follows_from_a_cause_is_not_told_as_well(code: str):
+def test_what_follows_from_a_cause_is_not_reported_as_well(code: str):
     assert codes(CONSEQUENCES[code]) == [code]
 
 
@@ -658,7 +653,7 @@ def test_fixes_name_files_that_are_there():
                 assert (Path(__file__).parents[3] / path).is_file()
 
 
-def test_two_unrelated_causes_are_both_told():
+def test_two_unrelated_causes_are_both_reported():
     facts = changed(NO_DRIVER, packages={"torch": "2.9.1+cpu", "torch_cuda": ""})
 
     assert codes(facts) == ["driver.absent", "torch.cpu_only"]
@@ -683,21 +678,21 @@ def test_every_finding_has_a_cause_evidence_and_a_way_out():
             assert not finding.cause.endswith(".")
 
 
-SLICE = UUIDS[1].replace("GPU-", "MIG-")
+INSTANCE = UUIDS[1].replace("GPU-", "MIG-")
 
 
-def test_a_slice_of_a_gpu_is_addressed_as_one():
+def test_a_mig_instance_is_addressed_as_one():
     facts = changed(
         HEALTHY,
         nvml={"gpus": (nvml_gpu(0, mig=True),)},
         driver={"gpus": (driver_gpu(1),)},
-        torch={"smoke_tests": (replace(smoke(1), uuid=SLICE),)},
+        torch={"smoke_tests": (replace(smoke(1), uuid=INSTANCE),)},
     )
-    sick = changed(facts, torch={"smoke_tests": (replace(smoke(1, failed="context", code=214), uuid=SLICE),)})
+    sick = changed(facts, torch={"smoke_tests": (replace(smoke(1, failed="context", code=214), uuid=INSTANCE),)})
 
-    assert [(gpu.index, gpu.uuid) for gpu in diagnose(facts).usable_gpus] == [(None, SLICE)]
+    assert [(gpu.index, gpu.uuid) for gpu in diagnose(facts).usable_gpus] == [(None, INSTANCE)]
     assert diagnose(facts).verdict == "detectron2 can train on 1 GPU: MIG-22222222 NVIDIA GeForce RTX 3090"
-    assert [(gpu.uuid, gpu.code) for gpu in diagnose(sick).excluded_gpus[1:]] == [(SLICE, "gpu.sick")]
+    assert [(gpu.uuid, gpu.code) for gpu in diagnose(sick).excluded_gpus[1:]] == [(INSTANCE, "gpu.sick")]
 
 
 def test_facts_without_any_driver_answer_are_diagnosed():
@@ -740,7 +735,7 @@ def test_who_holds_a_gpu_is_named_with_process_user_and_memory():
 @pytest.mark.parametrize(
     ("free_mib", "usable", "severity"), [(200, 0, Severity.error), (400, 1, Severity.error), (1024, 1, None)]
 )
-def test_a_nearly_full_gpu_is_told_but_may_be_used_by_who_asks_for_less(
+def test_a_nearly_full_gpu_is_reported_but_may_be_used_by_who_asks_for_less(
     free_mib: int, usable: int, severity: Severity | None
 ):
     diagnosis = diagnose(nvml_says(free_mib=free_mib))

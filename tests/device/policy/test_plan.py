@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_insisting_on_a_gpu_refuses_and_names_the_way_out():
 
 
 def test_a_job_that_was_promised_gpus_refuses_to_fall_back():
-    with pytest.raises(DeviceUnavailableError, match=r"promised GPUs.*device\.on_missing=fall_back"):
+    with pytest.raises(DeviceUnavailableError, match=r"allocated GPUs.*device\.on_missing=fall_back"):
         plan_devices(ask(), KEYS, PROMISED)
 
 
@@ -119,11 +118,6 @@ def test_model_device_counts_as_a_choice_under_auto():
     plan = plan_devices(ask(), with_keys(MODEL__DEVICE="cpu"), ONE)
 
     assert (plan.kind, told(plan)) == ("cpu", {})
-
-
-def test_two_contradicting_choices_are_refused():
-    with pytest.raises(RequestError, match=r"device\.choice=cuda contradicts MODEL\.DEVICE=cpu"):
-        plan_devices(ask(CUDA), with_keys(MODEL__DEVICE="cpu"), ONE)
 
 
 def test_an_ordinal_in_model_device_gives_way_to_the_gpu_that_the_run_sees():
@@ -214,7 +208,7 @@ def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
     plan = plan_devices(ask(count=2), KEYS, promised)
 
     assert plan.gpu_uuids == UUIDS[1:]
-    with pytest.raises(DeviceUnavailableError, match=r"promised GPUs.*GPU 0 fails.*; GPU 1 died"):
+    with pytest.raises(DeviceUnavailableError, match=r"allocated GPUs.*GPU 0 fails.*; GPU 1 died"):
         plan_devices(ask(count=2), KEYS, promised, avoid={UUIDS[1]: "died"})
 
 
@@ -255,7 +249,8 @@ def test_a_gpu_with_too_little_free_memory_is_left_out_and_named(settings: dict[
 
 def test_the_verdict_is_about_the_gpus_that_a_run_gets():
     one_full = diagnose(changed(TWO_GPUS, nvml={"gpus": (nvml_gpu(0, free_mib=512), nvml_gpu(1))}))
-    cannot = replace(one_full, verdict="detectron2 cannot train here: torch does not import")
+    broken = replace(one_full.findings[0], code="torch.broken", cause="torch does not import")
+    cannot = replace(one_full, verdict="detectron2 cannot train here: torch does not import", fatal=(broken,))
 
     assert "on 1 GPU: GPU 1 " in by_default(one_full).verdict
     assert by_default(cannot).verdict == cannot.verdict
@@ -267,27 +262,6 @@ def test_less_than_a_gibibyte_of_free_memory_is_enough_for_who_asks_for_less():
     assert plan_devices(ask(min_free_gib=0.4), KEYS, nearly_full).kind == "cuda"
     assert plan_devices(ask(), KEYS, nearly_full).kind == "cpu"
     assert plan_devices(ask(min_free_gib=0), KEYS, nearly_full).kind == "cuda"
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"min_free_gib": -1.0},
-        {"min_free_gib": math.nan},
-        {"min_free_gib": math.inf},
-        {"max_used": 10.0},
-        {"max_used": -0.1},
-        {"max_used": math.nan},
-        {"micro_batch": -1},
-        {"patience_s": 0.0},
-        {"patience_s": -1.0},
-        {"patience_s": math.nan},
-        {"patience_s": math.inf},
-    ],
-)
-def test_limits_that_cannot_be_meant_are_refused_by_name(settings: dict[str, Any]):
-    with pytest.raises(RequestError, match=rf"device\.{next(iter(settings))}="):
-        plan_devices(ask(**settings), KEYS, TWO)
 
 
 SILENT = diagnose(changed(TWO_GPUS, torch={"all_reduce": smoke(0, failed="sync", error="NCCL error")}))
@@ -348,43 +322,10 @@ def test_gpus_that_are_not_alike_are_told():
     assert plan_devices(ask(count=1), {}, mixed).notices == ()
 
 
-@pytest.mark.parametrize("count", [0, -1, "many", 1.5, None, ""])
-def test_a_count_that_is_no_count_is_refused(count: Any):
-    with pytest.raises(RequestError, match=r"device\.count"):
-        plan_devices(ask(count=count), KEYS, TWO)
-
-
-def test_a_batch_that_cannot_be_shared_names_what_can():
-    with pytest.raises(RequestError, match=r"IMS_PER_BATCH=15 or 18, or device\.count=2 or 4"):
-        plan_devices(ask(CPU, count=3), KEYS, WITHOUT)
-
-
-def test_more_processes_than_images_names_what_works():
-    with pytest.raises(RequestError, match=r"IMS_PER_BATCH=4, or device\.count=2\."):
-        plan_devices(ask(CPU, count=4), with_keys(SOLVER__IMS_PER_BATCH=2), WITHOUT)
-
-
 def test_a_batch_that_grows_with_the_processes_needs_no_equal_shares():
     eight = with_keys(SOLVER__REFERENCE_WORLD_SIZE=8)
 
     assert plan_devices(ask(CPU, count=3), eight, WITHOUT, scaling=Scaling.linear).num_processes == 3
-    with pytest.raises(RequestError, match="cannot be shared equally by 3"):
-        plan_devices(ask(CPU, count=3), eight, WITHOUT)
-
-
-def test_a_reference_that_cannot_share_the_batch_names_the_batches_that_can():
-    five = with_keys(SOLVER__REFERENCE_WORLD_SIZE=5)
-
-    with pytest.raises(RequestError, match=r"scaling=linear.*IMS_PER_BATCH=15 or 20, or leave scaling=linear out"):
-        plan_devices(ask(CPU), five, WITHOUT, scaling=Scaling.linear)
-
-
-def test_all_problems_of_a_request_are_told_at_once():
-    with pytest.raises(RequestError) as caught:
-        plan_devices(ask(CPU, count=0, ids=[0]), KEYS, WITHOUT)
-
-    assert "device.count=0" in str(caught.value)
-    assert "device.ids=[0]" in str(caught.value)
 
 
 def test_the_cpu_runs_as_many_processes_as_asked():
@@ -636,9 +577,11 @@ def test_of_several_slices_one_trains_and_it_is_told_why(asked: dict[str, Any]):
 
 
 def test_several_slices_or_a_slice_beside_a_gpu_are_refused_where_insisted_on():
-    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a slice.*Type device\.count=1,"):
+    with pytest.raises(
+        DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a MIG instance.*Type device\.count=1,"
+    ):
         plan_devices(ask(CUDA, count=2), KEYS, ONLY_SLICES)
-    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a slice"):
+    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a MIG instance"):
         plan_devices(ask(CUDA, count=2, ids=[0, "MIG-0"]), KEYS, TWO_AND_SLICES)
 
 
