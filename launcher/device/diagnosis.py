@@ -28,6 +28,8 @@ class Finding:
     evidence: tuple[str, ...]
     fix: str
     """What to type or do next."""
+    gpu: str = ""
+    """UUID of the one GPU that it is about; empty where it is about the machine."""
 
 
 def called(index: int | None, uuid: str) -> str:
@@ -43,7 +45,7 @@ def in_order(index: int | None) -> tuple[bool, int]:
 @dataclass(frozen=True, kw_only=True)
 class UsableGpu:
     index: int | None
-    """As `nvidia-smi` counts; None for what it does not count, such as a slice."""
+    """As `nvidia-smi` counts; None for what it does not count, such as a MIG instance."""
     uuid: str
     name: str
     capability: tuple[int, int]
@@ -93,8 +95,12 @@ class Diagnosis:
     driver_is_dangerous: bool
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
     gpus_promised: bool
-    """A scheduler or container runtime said that this job has GPUs."""
+    """A scheduler or container runtime allocated GPUs to this job."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
+    blocking: Finding | None = None
+    """Why no GPU can be used: its cause is the verdict's, its fix is what to do. None where one can."""
+    fatal: tuple[Finding, ...] = ()
+    """What keeps even the CPU from training; the verdict names it."""
     num_cpus: int = 0
     """CPUs that this process may use; 0 when nobody counted."""
     started_by: str = ""

@@ -38,7 +38,7 @@ class Worker:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
             self.process = subprocess.Popen(
                 # The folder is for whoever looks at the list of processes.
-                [*command, "--early", str(theirs.fileno()), str(folder)],
+                [*command, str(theirs.fileno()), str(folder)],
                 env=self._environ,
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),

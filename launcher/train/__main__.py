@@ -1,5 +1,4 @@
-"""The worker process of one attempt: `python -m launcher.train PLAN_JSON`, or `--early DESCRIPTOR FOLDER` before
-there is a plan (see `launcher.run.handover`)."""
+"""The worker process of an attempt: `python -m launcher.train DESCRIPTOR FOLDER` (see `launcher.run.handover`)."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from launcher.run.handover import wait_for_plan
 from launcher.train.stop import STOP, end_with_parent
 
 
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     # Before torch is imported, which takes seconds: a stop signal in that time must not be lost.
     STOP.note_signals()
     end_with_parent()
-    plan = _early(int(arguments[1])) if arguments[0] == "--early" else Path(arguments[0])
+    plan = _wait_for_plan(int(arguments[0]))
     if plan is None:
         return 0
     from launcher.train.worker import work
@@ -22,18 +22,13 @@ def main(arguments: list[str]) -> int:
     return work(plan)
 
 
-def _early(descriptor: int) -> Path | None:
-    from launcher.run.handover import wait_for_plan
-
+def _wait_for_plan(descriptor: int) -> Path | None:
     # Their warnings speak to developers, and there is no log file yet.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Asks no driver: importing works also where that hangs or crashes.
-        from launcher.train import trainer, worker  # noqa: F401
-        from launcher.train.evaluation import evaluators  # noqa: F401
-        from launcher.train.hooks import chosen  # noqa: F401
-        from launcher.train.output import writers  # noqa: F401
-        from launcher.train.samples import register  # noqa: F401
+        from launcher.train import ranks, worker  # noqa: F401
+        from launcher.train.tasks import train  # noqa: F401
     return wait_for_plan(descriptor)
 
 

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, and the files in which it is handed on."""
+"""An exponential moving average of a model's weights, and the files that hold it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from detectron2.engine import HookBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -41,7 +40,7 @@ class AveragedWeights:
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """The model computes with the averages meanwhile, and with the very same parameters as before afterwards."""
+        """The model has the averages for weights meanwhile, and the very same parameters as before afterwards."""
         parameters = self._parameters()
         # All of them before the first is changed: a parameter may have two names.
         trained = {name: parameter.data for name, parameter in parameters.items()}
@@ -83,17 +82,3 @@ def averaged_model(state: Mapping[str, Any]) -> dict[str, Any] | None:
     for name, weights in state["ema"]["weights"].items():
         model[name] = weights.to(model[name].dtype)
     return {"model": model}
-
-
-class KeepAverage(HookBase):
-    """Updates the average after each iteration; the first of a run's hooks, as the others look at the average."""
-
-    def __init__(self, average: AveragedWeights) -> None:
-        self.average = average
-
-    def before_train(self) -> None:
-        if self.average.updates == 0:  # no checkpoint has brought one, and by now the weights to start from are loaded
-            self.average.start()
-
-    def after_step(self) -> None:
-        self.average.update()

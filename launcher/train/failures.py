@@ -15,6 +15,7 @@ from launcher.device.cuda_codes import code_of, number_in
 from launcher.errors import ExitCode, LauncherError
 from launcher.run import codes
 from launcher.run.outcome import WorkerFailure
+from launcher.train.steps import DivergedError
 
 
 def explain(error: Exception) -> WorkerFailure:
@@ -51,8 +52,6 @@ def cuda_code(error: Exception) -> int | None:
     return number_in(text)
 
 
-# Of this project's own message, and of detectron2's two.
-DIVERGED_WORDS = ("diverged", "infinite or NaN", "Inf/NaN")
 SHARED_MEMORY = "/torch_"  # how torch names its files there
 LOADER_QUEUE = "torch/utils/data/dataloader.py"
 
@@ -88,8 +87,7 @@ def _host_memory(error: Exception, text: str) -> Known:
 
 
 def _diverged(error: Exception, text: str) -> Known:
-    # Other code raises FloatingPointError for reasons of its own.
-    if not isinstance(error, FloatingPointError) or not any(words in text for words in DIVERGED_WORDS):
+    if not isinstance(error, DivergedError):
         return None
     return (
         f"{text}. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED=True, "

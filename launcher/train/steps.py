@@ -1,4 +1,4 @@
-"""One iteration: forward and backward passes over parts of the batch, a look at the losses, one optimizer step."""
+"""One iteration: forward and backward over the micro-batches, a look at the losses, one optimizer step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,28 +18,39 @@ NAMED_IMAGES = 8
 
 
 class DivergedError(FloatingPointError):
-    """The losses or the predictions are no numbers any more. The message says when, which and on what images."""
+    """Losses or predictions are NaN or Inf. The message says when, which and on what images."""
 
 
 class Steps(SimpleTrainer):
     """detectron2's SimpleTrainer and AMPTrainer in one, which can split a batch that does not fit into memory.
 
-    A batch is split into `accumulate` parts as equal as they can be. Their gradients add up, each weighted by its share
+    A batch is split into `micro_batches` as equal as they can be. Their gradients add up, each weighted by its fraction
     of the images, to those of the mean over the batch, so learning rate and iteration counts keep their meaning. With
-    one part the arithmetic is detectron2's.
+    one micro-batch the arithmetic is detectron2's.
     """
 
     def __init__(
-        self, model: Any, loader: Iterable[Batch], optimizer: Any, *, accumulate: int = 1, precision: str = ""
+        self,
+        model: Any,
+        loader: Iterable[Batch],
+        optimizer: Any,
+        *,
+        micro_batches: int = 1,
+        precision: str = "",
+        after_backward: Callable[[], None] = lambda: None,
     ) -> None:
-        """`precision` is float16 or bfloat16 for automatic mixed precision, or empty for none."""
+        """`precision` is float16 or bfloat16 for automatic mixed precision, or empty for none.
+
+        `after_backward` is called when the gradients of the whole batch are there, before the optimizer's step.
+        """
         super().__init__(model, loader, optimizer)
-        self.accumulate = accumulate
+        self.micro_batches = micro_batches
+        self._after_backward = after_backward
         self.precision = getattr(torch, precision) if precision else None
         # bfloat16 has the range of float32, so its gradients need no scaling.
         self.grad_scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
         self._scaler_state: dict[str, Any] = {}
-        """Of an earlier attempt that computed in float16, kept for a later one while this one does not."""
+        """Of an earlier attempt that ran in float16, kept for a later one while this one does not."""
         self._last_losses: dict[str, float] = {}
 
     def run_step(self) -> None:
@@ -51,33 +62,34 @@ class Steps(SimpleTrainer):
             losses = self._forward_and_backward(batch)
         except FloatingPointError as error:  # detectron2 looks at the proposals
             raise DivergedError(self._diverged(str(error).rstrip("."), batch)) from error
-        self.after_backward()
+        self._after_backward()
         # Before the ranks talk about their losses: the one whose images did it is the one to speak.
         if wrong := {name: value for name, value in losses.items() if not math.isfinite(value)}:
-            raise DivergedError(self._diverged(f"{' and '.join(wrong)} became no number ({_listed(losses)})", batch))
+            what = f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} NaN or Inf"
+            raise DivergedError(self._diverged(f"{what} ({_listed(losses)})", batch))
         self._last_losses = losses
         self._write_metrics({name: torch.tensor(value) for name, value in losses.items()}, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
     def _forward_and_backward(self, batch: Batch) -> dict[str, float]:
-        """The losses, weighted over the parts."""
-        parts = split(batch, self.accumulate)
+        """The losses, weighted over the micro-batches."""
+        parts = split(batch, self.micro_batches)
         summed: dict[str, float] = {}
         for number, part in enumerate(parts, start=1):
-            share = len(part) / len(batch)
+            fraction = len(part) / len(batch)
             with self._no_sync() if number < len(parts) else contextlib.nullcontext():
-                for name, value in self._one_pass(part, share).items():
-                    summed[name] = summed.get(name, 0.0) + value * share
+                for name, value in self._run_micro_batch(part, fraction).items():
+                    summed[name] = summed.get(name, 0.0) + value * fraction
         return summed
 
-    def _one_pass(self, part: Batch, share: float) -> dict[str, float]:
+    def _run_micro_batch(self, part: Batch, fraction: float) -> dict[str, float]:
         with self._autocast():
             losses = self.model(part)
             if isinstance(losses, torch.Tensor):
                 losses = {"total_loss": losses}
             total = sum(losses.values())
-        self.grad_scaler.scale(total if share == 1 else total * share).backward()
+        self.grad_scaler.scale(total if fraction == 1 else total * fraction).backward()
         return to_floats(losses)
 
     def _no_sync(self) -> Any:
@@ -96,7 +108,7 @@ class Steps(SimpleTrainer):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """As AMPTrainer's, so that detectron2's own trainers can go on from it, and whose state is whose."""
+        """As AMPTrainer's, so that detectron2's own trainers can resume from it, and whose state is whose."""
         state = super().state_dict()
         state["parameters"] = self._parameter_names()
         if scaler := self.grad_scaler.state_dict() or self._scaler_state:

@@ -7,12 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from launcher.run.heartbeat import EVALUATION, Heartbeat
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Schedulers send the latter two some time before they end a job."""
@@ -59,39 +55,11 @@ class Stop:
             self.note.touch()
 
 
-class EvaluationStoppedError(Exception):
-    """All ranks agreed to stop in the middle of an evaluation."""
-
-
-class StoppableBatches:
-    """A loader's batches until the ranks agree to stop.
-
-    Ranks may have one batch more or less than others, so they ask each other only for the `num_shared` first ones.
-    """
-
-    def __init__(self, loader: Any, stop: Stop, num_processes: int, num_shared: int, heartbeat: Heartbeat) -> None:
-        self._loader = loader
-        self._stop = stop
-        self._num_processes = num_processes
-        self._num_shared = num_shared
-        self._heartbeat = heartbeat
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        for index, batch in enumerate(self._loader):
-            if index < self._num_shared and self._stop.agreed(self._num_processes):
-                raise EvaluationStoppedError
-            self._heartbeat.beat(EVALUATION)
-            yield batch
-
-
 STOP = Stop()
 
 
 def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the launcher dies, so that no training goes on without anybody to report to."""
+    """Ask Linux for SIGTERM when the launcher dies, so that no training continues without anybody to report to."""
     if sys.platform != "linux":
         return
     pr_set_pdeathsig = 1  # prctl(2)

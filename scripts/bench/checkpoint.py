@@ -24,7 +24,7 @@ from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
             saver.close()
 
 
-def make_checkpointer(folder: Path) -> WholeCheckpointer:
+def make_checkpointer(folder: Path) -> SafeCheckpointer:
     """A model as in training, after the step that gives the optimizer its momentum."""
     cfg = model_zoo.get_config("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml")
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,7 +66,7 @@ def make_checkpointer(folder: Path) -> WholeCheckpointer:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     RunPaths(folder).checkpoints.mkdir(parents=True)
-    return WholeCheckpointer(model, str(RunPaths(folder).checkpoints), optimizer=optimizer)
+    return SafeCheckpointer(model, str(RunPaths(folder).checkpoints), optimizer=optimizer)
 
 
 def products_per_second(seconds: float = 0.4) -> float:

@@ -49,7 +49,7 @@ def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_pa
 WAITS = """
 import json, os, sys
 from launcher.run.handover import wait_for_plan
-plan = wait_for_plan(int(sys.argv[2]))
+plan = wait_for_plan(int(sys.argv[1]))
 held = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if int(number) > 2]
 print(json.dumps([str(plan), dict(os.environ), held]))
 """

@@ -10,9 +10,10 @@ import torch
 from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
-from launcher.train.average import AveragedWeights, KeepAverage, averaged_model, decay_after
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.average import AveragedWeights, averaged_model, decay_after
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
+from launcher.train.hooks.average import KeepAverage
 
 
 class Model(torch.nn.Module):
@@ -91,7 +92,7 @@ def test_a_model_in_half_precision_is_averaged_in_float32():
     assert average.state_dict()["weights"]["weight"].dtype is torch.float32
 
 
-def test_the_model_computes_with_the_average_meanwhile_and_with_the_very_same_weights_afterwards():
+def test_the_model_has_the_average_for_weights_meanwhile_and_with_the_very_same_weights_afterwards():
     model = Model()
     average = average_of(model, range(3))
     averaged = average.state_dict()["weights"]["layer.weight"].clone()
@@ -123,7 +124,7 @@ def test_an_evaluation_that_is_interrupted_leaves_the_trained_weights_too():
     assert bits(model.state_dict()) == before
 
 
-def test_an_average_that_went_through_a_file_goes_on_bit_for_bit(tmp_path: Path):
+def test_an_average_that_went_through_a_file_continues_bit_for_bit(tmp_path: Path):
     whole = average_of(Model(), range(6))
     model = Model()
     first = average_of(model, range(3))
@@ -162,7 +163,7 @@ def saved(tmp_path: Path) -> Iterator[tuple[RunPaths, Model, AveragedWeights, Sa
     model = Model()
     average = average_of(model, range(3))
     model.norm.running_mean.fill_(7.0)
-    checkpointer = WholeCheckpointer(model, str(paths.checkpoints), ema=average)
+    checkpointer = SafeCheckpointer(model, str(paths.checkpoints), ema=average)
     saver = Saver(checkpointer, paths, CheckpointSettings(keep_best="bbox/AP", async_=True))
     yield paths, model, average, saver
     saver.close()

@@ -9,6 +9,7 @@ import torch
 from launcher.errors import DataError, ExitCode
 from launcher.run import codes
 from launcher.train.failures import explain
+from launcher.train.steps import DivergedError
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,7 @@ from launcher.train.failures import explain
     [
         (DataError("the data is wrong"), ExitCode.data_wrong, "the data is wrong"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), ExitCode.out_of_memory, "device.micro_batch"),
-        (FloatingPointError("Loss became infinite or NaN at iteration=4!"), ExitCode.training_failed, "SOLVER.BASE_LR"),
+        (DivergedError("Loss became infinite or NaN at iteration=4!"), ExitCode.training_failed, "SOLVER.BASE_LR"),
         (RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error."), 1, "DATALOADER.NUM_WORKERS"),
         (OSError(errno.ENOSPC, "No space left on device"), ExitCode.training_failed, "run.root"),
         (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), 1, "disk"),
@@ -72,7 +73,7 @@ class AcceleratorError(RuntimeError):
         ),
         (RuntimeError("Unexpected bus error: insufficient shared memory (shm)"), codes.LOADER_KILLED, None),
         (ConnectionResetError(104, "Connection reset by peer"), codes.FAILED, None),
-        (FloatingPointError("iteration 3 diverged: loss_cls became no number"), codes.DIVERGED, None),
+        (DivergedError("iteration 3 diverged: loss_cls is NaN or Inf"), codes.DIVERGED, None),
         (FloatingPointError("underflow encountered in multiply"), codes.FAILED, None),
         (RuntimeError("shape mismatch"), codes.FAILED, None),
     ],

@@ -21,10 +21,10 @@ class Regression(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(3, 2)
-        self.passes: list[int] = []
+        self.sizes: list[int] = []
 
     def forward(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        self.passes.append(len(batch))
+        self.sizes.append(len(batch))
         out = self.layer(torch.stack([image["x"] for image in batch]))
         return {"loss_a": out[:, 0].square().mean(), "loss_b": (out[:, 1] - 1).square().mean()}
 
@@ -47,7 +47,7 @@ def trained(kind: type[SimpleTrainer], data: Any, **options: Any) -> tuple[Regre
         return model, {name: value for name, (value, _) in storage.latest().items() if "loss" in name}
 
 
-def test_in_one_pass_it_is_detectron2s_own_step_bit_for_bit():
+def test_in_one_micro_batch_it_is_detectron2s_own_step_bit_for_bit():
     theirs, their_losses = trained(SimpleTrainer, batches(5, 4))
     ours, our_losses = trained(Steps, batches(5, 4))
 
@@ -56,13 +56,13 @@ def test_in_one_pass_it_is_detectron2s_own_step_bit_for_bit():
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4, 9])
-def test_in_several_passes_gradients_and_losses_are_those_of_the_whole_batch(parts: int):
+def test_in_several_micro_batches_gradients_and_losses_are_those_of_the_whole_batch(parts: int):
     whole, whole_losses = trained(Steps, batches(5, 4))
-    split_up, losses = trained(Steps, batches(5, 4), accumulate=parts)
+    split_up, losses = trained(Steps, batches(5, 4), micro_batches=parts)
 
     assert torch.allclose(split_up.layer.weight, whole.layer.weight, atol=1e-6)
     assert losses == pytest.approx(whole_losses, rel=1e-5)
-    assert max(split_up.passes) == math.ceil(4 / parts)
+    assert max(split_up.sizes) == math.ceil(4 / parts)
 
 
 @given(size=st.integers(1, 40), parts=st.integers(1, 50))
@@ -76,13 +76,13 @@ def test_a_batch_is_split_into_nearly_equal_parts_in_its_order(size: int, parts:
     assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
 
 
-def test_a_loss_that_is_no_number_names_iteration_terms_and_images_and_leaves_the_weights():
+def test_a_loss_that_is_nan_names_iteration_terms_and_images_and_leaves_the_weights():
     data = batches(3, 2)
     data[2][1]["x"] = torch.tensor([math.nan, 0.0, 0.0])
     model = Regression()
     trainer = Steps(model, data, torch.optim.SGD(model.parameters(), lr=0.1))
 
-    names_all = r"(?s)iteration 2 .*loss_a and loss_b.*2-0\.jpg, 2-1\.jpg"
+    names_all = r"(?s)iteration 2 .*loss_a and loss_b are NaN or Inf.*2-0\.jpg, 2-1\.jpg"
     with EventStorage():
         for trainer.iter in range(2):
             trainer.run_step()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.heartbeat import Heartbeat
-from launcher.train.stop import STOP_SIGNALS, EvaluationStoppedError, Stop, StoppableBatches
+from launcher.train.stop import STOP_SIGNALS, Stop
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +44,7 @@ def test_a_note_reaches_ranks_that_got_no_signal(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
-def test_a_worker_is_told_when_its_launcher_dies(tmp_path: Path):
+def test_a_worker_gets_a_signal_when_its_launcher_dies(tmp_path: Path):
     told = tmp_path / "told"
     worker = (
         "import signal, sys, time; from launcher.train.stop import end_with_parent\n"
@@ -66,32 +65,3 @@ def test_a_worker_is_told_when_its_launcher_dies(tmp_path: Path):
         time.sleep(0.05)
     launcher.stdout.close()
     assert told.exists()
-
-
-def test_batches_end_when_asked_between_two_of_them():
-    stop = Stop()
-    seen = []
-
-    def look_at(batch: str) -> None:
-        seen.append(batch)
-        stop.asked = batch == "b"
-
-    batches = StoppableBatches(["a", "b", "c"], stop, num_processes=1, num_shared=3, heartbeat=Heartbeat(None))
-    with pytest.raises(EvaluationStoppedError):
-        list(map(look_at, batches))
-
-    assert seen == ["a", "b"]
-
-
-def test_ranks_ask_each_other_only_for_batches_that_all_have():
-    """A rank with one batch more must not wait for an answer of ranks that are done."""
-    stop = Stop()
-    batches = StoppableBatches(["a", "b"], stop, num_processes=1, num_shared=1, heartbeat=Heartbeat(None))
-    stop_asked_late = []
-
-    for batch in batches:
-        stop_asked_late.append(batch)
-        stop.asked = True
-
-    assert stop_asked_late == ["a", "b"]
-    assert len(batches) == 2

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from detectron2.data import build
 from detectron2.structures import BoxMode
 
 from launcher.errors import RequestError
@@ -78,8 +79,6 @@ def load_pickle(path: Path) -> dict[str, Any]:
 
 def read_proposals_safely() -> None:
     """From now on detectron2 reads the pickles of DATASETS.PROPOSAL_FILES_* as `load_pickle` does, in this process."""
-    from detectron2.data import build
-
     build.pickle = _ProposalPickles
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import torch
+from detectron2 import layers
+from detectron2.layers import deform_conv
+from detectron2.modeling.backbone import resnet
 from torch import nn
 from torchvision.ops import deform_conv2d
 
@@ -21,10 +24,6 @@ def use_torchvision_deformable() -> None:
 
     For good: one run, one process.
     """
-    from detectron2 import layers
-    from detectron2.layers import deform_conv
-    from detectron2.modeling.backbone import resnet
-
     # Each of these modules has names of its own for the two.
     for module in (layers, deform_conv, resnet):
         module.DeformConv = DeformConv

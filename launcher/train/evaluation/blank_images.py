@@ -1,4 +1,4 @@
-"""Blank images that stand in for validation images which cannot be read, so that an evaluation comes to its end."""
+"""Blank images in place of validation images that cannot be read, so that an evaluation comes to its end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import Image
 
 from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
 
-STAND_IN = "stand_in_for"
+BLANK_FOR = "blank_for"
 """The key under which a sample says that its image is blank, and why."""
 DETECTIONS = ("instances", "proposals")
 UNKNOWN_SIZE = 64  # pixels, for data sets that do not say how large their images are
 
 
-class MapperWithStandIns:
+class MapperWithBlanks:
     """A test mapper that, for an image which cannot be used, maps a blank one of the recorded size."""
 
     def __init__(self, mapper: Mapper) -> None:
@@ -31,7 +31,7 @@ class MapperWithStandIns:
                 raise
             reason = reason_of(error)
         sample = self._map_blank(record)
-        return sample and {**sample, "file_name": record["file_name"], STAND_IN: reason}
+        return sample and {**sample, "file_name": record["file_name"], BLANK_FOR: reason}
 
     def _map_blank(self, record: dict[str, Any]) -> dict[str, Any] | None:
         size = record.get("width", UNKNOWN_SIZE), record.get("height", UNKNOWN_SIZE)
@@ -42,21 +42,21 @@ class MapperWithStandIns:
             return self._mapper({**record, "file_name": file.name})
 
 
-class EvaluatorWithStandIns(DatasetEvaluator):
-    """Takes away what was detected on blank images before another evaluator looks, and tells of them."""
+class EvaluatorWithBlanks(DatasetEvaluator):
+    """Takes away what was detected on blank images before another evaluator looks, and reports them."""
 
-    def __init__(self, evaluator: DatasetEvaluator, tell: Callable[[str, str], None]) -> None:
-        """`tell` is called with the file and what is wrong with it."""
+    def __init__(self, evaluator: DatasetEvaluator, report: Callable[[str, str], None]) -> None:
+        """`report` is called with the file and what is wrong with it."""
         self._evaluator = evaluator
-        self._tell = tell
+        self._report = report
 
     def reset(self) -> None:
         self._evaluator.reset()
 
     def process(self, inputs: Any, outputs: Any) -> None:
         for sample, predicted in zip(inputs, outputs, strict=True):
-            if STAND_IN in sample:
-                self._tell(sample["file_name"], sample[STAND_IN])
+            if BLANK_FOR in sample:
+                self._report(sample["file_name"], sample[BLANK_FOR])
                 predicted.update({kind: found[:0] for kind, found in predicted.items() if kind in DETECTIONS})
         self._evaluator.process(inputs, outputs)
 

@@ -84,8 +84,10 @@ MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
 }
 
 
-def check_test_sets(cfg: CfgNode) -> None:
+def check_test_sets(cfg: CfgNode, *, own_evaluators: bool = False) -> None:
     """Find out before training what the evaluation would stumble over after it.
+
+    With `own_evaluators`, evaluators of a user's own serve whatever the data sets are.
 
     Raises:
         DataError: DATASETS.TEST names what is not registered, or what detectron2 has no evaluator for.
@@ -98,7 +100,8 @@ def check_test_sets(cfg: CfgNode) -> None:
                 f"nearest: {', '.join(near) or 'none'}. "
                 "Name one that is, or train without evaluation: DATASETS.TEST=[]."
             )
-        _check_evaluator(name)
+        if not own_evaluators:
+            _check_evaluator(name)
 
 
 def _check_evaluator(dataset_name: str) -> str:
@@ -106,7 +109,8 @@ def _check_evaluator(dataset_name: str) -> str:
     if kind not in MAKERS:
         raise DataError(
             f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
-            f"{', '.join(MAKERS)} only. Train without evaluation: DATASETS.TEST=[]."
+            f"{', '.join(MAKERS)} only. Train without evaluation (DATASETS.TEST=[]), or with a trainer of "
+            "your own that has build_evaluator."
         )
     return str(kind)
 

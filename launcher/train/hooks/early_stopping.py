@@ -13,6 +13,7 @@ from detectron2.engine import HookBase
 from launcher.config.request import BestMode, EarlyStoppingSettings
 from launcher.config.values import to_plain
 from launcher.run.outcome import EarlyStop, explain_early_stop
+from launcher.train.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Standing:
 
 
 def after_evaluation(standing: Standing, value: float, iteration: int, settings: EarlyStoppingSettings) -> Standing:
-    """The standing after one more evaluation, due after `iteration`; one that gives no number does not improve."""
+    """The standing after one more evaluation, due after `iteration`; NaN or Inf does not improve."""
     if math.isfinite(value) and (standing.best is None or _is_better(value, standing.best, settings)):
         return Standing(best=value, judged_after=iteration)
     return Standing(best=standing.best, evaluations=standing.evaluations + 1, judged_after=iteration)
@@ -41,13 +42,14 @@ def _is_better(value: float, best: float, settings: EarlyStoppingSettings) -> bo
 
 
 class EarlyStopping(HookBase):
-    """Looks at the numbers of each evaluation, and ends the training after too many in a row without improvement.
+    """Looks at the metrics of each evaluation, and ends the training after too many in a row without improvement.
 
-    Every rank has the same numbers and so comes to the same end. Runs after the evaluation.
+    Every rank has the same metrics and so comes to the same end. Runs after the evaluation.
     """
 
-    def __init__(self, settings: EarlyStoppingSettings) -> None:
+    def __init__(self, settings: EarlyStoppingSettings, state: TrainingState) -> None:
         self.settings = settings
+        self.state = state
         self.standing = Standing()
         self._has_complained = False
 
@@ -56,10 +58,10 @@ class EarlyStopping(HookBase):
         self.after_step()
 
     def after_step(self) -> None:
-        trainer = self.trainer
-        if trainer.evaluated_after > self.standing.judged_after:
-            self._judge(trainer.latest_metrics, trainer.evaluated_after)
-        if self.standing.evaluations >= self.settings.patience and trainer.iterations_done < trainer.max_iter:
+        evaluated = self.state.evaluated
+        if evaluated.after > self.standing.judged_after:
+            self._judge(evaluated.metrics, evaluated.after)
+        if self.standing.evaluations >= self.settings.patience and not self.state.at_last_iteration:
             self._end()
 
     def _judge(self, metrics: Mapping[str, float], iteration: int) -> None:
@@ -70,14 +72,13 @@ class EarlyStopping(HookBase):
             logger.warning(
                 "early_stopping.metric=%s has no effect: the evaluation gives %s",
                 self.settings.metric,
-                ", ".join(metrics) or "no numbers",
+                ", ".join(metrics) or "no metrics",
             )
 
     def _end(self) -> None:
         stop = EarlyStop(asked=self.settings, best=self.standing.best, evaluations=self.standing.evaluations)
         logger.info("%s", explain_early_stop(stop))
-        self.trainer.stopped_early = stop
-        self.trainer.stopping = True
+        self.state.stop_early(stop)
 
     def state_dict(self) -> dict[str, Any]:
         return {"judged_by": self._judged_by(), "standing": to_plain(self.standing)}

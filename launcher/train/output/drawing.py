@@ -1,4 +1,4 @@
-"""Pictures of what a model gets and what it makes of it."""
+"""Images of what a model gets and what it makes of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, MetadataCatalog, detection_utils, get_detection_dataset_dicts
+from detectron2.data import MetadataCatalog, detection_utils, get_detection_dataset_dicts
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 from launcher.files import beside
-from launcher.train.samples.mapped import is_about_the_image, reason_of
+from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -29,37 +29,37 @@ CAPTION_HEIGHT = 16
 GAP = 4
 
 
-def draw_inputs(cfg: CfgNode, count: int, file: Path) -> np.ndarray | None:
+def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndarray | None:
     """Draw training samples after augmentation, with their targets, as one PNG.
 
     Returns:
-        The picture, uint8 of shape (3, height, width) in RGB, or None for a data set without instances to draw.
+        The image, uint8 of shape (3, height, width) in RGB, or None for a data set without instances to draw.
     """
-    mapper = DatasetMapper(cfg, is_train=True)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-    with unchanged_randomness():  # pictures must not change a training
+    with unchanged_randomness():  # drawing must not change a training
         samples = list(_readable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
     return _save_grid([_draw_sample(sample, metadata, cfg) for sample in samples if sample], file)
 
 
-def draw_predictions(cfg: CfgNode, model: torch.nn.Module, count: int, file: Path) -> np.ndarray | None:
+def draw_predictions(cfg: CfgNode, model: torch.nn.Module, mapper: Mapper, count: int, file: Path) -> np.ndarray | None:
     """Draw validation images, each as truth and beside it the predictions scored 0.5 or more, as one PNG.
 
     Returns:
-        The picture, uint8 of shape (3, height, width) in RGB, or None without DATASETS.TEST.
+        The image, uint8 of shape (3, height, width) in RGB, or None without DATASETS.TEST.
     """
     if not cfg.DATASETS.TEST:
         return None
     name = cfg.DATASETS.TEST[0]
     metadata = MetadataCatalog.get(name)
-    mapper = DatasetMapper(cfg, is_train=False)
     model = getattr(model, "module", model)  # DistributedDataParallel would wait for the other ranks
 
-    def read(sample: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
+    def read(sample: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray, dict[str, Any] | None]:
         return sample, detection_utils.read_image(sample["file_name"], "RGB"), mapper(dict(sample))
 
     tiles = []
     for sample, image, mapped in _readable(read, _spread(_dicts((name,), cfg, keep_empty=True), count)):
+        if mapped is None:
+            continue
         with _evaluating(model):
             prediction = model([mapped])[0]
         tiles.append(_captioned(_draw_truth(image, sample, metadata), "truth"))
@@ -128,9 +128,9 @@ def _canvas(image: np.ndarray, metadata: Any) -> Visualizer:
     return Visualizer(image, metadata, scale=min(TILE_WIDTH / image.shape[1], TALLEST_TILE / image.shape[0]))
 
 
-def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    framed = Image.new("RGB", (picture.shape[1], picture.shape[0] + CAPTION_HEIGHT), "white")
-    framed.paste(Image.fromarray(picture), (0, CAPTION_HEIGHT))
+def _captioned(image: np.ndarray, text: str) -> np.ndarray:
+    framed = Image.new("RGB", (image.shape[1], image.shape[0] + CAPTION_HEIGHT), "white")
+    framed.paste(Image.fromarray(image), (0, CAPTION_HEIGHT))
     ImageDraw.Draw(framed).text((2, 2), text, fill="black")
     return np.asarray(framed)
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from launcher.train.output.logs import CONSOLE
+from launcher.train.state import TrainingState
 
 SMOOTHED_OVER = 20  # iterations, as detectron2's own printer does
 STEADY_OVER = 200  # iterations
@@ -20,14 +21,18 @@ WIDE = 110  # columns, from which the terms of the loss fit beside the total
 class Progress(HookBase):
     """Shows iteration, losses, speed and the time left, and each evaluation's headline."""
 
-    def __init__(self, period: int, console: Console = CONSOLE) -> None:
+    def __init__(
+        self, period: int, state: TrainingState, images_per_iteration: int, console: Console = CONSOLE
+    ) -> None:
         self.period = period
+        self.state = state
+        self.images_per_iteration = images_per_iteration
         self.console = console
         self.live: RichProgress | None = None
         self.task: TaskID | None = None
 
     def before_train(self) -> None:
-        start, end = self.trainer.start_iter, self.trainer.max_iter
+        start, end = self.state.start, self.state.max_iter
         if not self.console.is_terminal or start >= end:
             return
         columns = (
@@ -42,12 +47,12 @@ class Progress(HookBase):
         self.live.start()
 
     def after_step(self) -> None:
-        done = self.trainer.iterations_done
+        done = self.state.iterations_done
         storage = self.trainer.storage
         if self.live is not None and self.task is not None:
             numbers = losses_in(storage, 3 if self.console.width >= WIDE else 0)
             self.live.update(self.task, completed=done, numbers=numbers, eta=self._time_left())
-        elif done % self.period == 0 or done == self.trainer.max_iter or self.trainer.stopping:
+        elif done % self.period == 0 or self.state.at_last_iteration or self.state.stopping:
             self.console.print(self._line(done, storage), highlight=False, markup=False)
 
     def after_train(self) -> None:
@@ -60,16 +65,16 @@ class Progress(HookBase):
 
     def _line(self, done: int, storage: EventStorage) -> str:
         seconds = _seconds_per_iteration(storage)
-        speed = f"  {self.trainer.cfg.SOLVER.IMS_PER_BATCH / seconds:.3g} img/s" if seconds else ""
+        speed = f"  {self.images_per_iteration / seconds:.3g} img/s" if seconds else ""
         latest = storage.latest()
         lr = f"  lr {latest['lr'][0]:.3g}" if "lr" in latest else ""
-        return f"iteration {done}/{self.trainer.max_iter}  {losses_in(storage, 8)}{lr}{speed}  eta {self._time_left()}"
+        return f"iteration {done}/{self.state.max_iter}  {losses_in(storage, 8)}{lr}{speed}  eta {self._time_left()}"
 
     def _time_left(self) -> str:
         seconds = _seconds_per_iteration(self.trainer.storage)
         if seconds is None:
             return "-:--:--"
-        return str(datetime.timedelta(seconds=round(seconds * (self.trainer.max_iter - self.trainer.iterations_done))))
+        return str(datetime.timedelta(seconds=round(seconds * (self.state.max_iter - self.state.iterations_done))))
 
 
 def _seconds_per_iteration(storage: EventStorage) -> float | None:

@@ -1,4 +1,4 @@
-"""Where the numbers of a training go: metrics.json and TensorBoard, without repeats after a resume."""
+"""Where the metrics of a training go: metrics.json and TensorBoard, without repeats after a resume."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from detectron2.config import CfgNode
 from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
 from launcher.config.request import LoggingSettings
-from launcher.config.values import to_plain
 from launcher.files import write_text
 from launcher.run.paths import RunPaths
-from launcher.run.plan import RunPlan
 from launcher.train.output.progress import SMOOTHED_OVER
-from launcher.train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +43,14 @@ class MetricsWriter(EventWriter):
     The file stays open: after another attempt has made a new one of it, what an overtaken one writes goes nowhere.
     """
 
-    def __init__(self, file: Path, unwritten: Unwritten, say: Callable[[str], None]) -> None:
+    def __init__(self, file: Path, unwritten: Unwritten, report: Callable[[str], None]) -> None:
         self._file = file
         self._unwritten = unwritten
-        self._say = say
+        self._report = report
         self._last_write = -1
         self._descriptor: int | None = None
         self._has_complained = False
-        with contextlib.suppress(OSError):  # the first write tries again, and tells what is wrong
+        with contextlib.suppress(OSError):  # the first write tries again, and reports what is wrong
             self._open()
 
     def write(self) -> None:
@@ -105,7 +100,7 @@ class MetricsWriter(EventWriter):
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:
             self._has_complained = True
-            self._say(
+            self._report(
                 f"{self._file} could not be written ({error.strerror or error}). Its lines follow as soon as it can."
             )
 
@@ -113,10 +108,10 @@ class MetricsWriter(EventWriter):
 class TensorBoardWriter(TensorboardXWriter):
     """detectron2's TensorBoard writer, which can also write text, and gives up for this attempt when a write fails."""
 
-    def __init__(self, folder: Path, purge_step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, purge_step: int, report: Callable[[str], None]) -> None:
         super().__init__(str(folder), SMOOTHED_OVER, purge_step=purge_step)
         self._folder = folder
-        self._say = say
+        self._report = report
         self._has_given_up = False
 
     def write(self) -> None:
@@ -138,31 +133,32 @@ class TensorBoardWriter(TensorboardXWriter):
             act()
         except OSError as error:
             self._has_given_up = True
-            self._say(
+            self._report(
                 f"TensorBoard's files in {self._folder} could not be written ({error.strerror or error}). "
-                "Nothing more goes there before the next start; metrics.json has all numbers."
+                "Nothing more goes there before the next start; metrics.json has all metrics."
             )
 
 
-def build_writers(paths: RunPaths, settings: LoggingSettings, trainer: Trainer) -> list[EventWriter]:
+def build_writers(
+    paths: RunPaths, settings: LoggingSettings, *, written_until: int, unwritten: Unwritten
+) -> list[EventWriter]:
     """The writers of rank 0. What a former attempt wrote after its last checkpoint is cut off."""
-    unwritten: Unwritten = trainer.checkpointer.checkpointables[UNWRITTEN]
     pending = [iteration for line in unwritten.lines if (iteration := _iteration_of(line)) is not None]
     # A former attempt may have written those that its checkpoint holds as unwritten.
-    cut_back(paths.metrics, min([trainer.written_until + 1, *pending]))
+    cut_back(paths.metrics, min([written_until + 1, *pending]))
     writers: list[EventWriter] = [MetricsWriter(paths.metrics, unwritten, logger.warning)]
     if settings.tensorboard:
         # purge_step makes TensorBoard forget what a former attempt wrote from that step on.
-        writers.append(TensorBoardWriter(paths.tensorboard, trainer.written_until + 1, logger.warning))
+        writers.append(TensorBoardWriter(paths.tensorboard, written_until + 1, logger.warning))
     return writers
 
 
-def write_plan_as_text(writers: Sequence[EventWriter], cfg: CfgNode, plan: RunPlan) -> None:
-    described = yaml.safe_dump({**to_plain(plan), "keys": "see config"}, sort_keys=False)
+def write_as_text(writers: Sequence[EventWriter], texts: Mapping[str, str], attempt: int) -> None:
+    """Put YAML texts into TensorBoard, where it is written, by name."""
     for writer in writers:
         if isinstance(writer, TensorBoardWriter):
-            writer.write_yaml("config", cfg.dump(), plan.attempt)
-            writer.write_yaml("plan", described, plan.attempt)
+            for name, text in texts.items():
+                writer.write_yaml(name, text, attempt)
 
 
 def cut_back(metrics: Path, first_iteration: int) -> None:

@@ -1,4 +1,4 @@
-"""Loads the batches of training, in an order that can be continued, and keeps loader processes from being disturbed."""
+"""Loads the batches of training, in an order that can be resumed, and keeps stop signals from loader processes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, DatasetMapper, build_detection_train_loader
-from torch.utils.data import DataLoader, get_worker_info
+from detectron2.data import DatasetFromList, build_detection_train_loader
+from torch.utils.data import DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
-from launcher.train.samples.order import BatchStream, Place, SampleOrder, share_of
+from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
@@ -29,9 +29,7 @@ logger = logging.getLogger(__name__)
 SHOWN_BAD = 5
 
 
-def build_train_loader(
-    cfg: CfgNode, *, seed: int, rank: int, num_processes: int, max_bad: int, mapper: Mapper | None = None
-) -> TrainLoader | Any:
+def build_train_loader(cfg: CfgNode, mapper: Mapper, *, seed: int, rank: int, num_processes: int) -> TrainLoader | Any:
     """The loader of one process for DATASETS.TRAIN, filtered, weighted and mapped as detectron2 does.
 
     Returns:
@@ -41,16 +39,13 @@ def build_train_loader(
     Raises:
         RequestError: the settings cannot be followed.
     """
-    if max_bad < 0:
-        raise RequestError(f"dataset.max_bad={max_bad}, but it counts images: 0 or more.")
-    mapper = mapper or DatasetMapper(cfg, is_train=True)
     if cfg.DATALOADER.SAMPLER_TRAIN not in FACTORS:
         return _stock_loader(cfg, mapper, f"DATALOADER.SAMPLER_TRAIN={cfg.DATALOADER.SAMPLER_TRAIN} is not known")
     parts = train_records(cfg)
     if reason := why_not_exact(cfg, parts):
         return _stock_loader(cfg, mapper, reason)
     order = sample_order(cfg, parts, seed)
-    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: loader processes share the memory
+    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: in memory once for all processes
     return TrainLoader(
         records,
         mapper,
@@ -58,25 +53,24 @@ def build_train_loader(
         rank=rank,
         num_processes=num_processes,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        max_bad=max_bad,
     )
 
 
 def _stock_loader(cfg: CfgNode, mapper: Mapper, reason: str) -> Any:
     try:
-        loader = build_detection_train_loader(cfg, mapper=UndisturbedMapper(mapper))
+        loader = build_detection_train_loader(cfg, mapper=mapper)
     except ValueError as error:
         if "Unknown training sampler" not in str(error):
             raise
         raise RequestError(
             f"DATALOADER.SAMPLER_TRAIN={cfg.DATALOADER.SAMPLER_TRAIN}, but there are {', '.join(FACTORS)}."
         ) from error
-    logger.warning("The order of samples begins anew whenever the training is continued: %s", reason)
-    return loader
+    logger.warning("The order of samples begins anew whenever the training is resumed: %s", reason)
+    return Undisturbed(loader)
 
 
 class TrainLoader:
-    """The batches of an order of samples, one process's share of each, from where it stands and without end.
+    """The batches of an order of samples, one process's part of each, from where it stands and without end.
 
     `DATALOADER.NUM_WORKERS` processes load ahead; where the loader stands counts only what was handed out.
     """
@@ -90,14 +84,14 @@ class TrainLoader:
         rank: int,
         num_processes: int,
         num_workers: int,
-        max_bad: int,
     ) -> None:
-        self._samples = MappedSamples(records, mapper, order=order, most_tried=max_bad + 1)
+        self._samples = MappedSamples(records, mapper, order=order)
         self._stream = BatchStream(order)
         self._rank = rank
         self._num_processes = num_processes
         self._num_workers = num_workers
-        self._max_bad = max_bad
+        self.max_bad = 0
+        """Images that may turn out to be unusable before loading ends with an error."""
         self.bad: dict[str, BadImage] = {}
         """Unusable images that this process met since its start, by file."""
 
@@ -110,7 +104,7 @@ class TrainLoader:
         return self._stream.fits(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Make the next `iter` go on from there.
+        """Make the next `iter` resume from there.
 
         Raises:
             RequestError: the state is of another order of samples.
@@ -127,11 +121,12 @@ class TrainLoader:
         Raises:
             DataError: more than `max_bad` images, or all, cannot be used.
         """
+        self._samples.most_tried = self.max_bad + 1
         ahead = BatchStream(self._stream.order)
         ahead.restore(self._stream.state())
         loader = DataLoader(
             self._samples,
-            batch_sampler=_Shares(ahead, self._rank, self._num_processes),
+            batch_sampler=_Parts(ahead, self._rank, self._num_processes),
             num_workers=self._num_workers,
             collate_fn=_as_it_is,
             # Ranks are spawned, and their loaders would be too: each would import torch and copy the records.
@@ -146,9 +141,9 @@ class TrainLoader:
     def _accepted(self, loaded: Loaded) -> dict[str, Any]:
         for image in loaded.bad:
             self._count(image)
-        if len(self.bad) > self._max_bad:
+        if len(self.bad) > self.max_bad:
             raise DataError(
-                f"More training images than dataset.max_bad={self._max_bad} cannot be used:{self._listed()}"
+                f"More training images than dataset.max_bad={self.max_bad} cannot be used:{self._listed()}"
                 "\nRepair them, take them out of the annotations, or allow more with dataset.max_bad=N."
             )
         if loaded.sample is None:
@@ -158,7 +153,7 @@ class TrainLoader:
     def _count(self, image: BadImage) -> None:
         known = self.bad.get(image.file)
         if known is None:
-            logger.warning("%s cannot be used and another image takes its place (%s)", image.file, image.reason)
+            logger.warning("%s cannot be used and another image replaces it (%s)", image.file, image.reason)
         self.bad[image.file] = replace(image, times=known.times + 1 if known else 1)
 
     def _listed(self) -> str:
@@ -167,8 +162,8 @@ class TrainLoader:
         return "".join(f"\n  {image.file}: {image.reason}" for image in shown) + more
 
 
-class _Shares:
-    """What a DataLoader takes for its batches: one process's share of each."""
+class _Parts:
+    """What a DataLoader takes for its batches: one process's part of each."""
 
     def __init__(self, stream: BatchStream, rank: int, num_processes: int) -> None:
         self._stream = stream
@@ -177,7 +172,7 @@ class _Shares:
 
     def __iter__(self) -> Iterator[list[Place]]:
         for batch in self._stream:
-            yield share_of(batch, self._rank, self._num_processes)
+            yield part_of(batch, self._rank, self._num_processes)
 
 
 def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
@@ -194,28 +189,41 @@ def _as_it_is(batch: list[Loaded]) -> list[Loaded]:
     return batch
 
 
-class UndisturbedMapper:
-    """A dataset mapper for detectron2's own loaders, in whose processes stop signals are ignored.
+class Undisturbed:
+    """Somebody else's loader, whose processes do not get stop signals: see `undisturbed`."""
 
-    Those processes install signal handlers when they start, so this is done at the first sample.
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return undisturbed(self._loader)
+
+
+def undisturbed(loader: Any) -> Iterator[Any]:
+    """The batches of any loader, with stop signals blocked wherever it may start processes, which inherit that.
+
+    Loaders may start their processes with the first batch, or others with each epoch.
     """
+    _end_loader_processes_at_exit()
+    with blocking(STOP_SIGNALS):
+        batches = iter(loader)
+    while True:
+        with blocking(STOP_SIGNALS):
+            batch = next(batches, _END)
+        if batch is _END:
+            return
+        yield batch
 
-    def __init__(self, mapper: Mapper) -> None:
-        self._mapper = mapper
-        self._is_settled = False
-        _end_loader_processes_at_exit()
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
-        if not self._is_settled and get_worker_info() is not None:
-            for number in STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            self._is_settled = True
-        return self._mapper(sample)
+_END = object()
 
 
 def _end_loader_processes_at_exit() -> None:
-    # Python ends them with SIGTERM and waits, for ever where that is ignored. This comes before; unlike `atexit`, also
-    # in a process that was itself started by multiprocessing.
+    # Python ends them with SIGTERM and waits, without a limit where that is blocked. This comes before that; unlike
+    # `atexit` also in a process that was itself started by multiprocessing.
     Finalize(None, _kill_loader_processes, exitpriority=0)
 
 

@@ -47,13 +47,14 @@ class MappedSamples(Dataset):
     """
 
     def __init__(
-        self, records: Sequence[dict[str, Any]], mapper: Mapper, *, order: SampleOrder, most_tried: int
+        self, records: Sequence[dict[str, Any]], mapper: Mapper, *, order: SampleOrder, most_tried: int = 1
     ) -> None:
         self._records = records
         self._mapper = PicklableWrapper(mapper)  # also a closure gets to a loader process
         self._seed = order.seed
         self._chosen = np.flatnonzero(order.factors)
-        self._most_tried = most_tried
+        self.most_tried = most_tried
+        """Images that are tried for one place before it stays empty."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -66,7 +67,7 @@ class MappedSamples(Dataset):
     def _load(self, position: int, index: int) -> Loaded:
         bad: list[BadImage] = []
         for candidate in self._candidates(position, index):
-            if len(bad) == self._most_tried:
+            if len(bad) == self.most_tried:
                 break
             record = self._records[candidate]
             file = str(record.get("file_name", f"image {candidate}"))
@@ -90,7 +91,7 @@ class MappedSamples(Dataset):
 
 
 def is_about_the_image(error: Exception) -> bool:
-    """Whether an error while an image was mapped is the image's own, and not for want of memory or open files."""
+    """Whether an error while an image was mapped is the image's own, and not a lack of memory or open files."""
     return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
 
 

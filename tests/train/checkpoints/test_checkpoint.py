@@ -15,7 +15,7 @@ from launcher.run.manifest import Milestone, manifest_path, read_manifest
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of, look_for_checkpoints
 from launcher.train.checkpoints.checkpoint import (
-    WholeCheckpointer,
+    SafeCheckpointer,
     clear_leftovers,
     link_or_copy,
     name_final,
@@ -24,14 +24,14 @@ from launcher.train.checkpoints.checkpoint import (
 from launcher.train.checkpoints.snapshot import Snapshot, as_plain
 
 
-def checkpointer_in(paths: RunPaths, value: float) -> WholeCheckpointer:
+def checkpointer_in(paths: RunPaths, value: float) -> SafeCheckpointer:
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     model = torch.nn.Linear(4, 4)
     torch.nn.init.constant_(model.weight, value)
-    return WholeCheckpointer(model, str(paths.checkpoints))
+    return SafeCheckpointer(model, str(paths.checkpoints))
 
 
-def save_iteration(checkpointer: WholeCheckpointer, paths: RunPaths, iteration: int) -> Path:
+def save_iteration(checkpointer: SafeCheckpointer, paths: RunPaths, iteration: int) -> Path:
     path = paths.checkpoint(iteration)
     write_checkpoint(checkpointer.state(iteration=iteration), path, Milestone(iteration=iteration))
     return path
@@ -41,7 +41,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_saved_checkpoint_is_found_whole_and_loads_back(tmp_path: Path):
+def test_a_saved_checkpoint_is_found_valid_and_loads_back(tmp_path: Path):
     paths = RunPaths(tmp_path)
 
     save_iteration(checkpointer_in(paths, 2.0), paths, 41)
@@ -193,7 +193,7 @@ def _ends(content: bytes) -> range:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "every byte of the directory"])
-def test_what_is_taken_for_whole_without_a_manifest_loads_with_equal_content(tmp_path: Path, damage: Any):
+def test_what_is_taken_for_valid_without_a_manifest_loads_with_equal_content(tmp_path: Path, damage: Any):
     path = tmp_path / "model_0000009.pth"
     torch.save(_state(), path)
     whole, rng = path.read_bytes(), random.Random(8)
@@ -222,7 +222,7 @@ def test_a_damaged_manifest_is_not_believed(tmp_path: Path):
 # ---- state
 
 
-def test_a_snapshot_keeps_the_values_while_training_goes_on_and_reuses_its_memory():
+def test_a_snapshot_keeps_the_values_while_training_continues_and_reuses_its_memory():
     weight = torch.ones(8)
     bucket = [1]
     snapshot = Snapshot()

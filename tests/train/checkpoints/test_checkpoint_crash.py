@@ -21,7 +21,7 @@ from launcher.config.request import CheckpointSettings
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import damage_of, look_for_checkpoints
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
 
 CALLS = ("open", "write", "fsync", "close", "replace", "rename", "link", "unlink")
@@ -59,7 +59,7 @@ def model_of(value: float) -> torch.nn.Module:
 def saver_in(paths: RunPaths, model: torch.nn.Module, settings: CheckpointSettings) -> Saver:
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     resume = look_for_checkpoints(paths).newest_whole
-    return Saver(WholeCheckpointer(model, str(paths.checkpoints)), paths, settings, resume=resume)
+    return Saver(SafeCheckpointer(model, str(paths.checkpoints)), paths, settings, resume=resume)
 
 
 def prepare(paths: RunPaths, case: Case) -> None:
@@ -112,7 +112,7 @@ def value_in(path: str | Path) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_kill_before_any_call_of_a_save_leaves_a_whole_checkpoint_with_the_right_state(
+def test_a_kill_before_any_call_of_a_save_leaves_a_valid_checkpoint_with_the_right_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     monkeypatch.setattr(os, "fsync", lambda _: None)  # counted all the same; the kernel outlives the process

@@ -15,7 +15,7 @@ import torch
 from detectron2.structures import BoxMode
 
 from launcher.errors import RequestError
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.safe_load import load_pickle, load_torch, load_weights, read_proposals_safely
 
 
@@ -248,12 +248,12 @@ def test_the_checkpointer_loads_weights_that_way(tmp_path: Path, mark: Path):
     (tmp_path / "pycls.pyth").write_bytes(b"")
     torch.save({"model_state": {"weight": torch.full((1, 2), 5.0)}}, tmp_path / "pycls.pyth")
 
-    WholeCheckpointer(model).load(str(tmp_path / "good.pkl"))
+    SafeCheckpointer(model).load(str(tmp_path / "good.pkl"))
     assert model.weight.eq(7).all()
-    WholeCheckpointer(model).load(str(tmp_path / "pycls.pyth"))
+    SafeCheckpointer(model).load(str(tmp_path / "pycls.pyth"))
     assert model.weight.eq(5).all()
     with pytest.raises(RequestError, match=r"posix\.system"):
-        WholeCheckpointer(model).load(str(tmp_path / "bad.pkl"))
+        SafeCheckpointer(model).load(str(tmp_path / "bad.pkl"))
 
     assert not mark.exists()
 
@@ -262,7 +262,7 @@ def test_weights_beside_the_model_can_be_matched_by_heuristics_as_detectron2_doe
     model = torch.nn.ModuleDict({"deep": torch.nn.Linear(2, 1)})
     torch.save({"weight": torch.full((1, 2), 4.0), "bias": torch.zeros(1)}, tmp_path / "a.pth")
 
-    WholeCheckpointer(model).load(f"{tmp_path / 'a.pth'}?matching_heuristics=True")
+    SafeCheckpointer(model).load(f"{tmp_path / 'a.pth'}?matching_heuristics=True")
 
     assert model["deep"].weight.eq(4).all()
 

@@ -17,11 +17,11 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from launcher.train.evaluation.blank_images import STAND_IN, EvaluatorWithStandIns, MapperWithStandIns
+from launcher.train.evaluation.blank_images import BLANK_FOR, EvaluatorWithBlanks, MapperWithBlanks
 from launcher.train.output.drawing import draw_inputs, draw_predictions
 from launcher.train.trainer import Trainer
 
-NAME = "stand_ins_test"
+NAME = "blank_images_test"
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def test_a_truncated_image_is_loaded_as_a_blank_one_that_says_so(cfg: CfgNode, b
 
     first, *others = samples
     assert first["file_name"] == str(broken)
-    assert "truncated" in first[STAND_IN]
+    assert "truncated" in first[BLANK_FOR]
     assert first["image"].shape == (3, 64, 64)
     assert not first["image"].any()
     assert (first["height"], first["width"]) == (96, 96)
-    assert not any(STAND_IN in other for other in others)
+    assert not any(BLANK_FOR in other for other in others)
     assert all(other["image"].any() for other in others)
 
 
@@ -70,21 +70,21 @@ def test_a_missing_image_is_replaced_in_the_size_that_is_recorded(
     cfg.INPUT.FORMAT = image_format
     record = {"file_name": str(tmp_path / "none.jpg"), "height": 100, "width": 200, "image_id": 7}
 
-    sample = MapperWithStandIns(DatasetMapper(cfg, is_train=False))(record)
+    sample = MapperWithBlanks(DatasetMapper(cfg, is_train=False))(record)
 
     assert sample is not None
     assert sample["image"].shape == (channels, 64, 128)
     assert (sample["image_id"], sample["file_name"]) == (7, record["file_name"])
 
 
-def test_want_of_memory_is_not_taken_for_a_bad_image():
+def test_a_lack_of_memory_is_not_taken_for_an_unreadable_image():
     def fail(record: dict[str, Any]) -> dict[str, Any]:
         if record["file_name"] == "a.jpg":
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
         return record
 
     with pytest.raises(OSError, match="memory"):
-        MapperWithStandIns(fail)({"file_name": "a.jpg"})
+        MapperWithBlanks(fail)({"file_name": "a.jpg"})
 
 
 class Seen(DatasetEvaluator):
@@ -100,17 +100,17 @@ class Seen(DatasetEvaluator):
         return {"AP": 1.0}
 
 
-def test_nothing_counts_as_found_on_a_blank_image_and_each_is_told():
-    told: list[tuple[str, str]] = []
+def test_nothing_counts_as_detected_on_a_blank_image_and_each_is_reported():
+    reported: list[tuple[str, str]] = []
     seen = Seen()
-    evaluator = EvaluatorWithStandIns(seen, lambda file, reason: told.append((file, reason)))
+    evaluator = EvaluatorWithBlanks(seen, lambda file, reason: reported.append((file, reason)))
     found = Instances((9, 9), pred_boxes=Boxes(torch.ones(3, 4)), scores=torch.ones(3))
-    inputs = [{"file_name": "bad.jpg", STAND_IN: "truncated"}, {"file_name": "good.jpg"}]
+    inputs = [{"file_name": "bad.jpg", BLANK_FOR: "truncated"}, {"file_name": "good.jpg"}]
 
     evaluator.process(inputs, [{"instances": found}, {"instances": found}])
 
     assert seen.counts == [0, 3]
-    assert told == [("bad.jpg", "truncated")]
+    assert reported == [("bad.jpg", "truncated")]
     assert evaluator.evaluate() == {"AP": 1.0}
 
 
@@ -122,18 +122,22 @@ class FindsNothing(torch.nn.Module):
         return [{"instances": nothing}]
 
 
-def test_pictures_leave_out_what_cannot_be_read(cfg: CfgNode, broken: Path, tmp_path: Path):
-    shown = [draw_inputs(cfg, 2, tmp_path / "inputs.png"), draw_predictions(cfg, FindsNothing(), 2, tmp_path / "p.png")]
+def test_drawings_leave_out_what_cannot_be_read(cfg: CfgNode, broken: Path, tmp_path: Path):
+    shown = _drawn(cfg, tmp_path)
     Image.new("RGB", (96, 96)).save(broken)
-    repaired = [
-        draw_inputs(cfg, 2, tmp_path / "inputs.png"),
-        draw_predictions(cfg, FindsNothing(), 2, tmp_path / "p.png"),
+    repaired = _drawn(cfg, tmp_path)
+
+    assert [_tiles(image) for image in repaired] == [2, 4]
+    assert [_tiles(image) for image in shown] == [1, 2]
+
+
+def _drawn(cfg: CfgNode, folder: Path) -> list[np.ndarray | None]:
+    return [
+        draw_inputs(cfg, DatasetMapper(cfg, is_train=True), 2, folder / "inputs.png"),
+        draw_predictions(cfg, FindsNothing(), DatasetMapper(cfg, is_train=False), 2, folder / "predictions.png"),
     ]
 
-    assert [_tiles(picture) for picture in repaired] == [2, 4]
-    assert [_tiles(picture) for picture in shown] == [1, 2]
 
-
-def _tiles(picture: np.ndarray | None) -> int:
-    assert picture is not None
-    return round(picture.shape[2] / 388)  # a tile and the gap beside it
+def _tiles(image: np.ndarray | None) -> int:
+    assert image is not None
+    return round(image.shape[2] / 388)  # a tile and the gap beside it

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import logging
 import math
-from types import SimpleNamespace
 
 import pytest
 
 from launcher.config.request import BestMode, EarlyStoppingSettings
 from launcher.run.outcome import EarlyStop
 from launcher.train.hooks.early_stopping import EarlyStopping, Standing, after_evaluation
+from launcher.train.state import Evaluated, TrainingState
 
 AP = EarlyStoppingSettings(metric="bbox/AP", patience=2)
 LOSS = EarlyStoppingSettings(metric="loss", patience=2, mode=BestMode.min)
@@ -42,95 +42,84 @@ def test_evaluations_without_improvement_are_counted_from_the_best_one(
     assert standing == Standing(best=best, evaluations=without, judged_after=len(values) - 1)
 
 
-def training(max_iter: int = 100) -> SimpleNamespace:
-    return SimpleNamespace(
-        max_iter=max_iter, iterations_done=0, evaluated_after=-1, latest_metrics={}, stopped_early=None, stopping=False
-    )
-
-
-def run(hook: EarlyStopping, trainer: SimpleNamespace, values: dict[int, float]) -> None:
-    """Train on until told to stop; `values` are those of the evaluations after some of the iterations."""
-    hook.trainer = trainer
+def run(hook: EarlyStopping, values: dict[int, float]) -> TrainingState:
+    """Train until the hook stops it; `values` are those of the evaluations after some of the iterations."""
+    state = hook.state
     hook.before_train()
-    while not trainer.stopping and trainer.iterations_done < trainer.max_iter:
-        iteration = trainer.iterations_done
-        if iteration in values:
-            trainer.evaluated_after, trainer.latest_metrics = iteration, {"bbox/AP": values[iteration]}
-        trainer.iterations_done += 1
+    while not state.stopping and not state.at_last_iteration:
+        state.count_iteration(images=1)
+        if state.last_iteration in values:
+            metrics = {"bbox/AP": values[state.last_iteration]}
+            state.evaluated = Evaluated(after=state.last_iteration, metrics=metrics)
         hook.after_step()
+    return state
+
+
+def continued_from(before: EarlyStopping, settings: EarlyStoppingSettings = AP) -> EarlyStopping:
+    """The hook of the next attempt, which the checkpoint of the one before brings to where that was."""
+    state = TrainingState(max_iter=100, iterations_done=before.state.iterations_done, evaluated=before.state.evaluated)
+    hook = EarlyStopping(settings, state)
+    hook.load_state_dict(before.state_dict())
+    return hook
 
 
 def test_a_training_without_improvement_ends_after_as_many_evaluations_as_there_is_patience():
-    trainer = training()
+    state = run(EarlyStopping(AP, TrainingState(max_iter=100)), {4: 40.0, 9: 39.0, 14: 38.0, 19: 50.0})
 
-    run(EarlyStopping(AP), trainer, {4: 40.0, 9: 39.0, 14: 38.0, 19: 50.0})
-
-    assert trainer.iterations_done == 15
-    assert trainer.stopped_early == EarlyStop(asked=AP, best=40.0, evaluations=2)
+    assert state.iterations_done == 15
+    assert state.stopped_early == EarlyStop(asked=AP, best=40.0, evaluations=2)
 
 
 def test_iterations_between_evaluations_do_not_count():
-    trainer = training(max_iter=50)
+    state = run(EarlyStopping(AP, TrainingState(max_iter=50)), {4: 40.0, 9: 39.0})
 
-    run(EarlyStopping(AP), trainer, {4: 40.0, 9: 39.0})
-
-    assert (trainer.iterations_done, trainer.stopped_early) == (50, None)
+    assert (state.iterations_done, state.stopped_early) == (50, None)
 
 
 def test_a_training_that_is_at_its_last_iteration_anyway_does_not_stop_early():
-    trainer = training(max_iter=15)
+    state = run(EarlyStopping(AP, TrainingState(max_iter=15)), {4: 40.0, 9: 39.0, 14: 38.0})
 
-    run(EarlyStopping(AP), trainer, {4: 40.0, 9: 39.0, 14: 38.0})
-
-    assert trainer.stopped_early is None
+    assert state.stopped_early is None
 
 
 def test_the_standing_survives_an_interruption_and_no_evaluation_counts_twice():
-    before = EarlyStopping(AP)
-    trainer = training(max_iter=11)
-    run(before, trainer, {4: 40.0, 9: 39.0})
-    continued = EarlyStopping(AP)
-    continued.load_state_dict(before.state_dict())
+    before = EarlyStopping(AP, TrainingState(max_iter=11))
+    run(before, {4: 40.0, 9: 39.0})
 
-    trainer.max_iter = 100  # a checkpoint also brings back the numbers of the latest evaluation
-    run(continued, trainer, {14: 38.0})
+    state = run(continued_from(before), {14: 38.0})
 
-    assert trainer.iterations_done == 15
-    assert trainer.stopped_early == EarlyStop(asked=AP, best=40.0, evaluations=2)
+    assert state.iterations_done == 15
+    assert state.stopped_early == EarlyStop(asked=AP, best=40.0, evaluations=2)
 
 
 @pytest.mark.parametrize(("patience", "iterations"), [(1, 15), (2, 15), (3, 20)])
-def test_a_training_that_stopped_early_goes_on_with_more_patience_only(patience: int, iterations: int):
-    before = EarlyStopping(AP)
-    trainer = training()
-    run(before, trainer, {4: 40.0, 9: 39.0, 14: 38.0})
-    continued = EarlyStopping(EarlyStoppingSettings(metric="bbox/AP", patience=patience))
-    continued.load_state_dict(before.state_dict())
+def test_a_training_that_stopped_early_continues_with_more_patience_only(patience: int, iterations: int):
+    before = EarlyStopping(AP, TrainingState(max_iter=100))
+    run(before, {4: 40.0, 9: 39.0, 14: 38.0})
 
-    trainer.stopped_early, trainer.stopping = None, False
-    run(continued, trainer, {19: 37.0})
+    settings = EarlyStoppingSettings(metric="bbox/AP", patience=patience)
+    state = run(continued_from(before, settings), {19: 37.0})
 
-    assert trainer.iterations_done == iterations
-    assert trainer.stopped_early is not None
+    assert state.iterations_done == iterations
+    assert state.stopped_early is not None
 
 
 def test_counting_begins_anew_when_another_metric_is_looked_at():
-    before = EarlyStopping(AP)
-    run(before, training(), {4: 40.0, 9: 39.0, 14: 38.0})
-    other = EarlyStopping(EarlyStoppingSettings(metric="segm/AP", patience=2))
+    before = EarlyStopping(AP, TrainingState(max_iter=100))
+    run(before, {4: 40.0, 9: 39.0, 14: 38.0})
 
-    other.load_state_dict(before.state_dict())
+    other = continued_from(before, EarlyStoppingSettings(metric="segm/AP", patience=2))
 
     assert other.standing == Standing()
 
 
-def test_a_metric_that_no_evaluation_gives_is_told_once_and_ends_nothing(caplog: pytest.LogCaptureFixture):
-    trainer = training(max_iter=30)
+def test_a_metric_that_no_evaluation_gives_is_reported_once_and_ends_nothing(caplog: pytest.LogCaptureFixture):
+    hook = EarlyStopping(EarlyStoppingSettings(metric="bbox/ap"), TrainingState(max_iter=30))
 
     with caplog.at_level(logging.WARNING):
-        run(EarlyStopping(EarlyStoppingSettings(metric="bbox/ap")), trainer, dict.fromkeys(range(30), 1.0))
+        state = run(hook, dict.fromkeys(range(30), 1.0))
 
-    assert trainer.stopped_early is None
+    assert state.stopped_early is None
     assert [record.message for record in caplog.records] == [
         "early_stopping.metric=bbox/ap has no effect: the evaluation gives bbox/AP"
     ]

@@ -15,7 +15,6 @@ from detectron2.utils.events import EventStorage, JSONWriter
 from launcher.config.request import LoggingSettings
 from launcher.run.paths import RunPaths
 from launcher.train.output.writers import (
-    UNWRITTEN,
     MetricsWriter,
     TensorBoardWriter,
     Unwritten,
@@ -81,7 +80,7 @@ def test_lines_are_those_of_detectron2(tmp_path: Path, storage: EventStorage):
 
 
 @pytest.mark.parametrize("room", [0, 1, 30])
-def test_lines_that_the_disk_does_not_take_come_later_and_that_is_said_once(
+def test_lines_that_the_disk_does_not_take_come_later_with_one_warning(
     tmp_path: Path, storage: EventStorage, disk: SimpleNamespace, room: int
 ):
     metrics = tmp_path / "metrics.json"
@@ -118,10 +117,8 @@ def attempt_with(paths: RunPaths, written_until: int, unwritten: dict[str, Any])
     """The writer of an attempt that goes on from a checkpoint which says that."""
     lines = Unwritten()
     lines.load_state_dict(unwritten)
-    trainer: Any = SimpleNamespace(
-        written_until=written_until, checkpointer=SimpleNamespace(checkpointables={UNWRITTEN: lines})
-    )
-    (writer,) = build_writers(paths, LoggingSettings(tensorboard=False), trainer)
+    settings = LoggingSettings(tensorboard=False)
+    (writer,) = build_writers(paths, settings, written_until=written_until, unwritten=lines)
     assert isinstance(writer, MetricsWriter)
     writer._last_write = written_until
     return writer
@@ -172,7 +169,7 @@ def _broken_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_goes_on(
+def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_continues(
     tmp_path: Path, storage: EventStorage, monkeypatch: pytest.MonkeyPatch
 ):
     record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
@@ -184,7 +181,7 @@ def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_goes_on(
     writer.write_yaml("plan", "a: 1", 1)
     for iteration in range(3):
         put(storage, iteration)
-        storage.put_image("inputs", _picture())
+        storage.put_image("inputs", _image())
         writer.write()
     writer.close()
 
@@ -193,7 +190,7 @@ def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_goes_on(
     assert storage._vis_data == []
 
 
-def _picture() -> Any:
+def _image() -> Any:
     import numpy as np
 
     return np.zeros((3, 4, 4), dtype=np.uint8)

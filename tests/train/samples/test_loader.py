@@ -24,7 +24,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets import register_coco_instances
 
-from launcher.train.samples.loader import TrainLoader, UndisturbedMapper, build_train_loader
+from launcher.train.samples.loader import TrainLoader, build_train_loader, undisturbed
 from launcher.train.samples.order import SampleOrder, each_once
 
 NAME = "loader_test"
@@ -45,16 +45,18 @@ def cfg(small_demo: Path) -> Iterator[CfgNode]:
     MetadataCatalog.remove(NAME)
 
 
-def build(cfg: CfgNode, *, seed: int = 3, rank: int = 0, num_processes: int = 1, max_bad: int = 2, **more: object):
-    return build_train_loader(cfg, seed=seed, rank=rank, num_processes=num_processes, max_bad=max_bad, **more)
+def build(cfg: CfgNode, *, mapper=None, seed: int = 3, rank: int = 0, num_processes: int = 1):
+    mapper = mapper or DatasetMapper(cfg, is_train=True)
+    return build_train_loader(cfg, mapper, seed=seed, rank=rank, num_processes=num_processes)
 
 
 def small(mapper, *, size: int = 12, max_bad: int = 2, num_workers: int = 0) -> TrainLoader:
     """A loader of records that are numbers."""
     records = [{"file_name": f"{number}.png", "number": number} for number in range(size)]
     order = SampleOrder(seed=5, factors=each_once(size), is_wide=None, batch_size=4)
-    options = {"rank": 0, "num_processes": 1, "num_workers": num_workers, "max_bad": max_bad}
-    return TrainLoader(records, mapper, order=order, **options)
+    loader = TrainLoader(records, mapper, order=order, rank=0, num_processes=1, num_workers=num_workers)
+    loader.max_bad = max_bad
+    return loader
 
 
 def take(loader, count: int) -> list:
@@ -83,7 +85,7 @@ def test_the_same_tensors_come_from_any_number_of_loader_processes(cfg: CfgNode)
     assert content(take(build(cfg, seed=4), 6)) != expected
 
 
-def test_loading_goes_on_where_it_was_interrupted_whatever_was_loaded_ahead(cfg: CfgNode):
+def test_loading_resumes_where_it_was_interrupted_whatever_was_loaded_ahead(cfg: CfgNode):
     expected = content(take(build(cfg), 7))
     cfg.DATALOADER.NUM_WORKERS = 2
     interrupted = build(cfg)
@@ -107,7 +109,7 @@ def test_the_total_batch_is_the_same_for_any_number_of_processes(cfg: CfgNode):
         assert {len(share) for shares in ranks for share in shares} == {4 // num_processes}
 
 
-def test_a_loader_can_be_set_to_an_iteration_and_every_iterator_goes_on_where_the_loader_stands(cfg: CfgNode):
+def test_a_loader_can_be_set_to_an_iteration_and_every_iterator_resumes_where_the_loader_stands(cfg: CfgNode):
     expected = content(take(build(cfg), 6))
 
     loader = build(cfg)
@@ -140,9 +142,20 @@ def test_samples_are_those_that_detectron2_would_train_on(cfg: CfgNode):
     assert (ours["image"].dtype, ours["image"].ndim) == (theirs["image"].dtype, theirs["image"].ndim)
 
 
-def test_a_signal_to_every_process_of_a_job_leaves_the_loader_processes_alive():
-    loader = small(lambda record: {**record, "process": os.getpid()}, num_workers=2)
-    batches = iter(loader)
+class Endless:
+    """Somebody else's loader, which starts its processes with its first batch."""
+
+    def __iter__(self):
+        loader = torch.utils.data.DataLoader(
+            range(1000), num_workers=2, batch_size=1, collate_fn=lambda _: [{"process": os.getpid()}]
+        )
+        yield from loader
+
+
+@pytest.mark.parametrize("kind", ["ours", "another"])
+def test_a_signal_to_every_process_of_a_job_leaves_the_loader_processes_alive(kind: str):
+    ours = small(lambda record: {**record, "process": os.getpid()}, num_workers=2)
+    batches = iter(ours) if kind == "ours" else undisturbed(Endless())
     processes = {one["process"] for batch in (next(batches), next(batches)) for one in batch}
 
     for process in processes:
@@ -168,7 +181,7 @@ def _load_and_keep_the_iterator() -> None:
 
 def _evaluate_and_keep_the_iterator(cfg: CfgNode) -> None:
     cfg.DATALOADER.NUM_WORKERS = 2
-    KEPT.append(iter(build_detection_test_loader(cfg, NAME, mapper=UndisturbedMapper(dict))))
+    KEPT.append(undisturbed(build_detection_test_loader(cfg, NAME, mapper=dict)))
     next(KEPT[0])
 
 
@@ -198,7 +211,7 @@ def refusing(*numbers: int):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_unusable_images_are_counted_by_file_and_said_once(num_workers: int, caplog: pytest.LogCaptureFixture):
+def test_unusable_images_are_counted_by_file_and_reported_once(num_workers: int, caplog: pytest.LogCaptureFixture):
     loader = small(refusing(2, 9), num_workers=num_workers)
 
     with caplog.at_level(logging.WARNING):
@@ -254,12 +267,7 @@ def test_a_sampler_that_nobody_knows_is_refused_with_those_that_there_are(cfg: C
         build(cfg)
 
 
-def test_tolerating_less_than_none_is_refused(cfg: CfgNode):
-    with pytest.raises(RequestError, match=r"dataset\.max_bad=-1"):
-        build(cfg, max_bad=-1)
-
-
-def test_data_without_an_order_is_loaded_by_detectron2_and_that_is_said(cfg: CfgNode, caplog: pytest.LogCaptureFixture):
+def test_data_without_an_order_is_loaded_by_detectron2_with_a_warning(cfg: CfgNode, caplog: pytest.LogCaptureFixture):
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
             return itertools.cycle(records)
@@ -272,4 +280,4 @@ def test_data_without_an_order_is_loaded_by_detectron2_and_that_is_said(cfg: Cfg
 
     assert not isinstance(loader, TrainLoader)
     assert len(next(iter(loader))) == 4
-    assert "begins anew whenever the training is continued" in caplog.text
+    assert "begins anew whenever the training is resumed" in caplog.text

@@ -4,20 +4,20 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from detectron2.utils.events import EventWriter
 
 from launcher.config.request import CheckpointSettings
-from launcher.run.fence import FencedError, take_fence
+from launcher.run.heartbeat import Heartbeat
+from launcher.run.manifest import Milestone, read_manifest
 from launcher.run.paths import RunPaths
 from launcher.run.resume import look_for_checkpoints, numbered_checkpoints
-from launcher.train.checkpoints.checkpoint import WholeCheckpointer
+from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.checkpoints.saver import Saver
-from launcher.train.hooks.chosen import SaveCheckpoint, WriteEvents
+from launcher.train.hooks.save import SaveCheckpoint
+from launcher.train.state import Evaluated, TrainingState
 
 KEEP_BEST = CheckpointSettings(keep_best="bbox/AP", period=2)
 
@@ -27,7 +27,7 @@ class Killed(BaseException):
 
 
 class Attempt:
-    """The saving hook with a trainer that only counts."""
+    """The saving hook in a training that only counts."""
 
     def __init__(self, folder: Path, settings: CheckpointSettings, max_iter: int, metrics: dict[str, float]) -> None:
         self.paths = RunPaths(folder)
@@ -36,37 +36,21 @@ class Attempt:
         self.said: list[str] = []
         resume = look_for_checkpoints(self.paths).newest_whole
         done = (resume.next_iteration or 0) if resume is not None else 0
-        saver = Saver(
-            WholeCheckpointer(self.model, str(self.paths.checkpoints)),
-            self.paths,
-            settings,
-            resume=resume,
-            say=self.said.append,
+        evaluated = Evaluated(after=done - 1, metrics=metrics) if metrics else Evaluated()
+        self.state = TrainingState(max_iter=max_iter, start=done, iterations_done=done, evaluated=evaluated)
+        checkpointer = SafeCheckpointer(self.model, str(self.paths.checkpoints))
+        saver = Saver(checkpointer, self.paths, settings, resume=resume, report=self.said.append)
+        self.hook = SaveCheckpoint(
+            saver, self.state, settings, milestone=Milestone(iteration=-1), heartbeat=Heartbeat(None)
         )
-        self.trainer = SimpleNamespace(
-            start_iter=done,
-            iterations_done=done,
-            max_iter=max_iter,
-            at_end=done >= max_iter,
-            stopping=False,
-            evaluated_after=done - 1 if metrics else -1,
-            latest_metrics=metrics,
-            num_processes=1,
-            images_seen=0,
-            heartbeat=SimpleNamespace(beat=lambda *_: None),
-            cfg=SimpleNamespace(SOLVER=SimpleNamespace(CHECKPOINT_PERIOD=0)),
-        )
-        plan: Any = SimpleNamespace(training=SimpleNamespace(checkpoint=settings), fingerprint="")
-        self.hook = SaveCheckpoint(saver, plan, self.paths, evaluated_before=self.trainer.evaluated_after)
-        self.hook.trainer = self.trainer  # type: ignore[assignment]
 
     def step(self, metrics: dict[str, float] | None = None, *, stopping: bool = False) -> None:
-        trainer = self.trainer
-        trainer.iter, trainer.iterations_done = trainer.iterations_done, trainer.iterations_done + 1
-        torch.nn.init.constant_(self.model.weight, trainer.iter)
-        trainer.at_end, trainer.stopping = trainer.iterations_done >= trainer.max_iter, stopping
+        state = self.state
+        state.count_iteration(images=2)
+        torch.nn.init.constant_(self.model.weight, state.last_iteration)
+        state.stopping = stopping
         if metrics is not None:
-            trainer.evaluated_after, trainer.latest_metrics = trainer.iter, metrics
+            state.evaluated = Evaluated(after=state.last_iteration, metrics=metrics)
         self.hook.after_step()
 
     def saved(self) -> list[int]:
@@ -182,7 +166,7 @@ def test_a_new_attempt_without_a_checkpoint_saves_nothing_before_its_first_itera
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_a_stop_whose_save_fails_counts_what_is_saved_and_does_not_say_that_training_goes_on(
+def test_a_stop_whose_save_fails_counts_what_is_saved_and_does_not_say_that_training_continues(
     attempt: Any, monkeypatch: pytest.MonkeyPatch, in_background: bool
 ):
     stopped = attempt(CheckpointSettings(period=2, async_=in_background))
@@ -195,10 +179,10 @@ def test_a_stop_whose_save_fails_counts_what_is_saved_and_does_not_say_that_trai
     stopped.hook.after_train()
 
     assert stopped.saved() == [1]
-    assert stopped.trainer.iterations_done == 2
+    assert stopped.state.iterations_done == 2
     assert len(stopped.said) == 1
-    assert "goes on" not in stopped.said[0]
-    assert "can go on from the checkpoint of iteration 2" in stopped.said[0]
+    assert "continues" not in stopped.said[0]
+    assert "can be resumed from the checkpoint of iteration 2" in stopped.said[0]
 
 
 def _no_room(*_: object) -> None:
@@ -217,43 +201,61 @@ def test_a_stop_after_failed_saves_is_no_failure_while_an_older_checkpoint_is_th
     stopped.step(stopping=True)
     stopped.hook.after_train()
 
-    assert stopped.trainer.iterations_done == 1
+    assert stopped.state.iterations_done == 1
 
 
 def test_a_stop_that_is_saved_counts_every_iteration(attempt: Any):
     stopped = attempt()
     for _ in range(3):
-        stopped.step(stopping=stopped.trainer.iterations_done == 2)
+        stopped.step(stopping=stopped.state.iterations_done == 2)
 
     stopped.hook.after_train()
 
     assert stopped.saved() == [1, 2]
-    assert stopped.trainer.iterations_done == 3
+    assert stopped.state.iterations_done == 3
 
 
-class Counting(EventWriter):
-    written = 0
+def test_the_manifest_of_a_checkpoint_says_how_far_the_training_is(attempt: Any):
+    training = attempt()
+    for _ in range(2):
+        training.step()
 
-    def write(self) -> None:
-        self.written += 1
+    manifest = read_manifest(training.paths.checkpoint(1))
+
+    assert manifest is not None
+    assert (manifest.milestone.iteration, manifest.milestone.images_seen) == (1, 4)
 
 
-def test_an_overtaken_attempt_writes_no_numbers(tmp_path: Path):
-    paths, writer = RunPaths(tmp_path), Counting()
-    hook = WriteEvents([writer], 1, paths, take_fence(paths, 1))
-    trainer: Any = SimpleNamespace(
-        iterations_done=1,
-        max_iter=9,
-        written_until=-1,
-        evaluated_after=-1,
-        evaluation_missing=False,
-        storage=SimpleNamespace(latest=dict),
-    )
-    hook.trainer = trainer
-    hook.after_step()
+@pytest.mark.parametrize("in_background", [False, True])
+def test_what_an_evaluation_that_failed_would_cost_is_saved_at_the_end(attempt: Any, in_background: bool):
+    failed = attempt(CheckpointSettings(period=2, async_=in_background))
+    for _ in range(3):
+        failed.step()
+    failed.state.miss_evaluation()
 
-    take_fence(paths, 2)
+    failed.hook.close()
 
-    with pytest.raises(FencedError):
-        hook.after_step()
-    assert writer.written == 1
+    assert failed.saved() == [1, 2]
+
+
+def test_a_training_that_failed_otherwise_is_not_saved_in_the_middle_of_an_iteration(attempt: Any):
+    failed = attempt()
+    for _ in range(3):
+        failed.step()
+
+    failed.hook.close()
+
+    assert failed.saved() == [1]
+
+
+def test_an_evaluation_that_fails_again_before_the_first_iteration_saves_nothing(attempt: Any):
+    first = attempt()
+    first.step()
+    first.step()
+    again = attempt()
+    again.state.miss_evaluation()
+    again.paths.checkpoint(1).unlink()
+
+    again.hook.close()
+
+    assert again.saved() == []

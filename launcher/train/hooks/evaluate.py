@@ -1,0 +1,65 @@
+"""Evaluates, and makes the statistics of batch normalisation precise for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
+
+from launcher.train.evaluation.evaluate import Evaluation
+from launcher.train.samples.loader import TrainLoader
+from launcher.train.state import Evaluated, TrainingState
+
+
+class SteadyPreciseBN(hooks.PreciseBN):
+    """Takes the same images every time, so that it does not matter how often it has run in this attempt."""
+
+    def update_stats(self) -> None:
+        if isinstance(self._data_loader, TrainLoader):
+            self._data_loader.skip_to(0)
+            self._data_iter = None
+        super().update_stats()
+
+
+class Evaluate(HookBase):
+    """Evaluates every `period` iterations and after the last one, and catches up with what an earlier attempt missed.
+
+    The metrics belong to the iteration after which they were due, whenever they came about.
+    """
+
+    def __init__(self, period: int, state: TrainingState, evaluate: Callable[[], Evaluation]) -> None:
+        self.period = period
+        self.state = state
+        self.evaluate = evaluate
+
+    def before_train(self) -> None:
+        evaluated = self.state.evaluated
+        lacks_last = self.state.at_last_iteration and evaluated.after < self.state.last_iteration
+        if evaluated.missing or lacks_last:
+            self._evaluate()
+
+    def after_step(self) -> None:
+        by_period = self.period > 0 and self.state.iterations_done % self.period == 0
+        if by_period or self.state.at_last_iteration:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        try:
+            evaluation = self.evaluate()
+        except Exception:
+            self.state.miss_evaluation()
+            raise
+        self.state.unreadable = {**self.state.unreadable, **evaluation.unreadable}
+        if evaluation.stopped:
+            self.state.miss_evaluation()
+            self.state.stopping = True
+        else:
+            self._take(evaluation)
+        # Evaluation takes its time on rank 0; the others wait here and not in the next iteration's collectives.
+        comm.synchronize()
+
+    def _take(self, evaluation: Evaluation) -> None:
+        after = self.state.last_iteration
+        self.state.evaluated = Evaluated(after=after, metrics=evaluation.metrics)
+        self.trainer.storage.put_scalars(**evaluation.metrics, smoothing_hint=False, cur_iter=after)

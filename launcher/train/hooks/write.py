@@ -1,0 +1,117 @@
+"""Writes metrics and draws images."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from detectron2.engine import HookBase
+from detectron2.utils.events import EventWriter
+
+from launcher.run.fence import Fence, check_fence
+from launcher.run.paths import RunPaths
+from launcher.train.output.drawing import draw_inputs, draw_predictions
+from launcher.train.state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+
+class Throughput(HookBase):
+    """Puts `images_per_second` beside detectron2's scalars."""
+
+    def __init__(self, images_per_iteration: int) -> None:
+        self.images_per_iteration = images_per_iteration
+
+    def after_step(self) -> None:
+        latest = self.trainer.storage.latest().get("time")
+        if latest is not None and latest[0] > 0:
+            self.trainer.storage.put_scalar("images_per_second", self.images_per_iteration / latest[0])
+
+
+class DrawImages(HookBase):
+    """Draws training inputs as the model gets them before training, and predictions beside the truth after it."""
+
+    def __init__(self, paths: RunPaths, count: int, state: TrainingState) -> None:
+        self.paths = paths
+        self.count = count
+        self.state = state
+
+    def before_train(self) -> None:
+        self._draw("inputs", self._draw_inputs)
+
+    def after_train(self) -> None:
+        if self.state.finished:
+            self._draw("predictions", self._draw_predictions)
+
+    def _draw(self, name: str, draw: Callable[[], np.ndarray | None]) -> None:
+        try:
+            image = draw()
+        except Exception:  # whatever a mapper or a model of somebody's own gives, images end no training
+            logger.warning("The %s could not be drawn", name, exc_info=True)
+            return
+        if image is not None:
+            self.trainer.storage.put_image(name, image)
+
+    def _draw_inputs(self) -> np.ndarray | None:
+        cfg = self.trainer.cfg
+        return draw_inputs(cfg, self.trainer.build_mapper(cfg, True), self.count, self.paths.sample_inputs)
+
+    def _draw_predictions(self) -> np.ndarray | None:
+        cfg = self.trainer.cfg
+        mapper = self.trainer.build_mapper(cfg, False)
+        with self.trainer.evaluated_weights():
+            return draw_predictions(cfg, self.trainer.model, mapper, self.count, self.paths.predictions)
+
+
+class WriteEvents(HookBase):
+    """Writes every `period` iterations, after every evaluation and when the training is finished.
+
+    Not before a stop: what has not been written goes into the checkpoint, and the next attempt writes it where a
+    training without a stop would have.
+    """
+
+    def __init__(
+        self, writers: Sequence[EventWriter], period: int, state: TrainingState, *, paths: RunPaths, fence: Fence
+    ) -> None:
+        self.writers = writers
+        self.period = period
+        self.state = state
+        self.paths = paths
+        self.fence = fence
+
+    def before_train(self) -> None:
+        for writer in self.writers:
+            writer._last_write = self.state.written_until
+        if self._is_due():  # all but an evaluation was there already, and that has been made up for just now
+            self._write()
+
+    def after_step(self) -> None:
+        if self._is_due():
+            self._write()
+
+    def _is_due(self) -> bool:
+        state = self.state
+        if state.evaluated.missing or state.written_until >= state.last_iteration:
+            return False
+        # An evaluation at once, or its line would come after those of later iterations.
+        is_evaluated = state.evaluated.after == state.last_iteration
+        return state.iterations_done % self.period == 0 or state.at_last_iteration or is_evaluated
+
+    def after_train(self) -> None:
+        if self.state.finished:
+            self._write()
+
+    def _write(self) -> None:
+        # An attempt that was overtaken would write every line a second time.
+        with contextlib.suppress(OSError):  # saving asks again, and reports what is wrong
+            check_fence(self.paths, self.fence)
+        for writer in self.writers:
+            writer.write()
+        latest = self.trainer.storage.latest().values()
+        self.state.written_until = max([self.state.written_until, *(iteration for _, iteration in latest)])
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()

@@ -1,0 +1,25 @@
+"""What a process that computes is prepared with: seeds, threads, and patches of detectron2, for good."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
+
+from launcher.device.policy.plan import DevicePlan
+from launcher.train.checkpoints.safe_load import read_proposals_safely
+from launcher.train.compat.deformable import use_torchvision_deformable
+from launcher.train.output.logs import take_over_torch_logs
+
+
+def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
+    """Before anything is built, in every rank."""
+    if devices.deformable_by == "torchvision":
+        use_torchvision_deformable()
+    read_proposals_safely()
+    take_over_torch_logs()
+    seed_all_rng(cfg.SEED)  # for the weights to start from; every iteration brings its own
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if devices.kind == "cpu" and devices.num_processes > 1:
+        # Each rank would start a thread per core.
+        torch.set_num_threads(max(1, torch.get_num_threads() // devices.num_processes))
