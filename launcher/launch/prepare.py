@@ -66,7 +66,7 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
-    """The plan of a further attempt: everything is looked at anew but the data.
+    """The plan of a further attempt: everything but the data is looked at again.
 
     Raises:
         LauncherError: as `prepare` does.

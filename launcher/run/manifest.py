@@ -29,7 +29,7 @@ class Manifest:
     size: int
     """Of the checkpoint file, in bytes."""
     crc32: int
-    """Of the whole checkpoint file."""
+    """Of the complete file."""
 
 
 def manifest_path(checkpoint: Path) -> Path:

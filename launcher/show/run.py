@@ -116,7 +116,7 @@ def explain_with_code(outcome: Outcome) -> str:
 
 
 def failure_text(outcome: Outcome, plan: RunPlan) -> str:
-    """One paragraph for the error line: what happened, where the log is, how to go on."""
+    """One paragraph for the error line: what happened, where the log is, what to do next."""
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it resumes from the last valid checkpoint" if saved else "no checkpoint was saved, so it starts over"

@@ -250,7 +250,7 @@ CPU_ONLY = Cause(
     code="detectron2.ops_cpu_only",
     severity=Severity.warning,
     title="detectron2's compiled operators were built without CUDA",
-    meaning=f"detectron2's build adds CUDA only where it sees a GPU, or is told to. {ONLY_ROTATED}",
+    meaning=f"detectron2's build adds CUDA only where it sees a GPU, or where FORCE_CUDA=1 is set. {ONLY_ROTATED}",
     fix=f"nothing, unless a model has rotated boxes ({ROTATED_ONLY}); then with nvcc on the PATH: "
     f"`export FORCE_CUDA=1`, {REBUILD}",
     symptoms=("Detectron2 is not compiled with GPU support", "Not compiled with GPU support"),
