@@ -284,7 +284,7 @@ def _problems_with_registered(facts: DatasetFacts) -> list[str]:
     packages = dict.fromkeys(package for entry in facts.registered for package in entry.missing_packages)
     if packages:
         names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
-        problems.append(f"{names}: needs packages that are not installed. Type: pip install {' '.join(packages)}")
+        problems.append(f"{names}: needs packages that are not installed. Run: pip install {' '.join(packages)}")
     return problems
 
 

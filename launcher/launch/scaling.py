@@ -56,7 +56,7 @@ def plan_scaling(
     if scaled and batch % num_processes:
         raise RequestError(
             f"This run began with {begun_with} processes and a batch of {batch} images, which cannot be split equally "
-            f"between {num_processes} processes. Type a device.count that divides {batch}."
+            f"between {num_processes} processes. Set a device.count that divides {batch}."
         )
     # The device plan refuses any other batch that cannot be split equally.
     per_process = max(1, batch // num_processes)
