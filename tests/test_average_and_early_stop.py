@@ -40,7 +40,7 @@ def test_the_average_of_a_training_that_was_interrupted_is_the_same_and_serves_d
     assert weights_in(parts.final_average) == weights_in(whole.final_average)
     assert weights_in(whole.final_average) != weights_in(whole.final_weights)
     assert metrics_in(parts) == metrics_in(whole)
-    assert "model_final_ema.pth  (those that were evaluated)" in done.stdout
+    assert "model_final_ema.pth  (the weights that were evaluated)" in done.stdout
     assert len(_found_by(whole, whole.final_average, small_demo)) <= 5
 
 

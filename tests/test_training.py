@@ -360,7 +360,7 @@ def test_a_worker_that_is_killed_leaves_an_outcome_and_can_be_resumed(
     assert running.returncode == ExitCode.training_failed
     assert outcome_of(run, 1)["ending"] == "killed"
     assert "out of memory" in errors
-    assert "run the same command again: nothing was saved" in errors
+    assert "run the same command again: no checkpoint was saved" in errors
 
 
 def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
@@ -373,7 +373,7 @@ def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings:
 
     assert longer.returncode == ExitCode.finished, longer.stderr
     assert "changed: SOLVER.MAX_ITER   before 2   now 4" in longer.stdout
-    assert "changed: SOLVER.BASE_LR   before 0.01   now 0.001   from here on, in place of" in longer.stdout
+    assert "changed: SOLVER.BASE_LR   before 0.01   now 0.001   applies from now on, overriding the checkpoint" in longer.stdout
     assert rates_in(run) == pytest.approx([0.01, 0.01, 0.001, 0.001])
     assert other.returncode == ExitCode.request_wrong
     assert "run.allow_changes=[SOLVER.IMS_PER_BATCH]" in other.stderr

@@ -239,8 +239,8 @@ def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
     if before.num_processes not in (None, devices.num_processes):
         yield (
             f"{before.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
-            "learning rate stay; sums are added in another order, so results are not bit-identical"
+            "learning rate stay; the order of summation changes, so results differ in the last digits"
         )
     if before.precision not in (None, devices.precision):
         names = [precision or "full precision" for precision in (before.precision, devices.precision)]
-        yield f"ran in {names[0]} before, in {names[1]} now: results are not bit-identical"
+        yield f"ran in {names[0]} before, in {names[1]} now: results differ slightly"

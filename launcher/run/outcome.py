@@ -97,7 +97,7 @@ class WorkerFailure:
     traceback: str
     cuda_code: int | None = None
     signal: int = 0
-    """That the rank died of, where it did."""
+    """That ended the rank, where one did."""
     rank: int = 0
 
 
@@ -106,7 +106,7 @@ class WorkerEnd:
     """How the worker process ended, seen from outside."""
 
     exit_status: int
-    """Negative: the signal that it died of."""
+    """Negative: the signal that ended it."""
     stop_signal: int | None = None
     """With which we were asked to stop it."""
     killed_by_us: bool = False

@@ -11,7 +11,7 @@ from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
-# detectron2's own synchronised norms use plain collectives, which gloo has; torch's insists on a GPU.
+# detectron2's own synchronised norms use plain collectives, which gloo has; torch's requires a GPU.
 SYNC_NORMS_ON_CPU = ("naiveSyncBN", "naiveSyncBN_N")
 BFLOAT16_SINCE = (8, 0)
 """Compute capability; older GPUs only imitate it, slowly."""
