@@ -91,7 +91,7 @@ def test_a_nan_loss_stops_with_iteration_terms_and_images_and_is_not_retried(tra
     assert "iteration 2 diverged" in done.stderr
     assert "loss_" in done.stderr or "Predicted boxes" in done.stderr
     assert "small" in done.stderr or ".jpg" in done.stderr
-    assert "the same command would end the same way" in done.stderr
+    assert "the same command would fail the same way" in done.stderr
     assert "SOLVER.BASE_LR" in done.stderr
     assert "Traceback" not in done.stderr
 
