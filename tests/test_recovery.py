@@ -71,7 +71,7 @@ def test_a_training_that_dies_resumes_from_its_checkpoint_in_a_second_attempt(tr
     assert plan_of(run, 2)["keys"]["DATALOADER"]["NUM_WORKERS"] == (0 if code == codes.LOADER_KILLED else 1)
 
 
-def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
+def test_out_of_memory_halves_the_micro_batch_and_nothing_else(train: Any):
     done, run = train("memory@1", "SOLVER.IMS_PER_BATCH=4")
 
     assert done.returncode == ExitCode.finished, done.stderr

@@ -1,4 +1,4 @@
-"""What of the diagnosis a run is told."""
+"""The findings of a diagnosis that are reported before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kill before each system call of a save, in a forked child: whatever is left, a run goes on from a whole checkpoint.
+"""A kill before each system call of a save, in a forked child: whatever is left, a run resumes from a valid checkpoint.
 
 Calls are counted where Python makes them. A kill loses what is still in the process, not what the kernel has, so
 this says nothing about a loss of power.
