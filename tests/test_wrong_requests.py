@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +18,6 @@ from launcher.errors import ExitCode
 @pytest.fixture
 def data(small_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the small demo to be broken, with the working directory beside it."""
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     return Path(shutil.copytree(small_demo, tmp_path / "data"))
@@ -142,9 +143,55 @@ def test_planning_has_no_side_effects(data: Path, tmp_path: Path, capsys: pytest
 
     plan = json.loads(capsys.readouterr().out)
     assert plan["devices"]["kind"] == "cpu"
-    assert plan["detectron2"]["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
+    assert plan["keys"]["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
     assert _files_in(tmp_path) == before
 
 
 def _files_in(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
+
+
+WATCHED = """
+import json, sys
+from launcher.cli.main import main
+from launcher.config.known_keys import read_keys
+
+read_keys()  # once per installation a child process makes the cache
+looked_at = []
+
+def watch(event, arguments):
+    path = str(arguments[0]) if event == "open" else ""
+    if path.endswith("there.json") or path.startswith(("/dev/nvidia", "/proc/driver/nvidia")):
+        looked_at.append(path)
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "socket.connect"):
+        looked_at.append(event)
+
+sys.addaudithook(watch)
+code = main(json.loads(sys.argv[1]))
+print(json.dumps([code, looked_at]))
+"""
+
+
+def watched(*typed: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WATCHED, json.dumps(typed)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_all_mistakes_of_a_request_come_at_once_before_anything_is_looked_at(data: Path):
+    (data / "there.json").write_text("{")  # were it read, there would be a problem more
+    files = [f"dataset.train.json={data}/there.json", "dataset.val.json=nowhere.json"]
+    wrong = ["run.retries=-1", "device.count=0", "ema.decay=nan", "SOLVER.MAX_ITER=0", "run.time_limit=soon"]
+
+    done = watched("train", *settings_for(data), *files, *wrong)
+
+    assert json.loads(done.stdout) == [REQUEST, []]
+    named = [line.removeprefix("error: ").partition(":")[0].partition(" ")[0] for line in done.stderr.splitlines()]
+    assert named == ["device.count=0", "run.retries=-1", "run.time_limit=soon", "ema.decay=nan", "SOLVER.MAX_ITER=0"]
+
+
+def test_a_request_without_mistakes_is_seen_to_look(data: Path):
+    (data / "there.json").write_text("{")
+
+    done = watched("plan", *settings_for(data), f"dataset.train.json={data}/there.json")
+
+    assert json.loads(done.stdout) == [DATA, [f"{data}/there.json"]]

@@ -1,4 +1,4 @@
-"""The words after the verb, put into the form that Hydra wants. Plain functions on strings."""
+"""The words after the command, put into the form that Hydra wants. Plain functions on strings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ FLAGS_WITH_VALUE = (
 )
 INFO_FLAGS = ("--info", "-i")
 MULTIRUN_FLAGS = ("--multirun", "-m")
-COMPLETION_FLAGS = ("--shell-completion", "-sc")
 
 # Not in the primary defaults list, so that their files can override other groups and come last: see Hydra's pattern of
 # configuring experiments. Hydra then wants a plus, which nobody should have to know about.
@@ -32,10 +31,6 @@ class Arguments:
     @property
     def is_multirun(self) -> bool:
         return any(flag in MULTIRUN_FLAGS for flag in self.flags)
-
-    @property
-    def is_completion(self) -> bool:
-        return any(flag in COMPLETION_FLAGS for flag in self.flags)
 
     @property
     def config_dir(self) -> str | None:
@@ -88,7 +83,7 @@ def override_for_hydra(text: str) -> str:
 
 
 def completion_line(line: str) -> str:
-    """What a shell wants completed, without the verb that Hydra does not know and with the words it can use."""
+    """What a shell wants completed, without the command that Hydra does not know and with the words it can use."""
     program, *words = line.split(" ")
     settled, last = words[:-1], words[-1:]
     if settled and re.fullmatch(r"[a-z]+", settled[0]):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -21,9 +22,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from launcher.config.arguments import Arguments, completion_line, for_hydra, override_for_hydra, take_apart
+from launcher.config.checks import refuse_wrong
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.mistakes import (
+    HABITS,
+    Settable,
+    describe,
+    describe_failure,
+    mistakes_in,
+    nearest_names,
+    without_package,
+)
 from launcher.config.request import RunRequest, Typed
 from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
@@ -41,7 +52,8 @@ def run_hydra(
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
 
     Raises:
-        RequestError: the arguments, or the files that they name, cannot be composed.
+        RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
+            every problem is named.
         SystemExit: Hydra is done after an option such as `--help`.
     """
     asked = take_apart(arguments)
@@ -69,7 +81,7 @@ def run_hydra(
         if not _is_about_the_request(error):
             raise
         _refuse_mistakes(asked, keys, command)
-        raise RequestError(_explain(error, asked, keys)) from error
+        raise RequestError(describe_failure(error, _settable(asked, keys))) from error
     jobs.raise_first_failure()
 
 
@@ -133,7 +145,7 @@ def configs_folder() -> Path:
 
 
 class _Jobs:
-    """Hydra's task function: makes the request, runs the task and keeps what failed."""
+    """Hydra's task function: makes and checks the request, runs the task and keeps what failed."""
 
     def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str]) -> None:
         self._task = task
@@ -145,11 +157,13 @@ class _Jobs:
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:
-            return self._task(to_request(cfg, hydra_cfg, self._extensions, self._keys, self._typed))
+            request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._typed)
+            refuse_wrong(request)
+            return self._task(request)
         except Exception as error:
             self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:
-                # Hydra goes on with the other jobs; its sweepers have to know that this one has no result.
+                # Hydra continues with the other jobs; its sweepers have to know that this one has no result.
                 raise
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
@@ -159,8 +173,8 @@ class _Jobs:
             return
         _, first = self._failures[0]
         if len(self._failures) > 1 and isinstance(first, LauncherError):
-            told = "\n".join(f"{overrides}: {error}" for overrides, error in self._failures)
-            raise type(first)(f"{len(self._failures)} trainings of the sweep failed.\n{told}") from first
+            reasons = "\n".join(f"{overrides}: {error}" for overrides, error in self._failures)
+            raise type(first)(f"{len(self._failures)} trainings of the sweep failed.\n{reasons}") from first
         raise first
 
 
@@ -184,12 +198,8 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
     unknown = [str(key) for key in cfg if key not in known]
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):
-            from launcher.config.mistakes import without_package
-
             raise RequestError(without_package(group, below))
     if unknown:
-        from launcher.config.mistakes import nearest_names
-
         near = [name for key in unknown for name in nearest_names(key, known)]
         clause = f" (nearest: {', '.join(near)})" if near else ""
         raise RequestError(
@@ -226,13 +236,9 @@ def _refuse_missing_folder(asked: Arguments) -> None:
 def _refuse_unknown_flags(flags: Sequence[str]) -> None:
     if not flags:
         return
-    from hydra._internal.utils import get_args_parser
-
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        from launcher.config.mistakes import HABITS
-
         names = re.findall(r"--([\w.-]+)", message) if message.startswith("unrecognized arguments") else []
         settings = " ".join(f"{HABITS.get(name.replace('-', '_'), name)}=VALUE" for name in names)
         clause = f" Settings are written without dashes: {settings}." if settings else ""
@@ -243,21 +249,11 @@ def _refuse_unknown_flags(flags: Sequence[str]) -> None:
 
 
 def _refuse_mistakes(asked: Arguments, keys: Detectron2Keys, command: str) -> None:
-    from launcher.config.mistakes import describe, mistakes_in
-
     if mistakes := mistakes_in(asked, _settable(asked, keys)):
         raise RequestError(describe(mistakes, asked, command))
 
 
-def _explain(error: Exception, asked: Arguments, keys: Detectron2Keys) -> str:
-    from launcher.config.mistakes import describe_failure
-
-    return describe_failure(error, _settable(asked, keys))
-
-
-def _settable(asked: Arguments, keys: Detectron2Keys) -> Any:
-    from launcher.config.mistakes import Settable
-
+def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
     groups: dict[str, list[str]] = {MODEL_GROUP: [option_name(name) for name in keys.zoo]}
     for folder in _config_folders(asked):
         for file in sorted(folder.glob("*/*.yaml")):

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 ENTRY_POINT_GROUP = "launcher.config_extensions"
 
 
@@ -61,8 +63,6 @@ def extensions_asked_in_files(paths: Iterable[Path]) -> list[str]:
 
 
 def _list_in(text: str) -> list[str]:
-    import yaml
-
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:

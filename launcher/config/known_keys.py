@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,8 +144,6 @@ def _version_text(detectron2: Path) -> str:
 
 
 def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s: float) -> dict[str, Any]:
-    import subprocess
-
     with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
         output = Path(folder) / "keys.json"
         command = [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, str(output), *extensions]
@@ -175,7 +174,7 @@ def _could_not_read(code: int, stderr: str, extensions: Sequence[str]) -> str:
     tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-8:])
     what = f"detectron2 with config_extensions=[{','.join(extensions)}]" if extensions else "detectron2"
     return (
-        f"The keys of {what} could not be read (exit code {code}); its last words were\n{tail}\n"
+        f"The keys of {what} could not be read (exit code {code}); it ended with\n{tail}\n"
         'Does this work?  python -c "from detectron2.config import get_cfg; get_cfg()"'
     )
 

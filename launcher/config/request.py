@@ -1,7 +1,8 @@
 """What was asked: the launcher's own settings and, beside them, detectron2's keys.
 
-These dataclasses are the schema of the lower-case half of the composed configuration; defaults live here and
-nowhere else. The upper-case half is generated from the installed detectron2 (see `keys.py`).
+These dataclasses are the schema of the lower-case half of the composed configuration; defaults and ranges live here
+and nowhere else, and `docs/settings.md` is made from them. The upper-case half is generated from the installed
+detectron2 (see `known_keys.py`).
 """
 
 from __future__ import annotations
@@ -11,141 +12,173 @@ from enum import Enum
 from typing import Any
 
 from launcher.config.keys import Keys
+from launcher.config.ranges import ranged
 
 
 class DeviceChoice(Enum):
+    """A kind of device."""
+
     auto = "auto"
+    """The usable GPUs, otherwise the CPU; shows why."""
     cuda = "cuda"
+    """NVIDIA GPUs; refused if too few are usable."""
     cpu = "cpu"
+    """The CPU, whatever else is there."""
     mps = "mps"
+    """Apple's GPU, which detectron2 does not support: refused, or with `device.on_missing=fall_back` the CPU."""
 
 
 class OnMissing(Enum):
-    """What to do when the GPUs that were asked for are not usable."""
+    """What happens if the requested GPUs are not usable."""
 
     by_choice = "by_choice"
-    """`auto` falls back (unless a scheduler promised GPUs), `cuda` refuses."""
+    """`device.choice=auto` falls back to what is usable unless a scheduler allocated GPUs; `cuda` refuses."""
     refuse = "refuse"
+    """The start is refused."""
     fall_back = "fall_back"
+    """Fewer GPUs or the CPU replace them."""
 
 
 class Precision(Enum):
-    """In what automatic mixed precision (SOLVER.AMP.ENABLED) computes."""
+    """A floating-point type."""
 
     auto = "auto"
-    """bfloat16 where every chosen GPU has it, else float16."""
+    """bfloat16 where every chosen GPU supports it, otherwise float16."""
     float16 = "float16"
+    """With gradient scaling."""
     bfloat16 = "bfloat16"
+    """Without gradient scaling."""
 
 
 class Scaling(Enum):
-    """What another number of processes than the configuration was made for does to batch and learning rate."""
+    """What stays the same on another number of processes."""
 
     keep_batch = "keep_batch"
-    """Nothing: the total batch stays, and gradients accumulate over as many forward passes as it takes."""
+    """Batch, learning rate and schedule stay; gradients accumulate over as many micro-batches as it takes."""
     linear = "linear"
-    """detectron2's rule of SOLVER.REFERENCE_WORLD_SIZE: batch and learning rate follow the number of processes."""
+    """Batch, learning rate and schedule follow the number of processes: detectron2's `SOLVER.REFERENCE_WORLD_SIZE`."""
     none = "none"
-    """The total batch stays and is shared in one forward pass, whatever memory that takes."""
+    """Batch, learning rate and schedule stay; each process runs its whole per-process batch at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRequest:
+    """Which devices a run trains on."""
+
     choice: DeviceChoice = DeviceChoice.auto
+    """Kind of device; `device=cpu` is short for `device.choice=cpu`."""
     count: Any = 1
-    """How many GPUs, or how many processes on the CPU; `all` takes every usable GPU."""
+    """Number of GPUs, or of processes on the CPU; `all` takes every usable GPU."""
     ids: list[Any] = field(default_factory=list)
-    """GPUs to choose from, each an index as `nvidia-smi` counts or a UUID (a unique prefix is enough)."""
+    """GPUs to choose from, each an index as `nvidia-smi` counts or a UUID (a unique prefix is enough); `[]` is any."""
     on_missing: OnMissing = OnMissing.by_choice
-    min_free_gib: float = 1.0
-    """GPUs with less free memory are not taken."""
-    max_used: float = 1.0
-    """GPUs of whose memory more than this share is in use are not taken; 0.1 asks for idle ones."""
+    """What happens if the requested GPUs are not usable."""
+    min_free_gib: float = ranged(1.0, at_least=0)
+    """Free memory in GiB that a GPU must have to be chosen."""
+    max_used: float = ranged(1.0, at_least=0, at_most=1)
+    """Fraction of a GPU's memory that may be in use for it to be chosen; 0.1 asks for idle GPUs."""
     share: bool = False
-    """Take GPUs also where another launch on this host has claimed them."""
-    patience_s: float = 45.0
-    """Seconds that a driver may take to answer before it counts as hung."""
+    """Also choose GPUs that another launcher on this host has claimed."""
+    patience_s: float = ranged(45.0, above=0)
+    """Seconds after which an NVIDIA driver that does not answer counts as hung."""
     precision: Precision = Precision.auto
-    micro_batch: int = 0
-    """Most images of one forward pass on one device; 0 takes those of the reference (see `scaling`)."""
+    """Floating-point type of mixed precision; only with `SOLVER.AMP.ENABLED=True`."""
+    micro_batch: int = ranged(0, at_least=0, note="0 leaves it to scaling")
+    """Largest micro-batch per device, in images; gradients accumulate up to the batch. 0 leaves it to `scaling`."""
 
 
 class DatasetKind(Enum):
+    """Where a data set's description comes from."""
+
     registered = "registered"
-    """Names that detectron2 registers itself, found under `dataset.root`."""
+    """Names in `DATASETS.TRAIN` and `DATASETS.TEST` that detectron2 registers itself, found under `dataset.root`."""
     coco_json = "coco_json"
-    """COCO-format files named by `dataset.train` and `dataset.val`."""
+    """COCO-format files that `dataset.train` and `dataset.val` name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
+    """The files of one split of a `coco_json` data set."""
+
     json: str = ""
+    """COCO-format annotations of this split, only with `dataset=coco_json`; those of val may be left out."""
     images: str = ""
+    """Folder that the `file_name` of this split's images is relative to, only with `dataset=coco_json`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRequest:
-    kind: DatasetKind = DatasetKind.registered
-    name: str = ""
-    """Under what name a `coco_json` data set is registered: `<name>_train` and `<name>_val`."""
-    root: str = "datasets"
-    """Where detectron2's own data sets live (detectron2's DETECTRON2_DATASETS)."""
-    train: SplitRequest = field(default_factory=SplitRequest)
-    val: SplitRequest = field(default_factory=SplitRequest)
-    check: bool = True
-    """Read the annotations and look for the images before training."""
-    max_bad: int = 10
-    """How many training images may turn out to be unusable, each replaced by another one; 0 tolerates none.
+    """What a run trains and evaluates on."""
 
-    Counted by every process for itself, from its start.
-    """
+    kind: DatasetKind = DatasetKind.registered
+    """Where the data set's description comes from; `dataset=coco_json` chooses files of your own."""
+    name: str = ""
+    """Name under which a `coco_json` data set is registered: `<name>_train` and `<name>_val`."""
+    root: str = "datasets"
+    """Folder of detectron2's own data sets; if `DETECTRON2_DATASETS` is set, that is the default."""
+    train: SplitRequest = field(default_factory=SplitRequest)
+    """Training split."""
+    val: SplitRequest = field(default_factory=SplitRequest)
+    """Validation split; may be left out."""
+    check: bool = True
+    """Check annotations and image files before training."""
+    max_bad: int = ranged(10, at_least=0, note="0 tolerates none")
+    """Unusable training images per process and start that are replaced by other images before the training fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
+    """Where a run lives, and what ends it."""
+
     root: str = "outputs"
+    """Folder of all runs; a run's own folder is `<run.root>/<experiment>/<run.name>`."""
     name: str = ""
-    """Names the run folder; empty derives it from the overrides that matter."""
+    """Name of the run folder; empty derives it from the command line."""
     in_place: bool = False
     """Train in the launcher's own process, for debuggers; a crash then leaves no outcome."""
     time_limit: Any = 0
-    """After which to stop and save, as Slurm's --time: minutes, H:MM:SS or D-HH:MM:SS; 0 for none."""
+    """Time after which the run stops and saves, as for Slurm: minutes, H:MM:SS or D-HH:MM:SS; 0 is no limit."""
     allow_changes: list[str] = field(default_factory=list)
-    """Settings that may differ from those with which the run began although that makes it another one."""
-    retries: int = 3
-    """Failed attempts without a new checkpoint after which the launcher gives up."""
-    hang_minutes: float = 30.0
-    """How long a training may show no progress before it counts as hung; 0 waits for ever."""
+    """Settings that may change when the run resumes although that would make it another run."""
+    retries: int = ranged(3, at_least=0, note="0 gives up at once")
+    """Failed attempts in a row without a new checkpoint that are tried again."""
+    hang_minutes: float = ranged(30.0, at_least=0, note="0 disables the check")
+    """Minutes without progress after which a training counts as hung and is ended; 0 disables the check."""
 
 
 class BestMode(Enum):
-    """Which value of a metric is the better one."""
+    """Which value of a metric is better."""
 
     max = "max"
+    """The larger one, as of AP."""
     min = "min"
+    """The smaller one, as of a loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
-    period: int = 0
-    """Iterations between two checkpoints; 0 takes SOLVER.CHECKPOINT_PERIOD."""
-    every_minutes: float = 0.0
-    """Saves also when that much time has passed since the last one; 0 never does."""
-    keep_last: int = 2
-    """How many of the newest numbered checkpoints stay; 0 keeps all."""
+    """When checkpoints are saved, and which are kept."""
+
+    period: int = ranged(0, at_least=0, note="0 takes SOLVER.CHECKPOINT_PERIOD")
+    """Iterations between two checkpoints; 0 takes `SOLVER.CHECKPOINT_PERIOD`."""
+    every_minutes: float = ranged(0.0, at_least=0, note="0 saves by iterations only")
+    """Minutes after which a checkpoint is saved in addition; 0 saves by iterations only."""
+    keep_last: int = ranged(2, at_least=0, note="0 keeps all")
+    """Number of newest checkpoints that are kept; 0 keeps all."""
     keep_best: str = ""
-    """A metric of the evaluation, such as `bbox/AP`, whose best checkpoint is kept as model_best.pth."""
+    """Metric of the evaluation, such as `bbox/AP`, whose best checkpoint stays as model_best.pth; empty keeps none."""
     best_mode: BestMode = BestMode.max
+    """Which value of `checkpoint.keep_best` is better."""
     async_: bool = False
-    """Typed `checkpoint.async`: training goes on from a copy in memory while the file is written."""
+    """Write checkpoints in the background, from a copy in memory, while the training continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmaSettings:
-    """An average of the weights over the iterations, which is evaluated and drawn in place of the latest ones."""
+    """An exponential moving average of the weights, which is evaluated and drawn instead of the latest weights."""
 
-    decay: float = 0.0
-    """How much of the average stays in each iteration, such as 0.9999; 0 keeps no average."""
+    decay: float = ranged(0.0, at_least=0, below=1, note="0 keeps no average")
+    """Decay of the moving average of the weights, such as 0.9999; 0 keeps no average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +186,25 @@ class EarlyStoppingSettings:
     """When a training ends although iterations are left."""
 
     metric: str = ""
-    """A metric of the evaluation, such as `bbox/AP`; empty never stops early."""
-    patience: int = 5
-    """Evaluations in a row without improvement that end the training."""
-    min_delta: float = 0.0
-    """By how much more than this a metric must be better to count as improved."""
+    """Metric of the evaluation, such as `bbox/AP`, that ends the training when it stops improving; empty never does."""
+    patience: int = ranged(5, at_least=1)
+    """Evaluations in a row without improvement of `early_stopping.metric` that end the training."""
+    min_delta: float = ranged(0.0, at_least=0)
+    """Amount by which `early_stopping.metric` must exceed the best value so far to count as an improvement."""
     mode: BestMode = BestMode.max
+    """Which value of `early_stopping.metric` is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
-    period: int = 20
-    """Iterations between two entries in metrics.json, TensorBoard and plain console lines."""
-    images: int = 8
-    """How many sample inputs and validation predictions are drawn; 0 draws none."""
+    """How much is logged."""
+
+    period: int = ranged(20, at_least=1)
+    """Iterations between two entries in metrics.json, TensorBoard and plain console output."""
+    images: int = ranged(8, at_least=0, note="0 draws none")
+    """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
+    """Write TensorBoard event files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +216,7 @@ class Typed:
     overrides: tuple[str, ...]
     """As typed, group choices included, `hydra.*` left out."""
     in_sweep: bool
+    """Whether the request is one job of a sweep."""
     swept: tuple[str, ...]
     """In a sweep, those of the overrides that differ from job to job."""
 
@@ -188,17 +226,27 @@ class RunRequest:
     """Everything a user asked for, composed and checked, before this machine has been looked at."""
 
     typed: Typed
+    """The command line."""
     device: DeviceRequest
+    """Which devices a run trains on."""
     dataset: DatasetRequest
+    """What a run trains and evaluates on."""
     run: RunSettings
+    """Where a run lives, and what ends it."""
     resume: str
-    """auto, must, never, or the path of a checkpoint."""
+    """What a run starts from: `auto` (its last valid checkpoint, if there is one), `must` (refused without one),
+    `never` (starts over and archives the old content) or the path of a checkpoint."""
     logging: LoggingSettings
+    """How much is logged."""
     checkpoint: CheckpointSettings
+    """When checkpoints are saved, and which are kept."""
     ema: EmaSettings
+    """A moving average of the weights."""
     early_stopping: EarlyStoppingSettings
+    """When a training ends although iterations are left."""
     scaling: Scaling
+    """What stays the same on another number of processes than the configuration was made for."""
     config_extensions: tuple[str, ...]
-    """`module:function` that add keys to detectron2's configuration, called with its CfgNode."""
+    """Functions `module:function` that add keys to detectron2's configuration, called with its CfgNode."""
     keys: Keys
-    """detectron2's."""
+    """detectron2's keys."""

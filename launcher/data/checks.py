@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from launcher.config.asked import names_in
 from launcher.config.keys import Keys
-from launcher.config.request import DatasetKind, DatasetRequest, RunRequest
+from launcher.config.known_datasets import Origin, find_registered, registered_names
+from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts, Flaw
-from launcher.data.facts import DatasetFacts, RegisteredFacts, coco_splits, names_in
-from launcher.data.registered import Origin, find_registered, registered_names
+from launcher.data.facts import DatasetFacts, RegisteredFacts
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
@@ -22,8 +23,6 @@ _UNREAD_CLASS_COUNTS = {
     "RetinaNet": ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES"),
 }
 """Of these keys, those that an architecture never reads; of one that is not here, any may be read."""
-
-_SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 
 # detectron2 or pycocotools would stop at these, some of them only at the first evaluation.
 _ERRORS = {
@@ -90,38 +89,6 @@ _NOTICES = {
 }
 
 
-def wrong_settings(request: RunRequest) -> list[str]:
-    """Settings that must be there before any data can be looked at."""
-    dataset = request.dataset
-    if dataset.kind is DatasetKind.coco_json:
-        return _wrong_coco_settings(dataset)
-    if not names_in(request.keys, "TRAIN"):
-        return [
-            "no training data: DATASETS.TRAIN is empty. Choose a data set, for example dataset=coco_2017, "
-            "or a whole recipe, for example experiment=demo"
-        ]
-    return []
-
-
-def _wrong_coco_settings(dataset: DatasetRequest) -> list[str]:
-    wrong = []
-    if not dataset.name:
-        wrong.append("dataset.name is empty. Give the data set a name, for example dataset.name=fruits")
-    for split, _, asked in coco_splits(dataset):
-        optional = split == "val" and not asked.json and not asked.images
-        if not asked.json and not optional:
-            wrong.append(f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH")
-        if not asked.images and not optional:
-            wrong.append(f"dataset.{split}.images is not set. Name the folder of images: dataset.{split}.images=PATH")
-    for _, name, _ in coco_splits(dataset):
-        if find_registered(name):
-            wrong.append(
-                f"dataset.name={dataset.name} would give {name}, which is a data set of detectron2's own. "
-                "Choose another dataset.name"
-            )
-    return wrong
-
-
 def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     """Everything that keeps this run from training on this data, each with what to do."""
     keys = request.keys
@@ -129,7 +96,6 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     used = [coco for coco in facts.coco if _is_in(keys, "TRAIN", coco) or _is_in(keys, "TEST", coco)]
     for coco in used:
         problems += [f"{setting_of(coco)}: {problem}" for problem in _problems_with_file(coco, keys)]
-    problems += _problems_with_architecture(request, facts)
     readable = [coco for coco in used if not coco.unreadable]
     problems += _problems_between(readable)
     problems += _problems_with_registered(facts)
@@ -289,17 +255,6 @@ def _problems_with_keypoints(coco: CocoFacts, keys: Keys) -> list[str]:
             f"which has {len(sigmas) or 'the 17 of COCO persons'}. Set it, or evaluate nothing: DATASETS.TEST=[]"
         )
     return problems
-
-
-def _problems_with_architecture(request: RunRequest, facts: DatasetFacts) -> list[str]:
-    architecture = request.keys["MODEL.META_ARCHITECTURE"]
-    trained_on_ours = any(coco.name in names_in(request.keys, "TRAIN") for coco in facts.coco)
-    if architecture not in _SEMANTIC_ARCHITECTURES or not trained_on_ours:
-        return []
-    return [
-        f"MODEL.META_ARCHITECTURE={architecture} learns semantic labels, which COCO-format boxes and masks are not. "
-        "Choose a model such as model=COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
-    ]
 
 
 def _problems_between(files: Sequence[CocoFacts]) -> list[str]:

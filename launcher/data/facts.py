@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from launcher.config.asked import coco_splits, names_in
 from launcher.config.keys import Keys
-from launcher.config.request import DatasetKind, DatasetRequest
+from launcher.config.known_datasets import RegisteredDataset, find_registered
+from launcher.config.request import DatasetRequest
 from launcher.data.coco_file import CocoFacts, read_coco
-from launcher.data.registered import RegisteredDataset, find_registered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,6 @@ def inspect_dataset(dataset: DatasetRequest, keys: Keys) -> DatasetFacts:
         if name not in ours
     )
     return DatasetFacts(root=str(root), coco=coco, registered=registered)
-
-
-def coco_splits(dataset: DatasetRequest) -> tuple[tuple[str, str, Any], ...]:
-    """(split, registered name, request) of a `coco_json` data set, nothing for other kinds."""
-    if dataset.kind is not DatasetKind.coco_json:
-        return ()
-    return (("train", f"{dataset.name}_train", dataset.train), ("val", f"{dataset.name}_val", dataset.val))
-
-
-def names_in(keys: Keys, part: str) -> tuple[str, ...]:
-    """DATASETS.TRAIN or DATASETS.TEST; detectron2 also takes a single name that is no list."""
-    names = keys[f"DATASETS.{part}"]
-    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def absolute(path: str) -> Path:

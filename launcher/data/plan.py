@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.asked import evaluated_on, names_in
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest, RunRequest
-from launcher.data.checks import (
-    class_count,
-    existing_class_count_keys,
-    notices_about,
-    problems_with,
-    wrong_settings,
-)
+from launcher.data.checks import class_count, existing_class_count_keys, notices_about, problems_with
 from launcher.data.coco_file import CocoFacts
-from launcher.data.facts import DatasetFacts, absolute, names_in
-from launcher.errors import DataError, RequestError
+from launcher.data.facts import DatasetFacts, absolute
+from launcher.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +47,8 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     """What to register, and which settings follow from the data.
 
     Raises:
-        RequestError: settings that name the data are missing.
         DataError: the data is missing, unreadable or contradicts the configuration; every problem is listed.
     """
-    if wrong := wrong_settings(request):
-        raise RequestError(_as_list("The data set is not fully named", wrong))
     if problems := problems_with(request, facts):
         raise DataError(_as_list("The data set cannot be used", problems))
 
@@ -124,11 +116,9 @@ def _adjustments(request: RunRequest, facts: DatasetFacts, train: CocoFacts | No
     if train.keypoint_names and keys["MODEL.KEYPOINT_ON"]:
         setting, number = "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", len(train.keypoint_names)
         adjustments += _set(setting, number, keys, "dataset.train.json names that many keypoints")
-    if not request.dataset.val.json:
-        test = [name for name in names_in(keys, "TEST") if name != f"{request.dataset.name}_val"]
-        adjustments += _set(
-            "DATASETS.TEST", test, keys, "dataset.val.json is not set, so there is nothing to evaluate on"
-        )
+    if (test := evaluated_on(request.dataset, keys)) != names_in(keys, "TEST"):
+        reason = "dataset.val.json is not set, so there is nothing to evaluate on"
+        adjustments += _set("DATASETS.TEST", list(test), keys, reason)
     return adjustments
 
 

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.asked import time_limit_s
 from launcher.config.keys import Keys
-from launcher.config.request import (
-    EarlyStoppingSettings,
-    EmaSettings,
-    RunRequest,
-)
+from launcher.config.request import EarlyStoppingSettings, RunRequest
 from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.launch.scaling import plan_scaling
-from launcher.launch.time_limit import stop_at, time_limit_s
+from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
 from launcher.run.identity import identity_of
 from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
-from launcher.run.retention import problems_with_checkpoint_settings
 
 SHOWN_DIFFERENCES = 8
 
@@ -149,10 +144,6 @@ def _problems(
     if before is not None:
         yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
     yield from _problems_with_resume(request, folder)
-    yield from _problems_with_solver(request)
-    yield from _problems_with_average(request.ema)
-    yield from _problems_with_early_stopping(request.early_stopping, request.keys.with_(dataset.adjustments))
-    yield from problems_with_checkpoint_settings(request.checkpoint)
     starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
@@ -231,52 +222,6 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
             "Start over with resume=never (the old content is renamed, not deleted), or name one with resume=PATH."
         ]
     return []
-
-
-def _problems_with_solver(request: RunRequest) -> list[str]:
-    keys = request.keys
-    problems = []
-    if keys["SOLVER.MAX_ITER"] < 1:
-        problems.append(f"SOLVER.MAX_ITER={keys['SOLVER.MAX_ITER']}, but a training has at least one iteration.")
-    if keys["SOLVER.IMS_PER_BATCH"] < 1:
-        problems.append(f"SOLVER.IMS_PER_BATCH={keys['SOLVER.IMS_PER_BATCH']}, but a batch has at least one image.")
-    if request.logging.images < 0:
-        problems.append(f"logging.images={request.logging.images}, but it counts pictures: 0 or more.")
-    if request.dataset.max_bad < 0:
-        problems.append(f"dataset.max_bad={request.dataset.max_bad}, but it counts images: 0 or more.")
-    if time_limit_s(request.run.time_limit) is None:
-        problems.append(
-            f"run.time_limit={request.run.time_limit} is no time. Type minutes, H:MM:SS or D-HH:MM:SS, as for Slurm."
-        )
-    if request.run.retries < 0:
-        problems.append(f"run.retries={request.run.retries}, but it counts attempts: 0 or more.")
-    if not 0 <= request.run.hang_minutes < math.inf:
-        problems.append(f"run.hang_minutes={request.run.hang_minutes}, but it is a time: 0 (for ever) or more.")
-    if request.logging.period < 1:
-        problems.append(f"logging.period={request.logging.period}, but it counts iterations: 1 or more.")
-    return problems
-
-
-def _problems_with_average(asked: EmaSettings) -> list[str]:
-    if 0 <= asked.decay < 1:
-        return []
-    return [f"ema.decay={asked.decay}, but it is a share: 0 for no average, or below 1, such as 0.9999."]
-
-
-def _problems_with_early_stopping(asked: EarlyStoppingSettings, keys: Keys) -> list[str]:
-    problems = []
-    if asked.patience < 1:
-        problems.append(f"early_stopping.patience={asked.patience}, but it counts evaluations: 1 or more.")
-    if not 0 <= asked.min_delta < math.inf:
-        problems.append(f"early_stopping.min_delta={asked.min_delta}, but it is a difference: 0 or more.")
-    if not asked.metric:
-        return problems
-    where = f"early_stopping.metric={asked.metric}, but"
-    if not keys["DATASETS.TEST"]:
-        problems.append(f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME].")
-    if keys["TEST.EVAL_PERIOD"] <= 0:
-        problems.append(f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS.")
-    return problems
 
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.asked import count_of
 from launcher.config.keys import Keys
 from launcher.config.request import RunRequest, Scaling
-from launcher.device.policy.asked import count_of
 from launcher.errors import RequestError
 
 REFERENCE = "REFERENCE_WORLD_SIZE"

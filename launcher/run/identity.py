@@ -12,7 +12,6 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import RunRequest, Scaling
 from launcher.config.values import to_plain
-from launcher.errors import RequestError
 
 # Where and how a run is computed, watched and continued does not make it another run.
 NOT_IDENTITY = (
@@ -45,11 +44,7 @@ def run_folder(request: RunRequest) -> Path:
 
     An OUTPUT_DIR other than detectron2's default is taken as it is; otherwise `<root>/<experiment>/<name>`. A sweep
     that names its runs gets one folder per job below that name.
-
-    Raises:
-        RequestError: the settings name no folder, or one outside of run.root.
     """
-    _refuse_places(request)
     output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:
         return Path(output_dir).absolute()
@@ -57,19 +52,6 @@ def run_folder(request: RunRequest) -> Path:
     if request.run.name and request.typed.in_sweep:
         parts.append(name_of(request.typed.swept))
     return Path(request.run.root, *parts).absolute()
-
-
-def _refuse_places(request: RunRequest) -> None:
-    name = Path(request.run.name)
-    problems = []
-    if request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR) == "":
-        problems.append("OUTPUT_DIR is empty, which names no folder. Type OUTPUT_DIR=DIR, or leave it out for run.root")
-    if not request.run.root:
-        problems.append("run.root is empty, which names no folder. Type run.root=DIR, or run.root=. for this one")
-    if request.run.name and (name.is_absolute() or ".." in name.parts or not name.parts):
-        problems.append(f"run.name={name} is no place below run.root. Type run.name=NAME, and run.root=DIR for a place")
-    if problems:
-        raise RequestError("\n".join(problems))
 
 
 def name_of(overrides: tuple[str, ...]) -> str:

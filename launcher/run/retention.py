@@ -37,18 +37,3 @@ def better(
         return now  # the same iteration again: its checkpoint was lost or damaged, and this is the new one
     improves = value > best.value if settings.best_mode is BestMode.max else value < best.value
     return now if improves else None
-
-
-def problems_with_checkpoint_settings(settings: CheckpointSettings) -> list[str]:
-    """What the settings say that cannot be followed, each with what to type instead."""
-    problems = []
-    if settings.period < 0:
-        problems.append(
-            f"checkpoint.period={settings.period}, but it counts iterations: 1 or more, or 0 for "
-            "SOLVER.CHECKPOINT_PERIOD."
-        )
-    if settings.every_minutes < 0 or not math.isfinite(settings.every_minutes):
-        problems.append(f"checkpoint.every_minutes={settings.every_minutes}, but it is a time: above 0, or 0 for none.")
-    if settings.keep_last < 0:
-        problems.append(f"checkpoint.keep_last={settings.keep_last}, but it counts files: 1 or more, or 0 for all.")
-    return problems

@@ -13,6 +13,8 @@ from launcher.config.request import DatasetKind, DeviceChoice, RunRequest
 from launcher.errors import DataError, DeviceUnavailableError, RequestError
 
 POINT_REND = "detectron2.projects.point_rend:add_pointrend_config"
+DATA = "DATASETS.TRAIN=[mine]"
+"""Without anything to train on a request is refused."""
 
 
 def requested(*arguments: str) -> RunRequest:
@@ -29,11 +31,11 @@ def own_configs(tmp_path) -> Path:
     return tmp_path
 
 
-def test_without_arguments_everything_has_its_default():
-    request = requested()
+def test_what_is_not_typed_has_its_default():
+    request = requested(DATA)
 
     assert request.typed.experiment == ""
-    assert request.typed.overrides == ()
+    assert request.typed.overrides == (DATA,)
     assert not request.typed.in_sweep
     assert request.device.choice is DeviceChoice.auto
     assert request.resume == "auto"
@@ -53,14 +55,14 @@ def test_overrides_are_kept_as_typed_and_their_values_as_meant(monkeypatch):
     monkeypatch.setenv("WEIGHTS_FOLDER", "/weights")
     typed = "MODEL.WEIGHTS=${oc.env:WEIGHTS_FOLDER}/a.pth"
 
-    request = requested(typed)
+    request = requested(typed, DATA)
 
-    assert request.typed.overrides == (typed,)
+    assert request.typed.overrides == (typed, DATA)
     assert request.keys["MODEL.WEIGHTS"] == "/weights/a.pth"
 
 
 def test_a_group_and_a_setting_of_the_same_name_can_both_be_typed():
-    device = requested("device=cpu", "device.count=2").device
+    device = requested("device=cpu", "device.count=2", DATA).device
 
     assert device.choice is DeviceChoice.cpu
     assert device.count == 2
@@ -89,11 +91,11 @@ def test_the_nearer_to_the_command_line_the_stronger(own_configs):
 def test_a_model_of_ones_own_stands_beside_the_zoo(own_configs):
     (own_configs / "model" / "mine.yaml").write_text("# @package _global_\nMODEL: {MASK_ON: true}\n")
 
-    assert requested("model=mine", "--config-dir", str(own_configs)).keys["MODEL.MASK_ON"] is True
+    assert requested("model=mine", DATA, "--config-dir", str(own_configs)).keys["MODEL.MASK_ON"] is True
 
 
 def test_own_data_is_named_on_the_command_line():
-    request = requested("dataset=coco_json", "dataset.name=fruits", "dataset.train.json=a.json")
+    request = requested("dataset=coco_json", "dataset.name=fruits", "dataset.train={json: a.json, images: a}")
 
     assert request.dataset.kind is DatasetKind.coco_json
     assert request.dataset.train.json == "a.json"
@@ -103,10 +105,10 @@ def test_own_data_is_named_on_the_command_line():
 
 def test_data_sets_are_looked_for_where_detectron2_looks(monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", "/data")
-    assert requested().dataset.root == "/data"
+    assert requested(DATA).dataset.root == "/data"
 
     monkeypatch.delenv("DETECTRON2_DATASETS")
-    assert requested().dataset.root == "datasets"
+    assert requested(DATA).dataset.root == "datasets"
 
 
 def test_values_are_plain_data():
@@ -120,7 +122,7 @@ def test_values_are_plain_data():
 
 
 def test_an_extension_brings_keys_of_another_project():
-    request = requested(f"config_extensions=[{POINT_REND}]", "MODEL.POINT_HEAD.NUM_FC=4")
+    request = requested(f"config_extensions=[{POINT_REND}]", "MODEL.POINT_HEAD.NUM_FC=4", DATA)
 
     assert request.config_extensions == (POINT_REND,)
     assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 4
@@ -130,7 +132,7 @@ def test_an_experiment_file_can_name_its_extension(own_configs):
     text = f"# @package _global_\nconfig_extensions: ['{POINT_REND}']\nMODEL: {{POINT_HEAD: {{NUM_FC: 5}}}}\n"
     (own_configs / "experiment" / "rend.yaml").write_text(text)
 
-    request = requested("experiment=rend", "--config-dir", str(own_configs))
+    request = requested("experiment=rend", DATA, "--config-dir", str(own_configs))
 
     assert request.config_extensions == (POINT_REND,)
     assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 5
@@ -140,7 +142,7 @@ def test_hydra_leaves_no_traces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     argv, environ = list(sys.argv), dict(os.environ)
 
-    requested("run.name=one")
+    requested("run.name=one", DATA)
 
     assert list(tmp_path.iterdir()) == []
     assert Path.cwd() == tmp_path
@@ -164,7 +166,7 @@ def test_a_sweep_calls_the_task_once_for_each_value(tmp_path):
 @pytest.mark.parametrize(
     ("typed", "swept"),
     [
-        (["SOLVER.MAX_ITER=1,2"], [["SOLVER.MAX_ITER=1"], ["SOLVER.MAX_ITER=2"]]),
+        ([DATA, "SOLVER.MAX_ITER=1,2"], [["SOLVER.MAX_ITER=1"], ["SOLVER.MAX_ITER=2"]]),
         (["experiment=coco,coco_quick", "run.name=x"], [["+experiment=coco"], ["+experiment=coco_quick"]]),
         (
             ["model=COCO-Detection/rpn_R_50_FPN_1x", "experiment=coco_quick", "SOLVER.GAMMA=0.5,0.25"],
@@ -185,14 +187,14 @@ def test_what_differs_between_the_jobs_of_a_sweep_is_told_apart_from_what_is_the
 
 
 def test_without_a_sweep_nothing_differs():
-    assert requested("SOLVER.MAX_ITER=1").typed.swept == ()
+    assert requested("SOLVER.MAX_ITER=1", DATA).typed.swept == ()
 
 
 def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
     (tmp_path / "taken").write_text("")
     requests: list[RunRequest] = []
 
-    typed = ["-m", "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path / 'taken'}"]
+    typed = ["-m", DATA, "SOLVER.MAX_ITER=1,2", f"run.root={tmp_path / 'taken'}"]
     run_hydra(typed, requests.append, sweep_folder=tmp_path / "a, b")
 
     assert len(requests) == 2
@@ -215,12 +217,41 @@ def test_a_job_that_fails_does_not_keep_the_others_from_running(tmp_path, capfd)
         if seen[-1] in (1, 2):
             raise DataError(f"no data for {seen[-1]}")
 
-    with pytest.raises(DataError, match=r"(?s)^2 trainings.*MAX_ITER=1 .*no data for 1\nSOLVER.*no data for 2$"):
-        run_hydra(["-m", "SOLVER.MAX_ITER=1,2,3", f"run.root={tmp_path}"], task)
+    with pytest.raises(DataError, match=r"(?s)^2 trainings.*MAX_ITER=1 .*no data for 1\nDATA.*no data for 2$"):
+        run_hydra(["-m", DATA, "SOLVER.MAX_ITER=1,2,3", f"run.root={tmp_path}"], task)
 
     assert seen == [1, 2, 3]
     # Hydra says it of a job without a result, which sweepers that look for the best one have to know.
     assert "SOLVER.MAX_ITER=1" in capfd.readouterr().err
+
+
+def test_what_cannot_be_meant_is_refused_before_the_task_all_at_once():
+    calls: list[RunRequest] = []
+
+    with pytest.raises(RequestError) as refused:
+        run_hydra([DATA, "run.retries=-1", "ema.decay=1", "SOLVER.MAX_ITER=0"], calls.append)
+
+    assert str(refused.value).splitlines() == [
+        "run.retries=-1: must be >= 0 (0 gives up at once).",
+        "ema.decay=1: must be in [0, 1) (0 keeps no average).",
+        "SOLVER.MAX_ITER=0: must be >= 1.",
+    ]
+    assert not calls
+
+
+def test_each_job_of_a_sweep_is_checked(tmp_path):
+    requests: list[RunRequest] = []
+
+    with pytest.raises(RequestError, match=r"^run\.retries=-1: must be >= 0"):
+        run_hydra(["-m", DATA, "run.retries=-1,2", f"run.root={tmp_path}"], requests.append)
+
+    assert [request.run.retries for request in requests] == [2]
+
+
+def test_the_composed_configuration_is_printed_whatever_is_wrong_with_it(capsys):
+    run_hydra(["run.retries=-1", "--cfg", "job", "-p", "run"], lambda _: None)
+
+    assert "retries: -1" in capsys.readouterr().out
 
 
 def test_a_sweep_into_a_place_that_cannot_be_written_names_the_setting(tmp_path):
@@ -235,14 +266,14 @@ def test_what_the_task_raises_arrives_as_it_is_and_without_a_word_from_hydra(cap
         raise DeviceUnavailableError("no GPU")
 
     with pytest.raises(DeviceUnavailableError, match="no GPU"):
-        run_hydra([], task)
+        run_hydra([DATA], task)
 
     assert capfd.readouterr().err == ""
 
 
 def test_a_bug_in_the_task_keeps_its_type():
     with pytest.raises(ZeroDivisionError):
-        run_hydra([], lambda _: 1 / 0)
+        run_hydra([DATA], lambda _: 1 / 0)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +351,7 @@ def test_a_file_without_its_package_line_is_told_so(own_configs, group):
 
 
 def test_lists_of_numbers_take_whole_and_other_numbers_nested_or_not():
-    keys = requested("MODEL.ANCHOR_GENERATOR.SIZES=[32,64.5]", "MODEL.PIXEL_STD=[1,1,1]", "SOLVER.STEPS=[]").keys
+    keys = requested("MODEL.ANCHOR_GENERATOR.SIZES=[32,64.5]", "MODEL.PIXEL_STD=[1,1,1]", "SOLVER.STEPS=[]", DATA).keys
 
     assert keys["MODEL.ANCHOR_GENERATOR.SIZES"] == [32, 64.5]
     assert [type(one) for one in keys["MODEL.PIXEL_STD"]] == [int, int, int]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from launcher.config.keys import Keys
-from launcher.config.request import DatasetRequest, SplitRequest
+from launcher.config.request import DatasetRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import DatasetPlan, plan_dataset
-from launcher.errors import DataError, RequestError
+from launcher.errors import DataError
 from tests.data.examples import KEYS, annotation, coco_content, keys_with, request_for, write_fruits
 
 Content = dict[str, Any]
@@ -406,30 +406,6 @@ def test_crowds_need_no_polygon_but_their_image_needs_an_object(tmp_path: Path):
     planned = plan(dataset)
 
     assert "1 of 2 images have no objects" in planned.notices[0]
-
-
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        pytest.param({"train": SplitRequest(images="x")}, r"dataset\.train\.json is not set", id="train json"),
-        pytest.param({"train": SplitRequest(json="x")}, r"dataset\.train\.images is not set", id="train images"),
-        pytest.param({"val": SplitRequest(json="x")}, r"dataset\.val\.images is not set", id="val images"),
-        pytest.param({"val": SplitRequest(images="x")}, r"dataset\.val\.json is not set", id="val json"),
-        pytest.param({"name": ""}, r"dataset\.name is empty", id="name"),
-        pytest.param({"name": "voc_2007"}, r"voc_2007_train, which is a data set of detectron2's own", id="taken name"),
-        pytest.param({"train": SplitRequest(), "val": SplitRequest(json="x")}, r"3 problems", id="several"),
-    ],
-)
-def test_a_data_set_that_is_not_fully_named_is_a_wrong_request(tmp_path: Path, missing: dict[str, Any], message: str):
-    dataset = dataclasses.replace(write_fruits(tmp_path), **missing)
-
-    with pytest.raises(RequestError, match=message):
-        plan(dataset)
-
-
-def test_without_any_training_data_the_request_is_wrong_and_the_choices_are_named():
-    with pytest.raises(RequestError, match=r"DATASETS\.TRAIN is empty.*dataset=coco_2017.*experiment=demo"):
-        plan(DatasetRequest(), keys_with(DATASETS__TRAIN=[], DATASETS__TEST=[]))
 
 
 def with_keypoints(number: int, names: int) -> Callable[[Content], None]:

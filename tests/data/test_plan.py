@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from launcher.config.keys import Keys
+from launcher.config.known_datasets import find_registered
 from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest
 from launcher.config.values import from_plain, to_plain
 from launcher.data.facts import DatasetFacts, RegisteredFacts, inspect_dataset
 from launcher.data.plan import DatasetPlan, plan_dataset
-from launcher.data.registered import find_registered
 from launcher.errors import DataError
 from tests.data.examples import KEYS, coco_content, keys_with, request_for, write_fruits
 
@@ -109,14 +109,6 @@ def test_relative_paths_are_made_absolute_from_where_the_command_was_typed(
 
     assert [split.images for split in planned.splits] == [str(tmp_path / "train"), str(tmp_path / "val")]
     assert planned.environment == {"DETECTRON2_DATASETS": str(tmp_path / "data")}
-
-
-@pytest.mark.parametrize("architecture", ["PanopticFPN", "SemanticSegmentor", "PanopticDeepLab"])
-def test_a_model_of_semantic_labels_is_refused_for_boxes_and_masks(tmp_path: Path, architecture: str):
-    dataset = write_fruits(tmp_path)
-
-    with pytest.raises(DataError, match=rf"MODEL\.META_ARCHITECTURE={architecture} learns semantic labels"):
-        plan(dataset, keys_with(MODEL__META_ARCHITECTURE=architecture))
 
 
 def make_files(root: Path, name: str) -> None:

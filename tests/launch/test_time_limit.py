@@ -2,29 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.launch.time_limit import MARGIN_S, stop_at, time_limit_s
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (0, 0),
-        (90, 5400),
-        ("1.5", 90),
-        ("2:30", 150),
-        ("1:00:00", 3600),
-        ("1-0", 86400),
-        ("1-12", 129600),
-        ("1-12:30", 131400),
-        ("2-01:02:03", 176523),
-        ("soon", None),
-        ("-5", None),
-        ("1:2:3:4", None),
-        ("", None),
-    ],
-)
-def test_a_time_limit_is_written_as_for_slurm(text: object, seconds: float | None):
-    assert time_limit_s(text) == seconds
+from launcher.launch.time_limit import MARGIN_S, stop_at
 
 
 @pytest.mark.parametrize(

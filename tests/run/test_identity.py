@@ -15,7 +15,6 @@ from launcher.config.request import (
     RunRequest,
     RunSettings,
 )
-from launcher.errors import RequestError
 from launcher.run.identity import differences, identity_of, name_of, run_folder
 from tests.values import TYPED, a_request, changed_keys
 
@@ -101,23 +100,6 @@ def test_output_dir_as_typed_is_the_run_folder():
     request = dataclasses.replace(REQUEST, keys=changed_keys(REQUEST.keys, OUTPUT_DIR="/somewhere/else"))
 
     assert run_folder(request) == Path("/somewhere/else")
-
-
-@pytest.mark.parametrize(
-    ("run", "output_dir", "message"),
-    [
-        (RunSettings(), "", "OUTPUT_DIR is empty.*OUTPUT_DIR=DIR"),
-        (RunSettings(root=""), "./output", r"run\.root is empty.*run\.root=DIR"),
-        (RunSettings(name="../../x"), "./output", r"run\.name=../../x is no place below run\.root.*run\.name=NAME"),
-        (RunSettings(name="/x"), "./output", r"run\.name=/x is no place below"),
-        (RunSettings(name="."), "./output", r"run\.name=. is no place below"),
-    ],
-)
-def test_a_run_does_not_land_where_nobody_meant_it_to(run: RunSettings, output_dir: str, message: str):
-    request = dataclasses.replace(REQUEST, run=run, keys=Keys({"OUTPUT_DIR": output_dir}))
-
-    with pytest.raises(RequestError, match=message):
-        run_folder(request)
 
 
 def test_places_that_say_what_they_are_may_be_used():

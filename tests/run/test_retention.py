@@ -5,7 +5,7 @@ import math
 import pytest
 
 from launcher.config.request import BestMode, CheckpointSettings
-from launcher.run.retention import Best, better, problems_with_checkpoint_settings, superfluous
+from launcher.run.retention import Best, better, superfluous
 
 KEEP_AP = CheckpointSettings(keep_best="bbox/AP")
 KEEP_LOSS = CheckpointSettings(keep_best="loss", best_mode=BestMode.min)
@@ -60,13 +60,3 @@ def test_another_metric_begins_anew_and_the_same_iteration_counts_again():
 def test_without_the_metric_nothing_is_better(metrics: dict):
     assert better(metrics, 19, KEEP_AP, None) is None
     assert better({"bbox/AP": 1.0, "": 2.0}, 19, CheckpointSettings(), None) is None
-
-
-def test_every_impossible_setting_is_named_at_once():
-    impossible = CheckpointSettings(period=-1, every_minutes=math.nan, keep_last=-2)
-
-    problems = "\n".join(problems_with_checkpoint_settings(impossible))
-
-    for name in ("checkpoint.period=-1", "checkpoint.every_minutes=nan", "checkpoint.keep_last=-2"):
-        assert name in problems
-    assert problems_with_checkpoint_settings(CheckpointSettings()) == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.asked import count_of
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
-from launcher.device.policy.asked import count_of
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 # detectron2's own synchronised norms use plain collectives, which gloo has; torch's insists on a GPU.

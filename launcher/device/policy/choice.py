@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from launcher.config.asked import listed, named_twice
 from launcher.config.request import DeviceRequest
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, called, can_train_on, in_order
-from launcher.device.policy.asked import listed, named_twice
 from launcher.errors import RequestError
 
 IDLE = 0.1

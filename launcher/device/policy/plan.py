@@ -7,21 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.asked import choice_of, count_of, listed
+from launcher.config.batch import most_sharers, shared_batch, sharing_problem, why_not_shared
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
 from launcher.device.causes.diagnose import FATAL_CODES
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
 from launcher.device.policy import changes
-from launcher.device.policy.asked import (
-    choice_of,
-    count_of,
-    listed,
-    most_sharers,
-    problems_with,
-    shared_batch,
-    sharing_problem,
-    why_not_shared,
-)
 from launcher.device.policy.choice import (
     able_together,
     best_of,
@@ -92,12 +84,12 @@ def plan_devices(
     get, each with a clause that continues its name, such as `failed in attempt 1`.
 
     Raises:
-        RequestError: the device settings cannot mean anything here, or this launcher is one of several.
+        RequestError: a GPU is named that is not here, the batch cannot be shared by all GPUs, or this launcher is one
+            of several.
         DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
     """
-    problems = [*_problems_with_start(diagnosis), *problems_with(asked, keys, scaling)]
-    if problems:
-        raise RequestError("\n".join(problems))
+    if problem := _problem_with_start(diagnosis):
+        raise RequestError(problem)
     _check_installation(diagnosis)
     there = Situation(
         asked=asked,
@@ -119,13 +111,14 @@ def wants_gpus(asked: DeviceRequest, keys: Keys) -> bool:
     return choice_of(asked, keys) not in (DeviceChoice.cpu, DeviceChoice.mps)
 
 
-def _problems_with_start(diagnosis: Diagnosis) -> Iterator[str]:
-    if diagnosis.num_launchers > 1:
-        yield (
-            f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
-            "into the same folder. Start the launcher once per run; it starts its own processes: "
-            f"device.count={diagnosis.num_launchers}."
-        )
+def _problem_with_start(diagnosis: Diagnosis) -> str:
+    if diagnosis.num_launchers <= 1:
+        return ""
+    return (
+        f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
+        "into the same folder. Start the launcher once per run; it starts its own processes: "
+        f"device.count={diagnosis.num_launchers}."
+    )
 
 
 def _check_installation(diagnosis: Diagnosis) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.data.registered import find_registered, registered_names
+from launcher.config.known_datasets import find_registered, registered_names
 
 detectron2_data = pytest.importorskip("detectron2.data", reason="needs detectron2")
 

@@ -1,0 +1,252 @@
+"""Everything that can be wrong with a request by itself: all of it at once, before anything is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.config.asked import (
+    coco_splits,
+    count_of,
+    evaluated_on,
+    is_named,
+    listed,
+    named_twice,
+    names_in,
+    time_limit_s,
+)
+from launcher.config.batch import multiples_near, reference_of, shared_batch, sharing_problem
+from launcher.config.keys import Keys
+from launcher.config.known_datasets import find_registered
+from launcher.config.ranges import Range, numbers_of, problem_with
+from launcher.config.request import DeviceChoice, RunRequest, Scaling
+from launcher.config.schema import OWN_NODES, flat
+from launcher.errors import RequestError
+
+KEY_RANGES = {
+    "SOLVER.MAX_ITER": Range(at_least=1),
+    "SOLVER.IMS_PER_BATCH": Range(at_least=1),
+    "SOLVER.REFERENCE_WORLD_SIZE": Range(at_least=0, note="0 names no number of processes"),
+}
+"""Of detectron2's keys."""
+SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
+WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
+SUBSET = Range(above=0, at_most=1)
+
+Check = Callable[[RunRequest], Iterator[str]]
+
+
+def refuse_wrong(request: RunRequest) -> None:
+    """Let only a request pass that can be meant.
+
+    Raises:
+        RequestError: it names every problem, one per line.
+    """
+    if problems := problems_with_request(request):
+        raise RequestError("\n".join(problems))
+
+
+def problems_with_request(request: RunRequest) -> list[str]:
+    """What this request cannot mean on any machine and with any data, section by section, each with what to type."""
+    problems: list[str] = []
+    for section, checks in _CHECKS.items():
+        if section in OWN_NODES:
+            problems += _out_of_range(section, request)
+        for check in checks:
+            problems += check(request)
+    return problems
+
+
+def _out_of_range(section: str, request: RunRequest) -> Iterator[str]:
+    for name, value, allowed in numbers_of(getattr(request, section), section):
+        if problem := problem_with(name, value, allowed):
+            yield problem
+
+
+# device
+
+
+def _count(request: RunRequest) -> Iterator[str]:
+    asked = request.device
+    if asked.count != "all" and count_of(asked) is None:
+        yield f"device.count={asked.count}: must be a whole number >= 1, or all. Type for example device.count=1."
+
+
+def _ids(request: RunRequest) -> Iterator[str]:
+    asked = request.device
+    for entry in asked.ids:
+        if not isinstance(entry, (int, str)) or isinstance(entry, bool) or entry == "":
+            yield f"device.ids: {entry!r} is neither an index nor a UUID. Type for example device.ids=[0,1]."
+    if len(set(map(str, asked.ids))) < len(asked.ids):
+        yield named_twice(asked)
+    if asked.choice is DeviceChoice.cpu and asked.ids:
+        yield f"device.ids={listed(asked.ids)} names GPUs, but device.choice=cpu. Leave one of them out."
+
+
+def _two_choices(request: RunRequest) -> Iterator[str]:
+    device = request.keys.get("MODEL.DEVICE", "cuda")
+    if request.device.choice is DeviceChoice.cuda and device in ("cpu", "mps"):
+        yield (
+            f"device.choice=cuda contradicts MODEL.DEVICE={device}. "
+            "Leave one of them out; device=cpu is the way to ask for the CPU."
+        )
+
+
+def _shares_of_the_batch(request: RunRequest) -> Iterator[str]:
+    count = count_of(request.device)
+    if count is not None and (problem := sharing_problem(shared_batch(request.keys, request.scaling), count)):
+        yield f"device.count={count}: {problem}"
+
+
+# dataset
+
+
+def _something_to_train_on(request: RunRequest) -> Iterator[str]:
+    if not names_in(request.keys, "TRAIN"):
+        yield (
+            "DATASETS.TRAIN is empty, so there is nothing to train on. Choose a data set, for example "
+            "dataset=coco_2017, or a whole recipe, for example experiment=demo."
+        )
+
+
+def _coco_files(request: RunRequest) -> Iterator[str]:
+    for split, _, asked in coco_splits(request.dataset):
+        if split == "val" and not is_named(asked):
+            continue
+        if not asked.json:
+            yield f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH."
+        if not asked.images:
+            yield f"dataset.{split}.images is not set. Name the folder of images: dataset.{split}.images=PATH."
+
+
+def _dataset_name(request: RunRequest) -> Iterator[str]:
+    splits, name = coco_splits(request.dataset), request.dataset.name
+    if splits and not name:
+        yield "dataset.name is empty. Give the data set a name, for example dataset.name=fruits."
+    elif splits and _leaves_its_folder(name):
+        yield f"dataset.name={name} names a place, not a data set. Type for example dataset.name=fruits."
+    if taken := [registered for _, registered, _ in splits if find_registered(registered)]:
+        yield (
+            f"dataset.name={name} would give {', '.join(taken)}, which detectron2 has itself. "
+            "Choose another dataset.name."
+        )
+
+
+def _architecture(request: RunRequest) -> Iterator[str]:
+    architecture = request.keys.get("MODEL.META_ARCHITECTURE", "")
+    ours = {name for _, name, _ in coco_splits(request.dataset)}
+    if architecture in SEMANTIC_ARCHITECTURES and ours & set(names_in(request.keys, "TRAIN")):
+        yield (
+            f"MODEL.META_ARCHITECTURE={architecture} learns semantic labels, which COCO-format boxes and masks are "
+            "not. Choose a model such as model=COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x."
+        )
+
+
+# run
+
+
+def _places(request: RunRequest) -> Iterator[str]:
+    if request.keys.get("OUTPUT_DIR", None) == "":
+        yield "OUTPUT_DIR is empty, which names no folder. Type OUTPUT_DIR=DIR, or leave it out for run.root."
+    if not request.run.root:
+        yield "run.root is empty, which names no folder. Type run.root=DIR, or run.root=. for this one."
+    if (name := request.run.name) and _leaves_its_folder(name):
+        yield f"run.name={name} is no place below run.root. Type run.name=NAME, and run.root=DIR for a place."
+    if (name := request.typed.experiment) and _leaves_its_folder(name):
+        yield (
+            f"experiment={name} is no place below run.root, where its runs are kept. "
+            "Name a file in the folder experiment/, and other folders with --config-dir DIR."
+        )
+
+
+def _leaves_its_folder(name: str) -> bool:
+    place = Path(name)
+    return place.is_absolute() or ".." in place.parts or not place.parts
+
+
+def _time_limit(request: RunRequest) -> Iterator[str]:
+    if time_limit_s(request.run.time_limit) is None:
+        yield (
+            f"run.time_limit={request.run.time_limit} is no time. Type minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
+            "or 0 for no limit."
+        )
+
+
+# early_stopping
+
+
+def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
+    asked, keys = request.early_stopping, request.keys
+    if not asked.metric:
+        return
+    where = f"early_stopping.metric={asked.metric}, but"
+    if not evaluated_on(request.dataset, keys):
+        yield f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME]."
+    if keys["TEST.EVAL_PERIOD"] <= 0:
+        yield f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS."
+
+
+# detectron2's keys
+
+
+def _key_ranges(request: RunRequest) -> Iterator[str]:
+    for name, value in request.keys.leaves():
+        if name in KEY_RANGES and (problem := problem_with(name, value, KEY_RANGES[name])):
+            yield problem
+        elif any(isinstance(one, float) and math.isnan(one) for one in flat(value)):
+            yield f"{name}={str(value).replace(' ', '')}: NaN is no number to train with. Type a finite one."
+
+
+def _reference_batch(request: RunRequest) -> Iterator[str]:
+    reference, batch = reference_of(request.keys), shared_batch(request.keys, Scaling.none)
+    if request.scaling is Scaling.linear and reference > 0 and batch is not None and batch % reference:
+        yield (
+            f"scaling=linear: SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by the processes that it was made "
+            f"for, SOLVER.REFERENCE_WORLD_SIZE={reference}. "
+            f"Type SOLVER.IMS_PER_BATCH={multiples_near(batch, reference)}, or leave scaling=linear out."
+        )
+
+
+def _sampler(request: RunRequest) -> Iterator[str]:
+    sampler = request.keys.get("DATALOADER.SAMPLER_TRAIN", "")
+    if sampler == "RandomSubsetTrainingSampler":
+        name = "DATALOADER.RANDOM_SUBSET_RATIO"
+        if problem := problem_with(name, request.keys[name], SUBSET):
+            yield problem
+    if sampler in WEIGH_DATASETS:
+        yield from _repeat_factors(sampler, request.keys)
+
+
+def _repeat_factors(sampler: str, keys: Keys) -> Iterator[str]:
+    train, given = names_in(keys, "TRAIN"), keys["DATASETS.TRAIN_REPEAT_FACTOR"]
+    typed = f"DATASETS.TRAIN_REPEAT_FACTOR={str(given).replace(' ', '')}"
+    if not all(_is_factor(pair) for pair in given):
+        yield f"{typed} is no list of names and factors. Type [[NAME,FACTOR],...]."
+        return
+    if unknown := [name for name, _ in given if name not in train]:
+        yield f"{typed} names {', '.join(map(str, unknown))}, but DATASETS.TRAIN has {', '.join(train) or 'nothing'}."
+    factors = dict.fromkeys(train, 1.0) | {name: factor for name, factor in given if name in train}
+    allowed = Range(above=0) if sampler == "WeightedCategoryTrainingSampler" else Range(at_least=0)
+    if any(factor not in allowed for factor in factors.values()):
+        yield f"{typed}: with {sampler} each factor must be {allowed}."
+    elif factors and not any(factors.values()):
+        yield f"{typed}: every factor is 0, which leaves no image. Give one of them a factor > 0."
+
+
+def _is_factor(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], (int, float))
+
+
+_CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "device": (_count, _ids, _two_choices, _shares_of_the_batch),
+    "dataset": (_something_to_train_on, _coco_files, _dataset_name, _architecture),
+    "run": (_places, _time_limit),
+    "logging": (),
+    "checkpoint": (),
+    "ema": (),
+    "early_stopping": (_evaluations_to_stop_by,),
+    "keys": (_key_ranges, _reference_batch, _sampler),
+}
+"""By section, in the order in which problems are named."""

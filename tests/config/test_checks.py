@@ -1,0 +1,261 @@
+"""Every way in which a request can be wrong by itself has one example here, made from a sound one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from launcher.config.checks import KEY_RANGES, problems_with_request, refuse_wrong
+from launcher.config.keys import Keys
+from launcher.config.known_keys import read_keys
+from launcher.config.ranges import numbers_of
+from launcher.config.request import DatasetKind, DeviceChoice, RunRequest, Scaling, SplitRequest
+from launcher.config.schema import OWN_NODES
+from launcher.errors import RequestError
+from tests.values import a_request
+
+SOUND = {"DATASETS.TRAIN": ["a_train"], "DATASETS.TEST": ["a_val"]}
+FILES = SplitRequest(json="a.json", images="a")
+COCO = {
+    "dataset.kind": DatasetKind.coco_json,
+    "dataset.name": "fruits",
+    "dataset.train": FILES,
+    "dataset.val": FILES,
+    "DATASETS.TRAIN": ["fruits_train"],
+    "DATASETS.TEST": ["fruits_val"],
+}
+EARLY = {"early_stopping.metric": "bbox/AP", "TEST.EVAL_PERIOD": 10}
+WEIGHTED = {"DATALOADER.SAMPLER_TRAIN": "WeightedTrainingSampler"}
+BY_CATEGORY = {"DATALOADER.SAMPLER_TRAIN": "WeightedCategoryTrainingSampler"}
+REPEAT = "DATASETS.TRAIN_REPEAT_FACTOR"
+CPU, CUDA = DeviceChoice.cpu, DeviceChoice.cuda
+
+
+def request_with(**changes: Any) -> RunRequest:
+    """A sound request but for these settings."""
+    leaves = dict(Keys(read_keys().defaults).leaves())
+    changes = {**SOUND, **changes}
+    request = a_request(Keys.of_leaves({**leaves, **{k: v for k, v in changes.items() if k.isupper()}}.items()))
+    for name, value in changes.items():
+        section, _, setting = name.partition(".")
+        if not name.isupper():
+            request = replace(
+                request, **{section: replace(getattr(request, section), **{setting: value}) if setting else value}
+            )
+    return request
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        COCO,
+        COCO | {"dataset.val": SplitRequest()},
+        COCO | EARLY,
+        EARLY,
+        {"device.count": "all", "device.ids": [0, "GPU-1"], "device.choice": CUDA},
+        {"device.count": "2", "device.choice": CPU},
+        {"device.count": 3, "scaling": Scaling.linear, "SOLVER.REFERENCE_WORLD_SIZE": 8},
+        {"run.name": "a/b..c", "run.root": ".", "OUTPUT_DIR": "."},
+        {"run.time_limit": "1-12:00:00"},
+        {"dataset.name": "voc_2007"},
+        {"MODEL.META_ARCHITECTURE": "PanopticFPN"},
+        WEIGHTED | {"DATASETS.TRAIN": ["a", "b"], REPEAT: [["a", 0]]},
+        {REPEAT: ["unread"]},
+        {"DATALOADER.RANDOM_SUBSET_RATIO": 7.0},
+        {"SOLVER.CLIP_GRADIENTS.NORM_TYPE": math.inf},
+    ],
+)
+def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
+    request = request_with(**changes)
+
+    refuse_wrong(request)
+
+    assert problems_with_request(request) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "start", "answer"),
+    [
+        ({"device.count": 0}, "device.count=0: must be", "device.count=1"),
+        ({"device.count": -1}, "device.count=-1: must be", "device.count=1"),
+        ({"device.count": 1.5}, "device.count=1.5: must be", "or all"),
+        ({"device.count": "many"}, "device.count=many: must be", "or all"),
+        ({"device.count": None}, "device.count=None: must be", "or all"),
+        ({"device.count": ""}, "device.count=: must be", "or all"),
+        ({"device.ids": [1.5]}, "device.ids: 1.5 is neither an index nor a UUID", "device.ids=[0,1]"),
+        ({"device.ids": [True]}, "device.ids: True is neither", "device.ids=[0,1]"),
+        ({"device.ids": [""]}, "device.ids: '' is neither", "device.ids=[0,1]"),
+        ({"device.ids": [0, "0"]}, "device.ids=[0,0] names a GPU twice", "once"),
+        ({"device.ids": [0], "device.choice": CPU}, "device.ids=[0] names GPUs, but device.choice=cpu", "Leave one"),
+        (
+            {"device.choice": CUDA, "MODEL.DEVICE": "cpu"},
+            "device.choice=cuda contradicts MODEL.DEVICE=cpu",
+            "device=cpu",
+        ),
+        (
+            {"device.count": 3},
+            "device.count=3: SOLVER.IMS_PER_BATCH=16 cannot be shared equally by 3 processes",
+            "IMS_PER_BATCH=15 or 18, or device.count=2 or 4.",
+        ),
+        (
+            {"device.count": 4, "SOLVER.IMS_PER_BATCH": 2},
+            "device.count=4: SOLVER.IMS_PER_BATCH=2 cannot",
+            "IMS_PER_BATCH=4, or device.count=2.",
+        ),
+        ({"device.count": 3, "SOLVER.REFERENCE_WORLD_SIZE": 8}, "device.count=3: ", "equally by 3"),
+        (
+            {"DATASETS.TRAIN": []},
+            "DATASETS.TRAIN is empty",
+            "dataset=coco_2017, or a whole recipe, for example experiment",
+        ),
+        (COCO | {"DATASETS.TRAIN": []}, "DATASETS.TRAIN is empty", "Choose a data set"),
+        (
+            COCO | {"dataset.train": SplitRequest(images="x")},
+            "dataset.train.json is not set",
+            "dataset.train.json=PATH",
+        ),
+        (COCO | {"dataset.train": SplitRequest(json="x")}, "dataset.train.images is not set", "train.images=PATH"),
+        (COCO | {"dataset.val": SplitRequest(json="x")}, "dataset.val.images is not set", "dataset.val.images=PATH"),
+        (COCO | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "dataset.val.json=PATH"),
+        (COCO | EARLY | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "val.json=PATH"),
+        (COCO | {"dataset.name": ""}, "dataset.name is empty", "dataset.name=fruits"),
+        (COCO | {"dataset.name": "../x"}, "dataset.name=../x names a place", "dataset.name=fruits"),
+        (COCO | {"dataset.name": "/x"}, "dataset.name=/x names a place", "dataset.name=fruits"),
+        (
+            COCO | {"dataset.name": "ade20k_sem_seg"},
+            "dataset.name=ade20k_sem_seg would give ade20k_sem_seg_train, ade20k_sem_seg_val, which detectron2 has",
+            "another dataset.name",
+        ),
+        (
+            COCO | {"MODEL.META_ARCHITECTURE": "PanopticFPN"},
+            "MODEL.META_ARCHITECTURE=PanopticFPN learns semantic labels",
+            "mask_rcnn_R_50_FPN_3x",
+        ),
+        (COCO | {"MODEL.META_ARCHITECTURE": "SemanticSegmentor"}, "MODEL.META_ARCHITECTURE=SemanticS", "model=COCO"),
+        (COCO | {"MODEL.META_ARCHITECTURE": "PanopticDeepLab"}, "MODEL.META_ARCHITECTURE=PanopticD", "model=COCO"),
+        ({"OUTPUT_DIR": ""}, "OUTPUT_DIR is empty", "OUTPUT_DIR=DIR"),
+        ({"run.root": ""}, "run.root is empty", "run.root=DIR"),
+        ({"run.name": "../../x"}, "run.name=../../x is no place below run.root", "run.name=NAME"),
+        ({"run.name": "/x"}, "run.name=/x is no place below run.root", "run.root=DIR"),
+        ({"run.name": "."}, "run.name=. is no place below run.root", "run.name=NAME"),
+        ({"run.time_limit": "soon"}, "run.time_limit=soon is no time", "D-HH:MM:SS"),
+        ({"run.time_limit": -5}, "run.time_limit=-5 is no time", "0 for no limit"),
+        (EARLY | {"DATASETS.TEST": []}, "early_stopping.metric=bbox/AP, but there is nothing", "DATASETS.TEST=[NAME]"),
+        (COCO | EARLY | {"dataset.val": SplitRequest()}, "early_stopping.metric=bbox/AP, but there is nothing", "TEST"),
+        (
+            EARLY | {"TEST.EVAL_PERIOD": 0},
+            "early_stopping.metric=bbox/AP, but nothing is",
+            "TEST.EVAL_PERIOD=ITERATIONS",
+        ),
+        ({"SOLVER.MAX_ITER": 0}, "SOLVER.MAX_ITER=0: must be >= 1.", ""),
+        ({"SOLVER.IMS_PER_BATCH": 0}, "SOLVER.IMS_PER_BATCH=0: must be >= 1.", ""),
+        ({"SOLVER.REFERENCE_WORLD_SIZE": -1}, "SOLVER.REFERENCE_WORLD_SIZE=-1: must be >= 0", "0 names no number"),
+        ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan", "finite"),
+        ({"MODEL.PIXEL_MEAN": [1.0, math.nan]}, "MODEL.PIXEL_MEAN=[1.0,nan]", "finite"),
+        (
+            {"scaling": Scaling.linear, "SOLVER.REFERENCE_WORLD_SIZE": 5},
+            "scaling=linear: SOLVER.IMS_PER_BATCH=16 cannot be shared equally by the processes that it was made for",
+            "IMS_PER_BATCH=15 or 20, or leave scaling=linear out",
+        ),
+        (
+            {"DATALOADER.SAMPLER_TRAIN": "RandomSubsetTrainingSampler", "DATALOADER.RANDOM_SUBSET_RATIO": 0.0},
+            "DATALOADER.RANDOM_SUBSET_RATIO=0: must be in (0, 1].",
+            "",
+        ),
+        (
+            WEIGHTED | {REPEAT: ["a"]},
+            "DATASETS.TRAIN_REPEAT_FACTOR=['a'] is no",
+            "[[NAME,FACTOR]",
+        ),
+        (WEIGHTED | {REPEAT: [["a_train", "x"]]}, f"{REPEAT}=[[", "[[NAME,"),
+        (
+            WEIGHTED | {REPEAT: [["b", 1]]},
+            "DATASETS.TRAIN_REPEAT_FACTOR=[['b',1]] names b",
+            "a_train",
+        ),
+        (
+            WEIGHTED | {REPEAT: [["a_train", -1]]},
+            f"{REPEAT}=[['a_train',-1]]: with WeightedTrainingSampler each factor must be >= 0.",
+            "",
+        ),
+        (
+            WEIGHTED | {REPEAT: [["a_train", 0]]},
+            "DATASETS.TRAIN_REPEAT_FACTOR=",
+            "every factor is 0",
+        ),
+        (
+            BY_CATEGORY | {REPEAT: [["a_train", 0]]},
+            "DATASETS.TRAIN_REPEAT_FACTOR=",
+            "must be > 0",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_named_once_with_what_to_type(changes: dict[str, Any], start: str, answer: str):
+    (problem,) = problems_with_request(request_with(**changes))
+
+    assert problem.startswith(start)
+    assert answer in problem
+    assert problem.endswith(".")
+
+
+def test_an_experiment_does_not_leave_the_root_of_the_runs():
+    request = request_with()
+
+    (problem,) = problems_with_request(replace(request, typed=replace(request.typed, experiment="../x")))
+
+    assert problem.startswith("experiment=../x is no place below run.root")
+
+
+NUMBERS = [name for node, kind in OWN_NODES.items() for name, _, _ in numbers_of(kind(), node)]
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_out_of_its_range_is_refused_by_name(name: str, value: float):
+    (problem,) = problems_with_request(request_with(**{name: value}))
+
+    assert problem.startswith(f"{name}={value}: must be ")
+
+
+@pytest.mark.parametrize("name", KEY_RANGES)
+def test_the_keys_with_a_range_exist(name: str):
+    assert name in Keys(read_keys().defaults)
+
+
+def test_every_problem_is_named_at_once_in_the_order_of_the_sections():
+    wrong = request_with(
+        **{
+            "SOLVER.MAX_ITER": 0,
+            "early_stopping.patience": 0,
+            "early_stopping.min_delta": -1.0,
+            "ema.decay": 1.0,
+            "checkpoint.keep_last": -2,
+            "logging.period": 0,
+            "run.retries": -1,
+            "run.name": "..",
+            "dataset.max_bad": -1,
+            "device.count": 0,
+            "device.max_used": 2.0,
+        }
+    )
+
+    with pytest.raises(RequestError) as refused:
+        refuse_wrong(wrong)
+
+    assert [line.partition("=")[0] for line in str(refused.value).splitlines()] == [
+        "device.max_used",
+        "device.count",
+        "dataset.max_bad",
+        "run.retries",
+        "run.name",
+        "logging.period",
+        "checkpoint.keep_last",
+        "ema.decay",
+        "early_stopping.patience",
+        "early_stopping.min_delta",
+        "SOLVER.MAX_ITER",
+    ]
