@@ -8,7 +8,7 @@ from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.policy.choice import by_default
-from launcher.show.run import doctor_json, show_doctor
+from launcher.show.doctor import doctor_json, show_doctor
 
 
 def show(facts: DeviceFacts, *, as_json: bool, verbose: bool) -> bool:

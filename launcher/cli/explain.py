@@ -1,4 +1,4 @@
-"""`launcher explain`: what a code or the text of an error means. Looks at no machine."""
+"""`launcher explain`: what a code or the text of an error means, as text. Probes no machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from launcher.device.causes.catalogue import BY_CODE, CAUSES, GROUPS, group_of
+from launcher.device.causes.cause import Cause
 from launcher.device.causes.error_text import Match, find_causes, nearest_codes
-from launcher.device.causes.running import BY_CODE, ENTRIES, GROUPS, Entry, group_of
 from launcher.errors import ExitCode, RequestError
 
 MAX_OTHERS = 8
@@ -35,7 +36,7 @@ def explanation(asked: str) -> str:
     asked = asked.strip()
     if not asked:
         return "\n\n".join(_group(name) for name in GROUPS)
-    if (code := asked.lower()) in BY_CODE:
+    if (code := asked.lower().strip("[]")) in BY_CODE:
         return _full(BY_CODE[code])
     if code in GROUPS:
         return _group(code)
@@ -45,30 +46,26 @@ def explanation(asked: str) -> str:
     raise RequestError(
         f"no cause is known by {_shortened(asked)!r}. "
         + (f"The nearest codes are {', '.join(near)}. " if near else "")
-        + "`launcher explain` lists all codes; `launcher doctor` looks at this machine."
+        + "`launcher explain` lists all codes; `launcher doctor` diagnoses this machine."
     )
 
 
 def _matches(found: tuple[Match, ...]) -> str:
     best, *others = found
-    lines = [
-        f"known by: {best.symptom}" if best.exact else f"not known word for word; nearest to: {best.symptom}",
-        "",
-        _full(best.entry),
-    ]
+    lines = [f"known by: {best.known_by}", "", _full(best.cause)]
     if others:
         lines += ["", "This text can also mean:"]
-        lines += [_line(match.entry) for match in others[:MAX_OTHERS]]
-        if best.entry.code.startswith("run."):
-            lines += ["", "`launcher explain CODE` says more about each."]
+        lines += [_line(match.cause) for match in others[:MAX_OTHERS]]
+        if best.cause.code.startswith("run."):
+            lines += ["", "`launcher explain CODE` has more about each."]
         else:
-            lines += ["", "`launcher doctor` says which of them holds here; `launcher explain CODE` says more."]
+            lines += ["", "`launcher doctor` tells which of them holds here; `launcher explain CODE` has more."]
     return "\n".join(lines)
 
 
-def _full(entry: Entry) -> str:
-    parts = [f"{entry.code}: {entry.title}", "", *_wrapped("means", entry.meaning), *_wrapped("do", entry.todo)]
-    for position, symptom in enumerate(entry.symptoms):
+def _full(cause: Cause) -> str:
+    parts = [f"{cause.code}: {cause.title}", "", *_wrapped("means", cause.meaning), *_wrapped("do", cause.fix)]
+    for position, symptom in enumerate(cause.symptoms):
         parts += _wrapped("signs" if position == 0 else "", symptom)
     return "\n".join(parts)
 
@@ -82,15 +79,15 @@ def _wrapped(label: str, text: str) -> Iterable[str]:
 
 
 def _group(name: str) -> str:
-    return "\n".join((GROUPS[name], *(_line(entry) for entry in _entries_of(name))))
+    return "\n".join((GROUPS[name], *(_line(cause) for cause in _causes_of(name))))
 
 
-def _entries_of(name: str) -> Iterator[Entry]:
-    return (entry for entry in ENTRIES if group_of(entry.code) == name)
+def _causes_of(name: str) -> Iterator[Cause]:
+    return (cause for cause in CAUSES if group_of(cause.code) == name)
 
 
-def _line(entry: Entry) -> str:
-    return f"  {entry.code:28} {entry.title}"
+def _line(cause: Cause) -> str:
+    return f"  {cause.code:28} {cause.title}"
 
 
 def _shortened(text: str) -> str:

@@ -31,13 +31,13 @@ class CudaError:
 
 
 ANY_OTHER = "run.cuda_error"
-# Unlike at the start, 100 in a running training means that a GPU that was there has gone, and 999 may be anything.
+# Unlike at the start: torch has computed by then, so 98 is an extension's; 100 is a GPU that has gone; 999 is anything.
 CUDA_ERRORS = tuple(
     CudaError(number=number, words=words, blame=blame, code=code)
     for number, words, blame, code in (
         (2, "out of memory", Blame.memory, "run.out_of_memory"),
         (46, "busy or unavailable", Blame.gpu, "gpu.busy"),
-        (98, "invalid device function", Blame.program, "arch.not_in_wheel"),
+        (98, "invalid device function", Blame.program, "detectron2.ops_arch"),
         (100, "no CUDA-capable device", Blame.gpu, "gpu.vanished"),
         (101, "invalid device ordinal", Blame.gpu, "gpu.sick"),
         (209, "no kernel image", Blame.program, "arch.not_in_wheel"),

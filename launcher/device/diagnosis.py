@@ -43,7 +43,7 @@ def in_order(index: int | None) -> tuple[bool, int]:
 @dataclass(frozen=True, kw_only=True)
 class UsableGpu:
     index: int | None
-    """As `nvidia-smi` counts; None for what it does not count, such as a slice."""
+    """As `nvidia-smi` counts; None for what it does not count, such as a MIG instance."""
     uuid: str
     name: str
     capability: tuple[int, int]
@@ -95,6 +95,10 @@ class Diagnosis:
     gpus_promised: bool
     """A scheduler or container runtime said that this job has GPUs."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
+    blocking: Finding | None = None
+    """Why no GPU can be used: its cause is the verdict's, its fix is what to do. None where one can."""
+    fatal: tuple[Finding, ...] = ()
+    """What keeps even the CPU from training; the verdict names it."""
     num_cpus: int = 0
     """CPUs that this process may use; 0 when nobody counted."""
     started_by: str = ""

@@ -12,9 +12,9 @@ from launcher.device.facts import DeviceFacts, DriverGpu, NvmlFacts, NvmlGpu, Sm
 @dataclass(frozen=True, kw_only=True)
 class GpuView:
     index: int | None
-    """As `nvidia-smi` counts, which counts no slices; where NVML does not answer, as the driver counts."""
+    """As `nvidia-smi` counts, which counts no MIG instances; where NVML does not answer, as the driver counts."""
     uuid: str
-    """As CUDA_VISIBLE_DEVICES takes it: a slice's starts with `MIG-`."""
+    """As CUDA_VISIBLE_DEVICES takes it: a MIG instance's starts with `MIG-`."""
     name: str
     visible: bool
     """The driver shows it to this process."""
@@ -59,18 +59,18 @@ def _without_uuid(listed: Sequence[NvmlGpu], unlisted: Sequence[DriverGpu]) -> d
     Of a lost one NVML knows not even the UUID, and the driver may go on to show it: it must not count twice.
     """
     lost = [gpu.index for gpu in listed if not gpu.uuid]
-    sliced = any(gpu.mig for gpu in listed)
-    return dict(zip(lost, unlisted, strict=True)) if len(lost) == len(unlisted) and not sliced else {}
+    divided = any(gpu.mig for gpu in listed)
+    return dict(zip(lost, unlisted, strict=True)) if len(lost) == len(unlisted) and not divided else {}
 
 
 def cuda_name(uuid: str, nvml: NvmlFacts | None) -> str:
     """What CUDA_VISIBLE_DEVICES has to say for a GPU that the driver shows.
 
-    A device that NVML does not list on a machine with sliced GPUs is a slice, and is addressed as one.
+    A device that NVML does not list on a machine with divided GPUs is a MIG instance, and is addressed as one.
     """
     listed = nvml.gpus if nvml else ()
-    is_slice = any(gpu.mig for gpu in listed) and all(gpu.uuid != uuid for gpu in listed)
-    return uuid.replace("GPU-", "MIG-", 1) if is_slice else uuid
+    is_instance = any(gpu.mig for gpu in listed) and all(gpu.uuid != uuid for gpu in listed)
+    return uuid.replace("GPU-", "MIG-", 1) if is_instance else uuid
 
 
 def _view(facts: DeviceFacts, index: int | None, driver: DriverGpu | None, nvml: NvmlGpu | None) -> GpuView:

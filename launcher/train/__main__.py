@@ -1,4 +1,4 @@
-"""The worker process of an attempt, as `launcher.run.handover` starts it: `python -m launcher.train DESCRIPTOR FOLDER`."""
+"""The worker process of an attempt: `python -m launcher.train DESCRIPTOR FOLDER` (see `launcher.run.handover`)."""
 
 from __future__ import annotations
 

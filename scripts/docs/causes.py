@@ -1,21 +1,23 @@
-"""Writes docs/causes.md from the catalogue: python scripts/docs/causes.py"""
+"""Writes docs/causes.md from the causes: python scripts/docs/causes.py"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.device.causes.running import ENTRIES, GROUPS, Entry, group_of
+from launcher.device.causes.catalogue import CAUSES, GROUPS, group_of
+from launcher.device.causes.cause import Cause
 
 PAGE = Path(__file__).parents[2] / "docs/causes.md"
 HEAD = """\
 # Causes, by code and by error text
 
-<!-- Written by scripts/docs/causes.py from launcher/device/causes/running.py. -->
+<!-- Written by scripts/docs/causes.py from launcher/device/causes/. -->
 
-Search this page for a code that `launcher doctor` shows, or for a piece of the error text that you saw. The same on the
-command line: `launcher explain driver.too_old`, `launcher explain "no kernel image is available"`.
-Codes that begin with `run.` show only while something runs; all others are found before a training starts.
+Search this page for a code that `launcher doctor` or a failed run shows, or for a piece of the error text that you saw.
+The same on the command line: `launcher explain driver.too_old`, `launcher explain "no kernel image is available"`.
+Codes that begin with `run.` show only while something runs; all others are found before a training starts, and the
+doctor's advice may then be more exact than here, because it knows the machine.
 A `…` in a text stands for anything.
 """
 
@@ -26,18 +28,18 @@ def page() -> str:
 
 def section(group: str) -> Iterator[str]:
     yield f"## {GROUPS[group]}\n"
-    for entry in ENTRIES:
-        if group_of(entry.code) == group:
-            yield from paragraph(entry)
+    for cause in CAUSES:
+        if group_of(cause.code) == group:
+            yield from paragraph(cause)
 
 
-def paragraph(entry: Entry) -> Iterator[str]:
-    yield f"### `{entry.code}`: {entry.title}\n"
-    yield f"{entry.meaning}\n"
-    yield f"**What to do.** {escaped(entry.todo)}\n"
-    if entry.symptoms:
+def paragraph(cause: Cause) -> Iterator[str]:
+    yield f"### `{cause.code}`: {escaped(cause.title)}\n"
+    yield f"{escaped(cause.meaning)}\n"
+    yield f"**What to do:** {escaped(cause.fix)}.\n"
+    if cause.symptoms:
         yield "Texts:\n"
-        yield from (f"* `{symptom}`" if "`" not in symptom else f"* `` {symptom} ``" for symptom in entry.symptoms)
+        yield from (f"* `{symptom}`" if "`" not in symptom else f"* `` {symptom} ``" for symptom in cause.symptoms)
         yield ""
 
 

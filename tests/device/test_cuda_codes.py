@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.device.causes.running import BY_CODE
+from launcher.device.causes.catalogue import BY_CODE
 from launcher.device.cuda_codes import CUDA_ERRORS, CudaError, code_of
 
 

@@ -96,6 +96,25 @@ DRIVERS = {
     "runtime refuses": Row(machine=Machine(gpus=ONE), codes=("unexplained",), excluded={0: "unexplained"}),
 }  # fmt: skip
 
+# A sandbox or container that shows neither modules nor /proc/driver, where NVML answers all the same: that is evidence
+# against a driver that is not loaded.
+HIDDEN_MODULE = {
+    "cuInit 802, module hidden": unreachable("driver.fabric", init=802, module_shown=False),
+    "cuInit 999, module hidden": unreachable("driver.uvm", init=999, module_shown=False),
+    "cuInit 304, module hidden": unreachable("driver.not_initialized", init=304, module_shown=False),
+    "no libcuda, module hidden": unreachable("driver.no_library", libcuda="absent", module_shown=False),
+    "visible: none, module hidden": unreachable(
+        "visible.empty", module_shown=False, environ={"CUDA_VISIBLE_DEVICES": ""}
+    ),
+    "visible: not there, module hidden": unreachable(
+        "visible.wrong", module_shown=False, environ={"CUDA_VISIBLE_DEVICES": "7"}
+    ),
+    "visible: no such UUID, module hidden": unreachable(
+        "visible.wrong", module_shown=False, environ={"CUDA_VISIBLE_DEVICES": "GPU-dead"}
+    ),
+}  # fmt: skip
+DRIVERS |= HIDDEN_MODULE
+
 # With a runtime that is acted out, so that GPUs live.
 GPUS = {
     "healthy": Row(machine=Machine(gpus=ONE), usable=1),
@@ -126,10 +145,13 @@ GPUS = {
     "visible: no such UUID": visible("GPU-dead", "visible.wrong"),
     "visible: no such slice": visible("MIG-x", "visible.wrong"),
     "visible: broken off": visible("0,-1,1", "visible.wrong", 1),
-    "compute capability 3.5": sick("arch.not_in_wheel", name="Tesla K40c", cc="3.5"),
-    "compute capability 6.1": sick("arch.not_in_wheel", name="NVIDIA GeForce GTX 1080", cc="6.1"),
+    "compute capability 3.5": sick("arch.not_in_wheel", name="Tesla K40c", cc="3.5", launch=209),
+    "compute capability 6.1": sick("arch.not_in_wheel", name="NVIDIA GeForce GTX 1080", cc="6.1", launch=209),
     "compute capability 12.1": Row(machine=Machine(gpus=(Gpu(name="NVIDIA GB10", cc="12.1"),)), usable=1),
-    "compute capability 13.0": sick("arch.not_in_wheel", name="NVIDIA Future", cc="13.0"),
+    "compute capability 13.0": sick("arch.not_in_wheel", name="NVIDIA Future", cc="13.0", launch=209),
+    "compute capability 13.0, kernels run": Row(
+        machine=Machine(gpus=(Gpu(name="NVIDIA Future", cc="13.0"),)), usable=1
+    ),
     "context 2": sick("gpu.out_of_memory", ctx=2),
     "context 46": sick("gpu.busy", ctx=46),
     "context 101": sick("unexplained", ctx=101),
@@ -171,7 +193,8 @@ GPUS = {
     "memory nearly taken": Row(
         machine=Machine(gpus=(A100, Gpu(used=24100, pids="1:23800"))), codes=("gpu.out_of_memory",), usable=2
     ),
-    "exclusive and held": sick("gpu.busy", mode=3, pids="1:300"),
+    "exclusive and held": sick("gpu.busy", mode=3, pids="1:300", ctx=46),
+    "exclusive, shared through MPS": Row(machine=Machine(gpus=(Gpu(mode=3, pids="1:300"),)), usable=1),
     "prohibited": sick("gpu.busy", mode=2, ctx=46),
     "repair of memory pending": sick("gpu.sick", ecc=2, repair=1),
     "repair of memory failed": sick("gpu.sick", ecc=2, repair=2),

@@ -71,6 +71,8 @@ class Machine:
     libnvml: str = ""
     """How a library's file is broken: `absent`, `empty`, `no symbols`."""
     module_loaded: bool = True
+    module_shown: bool = True
+    """False where a sandbox or a container hides the kernel's files about it."""
 
     def spec(self) -> str:
         head = [f"driver={self.driver}", f"kmd={self.release}"]
@@ -85,14 +87,15 @@ class Machine:
             (device / "vendor").write_text("0x10de\n")
             (device / "class").write_text("0x030200\n")
             (device / "device").write_text("0x2204\n")
-            if self.module_loaded:
+            if self.module_loaded and self.module_shown:
                 (device / "driver").symlink_to("../../../bus/pci/drivers/nvidia")
         (root / "dev").mkdir(parents=True)
         if not (self.module_loaded and self.gpus):  # without a GPU the module does not stay loaded
             return root
-        for module in ("nvidia", "nvidia_uvm"):
-            (root / "sys/module" / module).mkdir(parents=True)
-        (root / "sys/module/nvidia/version").write_text(f"{self.release}\n")
+        if self.module_shown:
+            for module in ("nvidia", "nvidia_uvm"):
+                (root / "sys/module" / module).mkdir(parents=True)
+            (root / "sys/module/nvidia/version").write_text(f"{self.release}\n")
         for name in ("nvidiactl", "nvidia-uvm", *(f"nvidia{index}" for index in range(len(self.gpus)))):
             (root / "dev" / name).touch()
         return root

@@ -1,4 +1,4 @@
-"""What keeps torch, torchvision and detectron2 from working, as pure rules: one function per cause.
+"""What keeps torch from importing, or from using the GPUs that are there.
 
 Why an import failed is in the text of its error; the linker's and the C++ runtime's texts are the same everywhere.
 """
@@ -8,101 +8,218 @@ from __future__ import annotations
 import re
 
 from launcher.device.arches import cuda_version, runs_on
-from launcher.device.causes.evidence import Seen, gpu_in_machine, how_it_ended, only_ops_failed
+from launcher.device.causes.cause import Cause, Evidence
+from launcher.device.causes.evidence import (
+    computes,
+    died_importing,
+    gpu_in_machine,
+    how_it_ended,
+    smoke_lines,
+    torch_has_cuda,
+)
+from launcher.device.causes.texts import INSTALL_TORCH, NO_IMAGE
+from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts
+from launcher.device.gpus import GpuView
 
-INSTALL_TORCH = "install torch and torchvision as https://pytorch.org/get-started/locally says"
-BOTH_AT_ONCE = f"{INSTALL_TORCH}: both from the same place in one command"
-REBUILD_OPS = "`rm -rf build detectron2/*.so; pip install --no-build-isolation .` in detectron2's sources"
-WITHOUT_OPS = "without them only rotated boxes do not work, and COCO evaluation is slower"
-ROTATED_ONLY = "only rotated boxes need them on a GPU"
-JETPACK_TORCH = "install the torch and torchvision that NVIDIA offers for this JetPack release"
+NO_TORCHVISION = ("torchvision.*", "detectron2.broken", "detectron2.ops_*")
+NO_TORCH = (*NO_TORCHVISION, "torch.*", "libraries.*")
 
 LIBRARY_NOT_FOUND = re.compile(r"lib[\w.+-]+\.so[\w.]*: cannot open shared object file")
-CUDART_NOT_FOUND = re.compile(r"libcudart\.so[\w.]*: cannot open")
 UNDEFINED_SYMBOL = re.compile(r"undefined symbol|symbol not found", re.IGNORECASE)
 CXX_RUNTIME = re.compile(r"version [`'\"]?(GLIBCXX|CXXABI|GLIBC)_[\w.]+[`'\"]? not found")
-OTHER_TORCH = re.compile(r"operator torchvision::nms does not exist|different CUDA (major )?versions|undefined symbol")
 
 
-# torch
+# It does not import
 
 
-def torch_missing(facts: DeviceFacts) -> Seen | None:
-    if facts.packages.torch:
-        return None
-    return Seen(cause="torch is not installed", evidence=(f"Python {facts.platform.python}",), fix=INSTALL_TORCH)
+def torch_imports(facts: DeviceFacts) -> bool:
+    return bool(facts.torch and facts.torch.version)
 
 
-def torch_cxx_runtime(facts: DeviceFacts) -> Seen | None:
+def find_missing(facts: DeviceFacts) -> Evidence | None:
+    return None if facts.packages.torch else Evidence(lines=(f"Python {facts.platform.python}",))
+
+
+MISSING = Cause(
+    code="torch.missing",
+    title="torch is not installed",
+    meaning="This Python finds no torch; perhaps another environment was meant.",
+    fix=INSTALL_TORCH,
+    symptoms=("No module named 'torch'",),
+    find=find_missing,
+    unless=(torch_imports,),
+    hides=("torch.*", "torchvision.*"),
+    blocks=True,
+    fatal=True,
+)
+
+
+def find_old_cxx(facts: DeviceFacts) -> Evidence | None:
     errors = (facts.torch.import_error, facts.torch.torchvision_error) if facts.torch else ()
-    found = [error for error in errors if CXX_RUNTIME.search(error)]
-    if not found:
+    found = tuple(error for error in errors if CXX_RUNTIME.search(error))
+    return Evidence(lines=found) if found else None
+
+
+OLD_CXX = Cause(
+    code="torch.cxx_runtime",
+    title="the C++ runtime of this system is older than torch or torchvision needs",
+    meaning="torch or torchvision were compiled for a newer libstdc++ or glibc than the system, or a folder of "
+    "LD_LIBRARY_PATH, has.",
+    fix="a newer libstdc++ (`conda install -c conda-forge libstdcxx-ng`, or a newer system); `unset LD_LIBRARY_PATH` "
+    "if it names an older one",
+    symptoms=("GLIBCXX_…not found (required by…torch", "CXXABI_…not found", "GLIBC_2…not found"),
+    find=find_old_cxx,
+    hides=NO_TORCH,
+    blocks=True,
+    fatal=True,
+)
+
+
+def find_missing_library(facts: DeviceFacts) -> Evidence | None:
+    error = _import_error(facts)
+    return Evidence(lines=(error, *facts.system.cuda_folders)) if LIBRARY_NOT_FOUND.search(error) else None
+
+
+MISSING_LIBRARY = Cause(
+    code="torch.missing_library",
+    title="torch does not find a library that it needs",
+    meaning="One of the packages that torch brings its CUDA libraries in is missing or incomplete.",
+    fix="reinstall torch together with the nvidia-* packages it asks for (`pip install --force-reinstall torch`)",
+    symptoms=(
+        "libcudnn…cannot open shared object file",
+        "libcublas…cannot open shared object file",
+        "libcusparseLt…cannot open shared object file",
+        "libnccl…cannot open shared object file",
+        "libcupti…cannot open shared object file",
+        "libtorch…cannot open shared object file",
+    ),
+    find=find_missing_library,
+    hides=NO_TORCH,
+    blocks=True,
+    fatal=True,
+)
+
+
+def find_mixed_libraries(facts: DeviceFacts) -> Evidence | None:
+    error = _import_error(facts)
+    return Evidence(lines=(error, *facts.system.cuda_folders)) if UNDEFINED_SYMBOL.search(error) else None
+
+
+MIXED_LIBRARIES = Cause(
+    code="torch.mixed_libraries",
+    title="torch gets a library of another version than its own",
+    meaning="LD_LIBRARY_PATH, LD_PRELOAD or a second installation puts another CUDA library before torch's own.",
+    fix="`unset LD_LIBRARY_PATH LD_PRELOAD`; if it stays, reinstall torch and its nvidia-* packages",
+    symptoms=(
+        "undefined symbol: __nvJitLink",
+        "undefined symbol: nccl",
+        "undefined symbol: cublas",
+        "undefined symbol: cudnn",
+    ),
+    find=find_mixed_libraries,
+    hides=NO_TORCH,
+    blocks=True,
+    fatal=True,
+)
+
+
+def find_broken(facts: DeviceFacts) -> Evidence | None:
+    if facts.torch is None or not (facts.torch.import_error or died_importing(facts, "import torch")):
         return None
-    return Seen(
-        cause="the C++ runtime of this system is older than torch or torchvision needs",
-        evidence=tuple(found),
-        fix="a newer libstdc++ (`conda install -c conda-forge libstdcxx-ng`, or a newer system); "
-        "`unset LD_LIBRARY_PATH` if it names an older one",
-    )
+    end = f"{how_it_ended(facts.torch.end)}: {facts.torch.end.stderr}"
+    return Evidence(lines=(facts.torch.import_error or end, *facts.system.cuda_folders))
 
 
-def torch_missing_library(facts: DeviceFacts) -> Seen | None:
-    error = facts.torch.import_error if facts.torch else ""
-    if not LIBRARY_NOT_FOUND.search(error):
-        return None
-    return Seen(
-        cause="torch does not find a library that it needs",
-        evidence=(error, *facts.system.cuda_folders),
-        fix="reinstall torch together with the nvidia-* packages it asks for (`pip install --force-reinstall torch`)",
-    )
+BROKEN = Cause(
+    code="torch.broken",
+    title="torch does not import",
+    meaning="Importing torch fails, or kills the process, for a reason that has no code of its own.",
+    fix="unset LD_LIBRARY_PATH and LD_PRELOAD if they name other CUDA libraries, then reinstall torch",
+    symptoms=("Failed to load PyTorch C extensions",),
+    find=find_broken,
+    hides=NO_TORCH,
+    blocks=True,
+    fatal=True,
+)
 
 
-def torch_mixed_libraries(facts: DeviceFacts) -> Seen | None:
-    error = facts.torch.import_error if facts.torch else ""
-    if not UNDEFINED_SYMBOL.search(error):
-        return None
-    return Seen(
-        cause="torch gets a library of another version than its own",
-        evidence=(error, *facts.system.cuda_folders),
-        fix="`unset LD_LIBRARY_PATH LD_PRELOAD`; if it stays, reinstall torch and its nvidia-* packages",
-    )
+def _import_error(facts: DeviceFacts) -> str:
+    return facts.torch.import_error if facts.torch else ""
 
 
-def torch_broken(facts: DeviceFacts) -> Seen | None:
-    if facts.torch is None or not (facts.torch.import_error or _died_importing(facts, "import torch")):
-        return None
-    return Seen(
-        cause="torch does not import",
-        evidence=(
-            facts.torch.import_error or f"{how_it_ended(facts.torch.end)}: {facts.torch.end.stderr}",
-            *facts.system.cuda_folders,
-        ),
-        fix="unset LD_LIBRARY_PATH and LD_PRELOAD if they name other CUDA libraries, then reinstall torch",
-    )
-
-
-def torch_slow(facts: DeviceFacts) -> Seen | None:
+def find_slow(facts: DeviceFacts) -> Evidence | None:
     if facts.torch is None or facts.torch.end.how != "hung":
         return None
-    return Seen(
-        cause=f"looking at torch took too long (in `{facts.torch.end.stage}`), so GPUs were not tried out",
-        evidence=(how_it_ended(facts.torch.end),),
-        fix="try again; if it stays, install on a local disk rather than a network file system",
+    return Evidence(
+        title=f"importing and trying torch took too long (in `{facts.torch.end.stage}`), so GPUs were not tried",
+        lines=(how_it_ended(facts.torch.end),),
     )
 
 
-def torch_not_for_jetson(facts: DeviceFacts) -> Seen | None:
+SLOW = Cause(
+    code="torch.slow",
+    severity=Severity.warning,
+    title="importing and trying torch took too long, so GPUs were not tried",
+    meaning="The probe of torch passed its deadline, so GPUs could not be tried.",
+    fix="try again; if it stays, install on a local disk rather than a network file system",
+    find=find_slow,
+)
+
+
+# It is built for something else
+
+
+def find_without_cuda(facts: DeviceFacts) -> Evidence | None:
+    packages = facts.packages
+    if not packages.torch or packages.torch_cuda or packages.torch_hip or facts.platform.system == "darwin":
+        return None
+    speaks = facts.driver.cuda_version if facts.driver else 0
+    which = f"{speaks // 1000}.x, which your driver speaks" if speaks else "of a version that your driver speaks"
+    return Evidence(
+        lines=(f"torch {packages.torch}: version.cuda is None",),
+        fix=f"{INSTALL_TORCH}, with CUDA {which}; rebuild detectron2 after it if it has compiled operators",
+    )
+
+
+CPU_ONLY = Cause(
+    code="torch.cpu_only",
+    title="this torch is built without CUDA",
+    meaning="The CPU variant of torch is installed (`+cpu`, or version.cuda is None). is_available() is False without "
+    "a warning.",
+    fix=f"{INSTALL_TORCH}, with the CUDA that your driver speaks; rebuild detectron2 after it if it has compiled "
+    "operators",
+    symptoms=("Torch not compiled with CUDA enabled",),
+    find=find_without_cuda,
+    unless=(torch_has_cuda,),
+    blocks=True,
+)
+
+
+def find_wrong_vendor(facts: DeviceFacts) -> Evidence | None:
+    if not facts.packages.torch_hip or not gpu_in_machine(facts):
+        return None
+    return Evidence(lines=(f"torch {facts.packages.torch}: version.hip is {facts.packages.torch_hip}",))
+
+
+WRONG_VENDOR = Cause(
+    code="torch.wrong_vendor",
+    title="this torch is built for AMD's ROCm, but the GPU is NVIDIA's",
+    meaning="A ROCm build of torch never uses an NVIDIA GPU.",
+    fix=f"{INSTALL_TORCH}, with CUDA",
+    symptoms=("No HIP GPUs are available",),
+    find=find_wrong_vendor,
+    blocks=True,
+)
+
+
+def find_not_for_jetson(facts: DeviceFacts) -> Evidence | None:
     if not facts.system.tegra or not facts.packages.torch or facts.packages.torch_hip:
         return None
     reason = _why_not_for_jetson(facts)
     if not reason:
         return None
-    return Seen(
-        cause="this torch is not made for this Jetson",
-        evidence=(facts.system.model or "a Tegra kernel", f"torch {facts.packages.torch}: {reason}"),
-        fix=f"{JETPACK_TORCH}, not the general ones for ARM",
-    )
+    return Evidence(lines=(facts.system.model or "a Tegra kernel", f"torch {facts.packages.torch}: {reason}"))
 
 
 def _why_not_for_jetson(facts: DeviceFacts) -> str:
@@ -119,212 +236,83 @@ def _why_not_for_jetson(facts: DeviceFacts) -> str:
     return ""
 
 
-def torch_cpu_only(facts: DeviceFacts) -> Seen | None:
-    packages = facts.packages
-    if not packages.torch or packages.torch_cuda or packages.torch_hip or facts.platform.system == "darwin":
+NOT_FOR_JETSON = Cause(
+    code="torch.not_for_jetson",
+    title="this torch is not made for this Jetson",
+    meaning="Jetsons need a torch built for their JetPack: the general ARM builds lack their compute capability (such "
+    "as 8.7) or need a newer driver, which comes only with JetPack.",
+    fix="install the torch and torchvision that NVIDIA offers for this JetPack release, not the general ones for ARM",
+    symptoms=(NO_IMAGE, "Torch not compiled with CUDA enabled"),
+    find=find_not_for_jetson,
+    unless=(computes,),
+    hides=("torch.cpu_only", "driver.too_old", "arch.*", "unexplained"),
+    blocks=True,
+)
+
+
+# Its libraries do not start on the GPU
+
+
+def find_cudnn(facts: DeviceFacts, gpu: GpuView) -> Evidence | None:
+    if gpu.smoke is None or not gpu.smoke.failed or "cudnn" not in gpu.smoke.error.lower():
         return None
-    return Seen(
-        cause="this torch is built without CUDA",
-        evidence=(f"torch {packages.torch}: version.cuda is None",),
-        fix=f"{INSTALL_TORCH}, with CUDA {_cuda_to_install(facts)}; rebuild detectron2 after it if it has compiled ops",
-    )
-
-
-def torch_wrong_vendor(facts: DeviceFacts) -> Seen | None:
-    if not facts.packages.torch_hip or not gpu_in_machine(facts):
-        return None
-    return Seen(
-        cause="this torch is built for AMD's ROCm, but the GPU is NVIDIA's",
-        evidence=(f"torch {facts.packages.torch}: version.hip is {facts.packages.torch_hip}",),
-        fix=f"{INSTALL_TORCH}, with CUDA",
-    )
-
-
-def _cuda_to_install(facts: DeviceFacts) -> str:
-    speaks = facts.driver.cuda_version if facts.driver else 0
-    return f"{speaks // 1000}.x, which your driver speaks" if speaks else "of a version that your driver speaks"
-
-
-# torchvision
-
-
-def torchvision_other_torch(facts: DeviceFacts) -> Seen | None:
-    error = facts.torch.torchvision_error if facts.torch else ""
-    if not OTHER_TORCH.search(error):
-        return None
-    return Seen(
-        cause="this torchvision was built for another torch",
-        evidence=(f"torch {facts.packages.torch}, torchvision {facts.packages.torchvision}", error),
-        fix=BOTH_AT_ONCE,
-    )
-
-
-def torchvision_broken(facts: DeviceFacts) -> Seen | None:
-    error = facts.torch.torchvision_error if facts.torch else ""
-    if not facts.packages.torchvision:
-        error = "torchvision is not installed"
-    died = facts.torch is not None and _died_importing(facts, "import torchvision")
-    if not (error or died) or not facts.packages.torch:
-        return None
-    return Seen(
-        cause="torchvision is not installed or does not import",
-        evidence=(error or how_it_ended(facts.torch.end) if facts.torch else error,),
-        fix=BOTH_AT_ONCE,
-    )
-
-
-def torchvision_cpu_only(facts: DeviceFacts) -> Seen | None:
-    packages = facts.packages
-    tried = facts.torch.nms_on_cuda if facts.torch else None
-    # Some versions say it in their name, so that it is known before torch is imported.
-    if not packages.torch_cuda or tried or not (tried is False or packages.torchvision.endswith("+cpu")):
-        return None
-    return Seen(
-        cause="this torchvision is built without CUDA, torch with it",
-        evidence=(f"torchvision {packages.torchvision}, torch {packages.torch}", "no CUDA kernel for nms"),
-        fix=BOTH_AT_ONCE,
-    )
-
-
-# detectron2
-
-
-def detectron2_missing(facts: DeviceFacts) -> Seen | None:
-    if facts.packages.detectron2_folder:
-        return None
-    return Seen(
-        cause="detectron2 is not installed",
-        evidence=(f"Python {facts.platform.python} finds no package of that name",),
-        fix="install it as scripts/detectron2/README.md says: `make install` needs no compiler",
-    )
-
-
-def detectron2_broken(facts: DeviceFacts) -> Seen | None:
-    if facts.torch is None or not (facts.torch.detectron2_error or _died_importing(facts, "import detectron2")):
-        return None
-    return Seen(
-        cause="detectron2 does not import",
-        evidence=(facts.torch.detectron2_error or how_it_ended(facts.torch.end), facts.packages.detectron2_folder),
-        fix="install what the error names, or reinstall detectron2 (`make install`)",
-    )
-
-
-def detectron2_shadowed(facts: DeviceFacts) -> Seen | None:
-    packages = facts.packages
-    if packages.detectron2_compiled or not (packages.detectron2_checkout and packages.detectron2_elsewhere):
-        return None
-    return Seen(
-        cause="a folder of detectron2's sources hides the installed detectron2",
-        evidence=(f"imported: {packages.detectron2_folder}", f"hidden: {', '.join(packages.detectron2_elsewhere)}"),
-        fix="start from another folder, or take the sources off PYTHONPATH",
-    )
-
-
-def detectron2_ops_other_python(facts: DeviceFacts) -> Seen | None:
-    packages = facts.packages
-    if not packages.detectron2_compiled or packages.detectron2_fits:
-        return None
-    return _ops(facts, "were built for another Python", f"none of them is for Python {facts.platform.python}")
-
-
-def detectron2_ops_cxx_runtime(facts: DeviceFacts) -> Seen | None:
-    error = _ops_error(facts)
-    if not CXX_RUNTIME.search(error):
-        return None
-    return _ops(facts, "need a newer C++ runtime than this system has", error)
-
-
-def detectron2_ops_other_cuda(facts: DeviceFacts) -> Seen | None:
-    error = _ops_error(facts)
-    built, needs = cuda_version(facts.torch.ops_cuda if facts.torch else ""), cuda_version(facts.packages.torch_cuda)
-    differ = built[0] and needs[0] and built[0] != needs[0]
-    if not (CUDART_NOT_FOUND.search(error) or differ):
-        return None
-    evidence = error or f"built with CUDA {built[0]}.{built[1]}, torch with {needs[0]}.{needs[1]}"
-    return _ops(facts, "were built with another CUDA than torch", evidence)
-
-
-def detectron2_ops_other_torch(facts: DeviceFacts) -> Seen | None:
-    error = _ops_error(facts)
-    if not UNDEFINED_SYMBOL.search(error):
-        return None
-    return _ops(facts, "were built against another torch", error)
-
-
-def detectron2_ops_broken(facts: DeviceFacts) -> Seen | None:
-    died = facts.torch is not None and _died_importing(facts, "import detectron2._C")
-    error = _ops_error(facts) or (how_it_ended(facts.torch.end) if died and facts.torch else "")
-    if not facts.packages.detectron2_compiled or not error:
-        return None
-    return _ops(facts, "do not load", error)
-
-
-def _ops_error(facts: DeviceFacts) -> str:
-    """Where nothing is compiled, that `_C` does not import is no news."""
-    return facts.torch.ops_error if facts.torch and facts.packages.detectron2_compiled else ""
-
-
-def _ops(facts: DeviceFacts, what: str, why: str) -> Seen:
-    packages = facts.packages
-    return Seen(
-        cause=f"detectron2's compiled operators {what}",
-        evidence=(why, f"{', '.join(packages.detectron2_compiled)} in {packages.detectron2_folder}"),
-        fix=f"build them again with this Python, compiler and torch: {REBUILD_OPS}; {WITHOUT_OPS}",
-    )
-
-
-def detectron2_ops_cpu_only(facts: DeviceFacts) -> Seen | None:
-    shown = facts.driver.gpus if facts.driver else ()
-    said = facts.torch.ops_cuda == "not available" if facts.torch else False
-    if not shown or not (said or facts.packages.detectron2_ops_gpu_code == ()):
-        return None
-    return Seen(
-        cause="detectron2's compiled operators were built without CUDA",
-        evidence=(
-            f"detectron2 {facts.packages.detectron2}: "
-            + ("_C.has_cuda() is False" if said else "there is no GPU code in its _C"),
+    packages = facts.packages.cudnn_packages
+    return Evidence(
+        title="computes, but cuDNN does not: it is of another version than torch's, or incomplete",
+        lines=(
+            *smoke_lines(gpu),
+            *(f"LD_LIBRARY_PATH: {folder}" for folder in facts.system.cuda_folders),
+            *((f"installed over each other: {', '.join(packages)}",) if len(packages) > 1 else ()),
         ),
-        fix=f"with nvcc: `export FORCE_CUDA=1`, then {REBUILD_OPS}; {ROTATED_ONLY}",
     )
 
 
-def detectron2_ops_arch(facts: DeviceFacts) -> Seen | None:
-    code = facts.packages.detectron2_ops_gpu_code
-    shown = facts.driver.gpus if facts.driver else ()
-    unserved = [gpu for gpu in shown if code and not runs_on(code, gpu.capability, facts.packages.torch_cuda)]
-    if not code or not unserved:
+CUDNN = Cause(
+    code="torch.cudnn",
+    title="cuDNN does not work on the GPU",
+    meaning="Two versions of cuDNN are mixed: one on LD_LIBRARY_PATH, or two nvidia-cudnn packages in one folder. With "
+    "little free memory cuDNN fails in the same words.",
+    fix="`unset LD_LIBRARY_PATH`, keep one nvidia-cudnn package, then reinstall torch",
+    symptoms=(
+        "cuDNN version incompatibility",
+        "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
+        "CUDNN_STATUS_NOT_INITIALIZED",
+        "Unable to find a valid cuDNN algorithm",
+        "Could not load library libcudnn",
+    ),
+    find_on_gpu=find_cudnn,
+)
+
+
+def find_cublas(facts: DeviceFacts, gpu: GpuView) -> Evidence | None:
+    if gpu.smoke is None or not any(name in gpu.smoke.error for name in ("CUBLAS", "libcu")):
         return None
-    wanted = sorted({f"{gpu.capability[0]}.{gpu.capability[1]}" for gpu in shown})
-    return Seen(
-        cause="detectron2's compiled operators have no code for "
-        + ", ".join(sorted({f"{gpu.name} ({gpu.capability[0]}.{gpu.capability[1]})" for gpu in unserved})),
-        evidence=(f"code for {' '.join(code)} in detectron2's _C",),
-        fix=f"`export FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST='{';'.join(wanted)}'`, then {REBUILD_OPS}; {ROTATED_ONLY}",
+    listed = facts.environment.get("LD_LIBRARY_PATH", "")
+    return Evidence(
+        title="is there, but cuBLAS does not start on it",
+        lines=(*smoke_lines(gpu), f"LD_LIBRARY_PATH={listed}"),
     )
 
 
-def detectron2_ops_fail(facts: DeviceFacts) -> Seen | None:
-    failed = [test for test in (facts.torch.smoke_tests if facts.torch else ()) if only_ops_failed(test)]
-    if not failed:
-        return None
-    return Seen(
-        cause="detectron2's compiled operators fail on the GPU",
-        evidence=tuple(f"{test.uuid}: {test.error.partition(chr(10))[0] or how_it_ended(test.end)}" for test in failed),
-        fix=f"build them again with this CUDA and torch: {REBUILD_OPS}; {ROTATED_ONLY}",
-    )
+CUBLAS = Cause(
+    code="torch.libraries",
+    title="cuBLAS does not start on the GPU",
+    meaning="Most often the GPU's memory is full; else another cuBLAS was loaded than torch's own.",
+    fix="free the GPU's memory; unset LD_LIBRARY_PATH if it names other CUDA libraries, then reinstall torch",
+    symptoms=("CUBLAS_STATUS_NOT_INITIALIZED", "CUBLAS_STATUS_"),
+    find_on_gpu=find_cublas,
+)
 
-
-def detectron2_no_ops(facts: DeviceFacts) -> Seen | None:
-    packages = facts.packages
-    if not packages.detectron2_folder or packages.detectron2_compiled:
-        return None
-    return Seen(
-        cause="detectron2 has no compiled operators: rotated boxes do not work, COCO evaluation is slower",
-        evidence=(f"detectron2 {packages.detectron2}: no _C in its folder",),
-        fix="nothing, unless a model has rotated boxes: build detectron2 from source for those",
-    )
-
-
-def _died_importing(facts: DeviceFacts, stage: str) -> bool:
-    end = facts.torch.end if facts.torch else None
-    return end is not None and end.how in ("signal", "exit") and end.stage == stage
+CAUSES = (
+    MISSING,
+    OLD_CXX,
+    MISSING_LIBRARY,
+    MIXED_LIBRARIES,
+    BROKEN,
+    SLOW,
+    CPU_ONLY,
+    WRONG_VENDOR,
+    NOT_FOR_JETSON,
+    CUDNN,
+    CUBLAS,
+)

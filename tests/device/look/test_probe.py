@@ -240,7 +240,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
             gpus=(
                 Gpu(),
                 Gpu(name="NVIDIA A100", cc="8.0", used=200),
-                Gpu(name="Tesla K40c", cc="3.5"),
+                Gpu(name="Tesla K40c", cc="3.5", launch=209),
                 Gpu(launch="drop"),
                 Gpu(sync="hang"),
                 Gpu(ctx=214),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.device.causes.diagnose import FATAL_CODES, RULES, diagnose
+from launcher.device.causes.catalogue import CAUSES
+from launcher.device.causes.diagnose import FATAL_CODES, diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import (
     DeviceFacts,
@@ -37,6 +38,7 @@ from tests.device.recorded import (
     smoke,
 )
 
+WITHOUT_OPS = replace(smoke(), passed=smoke().passed[:-1])
 PYTHON = GpuProcess(pid=42, memory_mib=9000, command="python")
 NVIDIA_CARD = HEALTHY.system.pci_gpus[0]
 NO_DRIVER = changed(NO_GPU, system={"pci_gpus": (replace(NVIDIA_CARD, kernel_driver=""),)})
@@ -61,6 +63,7 @@ def nvml_says(**result: object) -> DeviceFacts:
     return changed(HEALTHY, nvml={"gpus": (nvml_gpu(**result),)})  # type: ignore[arg-type]
 
 
+BUSY = smoke_says(failed="context", code=46)
 NO_OPS = {"detectron2_compiled": (), "detectron2_fits": False}
 JETSON = changed(
     HEALTHY,
@@ -155,7 +158,7 @@ MACHINES = {
     ),
     "torchvision.nms_fails": smoke_says(failed="nms", code=209, error="CUDA error: no kernel image is available"),
     "torchvision.broken": changed(HEALTHY, packages={"torchvision": ""}, torch={"nms_on_cuda": None}),
-    "torchvision.cpu_only": torch_says(nms_on_cuda=False),
+    "torchvision.cpu_only": changed(torch_says(nms_on_cuda=False), packages={"torchvision": "0.24.1+cpu"}),
     "detectron2.missing": changed(
         HEALTHY,
         packages={"detectron2": "", "detectron2_folder": "", "detectron2_compiled": (), "detectron2_fits": False},
@@ -167,19 +170,28 @@ MACHINES = {
     ),
     "detectron2.ops_other_torch": torch_says(ops_error="ImportError: _C.so: undefined symbol: _ZN3c10"),
     "detectron2.ops_other_cuda": torch_says(
-        ops_error="ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory"
+        ops_error="ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory",
+        smoke_tests=(WITHOUT_OPS,),
     ),
-    "detectron2.ops_other_python": changed(HEALTHY, packages={"detectron2_fits": False}),
+    "detectron2.ops_other_python": changed(
+        HEALTHY,
+        packages={"detectron2_fits": False},
+        torch={"ops_cuda": "", "ops_error": "ImportError: cannot import name '_C' from 'detectron2'"},
+    ),
     "detectron2.ops_cxx_runtime": torch_says(
         ops_error="ImportError: /lib/libstdc++.so.6: version `GLIBCXX_3.4.32' not found (required by _C.so)"
     ),
     "detectron2.ops_broken": torch_says(ops_error="ImportError: dynamic module does not define PyInit__C"),
-    "detectron2.ops_arch": changed(HEALTHY, packages={"detectron2_ops_gpu_code": ("sm_70", "sm_90")}),
+    "detectron2.ops_arch": changed(
+        smoke_says(failed="operators", code=98), packages={"detectron2_ops_gpu_code": ("sm_70", "sm_90")}
+    ),
     "detectron2.ops_fail": smoke_says(failed="operators", code=98, error="CUDA error: invalid device function"),
     "detectron2.ops_cpu_only": torch_says(ops_cuda="not available"),
     "detectron2.no_ops": changed(HEALTHY, packages=NO_OPS),
-    "arch.not_in_wheel": changed(HEALTHY, driver={"gpus": (driver_gpu(capability=(6, 1)),)}),
-    "gpu.busy": nvml_says(compute_mode=3, processes=(PYTHON,)),
+    "arch.not_in_wheel": changed(
+        smoke_says(failed="fill", code=209), driver={"gpus": (driver_gpu(capability=(6, 1)),)}
+    ),
+    "gpu.busy": changed(BUSY, nvml={"gpus": (nvml_gpu(compute_mode=3, processes=(PYTHON,)),)}),
     "gpu.out_of_memory": nvml_says(free_mib=200, processes=(PYTHON,)),
     "gpu.sick": nvml_says(code=15, uuid=""),
     "gpu.hangs": smoke_says(failed="sync", end=replace(HUNG, stage="sync")),
@@ -220,7 +232,7 @@ def test_a_cause_is_found_and_hides_its_consequences(code: str):
 
 
 def test_every_rule_has_its_machine():
-    assert {rule.code for rule in RULES} <= set(MACHINES)
+    assert {cause.code for cause in CAUSES if cause.find or cause.find_on_gpu} == set(MACHINES)
 
 
 def test_a_healthy_machine_raises_no_alarm_and_offers_its_gpu():
@@ -379,7 +391,7 @@ def test_a_cpu_only_torch_is_no_news_on_a_machine_without_gpu():
 
 CONSEQUENCES = {
     "torch.missing": changed(
-        HEALTHY, packages={"torch": "", "torch_cuda": "", "torchvision": ""}, torch={"import_error": "x"}
+        HEALTHY, packages={"torch": "", "torch_cuda": "", "torchvision": ""}, torch={"version": "", "import_error": "x"}
     ),
     "torch.broken": torch_says(import_error="x", torchvision_error="y", detectron2_error="z", ops_error="o"),
     "torchvision.broken": torch_says(torchvision_error="y", nms_on_cuda=False, detectron2_error="z", ops_error="o"),
@@ -428,6 +440,7 @@ CONSEQUENCES = {
         driver={"cuda_version": 12080, "gpus": (driver_gpu(capability=(3, 5)),)},
         nvml={"gpus": (nvml_gpu(code=16),)},
         environment={"CUDA_VISIBLE_DEVICES": "0,7"},
+        torch=None,
     ),
     "visible.empty": changed(MACHINES["visible.empty"], nvml={"gpus": (nvml_gpu(mig=True),)}),
     "visible.wrong": changed(MACHINES["visible.wrong"], nvml={"gpus": (nvml_gpu(mig=True),)}),
@@ -539,9 +552,13 @@ VARIATIONS = [
     ),
     *(("unexplained", smoke_says(failed="context", code=code)) for code in (100, 101, 304, 802, 999)),
     ("gpu.busy", changed(nvml_says(compute_mode=2), torch={"smoke_tests": ()})),
-    ("detectron2.ops_other_cuda", torch_says(ops_cuda="11.8")),
-    ("detectron2.ops_cpu_only", changed(HEALTHY, packages={"detectron2_ops_gpu_code": ()})),
+    ("detectron2.ops_other_cuda", torch_says(ops_cuda="11.8", smoke_tests=(WITHOUT_OPS,))),
+    (
+        "detectron2.ops_cpu_only",
+        changed(torch_says(smoke_tests=(WITHOUT_OPS,)), packages={"detectron2_ops_gpu_code": ()}),
+    ),
     ("torchvision.cpu_only", changed(HEALTHY, packages={"torchvision": "0.24.1+cpu"}, torch=None)),
+    ("torchvision.cpu_only", torch_says(nms_on_cuda=False)),
     ("torchvision.nms_fails", smoke_says(failed="nms", error="wrong values: torchvision's nms keeps [0]")),
     (
         "torchvision.other_torch",
@@ -552,7 +569,10 @@ VARIATIONS = [
     ),
     ("torch.cxx_runtime", torch_says(torchvision_error="ImportError: version `CXXABI_1.3.15' not found (required")),
     ("torch.not_for_jetson", changed(JETSON, driver={"cuda_version": 12060}, torch=None)),
-    ("torch.not_for_jetson", changed(JETSON, torch={"architectures": ("sm_80", "sm_90")})),
+    (
+        "torch.not_for_jetson",
+        changed(JETSON, torch={"architectures": ("sm_80", "sm_90"), "smoke_tests": (smoke(failed="fill", code=209),)}),
+    ),
     (
         "gpu.watchdog",
         changed(
@@ -566,7 +586,7 @@ VARIATIONS = [
     ),
     ("libraries.mixed", changed(HEALTHY, packages={"cudnn_packages": ("nvidia_cudnn_cu12-9", "nvidia_cudnn_cu13-9")})),
     ("shm.small", changed(HEALTHY, platform={"shm_free_mib": 20})),
-    ("gpu.busy", nvml_says(compute_mode=2)),
+    ("gpu.busy", changed(BUSY, nvml={"gpus": (nvml_gpu(compute_mode=2),)})),
     ("nvml.failed", changed(HEALTHY, nvml={"init_code": 18, "gpus": ()})),
     ("driver.mismatch", changed(HEALTHY, nvml={"init_code": 18, "gpus": ()}, torch=None)),
     (
