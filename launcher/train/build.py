@@ -77,6 +77,11 @@ def check_overrides(trainer_class: Any) -> None:
         raise RequestError("\n".join([f"{_name_of(trainer_class)} cannot be used as it is:", *problems]))
 
 
+def overrides(trainer_class: type[Trainer], name: str) -> bool:
+    """Whether a trainer has a method of its own in place of the launcher's."""
+    return next(owner for owner in trainer_class.__mro__ if name in vars(owner)) is not Trainer
+
+
 def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
     order = trainer_class.__mro__
     before, after = order[: order.index(Trainer)], order[order.index(Trainer) :]

@@ -84,11 +84,12 @@ MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
 }
 
 
-def check_test_sets(cfg: CfgNode) -> None:
+def check_test_sets(cfg: CfgNode, *, own_evaluator: bool) -> None:
     """Find out before training what the evaluation would stumble over after it.
 
     Raises:
-        DataError: DATASETS.TEST names what is not registered, or what detectron2 has no evaluator for.
+        DataError: DATASETS.TEST names what is not registered, or what there is no evaluator for; `own_evaluator` takes
+            any.
     """
     for name in cfg.DATASETS.TEST:
         if name not in DatasetCatalog.list():
@@ -98,7 +99,8 @@ def check_test_sets(cfg: CfgNode) -> None:
                 f"nearest: {', '.join(near) or 'none'}. "
                 "Name one that is, or train without evaluation: DATASETS.TEST=[]."
             )
-        _check_evaluator(name)
+        if not own_evaluator:
+            _check_evaluator(name)
 
 
 def _check_evaluator(dataset_name: str) -> str:
@@ -106,7 +108,8 @@ def _check_evaluator(dataset_name: str) -> str:
     if kind not in MAKERS:
         raise DataError(
             f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
-            f"{', '.join(MAKERS)} only. Train without evaluation: DATASETS.TEST=[]."
+            f"{', '.join(MAKERS)} only. Set evaluator_type in its MetadataCatalog entry to one of these, override "
+            "build_evaluator in a trainer of your own, or train without evaluation: DATASETS.TEST=[]."
         )
     return str(kind)
 
