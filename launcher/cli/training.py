@@ -82,7 +82,7 @@ def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherite
     started = time.monotonic()
     os.environ.clear()
     os.environ.update(environment)
-    if (here := os.getcwd()) not in sys.path and not sys.flags.safe_path:  # where the worker finds the user's code
+    if (here := os.getcwd()) not in sys.path:  # where the worker finds the user's code
         sys.path.insert(0, here)
     status = work(plan.attempt_paths.plan, raise_errors=True)
     return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

@@ -188,6 +188,31 @@ def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
         yield f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS."
 
 
+# imports, trainer
+
+
+def _names_of_own_code(request: RunRequest) -> Iterator[str]:
+    own = request.own_code
+    for name in own.imports:
+        if not _is_dotted(name):
+            yield f"imports names {name}, which is no module. {_as_module(name, 'imports=[{}]')}"
+    module, colon, attribute = own.trainer.partition(":")
+    if own.trainer and not (colon and _is_dotted(module) and _is_dotted(attribute)):
+        yield f"trainer={own.trainer} is no module:class. {_as_module(own.trainer, 'trainer={}:MyTrainer')}"
+    if twice := sorted({name for name in own.imports if own.imports.count(name) > 1}):
+        yield f"imports names {', '.join(twice)} twice. Name each module once."
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _as_module(name: str, typed: str) -> str:
+    """The module behind a file, or behind a dotted class."""
+    module = name.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
+    return f"Type {typed.format(module if _is_dotted(module) else 'package.module')}."
+
+
 # detectron2's keys
 
 
@@ -247,6 +272,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "checkpoint": (),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "own_code": (_names_of_own_code,),
     "keys": (_key_ranges, _reference_batch, _sampler),
 }
 """By section, in the order in which problems are named."""

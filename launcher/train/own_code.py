@@ -56,9 +56,7 @@ def _did_you_mean(attribute: str, module: ModuleType) -> str:
     trainers = [name for name, one in vars(module).items() if isinstance(one, type) and issubclass(one, Trainer)]
     near = get_close_matches(attribute, [*vars(module)], n=1) or [name for name in trainers if name != "Trainer"]
     if not near:
-        return (
-            ", and no other trainer. Write it as trainer=MODULE:CLASS, its class a subclass of launcher.train.Trainer."
-        )
+        return ", nor any trainer. Write trainer=MODULE:CLASS, where CLASS is a subclass of launcher.train.Trainer."
     return f". Did you mean trainer={module.__name__}:{near[0]}?"
 
 
