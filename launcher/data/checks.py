@@ -332,6 +332,12 @@ def _same_number_otherwise_named(ours: Sequence[str], theirs: Sequence[str]) -> 
 
 def _notices_about_own(facts: DatasetFacts) -> Iterator[str]:
     own = facts.own_code
+    if own is not None and own.needs_gpu:
+        yield (
+            f"{own.needs_gpu}. Nothing that {settings_of(own.asked)} registers is checked, and without a GPU the "
+            "training fails"
+        )
+        return
     for name in (entry.name for entry in facts.registered if not entry.known):
         where = f"DATASETS names {name}, which"
         if own is None:
@@ -339,8 +345,6 @@ def _notices_about_own(facts: DatasetFacts) -> Iterator[str]:
                 f"{where} is none of detectron2's own data sets{_nearest(name)}: it is not checked. Name the module "
                 "that registers it with imports=[MODULE]"
             )
-        elif own.needs_gpu:
-            yield f"{where} is not checked: {own.needs_gpu}"
         elif (one := own.data_sets.get(name)) and one.classes is None and not (one.is_semantic or one.unreadable):
             yield (
                 f"{where} has no thing_classes when it is registered, so the model's number of classes does not follow "

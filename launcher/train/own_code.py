@@ -106,16 +106,16 @@ def _not_found(missing: str) -> str:
     where = f"no module {missing} is in the current folder ({Path.cwd()}), on PYTHONPATH or installed."
     parts = Path(*missing.split("."))
     for folder in _folders_below(Path.cwd()):
-        if (folder / parts).with_suffix(".py").is_file() or (folder / parts / "__init__.py").is_file():
-            return f"{where} {_shown(folder, parts)}: set PYTHONPATH={folder}, or run the command in that folder."
+        file = (folder / parts).with_suffix(".py")
+        if not (file.is_file() or (folder / parts / "__init__.py").is_file()):
+            continue
+        there = f"{where} There is {file if file.is_file() else folder / parts}"
+        if (folder / "__init__.py").is_file():
+            return f"{there}, in a package: name it {'.'.join([*folder.relative_to(Path.cwd()).parts, missing])}."
+        return f"{there}: set PYTHONPATH={folder}, or run the command in that folder."
     if near := get_close_matches(missing, sorted(_modules_in(Path.cwd())), n=1):
         return f"{where} Did you mean {near[0]}?"
     return f"{where} Run the command in the folder that holds it, set PYTHONPATH to that folder, or install it."
-
-
-def _shown(folder: Path, parts: Path) -> str:
-    file = (folder / parts).with_suffix(".py")
-    return f"There is {file if file.is_file() else folder / parts}"
 
 
 def _folders_below(top: Path) -> Iterator[Path]:

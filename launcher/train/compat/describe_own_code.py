@@ -49,7 +49,7 @@ def describe_own_code(asked: OwnCode, names: Sequence[str]) -> dict[str, Any]:
     except RequestError as error:
         if error.__cause__ is None or not asks_for_gpu(error.__cause__):
             return {"problem": str(error)}
-        needs_gpu = str(error).splitlines()[0]
+        needs_gpu = str(error).splitlines()[0].rstrip(".")
     known = [] if needs_gpu else [name for name in names if name in DatasetCatalog.list()]
     return {
         "registered": [name for name in DatasetCatalog.list() if find_registered(name) is None],
