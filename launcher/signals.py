@@ -28,7 +28,7 @@ def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def blocking(numbers: Iterable[int]) -> Iterator[None]:
-    """Have these signals wait meanwhile; what is started inside inherits that."""
+    """Have these signals wait meanwhile, as far as this thread gets them; what it starts inside inherits that."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from launcher.run.paths import RunPaths
+from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.train.output.scalars import TIMES
 
 
@@ -30,3 +30,9 @@ def metrics_in(run: RunPaths) -> list[dict[str, Any]]:
         {name: "NaN" if value != value else value for name, value in line.items() if name not in TIMES}
         for line in lines
     ]
+
+
+def outcome_in(attempt: AttemptPaths) -> dict[str, Any]:
+    """How an attempt ended, with what was done and where it failed, all in one."""
+    outcome = json.loads(attempt.outcome.read_text())
+    return {**outcome, **outcome["work"], **(outcome["fault"] or {})}

@@ -82,14 +82,14 @@ def test_two_processes_stop_early_together_in_spite_of_bad_images_and_with_more_
 
     assert stopped.returncode == ExitCode.finished, stopped.stderr
     assert re.search(r"finished: 4 iterations.*stopped early: bbox/AP has not improved on \d", stopped.stdout)
-    assert "1 of the training images could not be used" in stopped.stdout
-    assert "1 of the validation images could not be read" in stopped.stdout
+    assert "1 training images could not be used" in stopped.stdout
+    assert "1 validation images could not be read" in stopped.stdout
     assert run.final_weights.exists()
     assert run.predictions.exists()
     assert not run.final_average.exists()
     again = launch(*command, f"{patient}1")
     assert again.returncode == ExitCode.finished
-    assert "nothing to do, stopped early: bbox/AP" in again.stdout
+    assert "nothing to do: stopped early: bbox/AP" in again.stdout
     assert run.attempt_numbers() == [1]
 
     # As after a kill between the last checkpoint and the outcome: what was decided stays decided.

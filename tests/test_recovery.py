@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from launcher.errors import ExitCode
+from launcher.run import codes
 from launcher.run.paths import RunPaths
-from tests.exact import metrics_in, weights_in
+from tests.exact import metrics_in, outcome_in, weights_in
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def train(
 
 
 def outcomes(run: RunPaths) -> list[dict[str, Any]]:
-    return [json.loads(run.attempt(number).outcome.read_text()) for number in run.attempt_numbers()]
+    return [outcome_in(run.attempt(number)) for number in run.attempt_numbers()]
 
 
 def plan_of(run: RunPaths, attempt: int) -> dict[str, Any]:
@@ -51,22 +52,23 @@ def plan_of(run: RunPaths, attempt: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause"),
-    [("kill@3", "crash"), ("cuda719@3", "device"), ("loader@3", "loader")],
+    ("fault", "code"),
+    [("kill@3", codes.KILLED), ("cuda719@3", "run.launch_failure"), ("loader@3", codes.LOADER_KILLED)],
 )
-def test_a_training_that_dies_goes_on_from_its_checkpoint_in_a_second_attempt(train: Any, fault: str, cause: str):
+def test_a_training_that_dies_goes_on_from_its_checkpoint_in_a_second_attempt(train: Any, fault: str, code: str):
     # More iterations than a loader process has batches ready when it is killed.
     done, run = train(fault, "DATALOADER.NUM_WORKERS=1", "SOLVER.MAX_ITER=10")
 
     assert done.returncode == ExitCode.finished, done.stderr
     assert "attempt 1 failed" in done.stdout
     first, second = outcomes(run)
-    assert first["cause"] == cause
+    assert first["code"] == code
+    assert f"[{code}]" in done.stdout
     assert 3 <= first["iterations"] < 10
     assert (second["ending"], second["iterations"]) == ("finished", 10)
-    assert plan_of(run, 2)["resume"]["next_iteration"] == first["iterations"] // 2 * 2
+    assert plan_of(run, 2)["start"]["point"]["next_iteration"] == first["iterations"] // 2 * 2
     assert run.attempt(2).facts.exists()
-    assert plan_of(run, 2)["detectron2"]["DATALOADER"]["NUM_WORKERS"] == (0 if cause == "loader" else 1)
+    assert plan_of(run, 2)["keys"]["DATALOADER"]["NUM_WORKERS"] == (0 if code == codes.LOADER_KILLED else 1)
 
 
 def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
@@ -77,8 +79,8 @@ def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
     assert (first["ending"], first["exit_code"]) == ("out_of_memory", ExitCode.out_of_memory)
     assert second["iterations"] == 6
     one, two = plan_of(run, 1), plan_of(run, 2)
-    assert (one["accumulate"], two["accumulate"]) == (1, 2)
-    assert one["detectron2"] == two["detectron2"]
+    assert (one["training"]["accumulate"], two["training"]["accumulate"]) == (1, 2)
+    assert one["keys"] == two["keys"]
 
 
 def test_a_loss_that_is_no_number_stops_with_when_what_and_where_and_is_not_tried_again(train: Any):
@@ -98,7 +100,7 @@ def test_what_fails_every_time_ends_after_as_many_retries_as_allowed(train: Any)
     done, run = train("segv@1x9", "run.retries=1")
 
     assert done.returncode == ExitCode.training_failed
-    assert [outcome["cause"] for outcome in outcomes(run)] == ["crash", "crash"]
+    assert [outcome["code"] for outcome in outcomes(run)] == [codes.CRASH, codes.CRASH]
     assert "SIGSEGV" in done.stderr
     assert "in faulty" in run.attempt(1).stacks(0).read_text()
 
@@ -108,7 +110,7 @@ def test_a_training_that_stands_still_is_ended_and_goes_on(train: Any):
 
     assert done.returncode == ExitCode.finished, done.stderr
     first, second = outcomes(run)
-    assert (first["cause"], first["stage"]) == ("hang", "training")
+    assert (first["code"], first["stage"]) == (codes.HANG, "training")
     assert second["iterations"] == 6
     assert "in faulty" in run.attempt(1).stacks(0).read_text()
 

@@ -12,6 +12,7 @@ import pytest
 
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
+from tests.exact import outcome_in
 from tests.fakegpu import FakeGpu, Gpu, Machine, why_not_compiled
 
 pytestmark = pytest.mark.slow
@@ -49,7 +50,7 @@ def test_a_training_on_the_cpu_comes_to_its_end(
     assert done.returncode == ExitCode.finished, done.stderr
     run = RunPaths(tmp_path / "outputs" / "no-experiment" / "s")
     assert run.attempt_numbers() == [1]
-    assert json.loads(run.attempt(1).outcome.read_text())["iterations"] == 2
+    assert outcome_in(run.attempt(1))["iterations"] == 2
     devices = json.loads(run.attempt(1).plan.read_text())["devices"]
     assert (devices["kind"], devices["mask_driver"]) == ("cpu", masked)
 

@@ -53,14 +53,14 @@ def test_blocks_can_be_nested():
     assert came == ["inner", "outer"]
 
 
-def test_a_blocked_signal_comes_after_the_block():
+def test_a_signal_to_a_thread_that_blocks_it_comes_after_the_block():
     came: list[bool] = []
     inside = threading.Event()
 
     with handling({signal.SIGUSR1: lambda *_: came.append(inside.is_set())}):
         with blocking([signal.SIGUSR1]):
             inside.set()
-            os.kill(os.getpid(), signal.SIGUSR1)
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             assert came == []
             inside.clear()
         assert came == [False]

@@ -20,6 +20,7 @@ import yaml
 
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
+from tests.exact import outcome_in
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def run_in(folder: Path, name: str) -> RunPaths:
 
 
 def outcome_of(run: RunPaths, attempt: int) -> dict[str, Any]:
-    return json.loads(run.attempt(attempt).outcome.read_text())
+    return outcome_in(run.attempt(attempt))
 
 
 def iterations_in(run: RunPaths) -> list[int]:
@@ -65,8 +66,8 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_whole_run_folder(
     assert "segm/AP" in outcome["metrics"]
     assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
     assert yaml.safe_load(run.config.read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
-    assert yaml.safe_load(run.request.read_text())["detectron2"]["SOLVER"]["AMP"]["ENABLED"] is True
-    assert json.loads(run.attempt(1).plan.read_text())["detectron2"]["SOLVER"]["AMP"]["ENABLED"] is False
+    assert yaml.safe_load(run.request.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is True
+    assert json.loads(run.attempt(1).plan.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is False
     assert json.loads(run.provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")
@@ -216,7 +217,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
     assert _processes_of(run) == []
 
     plan = launch("plan", "--json", *command[1:], "SOLVER.MAX_ITER=100000")
-    assert json.loads(plan.stdout)["resume"]["next_iteration"] == done
+    assert json.loads(plan.stdout)["start"]["point"]["next_iteration"] == done
 
 
 def test_asked_to_stop_during_the_evaluation_it_goes_on_with_the_evaluation(

@@ -1,4 +1,4 @@
-"""`launcher explain`: what a code or the text of an error means, as text. Probes no machine."""
+"""`launcher explain`: what a code or the text of an error means. Probes no machine."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from launcher.errors import RequestError
 KEY_RANGES = {
     "SOLVER.MAX_ITER": Range(at_least=1),
     "SOLVER.IMS_PER_BATCH": Range(at_least=1),
-    "SOLVER.REFERENCE_WORLD_SIZE": Range(at_least=0, note="0 names no number of processes"),
+    "SOLVER.REFERENCE_WORLD_SIZE": Range(at_least=0, note="0 stands for no particular number"),
 }
 """Of detectron2's keys."""
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
@@ -221,7 +221,7 @@ def _key_ranges(request: RunRequest) -> Iterator[str]:
         if name in KEY_RANGES and (problem := problem_with(name, value, KEY_RANGES[name])):
             yield problem
         elif any(isinstance(one, float) and math.isnan(one) for one in flat(value)):
-            yield f"{name}={str(value).replace(' ', '')}: NaN is no number to train with. Type a finite one."
+            yield f"{name}={str(value).replace(' ', '')}: must not be NaN."
 
 
 def _reference_batch(request: RunRequest) -> Iterator[str]:

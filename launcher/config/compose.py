@@ -46,7 +46,7 @@ Task = Callable[[RunRequest], "float | None"]
 def run_hydra(
     arguments: Sequence[str], task: Task, *, command: str = "launcher train", sweep_folder: Path | None = None
 ) -> None:
-    """Compose what the arguments after the verb ask for and call `task` with it, once or for each job of a sweep.
+    """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.

@@ -184,7 +184,7 @@ def _mistake_in(text: str, settable: Settable, is_multirun: bool) -> Mistake | N
     if not _exists(key, settable.schema):
         return _unknown_key(text, key, settable, added=override.is_add() or override.is_force_add())
     if override.is_delete():
-        return Mistake(typed=text, reason=f"{key} always has a value and cannot be taken away")
+        return Mistake(typed=text, reason=f"{key} always has a value and cannot be removed")
     if override.is_add():
         return Mistake(typed=text, reason="an existing setting takes no plus", corrected=(text.lstrip("+"),))
     wrong = next(filter(None, (_wrong_value(text, key, value, settable.schema) for value in values)), None)
@@ -234,7 +234,7 @@ def _sweep_without_multirun(text: str, override: Override, settable: Settable) -
 def _wrong_option(text: str, group: str, value: Any, settable: Settable) -> Mistake | None:
     options = settable.groups[group]
     if value is None and "=" in text:
-        reason = f"{group} takes the name of an option, not null; ~{group} takes away what is chosen"
+        reason = f"{group} takes the name of an option, not null; ~{group} removes what is chosen"
         return Mistake(typed=text, reason=reason, corrected=(f"~{group}",))
     chosen = value if isinstance(value, list) else [value]
     unknown = [str(name) for name in chosen if name is not None and str(name) not in options]

@@ -23,8 +23,8 @@ class Range:
     """What a special value means, such as `0 disables the check`."""
 
     def __contains__(self, number: float) -> bool:
-        # NaN compares false with everything.
-        return math.isfinite(number) and self.at_least <= number <= self.at_most and self.above < number < self.below
+        # NaN compares false with everything, and infinity is not below infinity.
+        return self.at_least <= number <= self.at_most and self.above < number < self.below
 
     def __str__(self) -> str:
         """`>= 0`, `> 0` or `in [0, 1)`."""

@@ -113,7 +113,7 @@ class DatasetRequest:
     kind: DatasetKind = DatasetKind.registered
     """Where the data set's description comes from; `dataset=coco_json` chooses files of your own."""
     name: str = ""
-    """Name under which a `coco_json` data set is registered: `<name>_train` and `<name>_val`."""
+    """Name under which a `coco_json` data set is registered, as `<name>_train` and `<name>_val`."""
     root: str = "datasets"
     """Folder of detectron2's own data sets; if `DETECTRON2_DATASETS` is set, that is the default."""
     train: SplitRequest = field(default_factory=SplitRequest)
@@ -140,8 +140,8 @@ class RunSettings:
     """Time after which the run stops and saves, as for Slurm: minutes, H:MM:SS or D-HH:MM:SS; 0 is no limit."""
     allow_changes: list[str] = field(default_factory=list)
     """Settings that may change when the run resumes although that would make it another run."""
-    retries: int = ranged(3, at_least=0, note="0 gives up at once")
-    """Failed attempts in a row without a new checkpoint that are tried again."""
+    retries: int = ranged(3, at_least=0, note="0 never retries")
+    """Retries in a row without a new checkpoint before the launcher gives up; 0 never retries."""
     hang_minutes: float = ranged(30.0, at_least=0, note="0 disables the check")
     """Minutes without progress after which a training counts as hung and is ended; 0 disables the check."""
 
@@ -226,7 +226,7 @@ class OwnCode:
     """Code of your own, by name: found in the current folder, on PYTHONPATH and among what is installed."""
 
     config_extensions: tuple[str, ...] = ()
-    """Functions `module:function` that add keys to detectron2's configuration, called with its CfgNode."""
+    """Functions `module:function` that add keys to detectron2's configuration; they are called with its CfgNode."""
     imports: tuple[str, ...] = ()
     """Modules, such as `package.module`, that every training process imports before anything is built: they register
     models, data sets, samplers and evaluators with detectron2."""

@@ -28,6 +28,8 @@ class Finding:
     evidence: tuple[str, ...]
     fix: str
     """What to type or do next."""
+    gpu: str = ""
+    """UUID of the one GPU that it is about; empty where it is about the machine."""
 
 
 def called(index: int | None, uuid: str) -> str:
@@ -93,7 +95,7 @@ class Diagnosis:
     driver_is_dangerous: bool
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
     gpus_promised: bool
-    """A scheduler or container runtime said that this job has GPUs."""
+    """A scheduler or container runtime allocated GPUs to this job."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
     blocking: Finding | None = None
     """Why no GPU can be used: its cause is the verdict's, its fix is what to do. None where one can."""

@@ -27,7 +27,7 @@ class Platform:
     memory_mib: int | None = None
     """Memory that is available, at most what the control groups around this process allow."""
     disk_free_mib: int | None = None
-    """Where runs are written unless told otherwise."""
+    """Where runs are written by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,6 @@ class SystemFacts:
     driver_installed: bool
     """There is an nvidia.ko for the running kernel; only looked for where there is a GPU on the PCI bus."""
     uvm_loaded: bool
-    nouveau_loaded: bool
-    amd_loaded: bool
     device_nodes: tuple[str, ...]
     """NVIDIA's entries under /dev, and /dev/dxg."""
     cuda_libraries: tuple[LibraryFile, ...]
@@ -180,12 +178,10 @@ class NvmlFacts:
     """What a child learned from NVML."""
 
     end: ChildEnd
-    library: str = ""
     load_error: str = ""
     init_code: int | None = None
     init_error: str = ""
     driver: str = ""
-    cuda_version: int = 0
     gpus: tuple[NvmlGpu, ...] = ()
 
 
@@ -228,6 +224,8 @@ class SmokeTest:
     code: int | None = None
     """CUDA's error code, where the message or the exception tells it."""
     error: str = ""
+    wrong_values: bool = False
+    """It failed because its results are not the CPU's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,10 +238,8 @@ class TorchFacts:
     architectures: tuple[str, ...] = ()
     """What this torch has GPU code for, for example `sm_90`, `compute_120`."""
     is_available: bool | None = None
-    device_count: int | None = None
     warnings: tuple[str, ...] = ()
-    """What torch said when it was asked for GPUs."""
-    mps_available: bool = False
+    """What torch warned of when it was asked for GPUs."""
     torchvision_error: str = ""
     nms_on_cuda: bool | None = None
     """torchvision has its operators for CUDA."""

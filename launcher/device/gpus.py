@@ -56,7 +56,7 @@ def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
 def _without_uuid(listed: Sequence[NvmlGpu], unlisted: Sequence[DriverGpu]) -> dict[int, DriverGpu]:
     """Which of the driver's GPUs are those that NVML lists but has lost, by NVML's index.
 
-    Of a lost one NVML knows not even the UUID, and the driver may go on to show it: it must not count twice.
+    Of a lost one NVML knows not even the UUID, and the driver may still show it: it must not count twice.
     """
     lost = [gpu.index for gpu in listed if not gpu.uuid]
     divided = any(gpu.mig for gpu in listed)

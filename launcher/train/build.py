@@ -41,7 +41,7 @@ CLOSED: Mapping[str, tuple[str, str]] = {
     ),
     "reset_data_loader": ("the order of samples is part of a checkpoint", "override build_train_loader"),
     "test": (
-        "an evaluation can be stopped, and goes on past images that cannot be read",
+        "an evaluation can be stopped, and continues past images that cannot be read",
         "override build_evaluator or build_test_loader, or evaluate in a hook (build_hooks)",
     ),
     "resume_or_load": ("the launcher finds the checkpoint to resume from", "set resume=PATH or MODEL.WEIGHTS=PATH"),
@@ -80,11 +80,6 @@ def check_overrides(trainer_class: Any) -> None:
         raise RequestError("\n".join([f"{_name_of(trainer_class)} cannot be used as it is:", *problems]))
 
 
-def overrides(trainer_class: type[Trainer], name: str) -> bool:
-    """Whether a trainer has a method of its own in place of the launcher's."""
-    return next(owner for owner in trainer_class.__mro__ if name in vars(owner)) is not Trainer
-
-
 def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
     order = trainer_class.__mro__
     before, after = order[: order.index(Trainer)], order[order.index(Trainer) :]
@@ -99,6 +94,12 @@ def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
                 f"  {owner.__qualname__}.{hidden[0]} would have no effect: launcher.train.Trainer comes before it. "
                 f"Name {owner.__qualname__} first among the base classes of {trainer_class.__qualname__}."
             )
+
+
+def is_overridden(trainer_class: type[Trainer], name: str) -> bool:
+    """Whether a trainer has a method of its own under that name."""
+    owner = next(owner for owner in trainer_class.__mro__ if name in vars(owner))
+    return owner is not Trainer
 
 
 def _is_taken(name: str) -> bool:

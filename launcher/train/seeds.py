@@ -24,19 +24,19 @@ class Purpose(IntEnum):
     replacement = 4
 
 
-def mixed(seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:
+def mix(seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:
     """A seed in which every bit of every number counts; numpy promises the same one in all its versions."""
     return np.random.SeedSequence(seed, spawn_key=(purpose, *position))
 
 
 def generator(seed: int, purpose: Purpose, *position: int) -> np.random.RandomState:
-    # RandomState and not Generator: numpy promises that its numbers never change, and a run may go on with a newer one.
-    return np.random.RandomState(np.random.PCG64(mixed(seed, purpose, *position)))
+    # RandomState and not Generator: numpy promises that its numbers never change, and a newer one may resume a run.
+    return np.random.RandomState(np.random.PCG64(mix(seed, purpose, *position)))
 
 
 def seed_iteration(seed: int, iteration: int, rank: int) -> None:
     """Seed this process for one iteration; called by every rank before each."""
-    _seed_process(mixed(seed, Purpose.iteration, iteration, rank))
+    _seed_process(mix(seed, Purpose.iteration, iteration, rank))
     # Only where a device is in use: otherwise torch would queue every one of these calls for the day it is.
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(torch.initial_seed())
@@ -44,14 +44,14 @@ def seed_iteration(seed: int, iteration: int, rank: int) -> None:
 
 def seed_sample(seed: int, position: int) -> None:
     """Seed this process for mapping the sample at `position` of the stream. Devices are left alone."""
-    _seed_process(mixed(seed, Purpose.sample, position))
+    _seed_process(mix(seed, Purpose.sample, position))
 
 
 def _seed_process(source: np.random.SeedSequence) -> None:
     words = source.generate_state(4, np.uint64)
     random.seed(int(words[0]))
     np.random.seed(words[1:3].view(np.uint32))
-    # torch.manual_seed would go on to the devices, and takes ten times as long to find that there are none.
+    # torch.manual_seed would turn to the devices too, and takes ten times as long to find that there are none.
     torch.default_generator.manual_seed(int(words[3]))
 
 

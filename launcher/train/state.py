@@ -1,4 +1,4 @@
-"""How far a training is: what its trainer and hooks tell each other, each part with one owner who changes it."""
+"""How far a training is: what its trainer and hooks know of each other, each part with one owner who changes it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ STOP = Stop()
 
 
 def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the launcher dies, so that no training goes on without anybody to report to."""
+    """Ask Linux for SIGTERM when the launcher dies, so that no training continues without anybody to report to."""
     if sys.platform != "linux":
         return
     pr_set_pdeathsig = 1  # prctl(2)

@@ -155,7 +155,8 @@ class Trainer(DefaultTrainer):
         """Hooks of one's own, on every rank; the launcher's own are not among them and run anyway.
 
         They run after the evaluation and before metrics are written and checkpoints saved. One that has `state_dict`
-        and `load_state_dict` keeps its state, rank 0's, when the training is resumed.
+        and `load_state_dict` keeps its state, rank 0's, when the training is resumed. One that has `close` is closed
+        at the end, however that comes.
         """
         return []
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from launcher.config.values import read_json, write_json
 from launcher.run.heartbeat import ENDING, Heartbeat
 from launcher.run.outcome import COULD_NOT_WRITE, WorkerResult
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 from launcher.train.output.logs import log_to
 from launcher.train.stop import STOP
@@ -35,7 +35,7 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     num_processes = plan.devices.num_processes
     if num_processes == 1:
         return work_as_rank(plan_file, 0, raise_errors=raise_errors)
-    attempt = _attempt_of(plan)
+    attempt = plan.attempt_paths
     if STOP.asked:
         return 1
     STOP.note_signals(attempt.stop_note)
@@ -50,7 +50,7 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
 def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int:
     """One rank's work; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
-    attempt = _attempt_of(plan)
+    attempt = plan.attempt_paths
     log_to(attempt.log(rank), console=rank == 0)
     heartbeat = Heartbeat(attempt.heartbeat if rank == 0 else None)
     try:
@@ -65,10 +65,6 @@ def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> i
         write_json(attempt.result, result)
         heartbeat.beat(ENDING)
     return 0
-
-
-def _attempt_of(plan: RunPlan) -> AttemptPaths:
-    return RunPaths(Path(plan.folder)).attempt(plan.attempt)
 
 
 def _perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:

@@ -36,7 +36,7 @@ def measure(seed: str, settings: list[str]) -> list[float]:
         subprocess.run([*command, *settings], check=True, stdout=subprocess.DEVNULL)
         wall, cpu = time.perf_counter() - started, cpu_of_children() - cpu_before
         (outcome,) = Path(root).rglob("outcome.json")
-        metrics = json.loads(outcome.read_text())["metrics"]
+        metrics = json.loads(outcome.read_text())["work"]["metrics"]
     row = [wall, cpu, *(float(metrics[metric]) for metric in METRICS)]
     print(line(seed, row), flush=True)
     return row

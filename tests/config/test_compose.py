@@ -232,7 +232,7 @@ def test_what_cannot_be_meant_is_refused_before_the_task_all_at_once():
         run_hydra([DATA, "run.retries=-1", "ema.decay=1", "SOLVER.MAX_ITER=0"], calls.append)
 
     assert str(refused.value).splitlines() == [
-        "run.retries=-1: must be >= 0 (0 gives up at once).",
+        "run.retries=-1: must be >= 0 (0 never retries).",
         "ema.decay=1: must be in [0, 1) (0 keeps no average).",
         "SOLVER.MAX_ITER=0: must be >= 1.",
     ]
@@ -287,7 +287,7 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["INPUT.MIN_SIZE_TRAIN=(1,2)"], r"INPUT\.MIN_SIZE_TRAIN=\[1,2\]"),
         (["+FOO.BAR=1"], "config_extensions"),
         (["+FOO.BAR=1", "--cfg", "job"], "config_extensions"),
-        (["~SOLVER.MAX_ITER"], "cannot be taken away"),
+        (["~SOLVER.MAX_ITER"], "cannot be removed"),
         (["MODEL.WEIGHTS=${nope.there}"], r"MODEL\.WEIGHTS: .*nope\.there"),
         (["MODEL.WEIGHTS=${oc.env:NOT_SET_ANYWHERE}"], "NOT_SET_ANYWHERE"),
         (["-m", "SOLVER.BASE_LR=0.1,fast"], "takes a number, not 'fast'"),

@@ -78,7 +78,7 @@ def test_nothing_is_near_to_what_is_nothing_like_it():
         ("train", "KEY=VALUE", None),
         ("+FOO.BAR=1", "config_extensions", None),
         ("+SOLVER.BASE_LR=1", "takes no plus", "SOLVER.BASE_LR=1"),
-        ("~SOLVER.BASE_LR", "cannot be taken away", None),
+        ("~SOLVER.BASE_LR", "cannot be removed", None),
         ("lr=0.1", "nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
         ("learning_rate=0.1", "nearest: SOLVER.BASE_LR", "SOLVER.BASE_LR=0.1"),
         ("batch_size=2", "nearest: SOLVER.IMS_PER_BATCH", "SOLVER.IMS_PER_BATCH=2"),

@@ -49,11 +49,9 @@ def nvml_gpu(index: int = 0, **differences: Any) -> NvmlGpu:
     return NvmlGpu(**{**usual, **differences})
 
 
-def smoke(
-    index: int = 0, *, failed: str = "", code: int | None = None, error: str = "", end: ChildEnd = ANSWERED
-) -> SmokeTest:
+def smoke(index: int = 0, *, failed: str = "", end: ChildEnd = ANSWERED, **failure: Any) -> SmokeTest:
     passed = STAGES[: STAGES.index(failed)] if failed else STAGES
-    return SmokeTest(uuid=UUIDS[index], passed=passed, end=end, failed=failed, code=code, error=error)
+    return SmokeTest(uuid=UUIDS[index], passed=passed, end=end, failed=failed, **failure)
 
 
 NO_CHILD_ERROR = "libcuda.so.1: cannot open shared object file: No such file or directory"
@@ -69,8 +67,6 @@ NO_GPU = DeviceFacts(
         driver_loaded="",
         driver_installed=False,
         uvm_loaded=False,
-        nouveau_loaded=False,
-        amd_loaded=False,
         device_nodes=(),
         cuda_libraries=(),
         container=(),
@@ -109,15 +105,14 @@ HEALTHY = replace(
         cuda_version=13000,
         gpus=(driver_gpu(),),
     ),
-    nvml=NvmlFacts(end=ANSWERED, init_code=0, driver="580.65.06", cuda_version=13000, gpus=(nvml_gpu(),)),
+    nvml=NvmlFacts(end=ANSWERED, init_code=0, driver="580.65.06", gpus=(nvml_gpu(),)),
     torch=TorchFacts(
         end=ANSWERED,
         version="2.9.1+cu130",
         architectures=("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"),
         is_available=True,
-        device_count=1,
         nms_on_cuda=True,
-        ops_cuda="13.0",
+        ops_cuda="CUDA 13.0",
         smoke_tests=(smoke(),),
     ),
 )
@@ -126,7 +121,7 @@ TWO_GPUS = replace(
     HEALTHY,
     driver=replace(HEALTHY.driver, gpus=(driver_gpu(0), driver_gpu(1))),  # type: ignore[type-var]
     nvml=replace(HEALTHY.nvml, gpus=(nvml_gpu(0), nvml_gpu(1, free_mib=24400))),  # type: ignore[type-var]
-    torch=replace(HEALTHY.torch, device_count=2, smoke_tests=(smoke(0), smoke(1))),  # type: ignore[type-var]
+    torch=replace(HEALTHY.torch, smoke_tests=(smoke(0), smoke(1))),  # type: ignore[type-var]
 )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.policy.plan import plan_devices
@@ -23,7 +24,7 @@ print("trained", model.weight.grad.sum().item(), torch.cuda.is_available())
 
 
 def test_a_cpu_run_trains_although_the_driver_hangs(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
-    plan = plan_devices(DeviceRequest(choice=DeviceChoice.auto), {}, diagnose(driver_ends(HUNG)))
+    plan = plan_devices(DeviceRequest(choice=DeviceChoice.auto), Keys({}), diagnose(driver_ends(HUNG)))
     hanging = fakegpu.environ(plain_environ, Machine(gpus=(Gpu(),), init="hang", nvml="hang"))
     environ = worker_environment(plan, hanging, make_driver_mask(tmp_path / "mask"))
 
@@ -38,7 +39,7 @@ def test_a_cpu_run_trains_although_the_driver_hangs(fakegpu: FakeGpu, plain_envi
 
 
 def test_a_cpu_run_without_sickness_needs_no_mask():
-    assert not plan_devices(DeviceRequest(), {}, diagnose(NO_GPU)).mask_driver
+    assert not plan_devices(DeviceRequest(), Keys({}), diagnose(NO_GPU)).mask_driver
 
 
 def train(environ: dict[str, str]) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from launcher.device.diagnosis import Diagnosis, Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.look.probe import STAGES, Deadlines, look_at_devices, torch_question
 from tests.device.torch_machines import AskTorch, TorchScenario
-from tests.fakegpu import FakeGpu, Gpu, Machine, slice_uuid, uuid
+from tests.fakegpu import FakeGpu, Gpu, Machine, mig_uuid, uuid
 
 # The simulation ends where cuDNN begins.
 NVML_INSTEAD = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
@@ -143,7 +143,7 @@ GPUS = {
     "visible: start of a UUID": visible("GPU-fa4e0001", "", 1),
     "visible: start of two UUIDs": visible("GPU-fa4e", "visible.wrong"),
     "visible: no such UUID": visible("GPU-dead", "visible.wrong"),
-    "visible: no such slice": visible("MIG-x", "visible.wrong"),
+    "visible: no such MIG instance": visible("MIG-x", "visible.wrong"),
     "visible: broken off": visible("0,-1,1", "visible.wrong", 1),
     "compute capability 3.5": sick("arch.not_in_wheel", name="Tesla K40c", cc="3.5", launch=209),
     "compute capability 6.1": sick("arch.not_in_wheel", name="NVIDIA GeForce GTX 1080", cc="6.1", launch=209),
@@ -209,9 +209,9 @@ GPUS = {
     "GPU lost, still shown": Row(
         machine=Machine(gpus=(A100, Gpu(nvml=15, ctx=999))), codes=("gpu.sick",), excluded={1: "gpu.sick"}, usable=1
     ),
-    "slice, named": Row(
+    "MIG instance, named": Row(
         machine=Machine(gpus=(Gpu(name="NVIDIA A100 MIG 1g.5gb", cc="8.0", mem=4864, mig=1),)),
-        excluded={0: "gpu.mig"}, usable=1, environ={"CUDA_VISIBLE_DEVICES": slice_uuid(0)},
+        excluded={0: "gpu.mig"}, usable=1, environ={"CUDA_VISIBLE_DEVICES": mig_uuid(0)},
     ),
     "every GPU hangs": Row(
         machine=Machine(gpus=(Gpu(ctx="hang"), Gpu(sync="hang"))),

@@ -53,7 +53,7 @@ def uuid(index: int) -> str:
     return f"GPU-{0xFA4E0000 + index:08x}-fa4e-4000-8000-{index:012x}"
 
 
-def slice_uuid(index: int) -> str:
+def mig_uuid(index: int) -> str:
     """As CUDA takes it, of the slice that the driver shows of the simulated GPU with this index and `mig=1`."""
     return f"MIG-51ce{uuid(index)[8:]}"
 

@@ -15,6 +15,7 @@ import pytest
 from launcher.device.diagnosis import UsableGpu
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
+from tests.exact import outcome_in
 from tests.gpu.conftest import BFLOAT16_SINCE
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -27,7 +28,7 @@ def plan_of(run: RunPaths, attempt: int = 1) -> dict[str, Any]:
 
 
 def outcome_of(run: RunPaths, attempt: int = 1) -> dict[str, Any]:
-    return json.loads(run.attempt(attempt).outcome.read_text())
+    return outcome_in(run.attempt(attempt))
 
 
 def losses_of(run: RunPaths) -> list[float]:
@@ -104,12 +105,12 @@ def test_a_run_that_does_not_fit_is_split_into_smaller_passes_and_stays_the_same
     attempts = run.attempt_numbers()
     first, last = attempts[0], attempts[-1]
     assert len(attempts) > 1
-    assert [outcome_of(run, number)["cause"] for number in attempts[:-1]] == ["device_memory"] * (len(attempts) - 1)
+    assert [outcome_of(run, number)["code"] for number in attempts[:-1]] == ["run.out_of_memory"] * (len(attempts) - 1)
     assert outcome_of(run, first)["exit_code"] == ExitCode.out_of_memory
     assert (outcome_of(run, last)["ending"], outcome_of(run, last)["iterations"]) == ("finished", 3)
-    assert plan_of(run, first)["accumulate"] == 1
-    assert plan_of(run, last)["accumulate"] in (2, 4, 8)
-    assert plan_of(run, first)["detectron2"] == plan_of(run, last)["detectron2"]
+    assert plan_of(run, first)["training"]["accumulate"] == 1
+    assert plan_of(run, last)["training"]["accumulate"] in (2, 4, 8)
+    assert plan_of(run, first)["keys"] == plan_of(run, last)["keys"]
     assert plan_of(run, first)["devices"]["gpu_uuids"] == plan_of(run, last)["devices"]["gpu_uuids"]
 
 
@@ -121,7 +122,7 @@ def test_a_kernel_that_stops_on_an_impossible_index_is_told_and_not_tried_again(
     run = train("index", expect=ExitCode.training_failed, GPU_FAULT="assert")
 
     assert run.attempt_numbers() == [1]
-    assert (outcome_of(run)["cause"], outcome_of(run)["cuda_code"]) == ("device", 710)
+    assert (outcome_of(run)["code"], outcome_of(run)["cuda_code"]) == ("run.assert", 710)
 
 
 def test_deformable_convolutions_train_on_the_gpu(train: Train, gpus: tuple[UsableGpu, ...]):

@@ -168,7 +168,7 @@ def test_the_json_replays_to_the_same_diagnosis(facts: DeviceFacts):
     assert diagnose(from_plain(DeviceFacts, report["facts"])) == diagnose(facts)
     assert report["verdict"] == diagnose(facts).verdict
     for finding in report["findings"]:
-        assert set(finding) == {"code", "severity", "cause", "evidence", "fix"}
+        assert set(finding) == {"code", "severity", "cause", "evidence", "fix", "gpu"}
 
 
 NUM_GPUS = {

@@ -92,7 +92,7 @@ def test_a_model_in_half_precision_is_averaged_in_float32():
     assert average.state_dict()["weights"]["weight"].dtype is torch.float32
 
 
-def test_the_model_computes_with_the_average_meanwhile_and_with_the_very_same_weights_afterwards():
+def test_the_model_has_the_average_for_weights_meanwhile_and_with_the_very_same_weights_afterwards():
     model = Model()
     average = average_of(model, range(3))
     averaged = average.state_dict()["weights"]["layer.weight"].clone()
@@ -124,7 +124,7 @@ def test_an_evaluation_that_is_interrupted_leaves_the_trained_weights_too():
     assert bits(model.state_dict()) == before
 
 
-def test_an_average_that_went_through_a_file_goes_on_bit_for_bit(tmp_path: Path):
+def test_an_average_that_went_through_a_file_continues_bit_for_bit(tmp_path: Path):
     whole = average_of(Model(), range(6))
     model = Model()
     first = average_of(model, range(3))

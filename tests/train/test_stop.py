@@ -44,7 +44,7 @@ def test_a_note_reaches_ranks_that_got_no_signal(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
-def test_a_worker_is_told_when_its_launcher_dies(tmp_path: Path):
+def test_a_worker_gets_a_signal_when_its_launcher_dies(tmp_path: Path):
     told = tmp_path / "told"
     worker = (
         "import signal, sys, time; from launcher.train.stop import end_with_parent\n"

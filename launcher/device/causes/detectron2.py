@@ -176,7 +176,8 @@ def ops_pass(facts: DeviceFacts) -> bool:
 
 def find_other_cuda(facts: DeviceFacts) -> Evidence | None:
     error = _ops_error(facts)
-    built, needs = cuda_version(facts.torch.ops_cuda if facts.torch else ""), cuda_version(facts.packages.torch_cuda)
+    built = cuda_version(facts.torch.ops_cuda.removeprefix("CUDA ") if facts.torch else "")
+    needs = cuda_version(facts.packages.torch_cuda)
     differ = built[0] and needs[0] and built[0] != needs[0]
     if not (CUDART_NOT_FOUND.search(error) or differ):
         return None
@@ -237,11 +238,11 @@ BROKEN_OPS = Cause(
 
 
 def find_without_cuda(facts: DeviceFacts) -> Evidence | None:
-    said = facts.torch.ops_cuda == "not available" if facts.torch else False
+    by_its_word = facts.torch.ops_cuda == "not available" if facts.torch else False
     no_code = facts.packages.detectron2_ops_gpu_code == () and not ops_pass(facts)
-    if not driver_shows_gpus(facts) or not (said or no_code):
+    if not driver_shows_gpus(facts) or not (by_its_word or no_code):
         return None
-    sign = "_C.has_cuda() is False" if said else "there is no GPU code in its _C"
+    sign = "_C.has_cuda() is False" if by_its_word else "there is no GPU code in its _C"
     return Evidence(lines=(f"detectron2 {facts.packages.detectron2}: {sign}",))
 
 

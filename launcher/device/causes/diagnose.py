@@ -69,7 +69,7 @@ def _root_causes(facts: DeviceFacts) -> list[Found]:
         if (evidence := cause.look(facts)) is not None:
             found = [(root, finding) for root, finding in found if not cause.covers(root.code)]
             found.append((cause, _finding(cause, evidence)))
-    # What keeps even the CPU from training is said before what keeps the GPUs from it.
+    # What keeps even the CPU from training comes before what keeps the GPUs from it.
     return sorted(found, key=lambda one: not one[0].fatal)
 
 
@@ -142,7 +142,7 @@ def _found_on(facts: DeviceFacts, gpu: GpuView) -> tuple[OnGpu | None, OnGpu | N
 
 def _about(gpu: GpuView, cause: Cause, evidence: Evidence) -> Finding:
     finding = _finding(cause, evidence)
-    return replace(finding, cause=f"{gpu.called} {finding.cause}")
+    return replace(finding, cause=f"{gpu.called} {finding.cause}", gpu=gpu.uuid)
 
 
 def _excluded(gpu: GpuView, code: str, cause: str) -> ExcludedGpu:

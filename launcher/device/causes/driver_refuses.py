@@ -215,7 +215,7 @@ NOT_INITIALIZED_HERE = Cause(
     title="the driver cannot initialize in this process",
     meaning="The driver answers to no process in these surroundings: a security profile, a limit on locked memory, or "
     "a process that was forked after it had used CUDA.",
-    fix="start it as a fresh process; look at the limits of the job or container: seccomp profile, locked memory "
+    fix="start it as a fresh process; check the limits of the job or container: seccomp profile, locked memory "
     "(`ulimit -l`), devices cgroup",
     symptoms=("CUDA driver initialization failed, you might not have a CUDA gpu", "cudaErrorInitializationError"),
     find=find_not_initialized,

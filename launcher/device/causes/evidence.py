@@ -12,7 +12,7 @@ MPS_CODES = (805, 806, 807, 808)
 UNKNOWN = 999
 BUSY, ECC_ERROR, LAUNCH_TIMEOUT = 46, 214, 702
 NVML_NO_PERMISSION, NVML_NOT_LOADED, NVML_MISMATCH = 4, 9, 18
-FROM_OUTSIDE = (1, 2, 9, 15)  # SIGHUP, SIGINT, SIGKILL, SIGTERM: somebody ended the process, no crash did
+FROM_OUTSIDE = (1, 2, 9, 15)  # SIGHUP, SIGINT, SIGKILL, SIGTERM: the process was ended, it did not crash
 
 
 # The driver
@@ -32,7 +32,7 @@ def driver_works(facts: DeviceFacts) -> bool:
 
 
 def driver_answers(facts: DeviceFacts) -> bool:
-    """It said something that only a loaded driver says: to NVML, to cuInit, or by letting a device file be opened."""
+    """It gave an answer that only a loaded driver gives: to NVML, to cuInit, or by letting a device file be opened."""
     opened = any(not node.error for node in (facts.driver.nodes if facts.driver else ()))
     by_init = init_failed(facts, 0, BUSY, ECC_ERROR, SYSTEM_NOT_READY, MISMATCH)
     return opened or by_init or nvml_answers(facts) or nvml_failed(facts, NVML_MISMATCH)

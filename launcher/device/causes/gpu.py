@@ -27,7 +27,7 @@ from launcher.device.gpus import GpuView
 MIN_FREE_MIB = 256
 """CUDA's own context takes more. What a run wants beyond that is device.min_free_gib's to say."""
 USUAL_FREE_MIB = DeviceRequest.min_free_gib * 1024
-"""What a run wants unless told otherwise."""
+"""What a run wants by default."""
 
 PROHIBITED, EXCLUSIVE_PROCESS = 2, 3
 RESET, REBOOT = 1, 2
@@ -36,7 +36,7 @@ ACTIONS_AGAINST_USE = {RESET: "a reset", REBOOT: "a reboot", 4: "a drain and a r
 LOST, NEEDS_RESET = 15, 16
 
 OUT_OF_MEMORY, NO_KERNEL_IMAGE, NO_FUNCTION, ASSERT = 2, 209, 98, 710
-# Driver and system answer these too when they are set up wrongly, or when somebody else has the GPU.
+# Driver and system answer these too when they are set up wrongly, or when another process has the GPU.
 ALSO_OF_SET_UP = {BUSY, 100, 101, OS_CALL, SYSTEM_NOT_READY, UNKNOWN}
 # The smoke test's own code and indices are right, so what may be a program's fault in a training is the GPU's here.
 SICK_CODES = {
@@ -98,7 +98,7 @@ def _failing(gpu: GpuView) -> Evidence | None:
     # Wrong values of torchvision's nms say nothing about the GPU; and for a screen kernels are ended on purpose.
     if gpu.smoke is None or not gpu.smoke.failed or ended_for_the_screen(gpu):
         return None
-    wrong = gpu.smoke.failed != "nms" and gpu.smoke.error.startswith("wrong values")
+    wrong = gpu.smoke.failed != "nms" and gpu.smoke.wrong_values
     if not wrong and gpu.smoke.code not in SICK_CODES:
         return None
     return Evidence(

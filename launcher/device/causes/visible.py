@@ -50,7 +50,7 @@ EMPTY = Cause(
 def find_wrong_list(facts: DeviceFacts) -> Evidence | None:
     uuids = [gpu.uuid for gpu in nvml_gpus(facts)]
     shown = len(facts.driver.gpus) if facts.driver else 0
-    # NVML is not told of CUDA_VISIBLE_DEVICES, so a list it finds no fault with has another explanation.
+    # NVML ignores CUDA_VISIBLE_DEVICES, so that too few GPUs under a correct list has another explanation.
     problem = problem_with_visible(facts)
     listed = facts.environment.get("CUDA_VISIBLE_DEVICES", "")
     if not problem or shown >= listed.count(",") + 1:

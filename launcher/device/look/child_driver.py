@@ -56,7 +56,7 @@ def gpus(cuda: ctypes.CDLL) -> Iterator[dict[str, Any]]:
 
 
 def uuid_of(cuda: ctypes.CDLL, device: ctypes.c_int, uuid: ctypes.Array[ctypes.c_ubyte]) -> int:
-    # The second version of the call gives a MIG slice its own identity; old drivers have only the first.
+    # The second version of the call gives a MIG instance its own identity; old drivers have only the first.
     call = getattr(cuda, "cuDeviceGetUuid_v2", None) or cuda.cuDeviceGetUuid
     return int(call(ctypes.byref(uuid), device))
 

@@ -82,7 +82,7 @@ def kernel_state(pid: int) -> str:
 def ask_library(
     say: Callable[..., None], library: str, name: str, ask: Callable[[ctypes.CDLL, Callable[..., None]], None]
 ) -> None:
-    """Load a driver's library, whose file's name begins with `name`, and `ask` it; what fails is said."""
+    """Load a driver's library, whose file's name begins with `name`, and `ask` it; what fails is reported."""
     say(stage=f"load {name}")
     try:
         loaded = ctypes.CDLL(library)

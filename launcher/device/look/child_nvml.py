@@ -66,11 +66,10 @@ def ask_nvml(nvml: ctypes.CDLL, say: Callable[..., None]) -> None:
     say(init_code=code, init_error=error_text(nvml, code) if code else "")
     if code:
         return
-    text, version, count = ctypes.create_string_buffer(96), ctypes.c_int(0), ctypes.c_uint(0)
+    text, count = ctypes.create_string_buffer(96), ctypes.c_uint(0)
     say(stage="driver version")
     nvml.nvmlSystemGetDriverVersion(text, len(text))
-    number(nvml, "nvmlSystemGetCudaDriverVersion_v2", version)
-    say(driver=text.value.decode(errors="replace"), cuda_version=version.value)
+    say(driver=text.value.decode(errors="replace"))
     nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     found = []
     for index in range(count.value):

@@ -49,7 +49,7 @@ def main(journal: Journal, ask: dict[str, Any]) -> None:
     except Exception as error:
         journal.say(import_error=one_text(error), stage="end")
         return
-    journal.say(version=torch.__version__, mps_available=torch.backends.mps.is_available())
+    journal.say(version=torch.__version__)
     # Before the forks, which then have the operators too. Loading them calls no driver.
     missing = OPERATORS_STAGES - look_at_packages(journal, torch)
     journal.say(stage="wait for the driver's answer")
@@ -134,7 +134,7 @@ def look_at_gpus(journal: Journal, ask: Mapping[str, Any], torch: Any) -> None:
 
 
 def able_to_talk(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    # CUDA shows a process one slice at most, so slices (and a slice beside a GPU) never train together.
+    # CUDA shows a process one MIG instance at most, so instances (and one beside a GPU) never train together.
     return [
         result["uuid"]
         for result in results
@@ -145,8 +145,6 @@ def able_to_talk(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def look_at_availability(journal: Journal, torch: Any) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        journal.say(stage="torch.cuda.device_count")
-        journal.say(device_count=torch.cuda.device_count())
         journal.say(stage="torch.cuda.is_available")
         journal.say(is_available=torch.cuda.is_available())
     journal.say(warnings=[one_text(warning.message) for warning in caught])
@@ -176,7 +174,8 @@ def try_stages(journal: Journal, stages: Mapping[str, Callable[[], Any]]) -> Non
         try:
             attempt()
         except Exception as error:
-            journal.say(failed=stage, code=code_of(error), error=one_text(error))
+            wrong = isinstance(error, WrongValuesError)
+            journal.say(failed=stage, code=code_of(error), error=one_text(error), wrong_values=wrong)
             return
         passed.append(stage)
         journal.say(passed=passed)
@@ -184,14 +183,14 @@ def try_stages(journal: Journal, stages: Mapping[str, Callable[[], Any]]) -> Non
 
 def same(expected: Any, computed: Any) -> None:
     if not bool((expected == computed).all()):
-        raise WrongValuesError(f"wrong values: expected {expected[:4].tolist()}, got {computed[:4].tolist()}")
+        raise WrongValuesError(f"expected {expected[:4].tolist()}, got {computed[:4].tolist()}")
 
 
 def near(what: str, expected: Any, computed: Any) -> None:
     difference = (computed.cpu() - expected).abs().max().item()
     # Sums of less than a hundred products below 1, of which TF32 keeps ten bits each.
     if not difference < 0.1:
-        raise WrongValuesError(f"wrong values: {what} differs from the CPU's by {difference}")
+        raise WrongValuesError(f"{what} differs from the CPU's by {difference}")
 
 
 class WrongValuesError(Exception):
@@ -218,7 +217,7 @@ def nms(torch: Any, device: str) -> None:
     suppress = torch.ops.torchvision.nms
     kept, expected = suppress(boxes.to(device), scores.to(device), 0.5).tolist(), suppress(boxes, scores, 0.5).tolist()
     if kept != expected:
-        raise WrongValuesError(f"wrong values: torchvision's nms keeps {kept}, on the CPU {expected}")
+        raise WrongValuesError(f"torchvision's nms keeps {kept}, on the CPU {expected}")
 
 
 def operators(torch: Any, device: str) -> None:
@@ -367,7 +366,7 @@ class Fork:
             "stderr": "",
         }
         failure = {"failed": said.get("failed", "")} if how == "answered" else {"failed": stage}
-        error = {key: said[key] for key in ("code", "error") if key in said}
+        error = {key: said[key] for key in ("code", "error", "wrong_values") if key in said}
         return {"uuid": self.name, "passed": said.get("passed", []), "end": end, **failure, **error}
 
 

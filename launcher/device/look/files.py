@@ -133,16 +133,13 @@ def _control_groups(root: Path, controller: str, mounts: Iterable[str]) -> Itera
 
 def look_at_system(root: Path, environ: Mapping[str, str], kernel: str) -> SystemFacts:
     """Read the files below `root`, which is `/` but for tests."""
-    modules = root / "sys/module"
     pci_gpus = tuple(_pci_gpus(root / "sys/bus/pci/devices"))
     return SystemFacts(
         pci_gpus=pci_gpus,
         driver_loaded=_driver_loaded(root),
         # Thousands of files: only looked through where the answer can matter.
         driver_installed=bool(pci_gpus) and any((root / "lib/modules" / kernel).rglob("nvidia.ko*")),
-        uvm_loaded=(modules / "nvidia_uvm").exists(),
-        nouveau_loaded=(modules / "nouveau").exists(),
-        amd_loaded=(modules / "amdgpu").exists(),
+        uvm_loaded=(root / "sys/module/nvidia_uvm").exists(),
         device_nodes=tuple(f"/dev/{path.name}" for path in _device_nodes(root)),
         cuda_libraries=tuple(_cuda_libraries(root, environ)),
         container=tuple(_container_signs(root, environ)),

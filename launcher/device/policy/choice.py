@@ -31,7 +31,7 @@ def without_unwanted(diagnosis: Diagnosis, asked: DeviceRequest, avoid: Mapping[
     )
     excluded = (*diagnosis.excluded_gpus, *unwanted)
     verdict = diagnosis.verdict
-    if verdict == can_train_on(diagnosis.usable_gpus):  # else something is missing that the CPU needs too
+    if not diagnosis.fatal:
         verdict = can_train_on(usable) if usable else f"detectron2 will run on the CPU: {excluded_by_name(excluded)}"
     return replace(diagnosis, verdict=verdict, usable_gpus=usable, excluded_gpus=excluded)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest
 from launcher.device.diagnosis import Diagnosis, Finding, called, in_order
 from launcher.device.policy.choice import named_gpus
+from launcher.device.policy.why import Why
 
 FOR_EVERY_RUN = {"disk.full", "memory.small", "detectron2.shadowed"}
 FOR_LOADERS = {"shm.small", "limits.open_files"}
@@ -19,42 +19,31 @@ FOR_GPUS = {"nvml.failed", "visible.wrong", "gpu.vanished", "torch.slow"}
 
 
 def notices_of_diagnosis(
-    diagnosis: Diagnosis,
-    asked: DeviceRequest,
-    keys: Keys,
-    *,
-    with_gpus: bool,
-    reason: str,
-    adjustments: Sequence[Adjustment],
+    diagnosis: Diagnosis, asked: DeviceRequest, keys: Keys, *, with_gpus: bool, told: Why | None
 ) -> Iterator[str]:
-    """What concerns this run, unless its reason or an adjustment says it anyway.
+    """What concerns this run, unless it has been `told` as the reason for its devices.
 
     `with_gpus`: it has, or would have had, GPUs.
     """
-    said = "; ".join([reason, *(adjustment.reason for adjustment in adjustments)])
-    if with_gpus and (left_out := list(_left_out(diagnosis, asked, reason, said))):
+    if with_gpus and (left_out := list(_left_out(diagnosis, asked, told))):
         yield f"left out: {'; '.join(left_out)}"
     codes = FOR_EVERY_RUN | (FOR_GPUS if with_gpus else set())
     if keys.get("DATALOADER.NUM_WORKERS", 1):
         codes |= FOR_LOADERS
     for finding in diagnosis.findings:
-        if finding.code in codes and finding.cause not in said:
+        if finding.code in codes and not (told and told.covers(finding)):
             yield f"{finding.cause} ({finding.code}){_not_judged(finding, asked)}"
 
 
-def _left_out(diagnosis: Diagnosis, asked: DeviceRequest, reason: str, said: str) -> Iterator[str]:
+def _left_out(diagnosis: Diagnosis, asked: DeviceRequest, told: Why | None) -> Iterator[str]:
     """GPUs that this run could have had, each with the reason why it does not get it."""
     _, excluded = named_gpus(asked, diagnosis)
-    # Others are out of reach because they are meant to be: hidden from this process, or cut into slices.
+    # Others are out of reach because they are meant to be: hidden from this process, or divided into MIG instances.
     worth = {finding.code for finding in diagnosis.findings} | {"policy"}
     for gpu in sorted(excluded, key=lambda gpu: in_order(gpu.index)):
-        label = called(gpu.index, gpu.uuid)
-        # What keeps all GPUs from use is the reason itself; of a single one a finding gives the model too.
-        is_said = gpu.cause == reason or any(
-            f"{name} {gpu.cause}" in said for name in (label, f"{label} ({gpu.name or 'no name known'})")
-        )
-        if gpu.code in worth and not is_said:
-            yield f"{label} {gpu.cause}" + ("" if gpu.code == "policy" else f" ({gpu.code})")
+        if gpu.code in worth and not (told and gpu.uuid in told.gpus):
+            code = "" if gpu.code == "policy" else f" ({gpu.code})"
+            yield f"{called(gpu.index, gpu.uuid)} {gpu.cause}{code}"
 
 
 def _not_judged(finding: Finding, asked: DeviceRequest) -> str:

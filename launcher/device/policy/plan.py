@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from launcher.config.adjustment import Adjustment
@@ -11,22 +11,21 @@ from launcher.config.asked import choice_of, count_of, listed
 from launcher.config.batch import most_sharers, shared_batch, sharing_problem, why_not_shared
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
-from launcher.device.causes.diagnose import FATAL_CODES
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
 from launcher.device.policy import changes
 from launcher.device.policy.choice import (
     able_together,
     best_of,
-    excluded_by_name,
     is_mixed,
     named_gpus,
     without_unwanted,
 )
 from launcher.device.policy.notices import notices_of_diagnosis
+from launcher.device.policy.why import Why, as_asked, because_excluded, because_of, why_no_gpu
 from launcher.errors import DeviceUnavailableError, RequestError
 
 TO_RUN_ANYWAY = "To run on what there is, type device.choice=auto device.on_missing=fall_back."
-ONE_SLICE = "a slice of a GPU trains only alone, because CUDA shows a process no more than one"
+ONE_INSTANCE = "a MIG instance trains only alone, because CUDA shows a process no more than one"
 MPS = "detectron2 has no support for Apple's MPS"
 
 
@@ -100,7 +99,7 @@ def plan_devices(
     choice = choice_of(asked, keys)
     if choice is DeviceChoice.cpu:
         reason = "as asked" if asked.choice is DeviceChoice.cpu else "MODEL.DEVICE=cpu asks for it"
-        return _cpu_plan(there, reason=reason, fell_back=False)
+        return _cpu_plan(there, as_asked(reason), fell_back=False)
     if choice is DeviceChoice.mps:
         return _instead_of_mps(there)
     return _cuda_plan(there)
@@ -122,9 +121,9 @@ def _problem_with_start(diagnosis: Diagnosis) -> str:
 
 
 def _check_installation(diagnosis: Diagnosis) -> None:
-    fatal = [finding for finding in diagnosis.findings if finding.code in FATAL_CODES]
-    if fatal:
-        raise DeviceUnavailableError("\n".join(f"{finding.cause}. To repair it: {finding.fix}." for finding in fatal))
+    if diagnosis.fatal:
+        problems = (f"{finding.cause}. To repair it: {finding.fix}." for finding in diagnosis.fatal)
+        raise DeviceUnavailableError("\n".join(problems))
 
 
 def _check_needs(kind: str, there: Situation) -> None:
@@ -139,7 +138,9 @@ def _cuda_plan(there: Situation) -> DevicePlan:
     asked = there.asked
     named, excluded = named_gpus(asked, there.diagnosis)
     if not named:
-        return _cpu_or_refuse(there, excluded_by_name(excluded if asked.ids else ()) or _why_no_gpu(there.diagnosis))
+        return _cpu_or_refuse(
+            there, because_excluded(excluded) if asked.ids and excluded else why_no_gpu(there.diagnosis)
+        )
     number = count_of(asked) or len(asked.ids)
     pool = named if number == 1 else able_together(named)
     wanted = number or len(pool)
@@ -148,16 +149,17 @@ def _cuda_plan(there: Situation) -> DevicePlan:
             raise DeviceUnavailableError(
                 f"device.count={asked.count}, but {silence.cause}. To repair it: {silence.fix}."
             )
-        return _gpu_plan(there, best_of(pool, 1), named, silence.cause)
+        return _gpu_plan(there, best_of(pool, 1), named, because_of(silence, there.diagnosis))
+    fewer = _why_fewer(named, excluded, pool)
     if _insists(asked) and len(pool) < wanted:
-        raise DeviceUnavailableError(_too_few(there, pool, _why_fewer(named, excluded, pool)))
+        raise DeviceUnavailableError(_too_few(there, pool, fewer.clause))
     if _insists(asked) and (problem := sharing_problem(there.batch, wanted, at_most=len(pool))):
         raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
     chosen = best_of(pool, most_sharers(there.batch, min(wanted, len(pool))))
-    usable = f"{_number_of_gpus(len(named))} usable"
     unshared = why_not_shared(there.batch, len(pool)) if len(chosen) < len(pool) else ""
-    why = "; ".join(filter(None, (_why_fewer(named, excluded, pool), unshared)))
-    return _gpu_plan(there, chosen, named, f"{usable}: {why}" if why else usable)
+    why = "; ".join(filter(None, (fewer.clause, unshared)))
+    usable = f"{_number_of_gpus(len(named))} usable"
+    return _gpu_plan(there, chosen, named, replace(fewer, clause=f"{usable}: {why}" if why else usable))
 
 
 def _number_of_gpus(number: int) -> str:
@@ -169,15 +171,15 @@ def _silence(diagnosis: Diagnosis) -> Finding | None:
     return next((finding for finding in diagnosis.findings if finding.code.startswith("nccl.")), None)
 
 
-def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[UsableGpu], why_fewer: str) -> DevicePlan:
+def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[UsableGpu], fewer: Why) -> DevicePlan:
     _check_needs("cuda", there)
     asked, keys = there.asked, there.keys
     precision = changes.precision_on(chosen, asked.precision, keys)
     deformable_by = changes.deformable_by("cuda", keys, there.diagnosis)
     uuids = tuple(gpu.uuid for gpu in chosen)
-    reason = _names(chosen) + _how_many_of_list(asked, chosen)
+    count = tuple(changes.adjusted_count(asked, len(chosen), fewer.clause, usable=len(usable)))
     adjustments = (
-        *changes.adjusted_count(asked, len(chosen), why_fewer, usable=len(usable)),
+        *count,
         *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
         *changes.adjusted_precision(chosen, asked.precision, precision),
         *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
@@ -185,7 +187,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
     return DevicePlan(
         kind="cuda",
         asked=asked.choice.value,
-        reason=reason,
+        reason=_names(chosen) + _how_many_of_list(asked, chosen),
         gpu_uuids=uuids,
         num_processes=len(chosen),
         environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
@@ -194,7 +196,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         precision=precision,
         deformable_by=deformable_by,
         notices=(
-            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=True, reason=reason, adjustments=adjustments),
+            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=True, told=fewer if count else None),
             *_notices_of_mixture(chosen),
             *changes.notices_of_precision(asked.precision, precision),
             *changes.notices_of_deformable("cuda", deformable_by),
@@ -210,10 +212,11 @@ def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
     return f" ({len(chosen)} of device.ids={listed(asked.ids)})" if len(chosen) < len(asked.ids) else ""
 
 
-def _why_fewer(usable: Sequence[UsableGpu], excluded: Sequence[ExcludedGpu], pool: Sequence[UsableGpu]) -> str:
+def _why_fewer(usable: Sequence[UsableGpu], excluded: Sequence[ExcludedGpu], pool: Sequence[UsableGpu]) -> Why:
     """What keeps GPUs out of the pool."""
-    slices = ONE_SLICE if len(pool) < len(usable) else ""
-    return "; ".join(filter(None, (excluded_by_name(excluded), slices)))
+    why = because_excluded(excluded)
+    instances = ONE_INSTANCE if len(pool) < len(usable) else ""
+    return replace(why, clause="; ".join(filter(None, (why.clause, instances))))
 
 
 def _notices_of_mixture(chosen: Sequence[UsableGpu]) -> Iterator[str]:
@@ -228,22 +231,22 @@ def _insists(asked: DeviceRequest) -> bool:
     return asked.on_missing is OnMissing.refuse
 
 
-def _cpu_or_refuse(there: Situation, reason: str) -> DevicePlan:
-    was_promised = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_promised
-    if _insists(there.asked) or was_promised:
-        raise DeviceUnavailableError(_refusal(there, reason))
-    return _cpu_plan(there, reason=reason, fell_back=True)
+def _cpu_or_refuse(there: Situation, why: Why) -> DevicePlan:
+    was_allocated = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_promised
+    if _insists(there.asked) or was_allocated:
+        raise DeviceUnavailableError(_refusal(there, why))
+    return _cpu_plan(there, why, fell_back=True)
 
 
-def _refusal(there: Situation, reason: str) -> str:
+def _refusal(there: Situation, why: Why) -> str:
     if there.asked.choice is DeviceChoice.cuda:
         what = "device.choice=cuda insists on a GPU"
     elif there.asked.on_missing is OnMissing.refuse:
         what = "device.on_missing=refuse insists on a GPU"
     else:
-        what = "this job was promised GPUs"
-    fixes = [finding.fix for finding in there.diagnosis.findings if finding.cause == reason]
-    return f"{what}, but {reason}. " + "".join(f"To repair it: {fix}. " for fix in fixes[:1]) + TO_RUN_ANYWAY
+        what = "this job was allocated GPUs"
+    repair = f"To repair it: {why.fix}. " if why.fix else ""
+    return f"{what}, but {why.clause}. {repair}{TO_RUN_ANYWAY}"
 
 
 def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
@@ -256,11 +259,6 @@ def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
     )
 
 
-def _why_no_gpu(diagnosis: Diagnosis) -> str:
-    """The clause of the verdict that names the cause."""
-    return diagnosis.verdict.partition(": ")[2] or diagnosis.verdict
-
-
 # The CPU
 
 
@@ -269,18 +267,18 @@ def _instead_of_mps(there: Situation) -> DevicePlan:
         raise DeviceUnavailableError(
             f"device.choice=mps, but {MPS}. Type device=cpu, or add device.on_missing=fall_back."
         )
-    return _cpu_plan(there, reason=MPS, fell_back=True)
+    return _cpu_plan(there, as_asked(MPS), fell_back=True)
 
 
-def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
+def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     _check_needs("cpu", there)
     asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
     adjustments = (
         *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
-        *changes.without_ids(asked, reason),
-        *changes.adjusted_device(keys, "cpu", reason),
+        *changes.without_ids(asked, why.clause),
+        *changes.adjusted_device(keys, "cpu", why.clause),
         *changes.without_amp(keys),
         *changes.without_sync_norms(keys, num_processes),
         *changes.fewer_workers(keys, num_cpus, num_processes),
@@ -288,7 +286,7 @@ def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
     return DevicePlan(
         kind="cpu",
         asked=asked.choice.value,
-        reason=reason,
+        reason=why.clause,
         gpu_uuids=(),
         num_processes=num_processes,
         # Hides the GPUs from everything that asks politely, and makes torch ask NVML's way rather than call cuInit.
@@ -298,9 +296,7 @@ def _cpu_plan(there: Situation, *, reason: str, fell_back: bool) -> DevicePlan:
         default_environment=_threads(num_cpus, num_processes),
         deformable_by=deformable_by,
         notices=(
-            *notices_of_diagnosis(
-                there.diagnosis, asked, keys, with_gpus=wants_gpus(asked, keys), reason=reason, adjustments=adjustments
-            ),
+            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=wants_gpus(asked, keys), told=why),
             *changes.notices_of_deformable("cpu", deformable_by),
         ),
     )

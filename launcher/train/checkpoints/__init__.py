@@ -1,1 +1,1 @@
-"""Checkpoints as files: written whole or not at all, read without running code."""
+"""Checkpoints as files: written completely or not at all, read without running code."""

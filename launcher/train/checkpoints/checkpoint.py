@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or not there."""
+"""Checkpoints that are either complete or not there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SafeCheckpointer(DetectionCheckpointer):
     """
 
     must_fit = False
-    """Whether parameters that are missing or of another shape are an error, as they are when a run goes on."""
+    """Whether parameters that are missing or of another shape are an error, as they are when a run is resumed."""
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         misfits = [name for name, _, _ in incompatible.incorrect_shapes] + list(incompatible.missing_keys)
@@ -110,7 +110,7 @@ def write_weights(
 
 
 def _publish(draft: Path, target: Path, manifest_draft: Path | None) -> None:
-    """Rename so that a manifest never stands beside a file that it does not describe, as far as a whole one goes.
+    """Rename so that a manifest never stands beside a file that it does not describe, as far as a complete one goes.
 
     A manifest without its checkpoint does no harm, and a checkpoint without a manifest is judged by its own checksums.
     """
@@ -135,7 +135,7 @@ def name_final(path: Path, paths: RunPaths) -> None:
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """Give a whole file a second name, replacing what had it.
+    """Give a complete file a second name, replacing what had it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -160,7 +160,7 @@ def has_same_content(path: Path, other: Path) -> bool:
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed attempts have left half-written, and manifests whose checkpoint never came.
 
-    Only for the attempt that holds the run's fence: an overtaken one may still be writing, and must not go on.
+    Only for the attempt that holds the run's fence: an overtaken one may still be writing, and must not continue.
     """
     for path in leftovers(folder):
         remove(path)

@@ -62,9 +62,9 @@ class _Saved:
 class Saver:
     """Saves the checkpoints of one attempt. Only rank 0 has one.
 
-    A failed save is said and outlived while an older checkpoint is there to go on from, at most `MOST_FAILURES` in a
-    row. In the background a failure shows at the next `save` or `finish`. A checkpoint counts, for `keep_last`, as the
-    best or as the final one, only once it is on the disk.
+    A failed save is reported and training continues, up to `MOST_FAILURES` in a row, as long as an older checkpoint is
+    there to resume from. In the background a failure shows at the next `save` or `finish`. A checkpoint counts, for
+    `keep_last`, as the best or as the final one, only once it is on the disk.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Saver:
         *,
         fence: Fence | None = None,
         resume: ResumePoint | None = None,
-        say: Callable[[str], None] = print,
+        report: Callable[[str], None] = print,
     ) -> None:
         self._checkpointer = checkpointer
         self._paths = paths
         self._settings = settings
         self._fence = fence
-        self._say = say
-        self._newest_whole = _iteration_in(paths, resume)
+        self._report = report
+        self._newest_complete = _iteration_in(paths, resume)
         self._failures_in_a_row = 0
         self._snapshot = Snapshot()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
@@ -113,7 +113,7 @@ class Saver:
     @property
     def saved_iterations(self) -> int | None:
         """How many iterations a start would find done; None when it would find no checkpoint of this run."""
-        return None if self._newest_whole is None else self._newest_whole + 1
+        return None if self._newest_complete is None else self._newest_complete + 1
 
     def save(
         self,
@@ -135,7 +135,7 @@ class Saver:
             FencedError: a later attempt trains in this folder.
         """
         self.finish()
-        with contextlib.suppress(OSError):  # the writing asks again, and tells what is wrong
+        with contextlib.suppress(OSError):  # the writing asks again, and reports what is wrong
             self._ask_fence()
         best = better(metrics or {}, milestone.iteration, self._settings, self._best)
         state = self._checkpointer.state(iteration=milestone.iteration)
@@ -168,7 +168,7 @@ class Saver:
 
     def _settle(self, saved: _Saved, save: _Save) -> None:
         for remark in saved.remarks:
-            self._say(remark)
+            self._report(remark)
         if saved.failure is None:
             self._failures_in_a_row = 0
             return
@@ -182,17 +182,16 @@ class Saver:
         )
         if save.is_last:
             raise TrainingFailedError(f"{what}, and it was the last one of the training. {way_out}")
-        if self._newest_whole is None:
+        if self._newest_complete is None:
             raise TrainingFailedError(f"{what}, and there is no older one to resume from. {way_out}")
         if save.ends:
-            self._say(
-                f"{what}. The run can be resumed from the checkpoint of iteration {self._newest_whole + 1}. {way_out}"
-            )
+            newest = f"the checkpoint of iteration {self._newest_complete + 1}"
+            self._report(f"{what}. The run can be resumed from {newest}. {way_out}")
             return
         if self._failures_in_a_row > MOST_FAILURES:
             raise TrainingFailedError(f"{what}, nor could the {MOST_FAILURES} before it. {way_out}")
-        self._say(
-            f"{what}. Training continues; the newest checkpoint is that of iteration {self._newest_whole + 1}. "
+        self._report(
+            f"{what}. Training continues; the newest checkpoint is that of iteration {self._newest_complete + 1}. "
             f"Failed {self._failures_in_a_row} of at most {MOST_FAILURES} times in a row."
         )
 
@@ -204,7 +203,7 @@ class Saver:
                 self._ask_fence()
             else:
                 self._write_making_room(save, path)
-            self._newest_whole = save.milestone.iteration
+            self._newest_complete = save.milestone.iteration
             if save.is_last:
                 _write_average(save.state, self._paths.final_average)  # first: a kill in between is made good
                 name_final(path, self._paths)
@@ -230,7 +229,7 @@ class Saver:
             if error.errno not in _NO_ROOM:
                 raise
             self._ask_fence()
-            # What this save would make superfluous may go before it, as long as the newest whole one stays.
+            # What this save would make superfluous may go before it, as long as the newest complete one stays.
             if not self._remove_superfluous(save.milestone.iteration):
                 raise
             write_checkpoint(save.state, path, save.milestone, self._ask_fence)
@@ -238,7 +237,7 @@ class Saver:
     def _remove_superfluous(self, *coming: int) -> int:
         """Remove checkpoints beyond `keep_last`, `coming` ones counted, and return how many."""
         there = numbered_checkpoints(self._paths)
-        needed = {*coming} if self._newest_whole is None else {*coming, self._newest_whole}
+        needed = {*coming} if self._newest_complete is None else {*coming, self._newest_complete}
         old = superfluous({*there, *coming}, self._settings.keep_last, needed=needed)
         for iteration in old:
             remove_checkpoint(there[iteration])
@@ -259,7 +258,7 @@ class Saver:
         try:
             link_or_copy(path, weights)
         except OSError as error:
-            self._say(f"The best checkpoint could not be kept as {weights} ({_reason(error)}).")
+            self._report(f"The best checkpoint could not be kept as {weights} ({_reason(error)}).")
 
     def _ask_fence(self) -> None:
         if self._fence is not None:
@@ -273,7 +272,7 @@ def _write_average(state: Mapping[str, Any], target: Path) -> None:
 
 
 def _iteration_in(paths: RunPaths, resume: ResumePoint | None) -> int | None:
-    """The iteration of the checkpoint that this attempt goes on from, when it is one of this run's own."""
+    """The iteration of the checkpoint that this attempt resumes from, when it is one of this run's own."""
     path = Path(resume.path) if resume is not None else None
     match = CHECKPOINT_NAME.fullmatch(path.name) if path is not None and path.parent == paths.checkpoints else None
     return int(match[1]) if match else None

@@ -11,13 +11,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import detectron2.model_zoo
+from detectron2.config import CfgNode
 
 from launcher.errors import RequestError
 from launcher.train.compat.cfg_node import default_cfg_node, load_extension
-
-if TYPE_CHECKING:
-    from detectron2.config import CfgNode
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,8 +43,6 @@ def describe_keys(extensions: Sequence[str]) -> dict[str, Any]:
 
 
 def _zoo(defaults: CfgNode, extensions: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    import detectron2.model_zoo
-
     folder = Path(detectron2.model_zoo.__file__).parent / "configs"
     for file in sorted(folder.rglob("*.yaml")):
         cfg = default_cfg_node(extensions)

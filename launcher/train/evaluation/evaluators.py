@@ -84,12 +84,13 @@ MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
 }
 
 
-def check_test_sets(cfg: CfgNode, *, own_evaluator: bool) -> None:
+def check_test_sets(cfg: CfgNode, *, own_evaluators: bool = False) -> None:
     """Find out before training what the evaluation would stumble over after it.
 
+    With `own_evaluators`, evaluators of a user's own serve whatever the data sets are.
+
     Raises:
-        DataError: DATASETS.TEST names what is not registered, or what there is no evaluator for; `own_evaluator` takes
-            any.
+        DataError: DATASETS.TEST names what is not registered, or what detectron2 has no evaluator for.
     """
     for name in cfg.DATASETS.TEST:
         if name not in DatasetCatalog.list():
@@ -99,7 +100,7 @@ def check_test_sets(cfg: CfgNode, *, own_evaluator: bool) -> None:
                 f"nearest: {', '.join(near) or 'none'}. "
                 "Name one that is, or train without evaluation: DATASETS.TEST=[]."
             )
-        if not own_evaluator:
+        if not own_evaluators:
             _check_evaluator(name)
 
 
@@ -108,8 +109,8 @@ def _check_evaluator(dataset_name: str) -> str:
     if kind not in MAKERS:
         raise DataError(
             f"DATASETS.TEST names {dataset_name}, whose evaluator_type is {kind}, but there are evaluators for "
-            f"{', '.join(MAKERS)} only. Set evaluator_type in its MetadataCatalog entry to one of these, override "
-            "build_evaluator in a trainer of your own, or train without evaluation: DATASETS.TEST=[]."
+            f"{', '.join(MAKERS)} only. Train without evaluation (DATASETS.TEST=[]), or with a trainer of "
+            "your own that has build_evaluator."
         )
     return str(kind)
 

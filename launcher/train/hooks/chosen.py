@@ -80,5 +80,5 @@ def saving(
         config_fingerprint=fingerprint,
         versions={"torch": torch.__version__, "detectron2": detectron2.__version__},
     )
-    saver = Saver(trainer.checkpointer, trainer.paths, settings, fence=fence, resume=resume, say=report)
+    saver = Saver(trainer.checkpointer, trainer.paths, settings, fence=fence, resume=resume, report=report)
     return SaveCheckpoint(saver, trainer.state, settings, milestone=milestone, heartbeat=trainer.heartbeat)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
-from launcher.train.samples.order import BatchStream, Place, SampleOrder, share_of
+from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
@@ -45,7 +45,7 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper, *, seed: int, rank: int, nu
     if reason := why_not_exact(cfg, parts):
         return _stock_loader(cfg, mapper, reason)
     order = sample_order(cfg, parts, seed)
-    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: loader processes share the memory
+    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: in memory once for all processes
     return TrainLoader(
         records,
         mapper,
@@ -70,7 +70,7 @@ def _stock_loader(cfg: CfgNode, mapper: Mapper, reason: str) -> Any:
 
 
 class TrainLoader:
-    """The batches of an order of samples, one process's share of each, from where it stands and without end.
+    """The batches of an order of samples, one process's part of each, from where it stands and without end.
 
     `DATALOADER.NUM_WORKERS` processes load ahead; where the loader stands counts only what was handed out.
     """
@@ -126,7 +126,7 @@ class TrainLoader:
         ahead.restore(self._stream.state())
         loader = DataLoader(
             self._samples,
-            batch_sampler=_Shares(ahead, self._rank, self._num_processes),
+            batch_sampler=_Parts(ahead, self._rank, self._num_processes),
             num_workers=self._num_workers,
             collate_fn=_as_it_is,
             # Ranks are spawned, and their loaders would be too: each would import torch and copy the records.
@@ -162,8 +162,8 @@ class TrainLoader:
         return "".join(f"\n  {image.file}: {image.reason}" for image in shown) + more
 
 
-class _Shares:
-    """What a DataLoader takes for its batches: one process's share of each."""
+class _Parts:
+    """What a DataLoader takes for its batches: one process's part of each."""
 
     def __init__(self, stream: BatchStream, rank: int, num_processes: int) -> None:
         self._stream = stream
@@ -172,7 +172,7 @@ class _Shares:
 
     def __iter__(self) -> Iterator[list[Place]]:
         for batch in self._stream:
-            yield share_of(batch, self._rank, self._num_processes)
+            yield part_of(batch, self._rank, self._num_processes)
 
 
 def _started(loader: DataLoader) -> Iterator[list[Loaded]]:

@@ -91,7 +91,7 @@ class MappedSamples(Dataset):
 
 
 def is_about_the_image(error: Exception) -> bool:
-    """Whether an error while an image was mapped is the image's own, and not for want of memory or open files."""
+    """Whether an error while an image was mapped is the image's own, and not a lack of memory or open files."""
     return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
 
 

@@ -1,6 +1,6 @@
 """Which samples make up batch i: a function of (seed, i) and nothing else. Indices only, no images.
 
-The batches are those of all processes together; `share_of` says which part of one a process takes. So nothing depends
+The batches are those of all processes together; `part_of` says which part of one a process takes. So nothing depends
 on how many processes or loader workers there are, what was loaded ahead, or where a training was interrupted.
 """
 
@@ -42,7 +42,7 @@ class SampleOrder:
         return numbers.permutation(np.repeat(np.arange(len(self.factors)), times.astype(np.int64)))
 
     def described(self) -> dict[str, int]:
-        """What must be the same for a stream to go on from a stored state. The size of a batch may differ."""
+        """What must be the same for a stream to resume from a stored state. The size of a batch may differ."""
         return {
             "seed": self.seed,
             "num_samples": len(self.factors),
@@ -128,7 +128,7 @@ class BatchStream:
         ]
         if changed:
             raise RequestError(
-                f"The checkpoint's order of samples is another one ({', '.join(changed)}), so it cannot be continued. "
+                f"The checkpoint's order of samples is another one ({', '.join(changed)}), so it cannot be resumed. "
                 "Put back the data and settings that it was made with, or begin another run with run.name=NAME."
             )
         self.given = state["given"]
@@ -149,6 +149,6 @@ class BatchStream:
         self._rest_of_epoch = iter(self.order.epoch(number)[self._position - start :].tolist())
 
 
-def share_of(batch: Sequence[Place], rank: int, num_processes: int) -> list[Place]:
+def part_of(batch: Sequence[Place], rank: int, num_processes: int) -> list[Place]:
     """The part of a batch that one process takes: every `num_processes`-th sample, from its rank on."""
     return list(batch[rank::num_processes])

@@ -1,4 +1,4 @@
-"""detectron2's training samplers as an order of samples that can be continued."""
+"""detectron2's training samplers as an order of samples that can be resumed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from launcher.run.heartbeat import SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Resume, RunPlan
 from launcher.run.resume import ResumePoint
-from launcher.train.build import overrides, own_writers
+from launcher.train.build import is_overridden, own_writers
 from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.compat.smoke import compute_on_cpu
 from launcher.train.evaluation.evaluators import check_test_sets
@@ -30,11 +30,11 @@ from launcher.train.trainer import Setup, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Attempt:
     """What one rank does in one attempt, beside detectron2's configuration."""
 
+    number: int
     setup: Setup
-    attempt: int
     resume: ResumePoint | None
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
@@ -50,7 +50,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     STOP.at = plan.limits.stop_at
     trainer_class = load_own_code(plan.training.own_code)
     cfg = _prepare(plan, heartbeat)
-    return train(cfg, _training_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
+    return train(cfg, _attempt_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
 
 
 def _prepare(plan: RunPlan, heartbeat: Heartbeat) -> CfgNode:
@@ -66,61 +66,62 @@ def _prepare(plan: RunPlan, heartbeat: Heartbeat) -> CfgNode:
     return cfg
 
 
-def _training_of(plan: RunPlan, rank: int) -> Training:
+def _attempt_of(plan: RunPlan, rank: int) -> Attempt:
+    training = plan.training
     setup = Setup(
         rank=rank,
         num_processes=plan.devices.num_processes,
-        micro_batches=plan.training.accumulate,
+        micro_batches=training.accumulate,
         precision=plan.devices.precision,
-        max_bad=plan.training.max_bad,
-        ema_decay=plan.training.ema.decay,
+        max_bad=training.max_bad,
+        ema_decay=training.ema.decay,
         may_reorder=isinstance(plan.start, Resume) and plan.start.may_reorder,
     )
-    return Training(
+    return Attempt(
+        number=plan.attempt,
         setup=setup,
-        attempt=plan.attempt,
         resume=plan.resume,
-        early_stopping=plan.training.early_stopping,
-        checkpoint=plan.training.checkpoint,
-        logging=plan.training.logging,
+        early_stopping=training.early_stopping,
+        checkpoint=training.checkpoint,
+        logging=training.logging,
         fingerprint=plan.fingerprint,
         described=yaml.safe_dump({**to_plain(plan), "keys": "see config"}, sort_keys=False),
     )
 
 
 def train(
-    cfg: CfgNode, training: Training, trainer_class: type[Trainer], *, stop: Stop, heartbeat: Heartbeat
+    cfg: CfgNode, attempt: Attempt, trainer_class: type[Trainer], *, stop: Stop, heartbeat: Heartbeat
 ) -> WorkerResult:
     """Train in this process, which is ready for it."""
     heartbeat.beat("building model and data loader")
-    check_test_sets(cfg, own_evaluator=overrides(trainer_class, "build_evaluator"))
-    trainer = trainer_class(cfg, training.setup, stop=stop, heartbeat=heartbeat)
+    check_test_sets(cfg, own_evaluators=is_overridden(trainer_class, "build_evaluator"))
+    trainer = trainer_class(cfg, attempt.setup, stop=stop, heartbeat=heartbeat)
     unwritten = Unwritten()
     trainer.checkpointer.add_checkpointable(UNWRITTEN, unwritten)
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
-    trainer.register_hooks(chosen.every_rank(trainer, training.early_stopping))
+    trainer.register_hooks(chosen.every_rank(trainer, attempt.early_stopping))
     # Before loading: from here on no earlier attempt replaces or removes what is being read.
-    fence = take_fence(trainer.paths, training.attempt) if training.setup.rank == 0 else None
+    fence = take_fence(trainer.paths, attempt.number) if attempt.setup.rank == 0 else None
     heartbeat.beat("loading weights")
-    trainer.continue_from(training.resume)
+    trainer.continue_from(attempt.resume)
     heartbeat.beat(TRAINING, trainer.state.iterations_done)
     if fence is not None:
-        _equip(trainer, training, fence, unwritten)
+        _equip(trainer, attempt, fence, unwritten)
     trainer.train()
     return _result_of(trainer)
 
 
-def _equip(trainer: Trainer, training: Training, fence: Fence, unwritten: Unwritten) -> None:
+def _equip(trainer: Trainer, attempt: Attempt, fence: Fence, unwritten: Unwritten) -> None:
     """Give rank 0 its hooks and writers."""
     paths, config = trainer.paths, trainer.cfg.dump()
     write_text(paths.config, config)
-    writers = build_writers(paths, training.logging, written_until=trainer.state.written_until, unwritten=unwritten)
-    write_as_text(writers, {"config": config, "plan": training.described}, training.attempt)
+    writers = build_writers(paths, attempt.logging, written_until=trainer.state.written_until, unwritten=unwritten)
+    write_as_text(writers, {"config": config, "plan": attempt.described}, attempt.number)
     writers += own_writers(trainer)
     saving = chosen.saving(
-        trainer, training.checkpoint, fence=fence, resume=training.resume, fingerprint=training.fingerprint
+        trainer, attempt.checkpoint, fence=fence, resume=attempt.resume, fingerprint=attempt.fingerprint
     )
-    trainer.register_hooks(chosen.rank_zero(trainer, training.logging, writers, fence, saving))
+    trainer.register_hooks(chosen.rank_zero(trainer, attempt.logging, writers, fence, saving))
 
 
 def _result_of(trainer: Trainer) -> WorkerResult:

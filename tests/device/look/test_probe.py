@@ -20,7 +20,7 @@ from launcher.device.diagnosis import Diagnosis, Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.look.child_journal import kernel_state
 from launcher.device.look.probe import STAGES, Deadlines, look_at_devices
-from tests.fakegpu import FakeGpu, Gpu, Machine, slice_uuid, uuid
+from tests.fakegpu import FakeGpu, Gpu, Machine, mig_uuid, uuid
 
 # The simulation ends where cuDNN begins.
 SIMULATED = STAGES[: STAGES.index("sync") + 1]
@@ -256,7 +256,7 @@ def test_the_real_torch_sorts_good_gpus_from_bad_ones(look):
     diagnosis = diagnose(facts)
 
     assert [gpu.index for gpu in diagnosis.usable_gpus] == [1, 0, None]
-    assert diagnosis.usable_gpus[2].uuid == slice_uuid(8)
+    assert diagnosis.usable_gpus[2].uuid == mig_uuid(8)
     assert {gpu.index: gpu.code for gpu in diagnosis.excluded_gpus} == {
         2: "arch.not_in_wheel",
         3: "gpu.sick",

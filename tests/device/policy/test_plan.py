@@ -96,7 +96,7 @@ def test_insisting_on_a_gpu_refuses_and_names_the_way_out():
 
 
 def test_a_job_that_was_promised_gpus_refuses_to_fall_back():
-    with pytest.raises(DeviceUnavailableError, match=r"promised GPUs.*device\.on_missing=fall_back"):
+    with pytest.raises(DeviceUnavailableError, match=r"allocated GPUs.*device\.on_missing=fall_back"):
         plan_devices(ask(), KEYS, PROMISED)
 
 
@@ -208,7 +208,7 @@ def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
     plan = plan_devices(ask(count=2), KEYS, promised)
 
     assert plan.gpu_uuids == UUIDS[1:]
-    with pytest.raises(DeviceUnavailableError, match=r"promised GPUs.*GPU 0 fails.*; GPU 1 died"):
+    with pytest.raises(DeviceUnavailableError, match=r"allocated GPUs.*GPU 0 fails.*; GPU 1 died"):
         plan_devices(ask(count=2), KEYS, promised, avoid={UUIDS[1]: "died"})
 
 
@@ -249,7 +249,8 @@ def test_a_gpu_with_too_little_free_memory_is_left_out_and_named(settings: dict[
 
 def test_the_verdict_is_about_the_gpus_that_a_run_gets():
     one_full = diagnose(changed(TWO_GPUS, nvml={"gpus": (nvml_gpu(0, free_mib=512), nvml_gpu(1))}))
-    cannot = replace(one_full, verdict="detectron2 cannot train here: torch does not import")
+    broken = replace(one_full.findings[0], code="torch.broken", cause="torch does not import")
+    cannot = replace(one_full, verdict="detectron2 cannot train here: torch does not import", fatal=(broken,))
 
     assert "on 1 GPU: GPU 1 " in by_default(one_full).verdict
     assert by_default(cannot).verdict == cannot.verdict
@@ -576,9 +577,11 @@ def test_of_several_slices_one_trains_and_it_is_told_why(asked: dict[str, Any]):
 
 
 def test_several_slices_or_a_slice_beside_a_gpu_are_refused_where_insisted_on():
-    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a slice.*Type device\.count=1,"):
+    with pytest.raises(
+        DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a MIG instance.*Type device\.count=1,"
+    ):
         plan_devices(ask(CUDA, count=2), KEYS, ONLY_SLICES)
-    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a slice"):
+    with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a MIG instance"):
         plan_devices(ask(CUDA, count=2, ids=[0, "MIG-0"]), KEYS, TWO_AND_SLICES)
 
 

@@ -41,7 +41,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_saved_checkpoint_is_found_whole_and_loads_back(tmp_path: Path):
+def test_a_saved_checkpoint_is_found_valid_and_loads_back(tmp_path: Path):
     paths = RunPaths(tmp_path)
 
     save_iteration(checkpointer_in(paths, 2.0), paths, 41)
@@ -193,7 +193,7 @@ def _ends(content: bytes) -> range:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "every byte of the directory"])
-def test_what_is_taken_for_whole_without_a_manifest_loads_with_equal_content(tmp_path: Path, damage: Any):
+def test_what_is_taken_for_valid_without_a_manifest_loads_with_equal_content(tmp_path: Path, damage: Any):
     path = tmp_path / "model_0000009.pth"
     torch.save(_state(), path)
     whole, rng = path.read_bytes(), random.Random(8)
@@ -222,7 +222,7 @@ def test_a_damaged_manifest_is_not_believed(tmp_path: Path):
 # ---- state
 
 
-def test_a_snapshot_keeps_the_values_while_training_goes_on_and_reuses_its_memory():
+def test_a_snapshot_keeps_the_values_while_training_continues_and_reuses_its_memory():
     weight = torch.ones(8)
     bucket = [1]
     snapshot = Snapshot()

@@ -112,7 +112,7 @@ def value_in(path: str | Path) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_kill_before_any_call_of_a_save_leaves_a_whole_checkpoint_with_the_right_state(
+def test_a_kill_before_any_call_of_a_save_leaves_a_valid_checkpoint_with_the_right_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     monkeypatch.setattr(os, "fsync", lambda _: None)  # counted all the same; the kernel outlives the process

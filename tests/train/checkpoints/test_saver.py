@@ -35,7 +35,7 @@ class Training:
     def attempt(self, settings: CheckpointSettings = CheckpointSettings(), **more: Any) -> Saver:  # noqa: B008 - frozen
         resume = look_for_checkpoints(self.paths).newest_whole
         checkpointer = SafeCheckpointer(self.model, str(self.paths.checkpoints))
-        saver = Saver(checkpointer, self.paths, settings, resume=resume, say=self.said.append, **more)
+        saver = Saver(checkpointer, self.paths, settings, resume=resume, report=self.said.append, **more)
         self.savers.append(saver)
         return saver
 
@@ -99,7 +99,7 @@ def test_the_newest_two_stay_also_over_attempts(training: Training, in_backgroun
     assert names == {f"model_00000{i}{suffix}" for i in (29, 39) for suffix in (".pth", ".json")} | {"last_checkpoint"}
 
 
-def test_a_training_goes_on_while_its_state_is_written_as_it_was(training: Training, monkeypatch: pytest.MonkeyPatch):
+def test_a_training_continues_while_its_state_is_written_as_it_was(training: Training, monkeypatch: pytest.MonkeyPatch):
     training_went_on = threading.Event()
     real = torch.save
 
@@ -130,7 +130,7 @@ def test_the_last_save_waits_and_names_the_final_weights(training: Training):
 
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
-def test_failed_saves_are_said_and_outlived_three_times_in_a_row(
+def test_failed_saves_are_reported_and_training_continues_three_times_in_a_row(
     training: Training, fail: Callable[[int], None], in_background: bool, code: int
 ):
     saver = training.attempt(CheckpointSettings(async_=in_background))
@@ -211,7 +211,7 @@ def test_on_a_short_disk_the_oldest_goes_before_the_new_one_comes(training: Trai
 
 
 @pytest.mark.parametrize("keep_last", [0, 1, 2])
-def test_on_a_disk_for_one_checkpoint_the_last_whole_one_stays(
+def test_on_a_disk_for_one_checkpoint_the_last_complete_one_stays(
     training: Training, monkeypatch: pytest.MonkeyPatch, keep_last: int
 ):
     saver = training.attempt(CheckpointSettings(keep_last=keep_last))
@@ -337,7 +337,7 @@ def test_a_fence_that_cannot_be_read_is_a_failed_save(training: Training):
     assert training.saved() == [9]
 
 
-def test_memory_for_the_copies_can_be_set_aside_before(training: Training):
+def test_memory_for_the_copies_can_be_allocated_before(training: Training):
     saver = training.attempt(CheckpointSettings(async_=True))
 
     saver.warm_up()

@@ -145,7 +145,7 @@ def test_parameters_and_their_first_values_are_detectron2s(
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if not {"groups", "deformable_groups"} & shape.keys()])
-def test_results_are_those_of_detectron2_where_it_computes_on_the_cpu(
+def test_results_are_those_of_detectron2_where_it_runs_on_the_cpu(
     detectron2s_own: types.ModuleType, shape: dict[str, Any]
 ):
     ours = DeformConv(**arguments(shape), norm=nn.BatchNorm2d(6), activation=torch.relu)

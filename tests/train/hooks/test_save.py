@@ -39,7 +39,7 @@ class Attempt:
         evaluated = Evaluated(after=done - 1, metrics=metrics) if metrics else Evaluated()
         self.state = TrainingState(max_iter=max_iter, start=done, iterations_done=done, evaluated=evaluated)
         checkpointer = SafeCheckpointer(self.model, str(self.paths.checkpoints))
-        saver = Saver(checkpointer, self.paths, settings, resume=resume, say=self.said.append)
+        saver = Saver(checkpointer, self.paths, settings, resume=resume, report=self.said.append)
         self.hook = SaveCheckpoint(
             saver, self.state, settings, milestone=Milestone(iteration=-1), heartbeat=Heartbeat(None)
         )

@@ -80,7 +80,7 @@ def test_lines_are_those_of_detectron2(tmp_path: Path, storage: EventStorage):
 
 
 @pytest.mark.parametrize("room", [0, 1, 30])
-def test_lines_that_the_disk_does_not_take_come_later_and_that_is_said_once(
+def test_lines_that_the_disk_does_not_take_come_later_with_one_warning(
     tmp_path: Path, storage: EventStorage, disk: SimpleNamespace, room: int
 ):
     metrics = tmp_path / "metrics.json"
@@ -169,7 +169,7 @@ def _broken_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_goes_on(
+def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_continues(
     tmp_path: Path, storage: EventStorage, monkeypatch: pytest.MonkeyPatch
 ):
     record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")

@@ -85,7 +85,7 @@ def test_the_same_tensors_come_from_any_number_of_loader_processes(cfg: CfgNode)
     assert content(take(build(cfg, seed=4), 6)) != expected
 
 
-def test_loading_goes_on_where_it_was_interrupted_whatever_was_loaded_ahead(cfg: CfgNode):
+def test_loading_resumes_where_it_was_interrupted_whatever_was_loaded_ahead(cfg: CfgNode):
     expected = content(take(build(cfg), 7))
     cfg.DATALOADER.NUM_WORKERS = 2
     interrupted = build(cfg)
@@ -109,7 +109,7 @@ def test_the_total_batch_is_the_same_for_any_number_of_processes(cfg: CfgNode):
         assert {len(share) for shares in ranks for share in shares} == {4 // num_processes}
 
 
-def test_a_loader_can_be_set_to_an_iteration_and_every_iterator_goes_on_where_the_loader_stands(cfg: CfgNode):
+def test_a_loader_can_be_set_to_an_iteration_and_every_iterator_resumes_where_the_loader_stands(cfg: CfgNode):
     expected = content(take(build(cfg), 6))
 
     loader = build(cfg)
@@ -211,7 +211,7 @@ def refusing(*numbers: int):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_unusable_images_are_counted_by_file_and_said_once(num_workers: int, caplog: pytest.LogCaptureFixture):
+def test_unusable_images_are_counted_by_file_and_reported_once(num_workers: int, caplog: pytest.LogCaptureFixture):
     loader = small(refusing(2, 9), num_workers=num_workers)
 
     with caplog.at_level(logging.WARNING):
@@ -267,7 +267,7 @@ def test_a_sampler_that_nobody_knows_is_refused_with_those_that_there_are(cfg: C
         build(cfg)
 
 
-def test_data_without_an_order_is_loaded_by_detectron2_and_that_is_said(cfg: CfgNode, caplog: pytest.LogCaptureFixture):
+def test_data_without_an_order_is_loaded_by_detectron2_with_a_warning(cfg: CfgNode, caplog: pytest.LogCaptureFixture):
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
             return itertools.cycle(records)

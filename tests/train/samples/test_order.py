@@ -13,7 +13,7 @@ from launcher.errors import RequestError
 
 pytest.importorskip("torch", reason="needs torch")
 
-from launcher.train.samples.order import BatchStream, SampleOrder, each_once, share_of, subset_once
+from launcher.train.samples.order import BatchStream, SampleOrder, each_once, part_of, subset_once
 
 WIDE = np.arange(23) % 3 > 0
 
@@ -117,7 +117,7 @@ def test_batches_come_in_the_order_in_which_detectron2_fills_them():
 
 
 @pytest.mark.parametrize("changed", [{}, {"is_wide": None}, {"factors": np.linspace(0, 2.5, 23)}, {"batch_size": 50}])
-def test_a_stream_restored_after_any_batch_goes_on_as_if_never_interrupted(changed: dict):
+def test_a_stream_restored_after_any_batch_continues_as_if_never_interrupted(changed: dict):
     whole = batches(BatchStream(order(**changed)), 40)
 
     stream = BatchStream(order(**changed))
@@ -177,7 +177,7 @@ def test_what_waits_for_a_larger_batch_is_given_first_in_smaller_ones():
 
 
 @pytest.mark.parametrize("batch_size", [2, 9])
-def test_a_training_that_goes_on_with_another_batch_size_skips_and_repeats_nothing(batch_size: int):
+def test_a_training_that_is_resumed_with_another_batch_size_skips_and_repeats_nothing(batch_size: int):
     before = BatchStream(order(batch_size=7))
     given = batches(before, 11)
 
@@ -211,10 +211,10 @@ def test_weights_of_nothing_are_refused():
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
-def test_the_shares_of_all_processes_are_the_batch(num_processes: int):
+def test_the_parts_of_all_processes_are_the_batch(num_processes: int):
     batch = next(BatchStream(order(batch_size=8)))
 
-    shares = [share_of(batch, rank, num_processes) for rank in range(num_processes)]
+    parts = [part_of(batch, rank, num_processes) for rank in range(num_processes)]
 
-    assert Counter(itertools.chain(*shares)) == Counter(batch)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert Counter(itertools.chain(*parts)) == Counter(batch)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -25,6 +25,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
 from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, LoggingSettings
+from launcher.errors import DataError
 from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import WorkerResult
 from launcher.run.paths import RunPaths
@@ -32,7 +33,7 @@ from launcher.run.resume import look_for_checkpoints
 from launcher.train import Trainer
 from launcher.train.evaluation.blank_images import BLANK_FOR
 from launcher.train.stop import Stop
-from launcher.train.tasks.train import Training, train
+from launcher.train.tasks.train import Attempt, train
 from launcher.train.trainer import Setup
 from tests.exact import metrics_in, weights_in
 
@@ -43,6 +44,8 @@ SETUP = Setup(rank=0, num_processes=1, micro_batches=1, precision="", max_bad=0,
 @pytest.fixture
 def cfg(small_demo: Path, tmp_path: Path) -> Iterator[CfgNode]:
     """A tiny RetinaNet, three iterations of a tenth of a second, on the small demo."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so little, more only wait for each other where other tests use the cores too
     images = tmp_path / "images"
     for name, split in zip(SPLITS, ("train", "val"), strict=True):
         shutil.copytree(small_demo / split, images / split)
@@ -59,6 +62,7 @@ def cfg(small_demo: Path, tmp_path: Path) -> Iterator[CfgNode]:
     cfg.DATALOADER.NUM_WORKERS, cfg.SEED = 0, 3
     cfg.OUTPUT_DIR = str(tmp_path / "run")
     yield cfg
+    torch.set_num_threads(threads)
     for name in SPLITS:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
@@ -72,15 +76,15 @@ def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None
     paths = RunPaths(Path(cfg.OUTPUT_DIR))
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     seed_all_rng(cfg.SEED)
-    training = Training(
+    this = Attempt(
+        number=next(ATTEMPTS),
         setup=SETUP,
-        attempt=next(ATTEMPTS),
         resume=look_for_checkpoints(paths).newest_whole,
         early_stopping=EarlyStoppingSettings(),
         checkpoint=CheckpointSettings(),
         logging=LoggingSettings(period=1, images=0, tensorboard=False),
     )
-    return train(cfg, training, trainer_class, stop=stop or Stop(), heartbeat=Heartbeat(None))
+    return train(cfg, this, trainer_class, stop=stop or Stop(), heartbeat=Heartbeat(None))
 
 
 def run_of(cfg: CfgNode) -> RunPaths:
@@ -291,13 +295,28 @@ def test_an_evaluator_of_ones_own_is_given_no_detections_on_images_that_cannot_b
     assert "bbox/AP" in result.work.metrics
 
 
+def test_a_data_set_of_another_kind_is_evaluated_by_an_evaluator_of_ones_own(cfg: CfgNode):
+    MetadataCatalog.remove(SPLITS[1])
+    MetadataCatalog.get(SPLITS[1]).evaluator_type = "counting"
+
+    class OwnKind(Trainer):
+        @classmethod
+        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
+            return Seen()
+
+    with pytest.raises(DataError, match=r"evaluator_type is counting.*build_evaluator"):
+        attempt(cfg, Trainer)
+
+    assert set(attempt(cfg, OwnKind).work.metrics) == {"mine/other"}
+
+
 class WithDetectron2sLoader(Trainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
         return build_detection_train_loader(cfg, mapper=DatasetMapper(cfg, is_train=True))
 
 
-def test_a_loader_of_ones_own_trains_and_it_is_told_that_its_order_begins_anew(
+def test_a_loader_of_ones_own_trains_with_a_warning_that_its_order_begins_anew(
     cfg: CfgNode, caplog: pytest.LogCaptureFixture
 ):
     cfg.DATASETS.TEST = ()
