@@ -80,7 +80,7 @@ def look_at_own_code(
         if described is not None and described["environment"] == digests_of(described["environment"], environ):
             return _facts_of(asked, described)
 
-    announce(f"Importing {', '.join(names_of(asked))} to see what it registers; done again only when its files change.")
+    announce(f"Importing {', '.join(names_of(asked))} to see what is registered; once, until one of its files changes.")
     described = _describe(asked, names, environ, deadline_s)
     if problem := described.get("problem"):
         raise RequestError(problem)
@@ -141,22 +141,7 @@ def _describe(asked: OwnCode, names: Sequence[str], environ: Mapping[str, str], 
     }
     with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
         output = Path(folder) / "own_code.json"
-        command = [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, str(output), json.dumps(question)]
-        try:
-            child = subprocess.run(
-                command,
-                env={**environ, **HIDES_GPUS},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=deadline_s,
-                text=True,
-                errors="replace",
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RequestError(
-                f"{settings_of(asked)}: importing took longer than {deadline_s:.0f} s. Put what takes long into a "
-                "function; on import a module should only define and register."
-            ) from error
+        child = _run_child(asked, [str(output), json.dumps(question)], environ, deadline_s)
         if child.returncode != 0 or not output.exists():
             raise RequestError(
                 f"{settings_of(asked)}: the process that imported it {_ended(child.returncode)}; it printed\n"
@@ -165,6 +150,26 @@ def _describe(asked: OwnCode, names: Sequence[str], environ: Mapping[str, str], 
             )
         described: dict[str, Any] = json.loads(output.read_text())
         return described
+
+
+def _run_child(
+    asked: OwnCode, arguments: Sequence[str], environ: Mapping[str, str], deadline_s: float
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, *arguments],
+            env={**environ, **HIDES_GPUS},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=deadline_s,
+            text=True,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RequestError(
+            f"{settings_of(asked)}: importing took longer than {deadline_s:.0f} s. Put what takes long into a "
+            "function; on import a module should only define and register."
+        ) from error
 
 
 def _ended(status: int) -> str:
