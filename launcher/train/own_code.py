@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -77,7 +77,7 @@ def _failing(name: str, asked: str, error: BaseException) -> RequestError:
     shown = traceback.TracebackException.from_exception(error)
     shown.stack[:] = [frame for frame in shown.stack if not frame.filename.startswith(NOT_THEIRS)]
     lines = "".join(shown.format()).rstrip()
-    summary = lines.splitlines()[-1]
+    summary = traceback.format_exception_only(error)[-1].strip()
     return RequestError(f"{asked}, which fails when it is imported: {summary}\n{lines}\n{_remedy(name, error)}")
 
 
@@ -113,7 +113,7 @@ def _not_found(missing: str) -> str:
         if (folder / "__init__.py").is_file():
             return f"{there}, in a package: name it {'.'.join([*folder.relative_to(Path.cwd()).parts, missing])}."
         return f"{there}: set PYTHONPATH={folder}, or run the command in that folder."
-    if near := get_close_matches(missing, sorted(_modules_in(Path.cwd())), n=1):
+    if near := get_close_matches(missing, sorted(_modules_beside(parts)), n=1):
         return f"{where} Did you mean {near[0]}?"
     return f"{where} Run the command in the folder that holds it, set PYTHONPATH to that folder, or install it."
 
@@ -127,7 +127,9 @@ def _folders_below(top: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _modules_in(folder: Path) -> Iterable[str]:
-    for entry in folder.iterdir():
+def _modules_beside(parts: Path) -> Iterator[str]:
+    """The modules of the same package, by their whole names."""
+    package = parts.parent
+    for entry in Path.cwd().joinpath(package).glob("*"):
         if entry.suffix == ".py" or (entry / "__init__.py").is_file():
-            yield entry.stem
+            yield ".".join([*package.parts, entry.stem])

@@ -73,7 +73,7 @@ def test_a_package_in_the_current_folder_may_import_relatively(write: Write):
         ("own_dat", r"no module own_dat is in the current folder \(.*\), on .* Did you mean own_data\?"),
         ("far", r"There is .*/deep/down/far\.py: set PYTHONPATH=.*/deep/down, or run the command in that folder\."),
         ("inner", r"There is .*/own_pack/inner\.py, in a package: name it own_pack\.inner\."),
-        ("own_pack.outer", r"no module own_pack\.outer is in"),
+        ("own_pack.iner", r"no module own_pack\.iner is in .* Did you mean own_pack\.inner\?"),
         ("utterly_unlike", r"set PYTHONPATH to that folder, or install it\."),
     ],
 )

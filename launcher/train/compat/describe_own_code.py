@@ -43,9 +43,9 @@ def describe_own_code(asked: OwnCode, names: Sequence[str]) -> dict[str, Any]:
     """What it registers, or the problem with it."""
     needs_gpu = ""
     try:
+        load_own_code(asked)
         for extension in asked.config_extensions:
             load_extension(extension)
-        load_own_code(asked)
     except RequestError as error:
         if error.__cause__ is None or not asks_for_gpu(error.__cause__):
             return {"problem": str(error)}
