@@ -67,6 +67,7 @@ def request_with(**changes: Any) -> RunRequest:
         {REPEAT: ["unread"]},
         {"DATALOADER.RANDOM_SUBSET_RATIO": 7.0},
         {"SOLVER.CLIP_GRADIENTS.NORM_TYPE": math.inf},
+        {"own_code.imports": ("a.b_c", "d"), "own_code.trainer": "a.b:C.D"},
     ],
 )
 def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
@@ -192,6 +193,12 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "DATASETS.TRAIN_REPEAT_FACTOR=",
             "must be > 0",
         ),
+        ({"own_code.imports": ("a/b.py",)}, "imports names a/b.py, which is no module", "imports=[a.b]"),
+        ({"own_code.imports": ("a b",)}, "imports names a b, which is no module", "imports=[package.module]"),
+        ({"own_code.imports": ("a", "a")}, "imports names a twice", "once"),
+        ({"own_code.trainer": "a.Mine"}, "trainer=a.Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a.py:Mine"}, "trainer=a.py:Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a:"}, "trainer=a: is no module:class", "trainer=a:MyTrainer"),
     ],
 )
 def test_what_cannot_be_meant_is_named_once_with_what_to_type(changes: dict[str, Any], start: str, answer: str):
