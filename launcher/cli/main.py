@@ -26,9 +26,7 @@ class Command:
 # A command's module is imported when it is typed: the doctor needs nothing of Hydra, and composing nothing of a launch.
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
-    "plan": Command(
-        usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"
-    ),
+    "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
     "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
     "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
