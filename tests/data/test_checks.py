@@ -298,7 +298,7 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path):
     (tmp_path / "train.json").unlink()
     (tmp_path / "train.json").mkdir()
 
-    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read: it is a folder, not a file"):
         plan(dataset)
 
 
@@ -341,7 +341,9 @@ def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: P
         pytest.param(set_in("annotations", 0, bbox=[1, 2, 0, 4]), r"1 of 3 boxes have no area", id="degenerate"),
         pytest.param(set_in("annotations", 0, bbox=[1, 2, float("nan"), 4]), r"1 of 3 boxes", id="not a number"),
         pytest.param(set_in("annotations", 0, bbox=[1, 2, float("inf"), 4]), r"1 of 3 boxes", id="infinite"),
-        pytest.param(set_in("annotations", 0, bbox=[40, 2, 5, 4]), r"1 of 3 boxes lie outside", id="outside"),
+        pytest.param(
+            set_in("annotations", 0, bbox=[40, 2, 5, 4]), r"1 of 3 objects have boxes that lie outside", id="outside"
+        ),
         pytest.param(
             set_in("annotations", 0, segmentation=[[1, 2, 3, 4]]),
             r"1 objects have no polygon of three",
@@ -405,7 +407,8 @@ def test_crowds_need_no_polygon_but_their_image_needs_an_object(tmp_path: Path):
 
     planned = plan(dataset)
 
-    assert "1 of 2 images have no objects" in planned.notices[0]
+    assert ["1 of 2 classes have no objects (date)" in planned.notices[0], len(planned.notices)] == [True, 2]
+    assert "1 of 2 images have no objects" in planned.notices[1]
 
 
 def with_keypoints(number: int, names: int) -> Callable[[Content], None]:
