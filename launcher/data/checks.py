@@ -138,7 +138,8 @@ _NOTICES = {
     "keypoints.visibility": "{count} annotations have a visibility that is not 0, 1 or 2 ({examples})",
     "image.too_many_pixels": "{count} images have more pixels than Pillow opens, 179 million ({examples}). "
     "Cut or shrink them",
-    "image.wide": "{count} of the {num_headers} images looked into have more than 8 bits per value ({examples})",
+    "image.wide": "{count} of the {num_headers} images looked into have more than 8 bits per value ({examples}): "
+    "16-bit values are divided by 257, floats up to 1 multiplied by 255",
     "image.other_size": "{count} of the {num_headers} images looked into have another size than listed ({examples}), "
     "which detectron2 refuses",
 }

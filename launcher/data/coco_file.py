@@ -121,7 +121,8 @@ def _is_category(entry: Any) -> bool:
     if not isinstance(entry, Mapping) or not _is_whole(entry.get("id")) or not _is_in_64_bits(entry["id"]):
         return False
     is_name = isinstance(entry.get("name"), (str, int, float)) and bool(entry["name"])
-    return is_name and isinstance(entry.get("keypoints") or [], list)
+    keypoints = entry.get("keypoints") or []
+    return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
 
 
 def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:

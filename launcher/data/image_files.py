@@ -16,7 +16,7 @@ from launcher.data.tally import Tally
 _MAX_HEADERS = 200
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**63)
 """Above, Pillow refuses to open an image."""
-_WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "float"}
+_WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
 """Modes of Pillow with more than eight bits for a value."""
 _EXIF_ORIENTATION = 0x112
 _TURNED = (5, 6, 7, 8)
@@ -58,7 +58,7 @@ def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> 
 def _listing(folder: str, tally: Tally) -> dict[str, bool]:
     """Names, and whether each is a regular file."""
     try:
-        return {entry.name: entry.is_file() for entry in os.scandir(folder)}
+        return {entry.name: _is_file(entry) for entry in os.scandir(folder)}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -66,6 +66,13 @@ def _listing(folder: str, tally: Tally) -> dict[str, bool]:
     except ValueError as error:
         tally.note("image.unreadable_folder", f"{folder}: {error}")
     return {}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that may not be followed, or in a circle
+        return False
 
 
 def _note_no_file(path: str, file_name: str, tally: Tally) -> None:

@@ -493,3 +493,95 @@ def test_keypoints_that_fit_set_their_number_and_which_change_places_in_a_mirror
     assert (adjustment.setting, adjustment.planned) == ("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 3)
     assert planned.splits[0].keypoint_names == ("left_end", "right_end", "middle")
     assert planned.splits[0].keypoint_flip_map == (("left_end", "right_end"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            set_in("annotations", 0, id=2**63), r"id that does not fit 64 bits \(annotation 9", id="annotation"
+        ),
+        pytest.param(set_in("annotations", 0, id=1e300), r"id that does not fit 64 bits", id="annotation, decimal"),
+        pytest.param(
+            add_to("images", {"id": 2**64, "file_name": "1.jpg", "width": 40, "height": 30}),
+            r"1 of 3 images have an id that does not fit",
+            id="image",
+        ),
+        pytest.param(set_in("categories", 1, name="date"), r"1 categories repeat the name .*\(id 2: date\)", id="name"),
+    ],
+)
+def test_what_would_spoil_an_ap_is_refused_where_it_is_evaluated(
+    tmp_path: Path, change: Callable[[Content], object], message: str
+):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, change)
+    plan(dataset, keys_with(DATASETS__TEST=[]))
+
+    with pytest.raises(DataError, match=rf"dataset\.val\.json=.*{message}"):
+        plan(dataset)
+
+
+def test_the_largest_id_of_64_bits_is_sound(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", set_in("annotations", 0, id=2**63 - 1))
+
+    assert plan(dataset).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            set_in("annotations", 0, image_id="2"),
+            r'annotation 1: image_id "2", but that is text and the file has the number 2\)',
+            id="text beside numbers",
+        ),
+        pytest.param(
+            lambda content: [image.update(id=str(image["id"])) for image in content["images"]],
+            r'annotation 1: image_id 2, but that is a number and the file has the text "2"',
+            id="number beside texts",
+        ),
+        pytest.param(
+            set_in("annotations", 0, category_id="2"),
+            r'category_id "2", but that is text and the file has the number 2',
+            id="category",
+        ),
+        pytest.param(set_in("annotations", 0, image_id=None), r"annotation 1: image_id null\)", id="null"),
+        pytest.param(set_in("annotations", 0, image_id="9" * 5000), r'image_id "999', id="5,000 digits of text"),
+    ],
+)
+def test_ids_of_another_type_are_shown_with_it(tmp_path: Path, change: Callable[[Content], object], message: str):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    with pytest.raises(DataError, match=message):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in("categories", 0, id=2**63),
+        set_in("categories", 0, name={"en": "date"}),
+        set_in("categories", 0, keypoints=5),
+        set_in("categories", 0, keypoints=[["left"]]),
+    ],
+)
+def test_a_category_of_the_wrong_types_is_refused(tmp_path: Path, change: Callable[[Content], object]):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    with pytest.raises(DataError, match=r"1 categories .*categories\[0\]"):
+        plan(dataset)
+
+
+def test_a_class_without_objects_is_a_notice(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, add_to("categories", {"id": 3, "name": "hazel\x1bnut"}))
+
+    train, val = plan(dataset).notices
+
+    assert "1 of 3 classes have no objects (hazel\\x1bnut)" in train
+    assert "dataset.val.json" in val
