@@ -16,7 +16,7 @@ from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, RegisteredFacts
 from launcher.data.suspicions import suspicious_notices, suspicious_problems
-from launcher.data.tally import Flaw, printable
+from launcher.data.tally import Flaw
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
@@ -173,7 +173,7 @@ def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
         if unused := coco.objects.unused_categories:
             notices.append(
                 f"{setting_of(coco)}: {len(unused)} of {len(coco.categories)} classes have no objects "
-                f"({printable(', '.join(unused[:5]))}{', ...' if len(unused) > 5 else ''})"
+                f"({', '.join(unused[:5])}{', ...' if len(unused) > 5 else ''})"
             )
         without = coco.num_images - coco.objects.num_images
         if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:

@@ -28,7 +28,7 @@ class Tally:
     def note(self, code: str, example: str) -> None:
         count, examples = self.flaws.setdefault(code, (0, []))
         if len(examples) < _MAX_EXAMPLES:
-            examples.append(printable(example))
+            examples.append(_shorten(printable(example)))
         self.flaws[code] = (count + 1, examples)
 
     def result(self) -> tuple[Flaw, ...]:
@@ -37,7 +37,10 @@ class Tally:
         )
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_EXAMPLE_LENGTH else text[:_MAX_EXAMPLE_LENGTH] + "..."
+
+
 def printable(text: str) -> str:
-    """The text without what would steer a terminal or could not be encoded, and not endlessly long."""
-    shown = text if len(text) <= _MAX_EXAMPLE_LENGTH else text[:_MAX_EXAMPLE_LENGTH] + "..."
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
+    """The text without what would steer a terminal or could not be encoded."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
