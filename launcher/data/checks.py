@@ -99,6 +99,16 @@ _EVALUATION_ERRORS = {
         "",
         "{count} annotations have an id that is text ({examples}), and COCO evaluation needs numbers. " + _NUMBER_THEM,
     ),
+    "area.ignored": (
+        "",
+        "{count} annotations have an `area` below 0 or above 10^10 ({examples}), and COCO evaluation leaves "
+        "such objects out. It is in pixels: correct it",
+    ),
+    "area.zero": (
+        "MODEL.KEYPOINT_ON",
+        "{count} annotations have the `area` 0 ({examples}), which keypoints are measured by: the AP would be too low. "
+        "Write their areas in pixels",
+    ),
     "annotation.id_too_large": (
         "",
         "{count} annotations have an id that does not fit 64 bits ({examples}), which COCO evaluation needs. "
@@ -131,6 +141,10 @@ _EVALUATION_ERRORS = {
     ),
 }
 _NOTICES = {
+    "area.zero": "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones "
+    "in APs, APm and APl",
+    "area.too_large": "{count} annotations have an `area` larger than their bbox ({examples}): APs, APm and APl go by "
+    "it. It is in pixels of the image",
     "box.degenerate": "{count} of {num_objects} boxes have no area or are not finite numbers ({examples})",
     "mask.no_polygon": "{count} objects have no polygon of three points, detectron2 leaves them out ({examples})",
     "polygon.left_out": "{count} objects have, beside others, polygons of fewer than three points or of an odd "
@@ -143,6 +157,7 @@ _NOTICES = {
     "image.other_size": "{count} of the {num_headers} images looked into have another size than listed ({examples}), "
     "which detectron2 refuses",
 }
+_ABOUT_EVALUATION = ("area.zero", "area.too_large")
 
 
 def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
@@ -167,7 +182,7 @@ def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
         notices += [
             f"{setting_of(coco)}: {_say(_NOTICES[flaw.code], flaw, coco)}"
             for flaw in coco.flaws
-            if flaw.code in _NOTICES
+            if flaw.code in _NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in _ABOUT_EVALUATION)
         ]
         notices += [f"{setting_of(coco)}: {notice}" for notice in suspicious_notices(coco, keys)]
         if unused := coco.objects.unused_categories:

@@ -25,6 +25,10 @@ from launcher.data.tally import Flaw, Tally, printable
 
 _ID_LIMIT = 2**63
 """pycocotools and detectron2 hold ids in 64 bits."""
+_MOST_AREA = 1e10
+"""COCO evaluation leaves out larger objects."""
+_AREA_SLACK = 1.5
+"""Of a box: how much larger the area of an object may be that fills it."""
 _FOUND_WITHOUT_CHECK = ("annotation.id_zero",)
 """Flaws that would silently give wrong metrics; every other one stops the run at some point."""
 
@@ -297,8 +301,7 @@ def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally
 
 def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
     """What pycocotools needs of every annotation, crowds included."""
-    if not is_number(entry.get("area")) or "iscrowd" not in entry:
-        tally.note("annotation.not_for_evaluation", label)
+    _check_area(entry, label, tally)
     if isinstance(entry["id"], str):
         tally.note("annotation.text_id", label)
     elif entry["id"] == 0:
@@ -309,6 +312,25 @@ def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: Tally) ->
         tally.note("mask.not_for_evaluation", label)
     if not isinstance(entry.get("keypoints"), list) or not _is_whole(entry.get("num_keypoints")):
         tally.note("keypoints.not_for_evaluation", label)
+
+
+def _check_area(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
+    area, box = entry.get("area"), entry.get("bbox")
+    if not is_number(area) or "iscrowd" not in entry:
+        tally.note("annotation.not_for_evaluation", label)
+    elif not 0 <= area <= _MOST_AREA:  # type: ignore[operator]
+        tally.note("area.ignored", f"{label}: {area}")
+    elif area == 0:
+        tally.note("area.zero", label)
+    elif not _is_crowd(entry) and area > _AREA_SLACK * _area_of(box):  # type: ignore[operator]
+        tally.note("area.too_large", f"{label}: {area}, its bbox {box}")
+
+
+def _area_of(box: Any) -> float:
+    """In whole pixels; without a limit where it is no box."""
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return math.inf
+    return float((max(box[2], 0) + 1) * (max(box[3], 0) + 1))
 
 
 def _stops_evaluation(mask: str, entry: Mapping[str, Any]) -> bool:

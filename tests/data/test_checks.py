@@ -585,3 +585,39 @@ def test_a_class_without_objects_is_a_notice(tmp_path: Path):
 
     assert "1 of 3 classes have no objects (hazel\\x1bnut)" in train
     assert "dataset.val.json" in val
+
+
+@pytest.mark.parametrize("area", [-1, 1e11])
+def test_an_area_that_evaluation_leaves_out_is_refused_where_it_is_evaluated(tmp_path: Path, area: float):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", set_in("annotations", 0, area=area))
+    assert plan(dataset).notices == ()
+
+    edit(tmp_path, "val", set_in("annotations", 0, area=area))
+    with pytest.raises(DataError, match=r"1 annotations have an `area` below 0 or above 10\^10 \(annotation 1"):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    ("area", "message"),
+    [(0, "1 annotations have the `area` 0 (annotation 1)"), (8000, "larger than their bbox (annotation 1: 8000, its")],
+)
+def test_an_area_by_which_sizes_are_measured_wrongly_is_a_notice(tmp_path: Path, area: float, message: str):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, set_in("annotations", 0, area=area))
+
+    (notice,) = plan(dataset).notices
+
+    assert notice.startswith("dataset.val.json=")
+    assert message in notice
+
+
+def test_keypoints_are_not_evaluated_by_an_area_of_0(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(3, 3))
+    edit(tmp_path, "val", set_in("annotations", 0, area=0))
+
+    with pytest.raises(DataError, match=r"1 annotations have the `area` 0 .*keypoints are measured by"):
+        plan(dataset, keys_with(**FITTING))
