@@ -149,3 +149,15 @@ def test_of_many_images_a_sample_is_looked_into(tmp_path: Path):
 
     assert look_for_files(str(tmp_path), listed, tally) == 167
     assert tally.result() == (Flaw(code="image.wide", count=167, examples=("wide.png: 16-bit",) * 3),)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_that_are_mostly_of_another_size_than_listed_are_refused(tmp_path: Path, split: str):
+    dataset = write_fruits(tmp_path)
+    for number in (1, 2):
+        save(tmp_path / split / f"{number}.jpg", size=(30, 40))
+
+    with pytest.raises(
+        DataError, match=rf"dataset\.{split}\.json=.*2 of the 2 images .*1\.jpg: 30 x 40, listed as 40 x 30"
+    ):
+        notices_of(dataset)
