@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 FLAGS_WITH_VALUE = (
@@ -72,9 +72,25 @@ def for_hydra(arguments: Arguments) -> list[str]:
     return [*sorted(overrides, key=_rank), *arguments.flags]
 
 
+def first_of_sweep(arguments: Arguments) -> Arguments:
+    """The command line of the first job of a sweep, as far as plain lists go."""
+    if not arguments.is_multirun:
+        return arguments
+    return replace(arguments, overrides=tuple(_first_value(text) for text in arguments.overrides))
+
+
+def _first_value(text: str) -> str:
+    key, equals, value = text.partition("=")
+    is_list = re.fullmatch(r"[^\[{('\"]+", value) is not None
+    return f"{key}={value.partition(',')[0]}" if equals and is_list else text
+
+
 def override_for_hydra(text: str) -> str:
     """`model=COCO-Detection/x.yaml` becomes `model=COCO-Detection__x`, `experiment=coco` gets its plus."""
     sign, key, value = _parts(text)
+    if re.fullmatch(r"~[\w.-]*(/[^'\",\\]*)?", value):
+        # A shell leaves the tilde after an equals sign alone, and Hydra's grammar does not know it.
+        value = f'"{value}"'
     if key == "model":
         value = re.sub(r"\.yaml\b", "", value).replace("/", "__")
     if key in APPENDED_GROUPS and sign == "" and "=" in text:

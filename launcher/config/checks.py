@@ -20,9 +20,12 @@ from launcher.config.asked import (
 from launcher.config.batch import multiples_near, reference_of, shared_batch, sharing_problem
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import find_registered
+from launcher.config.metrics import metric_problem
+from launcher.config.places import problems_with_paths
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
+from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.errors import RequestError
 
 KEY_RANGES = {
@@ -33,6 +36,7 @@ KEY_RANGES = {
 """Of detectron2's keys."""
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
+DEVICES = ("cuda", "cpu", "mps")
 SUBSET = Range(above=0, at_most=1)
 
 Check = Callable[[RunRequest], Iterator[str]]
@@ -91,6 +95,13 @@ def _two_choices(request: RunRequest) -> Iterator[str]:
         yield (
             f"device.choice=cuda contradicts MODEL.DEVICE={device}. "
             "Leave one of them out; device=cpu is the way to ask for the CPU."
+        )
+    if device not in DEVICES:
+        index = str(device).removeprefix("cuda:")
+        one = index if index.isdigit() and index.isascii() else 0
+        yield (
+            f"MODEL.DEVICE={device}: must be one of {', '.join(DEVICES)}. "
+            f"For a certain GPU type device=cuda device.ids=[{one}]."
         )
 
 
@@ -174,7 +185,18 @@ def _time_limit(request: RunRequest) -> Iterator[str]:
         )
 
 
-# early_stopping
+# checkpoint, early_stopping
+
+
+def _best_metric(request: RunRequest) -> Iterator[str]:
+    metric = request.checkpoint.keep_best
+    if metric and not evaluated_on(request.dataset, request.keys):
+        yield (
+            f"checkpoint.keep_best={metric}, but there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME], "
+            "or with dataset.val of a coco_json data set."
+        )
+    elif metric and (problem := metric_problem("checkpoint.keep_best", metric, request)):
+        yield problem
 
 
 def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
@@ -186,6 +208,8 @@ def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
         yield f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME]."
     if keys["TEST.EVAL_PERIOD"] <= 0:
         yield f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS."
+    if problem := metric_problem("early_stopping.metric", asked.metric, request):
+        yield problem
 
 
 # detectron2's keys
@@ -241,12 +265,12 @@ def _is_factor(pair: Any) -> bool:
 
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
-    "dataset": (_something_to_train_on, _coco_files, _dataset_name, _architecture),
-    "run": (_places, _time_limit),
+    "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
+    "run": (problems_with_paths, _places, _time_limit),
     "logging": (),
-    "checkpoint": (),
+    "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
-    "keys": (_key_ranges, _reference_batch, _sampler),
+    "keys": (_key_ranges, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""

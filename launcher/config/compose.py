@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,17 +13,27 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launcher.config.arguments import Arguments, completion_line, for_hydra, override_for_hydra, take_apart
-from launcher.config.checks import refuse_wrong
+from launcher.config.adjustment import Adjustment
+from launcher.config.arguments import (
+    Arguments,
+    completion_line,
+    first_of_sweep,
+    for_hydra,
+    override_for_hydra,
+    take_apart,
+)
+from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
@@ -35,9 +46,12 @@ from launcher.config.mistakes import (
     nearest_names,
     without_package,
 )
-from launcher.config.request import RunRequest, Typed
+from launcher.config.places import expand_keys, expand_own
+from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
+from launcher.config.unused import wrong_kind_of_data
+from launcher.config.yaml_files import is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
@@ -68,7 +82,7 @@ def run_hydra(
     given = asked
     if sweep_folder is not None and asked.is_multirun:
         given = replace(asked, overrides=(*asked.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, typed=asked.overrides)
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command)
     main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
@@ -96,12 +110,14 @@ def to_request(
     _refuse_unknown(cfg, extensions, keys)
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        own: dict[str, Any] = {name: own_value(name, cfg[name]) for name in OWN_NODES}
+        own: dict[str, Any] = {name: expand_own(own_value(name, cfg[name]), name) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
-    detectron2 = Keys({key: plain[key] for key in keys.defaults})
+    detectron2 = expand_keys(Keys({key: plain[key] for key in keys.defaults}))
     _refuse_non_numbers(detectron2, keys)
     overrides = _overrides_of(hydra_cfg)
+    if is_set("MODEL.DEVICE", overrides):
+        own["device"] = _insisting(own["device"], detectron2)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
         typed=Typed(
@@ -110,12 +126,29 @@ def to_request(
             in_sweep=in_sweep,
             swept=_swept(overrides, typed) if in_sweep else (),
         ),
-        resume=plain["resume"],
+        resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
         config_extensions=tuple(extensions),
-        keys=detectron2,
+        keys=_as_set(detectron2, overrides),
         **own,
     )
+
+
+def _as_set(keys: Keys, overrides: tuple[str, ...]) -> Keys:
+    """The keys with an OUTPUT_DIR that was set told from detectron2's default by its spelling, of the same folder."""
+    if "OUTPUT_DIR" not in keys or not is_set("OUTPUT_DIR", overrides):
+        return keys
+    asked = keys["OUTPUT_DIR"]
+    if asked != DEFAULT_OUTPUT_DIR:
+        return keys
+    spelled = Adjustment(setting="OUTPUT_DIR", asked=asked, planned=str(Path(asked)), reason="")
+    return keys.with_([spelled])
+
+
+def _insisting(device: DeviceRequest, keys: Keys) -> DeviceRequest:
+    """MODEL.DEVICE=cuda, though detectron2's default, means device=cuda where somebody has written it."""
+    is_asked = device.choice is DeviceChoice.auto and keys.get("MODEL.DEVICE", "") == DeviceChoice.cuda.value
+    return replace(device, choice=DeviceChoice.cuda) if is_asked else device
 
 
 def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
@@ -147,19 +180,20 @@ def configs_folder() -> Path:
 class _Jobs:
     """Hydra's task function: makes and checks the request, runs the task and keeps what failed."""
 
-    def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str]) -> None:
+    def __init__(
+        self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, asked: Arguments, command: str
+    ) -> None:
         self._task = task
         self._extensions = extensions
         self._keys = keys
-        self._typed = typed
+        self._asked = asked
+        self._command = command
         self._failures: list[tuple[str, Exception]] = []
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:
-            request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._typed)
-            refuse_wrong(request)
-            return self._task(request)
+            return self._task(self._checked(cfg, hydra_cfg))
         except Exception as error:
             self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:
@@ -167,6 +201,23 @@ class _Jobs:
                 raise
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
+
+    def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
+        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
+        if problems := problems_with_request(request):
+            corrected = self._with_files_of_ones_own(request)
+            raise RequestError("\n".join([*problems, *corrected]))
+        return request
+
+    def _with_files_of_ones_own(self, request: RunRequest) -> list[str]:
+        """The command line with the data set that was meant, if it is all that it takes."""
+        if not any(wrong_kind_of_data(request)):
+            return []
+        kept = (text for text in self._asked.overrides if not re.match(r"\+*dataset(\.kind)?=", text))
+        corrected = replace(self._asked, overrides=("dataset=coco_json", *kept))
+        if not composes(corrected, self._extensions, self._keys):
+            return []
+        return ["Type:", f"  {self._command} {shlex.join([*corrected.overrides, *corrected.flags])}"]
 
     def raise_first_failure(self) -> None:
         if not self._failures:
@@ -259,6 +310,31 @@ def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
         for file in sorted(folder.glob("*/*.yaml")):
             groups.setdefault(file.parent.name, []).append(file.stem)
     return Settable(schema=make_schema(keys), groups=groups)
+
+
+@contextmanager
+def _another_hydra() -> Iterator[None]:
+    """Hydra can be set up once at a time, and may be in the middle of composing what turned out to be wrong."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def composes(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys) -> bool:
+    """Whether a command line can be composed and meant; of a sweep its first job."""
+    folders = [f"file://{Path(asked.config_dir).absolute()}"] if asked.config_dir else []
+    overrides = [*for_hydra(replace(first_of_sweep(asked), flags=())), f"hydra.searchpath={folders}".replace("'", '"')]
+    try:
+        with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
+            cfg = compose("config", overrides=overrides, return_hydra_config=True)
+        with open_dict(cfg):
+            hydra_cfg = cfg.pop("hydra")
+        return not problems_with_request(to_request(cfg, hydra_cfg, extensions, keys, asked.overrides))
+    except (LauncherError, OSError, ValueError, KeyError, HydraException, OmegaConfBaseException, YAMLError):
+        return False
 
 
 def _is_about_the_request(error: Exception) -> bool:
