@@ -32,7 +32,7 @@ CPU = DevicePlan(
     gpu_uuids=(),
     num_processes=1,
     environment={"CUDA_VISIBLE_DEVICES": ""},
-    mask_driver=False,
+    hide_driver=False,
     adjustments=(),
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)

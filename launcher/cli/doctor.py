@@ -17,7 +17,7 @@ DIAGNOSIS = "launcher.cli.diagnosis"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the diagnosis; 4 where something has to be repaired."""
+    """Print the diagnosis; 4 where something has to be fixed."""
     parser = argparse.ArgumentParser(prog="launcher doctor", description="Which devices work here, and why not.")
     parser.add_argument("--json", action="store_true", help="verdict, findings and all facts as JSON")
     parser.add_argument("--verbose", action="store_true", help="every finding, with its evidence")

@@ -28,7 +28,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     """Train one composed request to its end and return its main metric, for sweeps; `command` is what was typed.
 
     Raises:
-        LauncherError: it failed; in a sweep the other jobs go on.
+        LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
     with _executing(request) as how:

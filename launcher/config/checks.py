@@ -75,14 +75,14 @@ def _out_of_range(section: str, request: RunRequest) -> Iterator[str]:
 def _count(request: RunRequest) -> Iterator[str]:
     asked = request.device
     if asked.count != "all" and count_of(asked) is None:
-        yield f"device.count={asked.count}: must be a whole number >= 1, or all. Type for example device.count=1."
+        yield f"device.count={asked.count}: must be a whole number >= 1, or all. For example: device.count=1."
 
 
 def _ids(request: RunRequest) -> Iterator[str]:
     asked = request.device
     for entry in asked.ids:
         if not isinstance(entry, (int, str)) or isinstance(entry, bool) or entry == "":
-            yield f"device.ids: {entry!r} is neither an index nor a UUID. Type for example device.ids=[0,1]."
+            yield f"device.ids: {entry!r} is neither an index nor a UUID. For example: device.ids=[0,1]."
     if len(set(map(str, asked.ids))) < len(asked.ids):
         yield named_twice(asked)
     if asked.choice is DeviceChoice.cpu and asked.ids:
@@ -101,7 +101,7 @@ def _two_choices(request: RunRequest) -> Iterator[str]:
         one = index if index.isdigit() and index.isascii() else 0
         yield (
             f"MODEL.DEVICE={device}: must be one of {', '.join(DEVICES)}. "
-            f"For a certain GPU type device=cuda device.ids=[{one}]."
+            f"For a certain GPU set device=cuda device.ids=[{one}]."
         )
 
 
@@ -137,7 +137,7 @@ def _dataset_name(request: RunRequest) -> Iterator[str]:
     if splits and not name:
         yield "dataset.name is empty. Give the data set a name, for example dataset.name=fruits."
     elif splits and _leaves_its_folder(name):
-        yield f"dataset.name={name} names a place, not a data set. Type for example dataset.name=fruits."
+        yield f"dataset.name={name} is a path, not a name. For example: dataset.name=fruits."
     if taken := [registered for _, registered, _ in splits if find_registered(registered)]:
         yield (
             f"dataset.name={name} would give {', '.join(taken)}, which detectron2 has itself. "
@@ -160,14 +160,14 @@ def _architecture(request: RunRequest) -> Iterator[str]:
 
 def _places(request: RunRequest) -> Iterator[str]:
     if request.keys.get("OUTPUT_DIR", None) == "":
-        yield "OUTPUT_DIR is empty, which names no folder. Type OUTPUT_DIR=DIR, or leave it out for run.root."
+        yield "OUTPUT_DIR is empty. Set OUTPUT_DIR=DIR, or leave it out to use run.root."
     if not request.run.root:
-        yield "run.root is empty, which names no folder. Type run.root=DIR, or run.root=. for this one."
+        yield "run.root is empty. Set run.root=DIR, or run.root=. for the current folder."
     if (name := request.run.name) and _leaves_its_folder(name):
-        yield f"run.name={name} is no place below run.root. Type run.name=NAME, and run.root=DIR for a place."
+        yield f"run.name={name} is not a folder below run.root. Set run.name=NAME, and run.root=DIR for another place."
     if (name := request.typed.experiment) and _leaves_its_folder(name):
         yield (
-            f"experiment={name} is no place below run.root, where its runs are kept. "
+            f"experiment={name} is not a folder below run.root, where its runs are kept. "
             "Name a file in the folder experiment/, and other folders with --config-dir DIR."
         )
 
@@ -180,7 +180,7 @@ def _leaves_its_folder(name: str) -> bool:
 def _time_limit(request: RunRequest) -> Iterator[str]:
     if time_limit_s(request.run.time_limit) is None:
         yield (
-            f"run.time_limit={request.run.time_limit} is no time. Type minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
+            f"run.time_limit={request.run.time_limit} is not a time. Use minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
             "or 0 for no limit."
         )
 
@@ -229,7 +229,7 @@ def _reference_batch(request: RunRequest) -> Iterator[str]:
         yield (
             f"scaling=linear: SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by the processes that it was made "
             f"for, SOLVER.REFERENCE_WORLD_SIZE={reference}. "
-            f"Type SOLVER.IMS_PER_BATCH={multiples_near(batch, reference)}, or leave scaling=linear out."
+            f"Set SOLVER.IMS_PER_BATCH={multiples_near(batch, reference)}, or leave scaling=linear out."
         )
 
 
@@ -247,7 +247,7 @@ def _repeat_factors(sampler: str, keys: Keys) -> Iterator[str]:
     train, given = names_in(keys, "TRAIN"), keys["DATASETS.TRAIN_REPEAT_FACTOR"]
     typed = f"DATASETS.TRAIN_REPEAT_FACTOR={str(given).replace(' ', '')}"
     if not all(_is_factor(pair) for pair in given):
-        yield f"{typed} is no list of names and factors. Type [[NAME,FACTOR],...]."
+        yield f"{typed} is not a list of names and factors. Use [[NAME,FACTOR],...]."
         return
     if unknown := [name for name, _ in given if name not in train]:
         yield f"{typed} names {', '.join(map(str, unknown))}, but DATASETS.TRAIN has {', '.join(train) or 'nothing'}."

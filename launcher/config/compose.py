@@ -268,7 +268,7 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
 def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
     """OmegaConf's lists have elements of one type, or of any; ours may be whole or not, and nested or not."""
     problems = [
-        f"{name} takes numbers, not {wrong[0]!r}. Type for example {name}={str(default).replace(' ', '')}"
+        f"{name} takes numbers, not {wrong[0]!r}. For example: {name}={str(default).replace(' ', '')}"
         for name, default in number_lists(known.defaults)
         if (wrong := [value for value in flat(keys[name]) if type(value) not in (int, float)])
     ]

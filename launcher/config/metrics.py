@@ -35,7 +35,7 @@ def metric_problem(setting: str, metric: str, request: RunRequest) -> str:
     reason = "of several data sets in DATASETS.TEST each has metrics of its own" if several else "no such metric"
     return (
         f"{setting}={metric}: {reason}; the evaluation gives {', '.join(_shortened(shown))}. "
-        f"Type {setting}={near[0] if near else shown[0]}."
+        f"Set {setting}={near[0] if near else shown[0]}."
     )
 
 

@@ -53,7 +53,7 @@ def wrong_kind_of_data(request: RunRequest) -> Iterator[str]:
         if split == "train" and is_named(asked) and trained:
             yield (
                 f"dataset.train is set, but DATASETS.TRAIN={_listed(trained)} does not name it. "
-                f"Type DATASETS.TRAIN=[{name}], or leave dataset.train out."
+                f"Set DATASETS.TRAIN=[{name}], or leave dataset.train out."
             )
 
 

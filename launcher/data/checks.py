@@ -74,7 +74,7 @@ _EVALUATION_ERRORS = {
     "mask.not_for_evaluation": (
         "MODEL.MASK_ON",
         "{count} annotations, crowds included, have a segmentation that evaluating masks stops at ({examples}): none, "
-        "or a first polygon of less than three points. Mend or remove them",
+        "or a first polygon of less than three points. Fix or remove them",
     ),
     "keypoints.not_for_evaluation": (
         "MODEL.KEYPOINT_ON",
@@ -104,7 +104,7 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
 
 
 def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
-    """What a user should know although the run can go on."""
+    """What is reported although the run can start."""
     notices = []
     for coco in facts.coco:
         notices += [
@@ -199,7 +199,7 @@ def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
     elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.objects.num):
         problems.append(
             f"none of the {coco.objects.num} objects has a polygon of three points "
-            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Mend the segmentations"
+            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Fix the segmentations"
         )
     return problems
 
@@ -273,7 +273,7 @@ def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
 
 
 def _problems_with_registered(facts: DatasetFacts) -> list[str]:
-    # Train and val of one data set come from the same place, so what to do is said once for both.
+    # Train and val of one data set come from the same place, so the way to get it is reported once for both.
     by_origin: dict[Origin, list[RegisteredFacts]] = {}
     for entry in facts.registered:
         known = find_registered(entry.name)
@@ -284,7 +284,7 @@ def _problems_with_registered(facts: DatasetFacts) -> list[str]:
     packages = dict.fromkeys(package for entry in facts.registered for package in entry.missing_packages)
     if packages:
         names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
-        problems.append(f"{names}: needs packages that are not installed. Type: pip install {' '.join(packages)}")
+        problems.append(f"{names}: needs packages that are not installed. Run: pip install {' '.join(packages)}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Looks at the data sets that a run asks for. What it means is said in `checks.py`."""
+"""Looks at the data sets that a run asks for. `checks.py` judges them."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
         return New(archives=folder.previous is not None or folder.attempts > 0)
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
-    point = folder.checkpoints.newest_whole or folder.resume_file
+    point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
@@ -108,7 +108,7 @@ def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished
 
 
 def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
-    """Whether a training that stopped early would do so again; with more patience, or otherwise judged, it resumes."""
+    """Whether a training that stopped early would do so again; more patience or other criteria let it resume."""
     return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
 
 
@@ -145,7 +145,7 @@ def _problems(
     if before is not None:
         yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
     yield from _problems_with_resume(request, folder)
-    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
+    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
             f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
@@ -154,18 +154,18 @@ def _problems(
 
 
 def _drawn_seed(request: RunRequest, drawn: int, before: Previous | None) -> list[Adjustment]:
-    """Without a seed of the user's the run gets one and keeps it: what it does follows from it alone."""
+    """Without a seed of the user's the run gets one and keeps it: all its randomness follows from it."""
     asked = request.keys["SEED"]
     if asked >= 0:
         return []
     if before is not None and before.seed is not None:
-        return [Adjustment(setting="SEED", asked=asked, planned=before.seed, reason="drawn when this run began")]
-    reason = "drawn, so that this run can be continued and repeated"
+        return [Adjustment(setting="SEED", asked=asked, planned=before.seed, reason="drawn when this run started")]
+    reason = "drawn, so that this run can be resumed and reproduced"
     return [Adjustment(setting="SEED", asked=asked, planned=drawn, reason=reason)]
 
 
 def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
-    """A number that is typed now is to be tried, whatever an earlier command learned."""
+    """A micro-batch that is set now is tried, whatever an earlier command learned."""
     return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
 
 
@@ -199,7 +199,7 @@ def _problems_with_content(request: RunRequest, folder: FolderFacts, before: int
     if not (before and now) or before == now or key in request.run.allow_changes:
         return []
     return [
-        f"{folder.folder} was trained on other annotations: {key} has another content now. Put the old file back, "
+        f"{folder.folder} was trained on other annotations: the content of {key} has changed. Restore the old file, "
         f"choose another folder with run.name=NAME, or resume all the same with run.allow_changes=[{key}]."
     ]
 
@@ -210,13 +210,13 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
         return [
             f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."
         ]
-    if request.resume == "must" and found.newest_whole is None:
+    if request.resume == "must" and found.newest_valid is None:
         damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
         return [
             f"resume=must, but {folder.folder} holds no valid checkpoint{damaged}. "
             "Start from the beginning with resume=auto, or name a checkpoint with resume=PATH."
         ]
-    if request.resume == "auto" and found.damaged and found.newest_whole is None:
+    if request.resume == "auto" and found.damaged and found.newest_valid is None:
         names = ", ".join(Path(damaged.path).name for damaged in found.damaged)
         return [
             f"Every checkpoint in {folder.folder} is damaged ({names}). "
@@ -227,13 +227,13 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
     yield from notices_of_unused(request)
-    if folder.checkpoints.newest_whole is None or request.resume == "never":
+    if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
     yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
     if folder.previous is not None:
         yield from _notices_of_devices(folder.previous, devices)
     if folder.resume_file is not None:
-        yield f"resume={request.resume} was the start of this run; it resumes from its own checkpoint"
+        yield f"this run started from resume={request.resume}; it resumes from its own newest checkpoint"
 
 
 def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
@@ -241,8 +241,8 @@ def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
     if before.num_processes not in (None, devices.num_processes):
         yield (
             f"{before.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
-            "learning rate stay; sums are added in another order, so numbers differ in their last digits"
+            "learning rate stay; the order of summation changes, so results differ in the last digits"
         )
     if before.precision not in (None, devices.precision):
         names = [precision or "full precision" for precision in (before.precision, devices.precision)]
-        yield f"ran in {names[0]} before, in {names[1]} now: numbers differ slightly"
+        yield f"ran in {names[0]} before, in {names[1]} now: results differ slightly"

@@ -40,7 +40,7 @@ class Since:
     lessons: Lessons | None = None
     """Of the attempts so far; None before the first has ended."""
     taken: Mapping[str, str] = field(default_factory=dict)
-    """GPUs (by UUID) that others got before us, each with a clause that says who."""
+    """GPUs (by UUID) that other launches took first, each with a clause that says who."""
     ours: frozenset[str] = frozenset()
     """GPUs that this launch has claimed."""
 
@@ -66,7 +66,7 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
-    """The plan of a further attempt: everything is looked at anew but the data.
+    """The plan of a further attempt: everything but the data is looked at again.
 
     Raises:
         LauncherError: as `prepare` does.
@@ -87,7 +87,7 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
 def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
-    if lessons.mask_driver:
+    if lessons.hide_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}

@@ -13,7 +13,7 @@ from launcher.config.keys import Keys
 from launcher.config.request import DEFAULT_OUTPUT_DIR, RunRequest, Scaling
 from launcher.config.values import to_plain
 
-# Where and how a run is computed, watched and continued does not make it another run.
+# Where and how a run executes, is watched and resumed does not make it another run.
 NOT_IDENTITY = (
     "experiment",
     "device",

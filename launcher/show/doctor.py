@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.config.values import to_plain
-from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
+from launcher.device.diagnosis import Diagnosis, Finding, Severity, gpu_label, in_order
 from launcher.device.facts import DeviceFacts
 
 MAX_EVIDENCE, MAX_FURTHER_CAUSES = 4, 3
@@ -84,7 +84,7 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
     rows = [
         (
             in_order(gpu.index),
-            called(gpu.index, gpu.uuid),
+            gpu_label(gpu.index, gpu.uuid),
             "[green]✓[/green]",
             gpu.name,
             f"{gpu.free_mib} of {gpu.memory_mib} MiB free",
@@ -92,7 +92,7 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
         for gpu in diagnosis.usable_gpus
     ]
     excluded = [
-        (in_order(gpu.index), called(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
+        (in_order(gpu.index), gpu_label(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
         for gpu in diagnosis.excluded_gpus
     ]
     for _, label, mark, name, text in sorted([*rows, *excluded]):

@@ -1,4 +1,4 @@
-"""Streams for people, which must never be what ends a command: whoever stops reading costs no exit code."""
+"""Output streams that never end a command: a closed pipe or terminal does not change the exit code."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def with_overrides(*overrides: str) -> RunRequest:
     return typing(overrides=overrides)
 
 
-def test_a_plain_experiment_is_called_default():
+def test_a_plain_experiment_is_named_default():
     assert run_folder(REQUEST) == Path("outputs/coco/default").absolute()
 
 

@@ -74,7 +74,7 @@ def test_how_the_process_ends_after_all_is_done_changes_nothing(end: WorkerEnd):
     outcome = classify(end, result=FINISHED, failure=None)
 
     assert (outcome.ending, outcome.exit_code) == (Ending.finished, ExitCode.finished)
-    assert "after all was done" in outcome.explanation
+    assert "after training had finished" in outcome.explanation
 
 
 def test_a_stop_that_found_the_training_hung_does_not_speak_of_a_beginning():
