@@ -235,11 +235,12 @@ def _reference_batch(request: RunRequest) -> Iterator[str]:
 
 def _sampler(request: RunRequest) -> Iterator[str]:
     sampler = request.keys.get("DATALOADER.SAMPLER_TRAIN", "")
-    if sampler == "RandomSubsetTrainingSampler":
+    # An older detectron2 has neither the samplers nor their keys, which `names.py` says.
+    if sampler == "RandomSubsetTrainingSampler" and "DATALOADER.RANDOM_SUBSET_RATIO" in request.keys:
         name = "DATALOADER.RANDOM_SUBSET_RATIO"
         if problem := problem_with(name, request.keys[name], SUBSET):
             yield problem
-    if sampler in WEIGH_DATASETS:
+    if sampler in WEIGH_DATASETS and "DATASETS.TRAIN_REPEAT_FACTOR" in request.keys:
         yield from _repeat_factors(sampler, request.keys)
 
 

@@ -46,6 +46,7 @@ from launcher.config.mistakes import (
     nearest_names,
     without_package,
 )
+from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own
 from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
@@ -204,7 +205,7 @@ class _Jobs:
 
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
         request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
-        if problems := problems_with_request(request):
+        if problems := [*problems_with_request(request), *problems_with_names(request, self._keys)]:
             corrected = self._with_files_of_ones_own(request)
             raise RequestError("\n".join([*problems, *corrected]))
         return request
@@ -332,7 +333,8 @@ def composes(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys) 
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):
             hydra_cfg = cfg.pop("hydra")
-        return not problems_with_request(to_request(cfg, hydra_cfg, extensions, keys, asked.overrides))
+        request = to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
+        return not problems_with_request(request) and not problems_with_names(request, keys)
     except (LauncherError, OSError, ValueError, KeyError, HydraException, OmegaConfBaseException, YAMLError):
         return False
 

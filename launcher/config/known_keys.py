@@ -23,7 +23,7 @@ from launcher.files import write_text
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
 # Importing torch from a cold network disk has been seen to take a minute.
 DEADLINE_S = 300.0
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class Detectron2Keys:
     """Dotted names of the nodes that take any key."""
     zoo: Mapping[str, Mapping[str, Any]]
     """By name (`COCO-Detection/retinanet_R_50_FPN_1x`): what the file sets otherwise than the defaults."""
+    names: Mapping[str, tuple[str, ...]]
+    """What is registered, by the key that names it (`MODEL.BACKBONE.NAME`); norms under `NORM`."""
 
 
 def read_keys(
@@ -100,7 +102,10 @@ def cache_folders(environ: Mapping[str, str]) -> list[Path]:
 
 def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
     return Detectron2Keys(
-        defaults=described["defaults"], open_nodes=frozenset(described["open_nodes"]), zoo=described["zoo"]
+        defaults=described["defaults"],
+        open_nodes=frozenset(described["open_nodes"]),
+        zoo=described["zoo"],
+        names={key: tuple(names) for key, names in described["names"].items()},
     )
 
 
@@ -116,7 +121,12 @@ def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
         described = json.loads(path.read_bytes())
         made_from = described["made_from"]
         is_fresh = made_from == _stamps(made_from) and described["version"] == _version_text(detectron2)
-        is_whole = described["defaults"].keys() and described["zoo"].keys() and described["open_nodes"] is not None
+        is_whole = (
+            described["defaults"].keys()
+            and described["zoo"].keys()
+            and described["open_nodes"] is not None
+            and isinstance(described["names"], dict)
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Absent, cut off or not ours: all the same, it is made anew.
         return None
