@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from launcher import __version__
-from launcher.errors import ExitCode, LauncherError, RequestError
+from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.show.stream import patient_output
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             return int(_run(arguments))
         except LauncherError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return int(error.exit_code)
         except KeyboardInterrupt:
             return int(ExitCode.interrupted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -62,6 +62,18 @@ def take_apart(arguments: Sequence[str]) -> Arguments:
         if takes_next and waiting and not waiting[-1].startswith("-"):
             flags.append(waiting.pop())
     return Arguments(overrides=tuple(overrides), flags=tuple(flags))
+
+
+def with_config_dir(arguments: Arguments, change: Callable[[str], str]) -> Arguments:
+    """The command line with another folder of the user's own configuration files, made from the one it names."""
+    folder = arguments.config_dir
+    if folder is None:
+        return arguments
+    flags = [f"--config-dir={change(folder)}" if flag.startswith("--config-dir=") else flag for flag in arguments.flags]
+    for position, (flag, value) in enumerate(pairwise(arguments.flags)):
+        if flag in ("--config-dir", "-cd"):
+            flags[position + 1] = change(value)
+    return replace(arguments, flags=tuple(flags))
 
 
 def for_hydra(arguments: Arguments) -> list[str]:

@@ -21,7 +21,7 @@ from launcher.config.batch import multiples_near, reference_of, shared_batch, sh
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import find_registered
 from launcher.config.metrics import metric_problem
-from launcher.config.places import problems_with_paths
+from launcher.config.places import problem_with_name, problems_with_paths, shortened
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
@@ -172,9 +172,21 @@ def _places(request: RunRequest) -> Iterator[str]:
         )
 
 
+def _names(request: RunRequest) -> Iterator[str]:
+    # A data set is registered, and its results are kept, under the name and a few letters more.
+    named = {
+        "dataset.name": f"{request.dataset.name}_train",
+        "run.name": request.run.name,
+        "experiment": request.typed.experiment,
+    }
+    for setting, name in named.items():
+        if problem := problem_with_name(name):
+            yield f"{setting}={shortened(name)}: {problem}."
+
+
 def _leaves_its_folder(name: str) -> bool:
     place = Path(name)
-    return place.is_absolute() or ".." in place.parts or not place.parts
+    return place.is_absolute() or ".." in place.parts or not place.parts or name.startswith("~")
 
 
 def _time_limit(request: RunRequest) -> Iterator[str]:
@@ -267,7 +279,7 @@ def _is_factor(pair: Any) -> bool:
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
     "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
-    "run": (problems_with_paths, _places, _time_limit),
+    "run": (problems_with_paths, _names, _places, _time_limit),
     "logging": (),
     "checkpoint": (_best_metric,),
     "ema": (),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from launcher.config.arguments import (
     for_hydra,
     override_for_hydra,
     take_apart,
+    with_config_dir,
 )
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
@@ -40,19 +40,22 @@ from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.mistakes import (
     HABITS,
     Settable,
+    command_line,
+    corrected_arguments,
     describe,
     describe_failure,
     mistakes_in,
+    mistakes_in_files,
     nearest_names,
     without_package,
 )
 from launcher.config.names import problems_with_names
-from launcher.config.places import expand_keys, expand_own
+from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
 from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.config.unused import wrong_kind_of_data
-from launcher.config.yaml_files import is_set
+from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
@@ -71,7 +74,7 @@ def run_hydra(
             every problem is named.
         SystemExit: Hydra is done after an option such as `--help`.
     """
-    asked = take_apart(arguments)
+    asked = with_config_dir(take_apart(arguments), expanded)
     _refuse_unknown_flags(asked.flags)
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
@@ -96,7 +99,8 @@ def run_hydra(
         if not _is_about_the_request(error):
             raise
         _refuse_mistakes(asked, keys, command)
-        raise RequestError(describe_failure(error, _settable(asked, keys))) from error
+        in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
+        raise RequestError(in_files or describe_failure(error, _settable(asked, keys))) from error
     jobs.raise_first_failure()
 
 
@@ -205,7 +209,7 @@ class _Jobs:
 
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
         request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
-        if problems := [*problems_with_request(request), *problems_with_names(request, self._keys)]:
+        if problems := problems_with(request, self._keys):
             corrected = self._with_files_of_ones_own(request)
             raise RequestError("\n".join([*problems, *corrected]))
         return request
@@ -216,9 +220,9 @@ class _Jobs:
             return []
         kept = (text for text in self._asked.overrides if not re.match(r"\+*dataset(\.kind)?=", text))
         corrected = replace(self._asked, overrides=("dataset=coco_json", *kept))
-        if not composes(corrected, self._extensions, self._keys):
-            return []
-        return ["Type:", f"  {self._command} {shlex.join([*corrected.overrides, *corrected.flags])}"]
+        composed = request_of(corrected, self._extensions, self._keys)
+        is_right = composed is not None and not problems_with(composed, self._keys)
+        return command_line(self._command, corrected) if is_right else []
 
     def raise_first_failure(self) -> None:
         if not self._failures:
@@ -251,6 +255,8 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):
             raise RequestError(without_package(group, below))
+    if unknown and (found := mistakes_in_files(YamlFiles.files, Settable(schema=make_schema(keys), groups={}))):
+        raise RequestError("\n".join(found))
     if unknown:
         near = [name for key in unknown for name in nearest_names(key, known)]
         clause = f" (nearest: {', '.join(near)})" if near else ""
@@ -278,7 +284,10 @@ def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
 
 
 def _refuse_missing_folder(asked: Arguments) -> None:
-    if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
+    folder = asked.config_dir
+    if folder is not None and (problem := problem_with_path(folder)):
+        raise RequestError(f"--config-dir {shortened(folder)}: {problem}.")
+    if folder is not None and not Path(folder).is_dir():
         raise RequestError(
             f"--config-dir names {asked.config_dir}, but there is no such folder in {Path.cwd()}. "
             "Name the folder that has experiment/, model/ or dataset/ in it: --config-dir DIR"
@@ -301,8 +310,14 @@ def _refuse_unknown_flags(flags: Sequence[str]) -> None:
 
 
 def _refuse_mistakes(asked: Arguments, keys: Detectron2Keys, command: str) -> None:
-    if mistakes := mistakes_in(asked, _settable(asked, keys)):
-        raise RequestError(describe(mistakes, asked, command))
+    mistakes = mistakes_in(asked, _settable(asked, keys))
+    if not mistakes:
+        return
+    corrected = corrected_arguments(mistakes, asked)
+    # A correction that is refused itself helps nobody.
+    is_right = corrected is not None and request_of(corrected, _extensions_of(corrected), keys) is not None
+    lines = command_line(command, corrected) if corrected is not None and is_right else []
+    raise RequestError("\n".join([describe(mistakes), *lines]))
 
 
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
@@ -324,19 +339,26 @@ def _another_hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = running
 
 
-def composes(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys) -> bool:
-    """Whether a command line can be composed and meant; of a sweep its first job."""
+def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys) -> RunRequest | None:
+    """What a command line composes to, of a sweep the first job; None where it does not compose."""
     folders = [f"file://{Path(asked.config_dir).absolute()}"] if asked.config_dir else []
-    overrides = [*for_hydra(replace(first_of_sweep(asked), flags=())), f"hydra.searchpath={folders}".replace("'", '"')]
+    search_path = f"hydra.searchpath={folders}".replace("'", '"')
     try:
+        overrides = [*for_hydra(replace(first_of_sweep(asked), flags=())), search_path]
         with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):
             hydra_cfg = cfg.pop("hydra")
-        request = to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
-        return not problems_with_request(request) and not problems_with_names(request, keys)
-    except (LauncherError, OSError, ValueError, KeyError, HydraException, OmegaConfBaseException, YAMLError):
-        return False
+        return to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
+    except Exception as error:
+        if isinstance(error, LauncherError | OSError) or _is_about_the_request(error):
+            return None
+        raise
+
+
+def problems_with(request: RunRequest, keys: Detectron2Keys) -> list[str]:
+    """Everything that can be known of a request by itself and of the installed detectron2."""
+    return [*problems_with_request(request), *problems_with_names(request, keys)]
 
 
 def _is_about_the_request(error: Exception) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import RunRequest
+from launcher.errors import printable
 
 OWN_PATHS = (
     "dataset.root",
@@ -72,28 +75,55 @@ def paths_in(request: RunRequest) -> Iterator[tuple[str, str]]:
 
 
 def problem_with_path(path: str) -> str:
-    """Why no file can be there; empty where one can."""
+    """Why nothing can be there that is read or written; empty where something may."""
     if "://" in path:
         return ""
-    if "\0" in path:
-        return "a path cannot have a NUL character"
-    longest = max((len(os.fsencode(part)) for part in path.split("/")), default=0)
-    if longest > LONGEST_PART:
-        return f"a name of {longest} bytes; file names have at most {LONGEST_PART}. Type a shorter one"
+    if problem := problem_with_name(path):
+        return problem
     if len(os.fsencode(path)) > LONGEST_PATH:
-        return f"a path of {len(os.fsencode(path))} bytes; there can be {LONGEST_PATH}. Type a shorter one"
-    if _is_there(path):
-        return ""
+        return f"a path of {len(os.fsencode(path))} bytes; there can be {LONGEST_PATH}. Choose a shorter one"
+    try:
+        kind = stat.S_IFMT(os.stat(path or ".").st_mode)
+    except OSError as error:
+        return _why_not_there(path, error)
+    return f"that is a {_SPECIAL[kind]}, not a file. Name a file" if kind in _SPECIAL else ""
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def _why_not_there(path: str, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "a folder on the way to it cannot be entered by this user. Choose another place, or let this user in"
+    if error.errno == errno.ELOOP:
+        return "a symbolic link on the way to it leads to itself. Mend it, or name the place itself"
     if match := re.search(r"\$(\w+)", path):
-        return f"the environment variable {match[1]} is not set. Set it, or type the path itself"
+        return f"the environment variable {match[1]} is not set. Set it, or give the path itself"
     if path.startswith("~"):
-        return f"there is no home folder {path.partition('/')[0]}. Type the path itself"
+        return f"there is no home folder {path.partition('/')[0]}. Give the path itself"
+    return ""
+
+
+def problem_with_name(name: str) -> str:
+    """Why no file can be called that, or no screen be shown it; empty where all is well."""
+    if match := re.search(r"[\x00-\x1f\x7f-\x9f]", name):
+        return f"it has a control character ({match[0]!r}). Choose a name without"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "it is not UTF-8. Choose a name that is"
+    longest = max((len(os.fsencode(part)) for part in name.split("/")), default=0)
+    if longest > LONGEST_PART:
+        return f"a name of {longest} bytes; file names have at most {LONGEST_PART}. Choose a shorter one"
     return ""
 
 
 def shortened(text: str, limit: int = 80) -> str:
-    """As it can be shown."""
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    """As it can be shown on any terminal."""
+    return printable(text if len(text) <= limit else f"{text[:limit]}...")
 
 
 def _expanded_value(value: Any) -> Any:
