@@ -77,7 +77,7 @@ def test_trainings_that_are_killed_end_with_the_weights_and_metrics_of_one_that_
 def test_an_attempt_that_was_overtaken_stops_and_spoils_nothing(measured: dict[str, list[str]]):
     (line,) = measured["fence"]
 
-    assert "1/1 stopped and said why" in line
+    assert "1/1 stopped and reported why" in line
     assert "the same metrics 1/1 times" in line
 
 

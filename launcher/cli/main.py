@@ -26,14 +26,14 @@ class Command:
 # A command's module is imported when it is typed: the doctor needs nothing of Hydra, and composing nothing of a launch.
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
-    "plan": Command(usage="plan [SETTING=VALUE...]", help="what train would do, without doing it", flags="[--json]"),
+    "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
     "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
     "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
-    "data": Command(usage="data demo DIR", help="write the demo data set"),
+    "data": Command(usage="data demo DIR", help="create the demo data set"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
 }
 
-HEAD = "launcher runs detectron2 trainings on whatever machine is at hand."
+HEAD = "Train detectron2 models on whatever hardware is available."
 TAIL = """\
 Settings are Hydra overrides: lower-case for the launcher (device=cpu run.name=first), upper-case for detectron2
 (SOLVER.BASE_LR=0.001). `launcher train --help` lists the groups, `launcher train --cfg job` shows the composed

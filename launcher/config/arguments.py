@@ -33,6 +33,11 @@ class Arguments:
         return any(flag in MULTIRUN_FLAGS for flag in self.flags)
 
     @property
+    def only_shows(self) -> bool:
+        """Whether Hydra shows something and runs nothing."""
+        return any(flag.partition("=")[0] in ("--cfg", "-c", *INFO_FLAGS) for flag in self.flags)
+
+    @property
     def config_dir(self) -> str | None:
         """The folder of the user's own configuration files."""
         for flag, value in pairwise((*self.flags, "")):

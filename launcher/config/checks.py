@@ -224,6 +224,42 @@ def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
         yield problem
 
 
+# imports, trainer
+
+
+def _names_of_own_code(request: RunRequest) -> Iterator[str]:
+    own = request.own_code
+    for name in own.imports:
+        if not _is_module(name):
+            yield f"imports names {name}, which is no module. Type imports=[{_as_module(name)}]."
+    module, colon, attribute = own.trainer.partition(":")
+    if own.trainer and not (colon and _is_module(module) and _is_dotted(attribute)):
+        yield f"trainer={own.trainer} is no module:class. Type trainer={_as_trainer(own.trainer)}."
+    if twice := sorted({name for name in own.imports if own.imports.count(name) > 1}):
+        yield f"imports names {', '.join(twice)} twice. Name each module once."
+
+
+def _is_module(name: str) -> bool:
+    return _is_dotted(name) and not name.endswith(".py")
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _as_module(file: str) -> str:
+    name = file.removesuffix(".py").strip("./").replace("/", ".")
+    return name if _is_dotted(name) else "package.module"
+
+
+def _as_trainer(text: str) -> str:
+    module, _, name = text.partition(":")
+    module = _as_module(module)
+    if not name and module.rpartition(".")[2][:1].isupper():
+        module, _, name = module.rpartition(".")
+    return f"{module}:{name or 'MyTrainer'}"
+
+
 # detectron2's keys
 
 
@@ -284,6 +320,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "own_code": (_names_of_own_code,),
     "keys": (_key_ranges, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -51,8 +51,8 @@ from launcher.config.mistakes import (
 )
 from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
-from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, RunRequest, Typed
-from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
+from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, OwnCode, RunRequest, Typed
+from launcher.config.schema import OWN_NODES, OWN_ROOT_SETTINGS, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
@@ -62,12 +62,19 @@ Task = Callable[[RunRequest], "float | None"]
 
 
 def run_hydra(
-    arguments: Sequence[str], task: Task, *, command: str = "launcher train", sweep_folder: Path | None = None
+    arguments: Sequence[str],
+    task: Task,
+    *,
+    command: str = "launcher train",
+    sweep_folder: Path | None = None,
+    only_looks: bool = False,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
+    With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
+    environment variables.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
@@ -86,7 +93,9 @@ def run_hydra(
     given = asked
     if sweep_folder is not None and asked.is_multirun:
         given = replace(asked, overrides=(*asked.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command)
+    YamlFiles.only_looks = only_looks or asked.only_shows
+    environment = dict(os.environ) if only_looks else None
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
     main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
@@ -133,7 +142,9 @@ def to_request(
         ),
         resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
-        config_extensions=tuple(extensions),
+        own_code=OwnCode(
+            config_extensions=tuple(extensions), imports=tuple(plain["imports"]), trainer=plain["trainer"]
+        ),
         keys=_as_set(detectron2, overrides),
         **own,
     )
@@ -186,8 +197,17 @@ class _Jobs:
     """Hydra's task function: makes and checks the request, runs the task and keeps what failed."""
 
     def __init__(
-        self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, asked: Arguments, command: str
+        self,
+        *,
+        task: Task,
+        extensions: Sequence[str],
+        keys: Detectron2Keys,
+        asked: Arguments,
+        command: str,
+        environment: Mapping[str, str] | None,
     ) -> None:
+        """`environment` is that of the task where Hydra is not to change it."""
+        self._environment = environment
         self._task = task
         self._extensions = extensions
         self._keys = keys
@@ -197,6 +217,10 @@ class _Jobs:
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
+        if self._environment is not None:
+            # Hydra has put hydra.job.env_set into it, and takes it out again when this returns.
+            os.environ.clear()
+            os.environ.update(self._environment)
         try:
             return self._task(self._checked(cfg, hydra_cfg))
         except Exception as error:
@@ -250,7 +274,7 @@ def _config_folders(asked: Arguments) -> list[Path]:
 
 
 def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
-    known = {*keys.defaults, *OWN_NODES, "resume", "scaling", "config_extensions"}
+    known = {*keys.defaults, *OWN_NODES, *OWN_ROOT_SETTINGS}
     unknown = [str(key) for key in cfg if key not in known]
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):

@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from launcher.errors import RequestError
 
 PRIMARY = "config"
+RUNS_CODE = ("callbacks", "job_logging", "hydra_logging", "launcher", "sweeper")
+"""Nodes below `hydra` in which `_target_`, or Python's logging, names what is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class YamlFiles(FileConfigSource):
     """
 
     files: ClassVar[list[FileRead]] = []
+    only_looks: ClassVar[bool] = False
+    """Nothing is to be run, so what would run code or change its environment is left out."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         # A composition begins with the primary configuration; the jobs of a sweep are composed one by one.
@@ -52,6 +56,8 @@ class YamlFiles(FileConfigSource):
         content: Any = OmegaConf.to_container(result.config, resolve=False)
         if problems := list(problems_with_content(content)):
             raise RequestError("\n".join(f"{path}: {problem}" for problem in problems))
+        if YamlFiles.only_looks:
+            content = without_what_runs(content)
         result.config = OmegaConf.create(with_options_spelled(content))
         settings = _settings(content, result.header.get("package"), config_path)
         YamlFiles.files.append(FileRead(path=path, settings=tuple(settings)))
@@ -89,6 +95,17 @@ def problems_with_content(content: Mapping[Any, Any]) -> Iterator[str]:
         value = dict(_leaves(content, ""))[name]
         inner = re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]"))
         yield f"{name}: {value} is a tuple of Python's, and text to YAML. Write {name.rpartition('.')[2]}: {inner}"
+
+
+def without_what_runs(content: dict[Any, Any]) -> dict[Any, Any]:
+    """The content without those of Hydra's settings that name code to run, or the environment to run it in."""
+    hydra = content.get("hydra")
+    if not isinstance(hydra, dict):
+        return content
+    kept = {key: value for key, value in hydra.items() if key not in RUNS_CODE}
+    if isinstance(job := kept.get("job"), dict):
+        kept["job"] = {key: value for key, value in job.items() if key not in ("env_set", "env_copy")}
+    return {**content, "hydra": kept}
 
 
 def with_options_spelled(content: dict[Any, Any]) -> dict[Any, Any]:

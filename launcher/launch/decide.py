@@ -114,7 +114,7 @@ def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
 
 def _training(request: RunRequest, accumulate: int, begun_with: int) -> Training:
     return Training(
-        config_extensions=request.config_extensions,
+        own_code=request.own_code,
         logging=request.logging,
         checkpoint=request.checkpoint,
         ema=request.ema,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
+from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
-from launcher.data.facts import inspect_dataset
-from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.data.facts import inspect_dataset, registered_elsewhere
+from launcher.data.plan import DatasetPlan, data_environment, plan_dataset
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
@@ -111,13 +114,20 @@ def _all_of(problems: list[LauncherError]) -> LauncherError:
     return type(first)("\n".join(map(str, problems))) if others else first
 
 
-def plan_data(request: RunRequest) -> DatasetPlan:
-    """Look at the data sets that a request names and decide what to register.
+def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
+    """Look at the data sets that a request names, in the user's code too, and decide what to register.
 
     Raises:
+        RequestError: the user's code cannot be imported.
         DataError: they are missing, unreadable or contradict the configuration; every problem is listed.
     """
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys))
+    own_code = look_at_own_code(
+        request.own_code,
+        registered_elsewhere(request.dataset, request.keys),
+        environ={**environ, **data_environment(request.dataset)},
+        announce=partial(print, file=sys.stderr),
+    )
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:

@@ -85,6 +85,10 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
         asked["scaling"] = request.scaling.value
     if request.ema.decay != 0:
         asked["ema"] = to_plain(request.ema)
+    if request.own_code.imports:
+        asked["imports"] = list(request.own_code.imports)
+    if request.own_code.trainer:
+        asked["trainer"] = request.own_code.trainer
     leaves = Keys(asked).leaves()
     return Keys.of_leaves((name, value) for name, value in leaves if not is_within(name, NOT_IDENTITY)).nested()
 

@@ -16,6 +16,7 @@ from launcher.config.request import (
     EarlyStoppingSettings,
     EmaSettings,
     LoggingSettings,
+    OwnCode,
 )
 from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
@@ -88,7 +89,8 @@ Start = New | Resume | Finished
 class Training:
     """How the worker trains, beside what detectron2's keys say."""
 
-    config_extensions: tuple[str, ...]
+    own_code: OwnCode
+    """Of the user's."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings
     ema: EmaSettings

@@ -28,7 +28,7 @@ def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verb
     console.print(f"[bold]{escape(diagnosis.verdict)}[/bold]", highlight=False)
     if diagnosis.usable_gpus or diagnosis.excluded_gpus:
         console.print(_gpu_table(diagnosis, short=not verbose))
-    shown = diagnosis.findings if verbose else _telling(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
+    shown = diagnosis.findings if verbose else _select_findings(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
     for position, finding in enumerate(shown):
         if verbose or position == 0:
             _show_finding(finding, console, short=not verbose)
@@ -39,7 +39,7 @@ def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verb
     console.print(f"[dim]{escape(_installed(facts))}[/dim]", highlight=False)
 
 
-def _telling(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+def _select_findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     """What a person must know: the reason of the verdict, and what no line of a GPU says already."""
     in_table = {gpu.code for gpu in diagnosis.excluded_gpus}
     reasons = (*diagnosis.fatal, diagnosis.blocking)

@@ -72,7 +72,10 @@ def check_overrides(trainer_class: Any) -> None:
         RequestError: it is no subclass of `launcher.train.Trainer`, or overrides what cannot be; all of it is named.
     """
     if not isinstance(trainer_class, type) or not issubclass(trainer_class, Trainer):
-        raise RequestError(f"{_name_of(trainer_class)} cannot train here: it is no subclass of launcher.train.Trainer.")
+        raise RequestError(
+            f"{_name_of(trainer_class)} cannot train here: it is no subclass of launcher.train.Trainer. "
+            "Derive it from that class; its build_ methods have detectron2's signatures."
+        )
     if problems := list(_problems_with(trainer_class)):
         raise RequestError("\n".join([f"{_name_of(trainer_class)} cannot be used as it is:", *problems]))
 

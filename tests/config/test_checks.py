@@ -72,9 +72,10 @@ def request_with(**changes: Any) -> RunRequest:
         {"checkpoint.keep_best": "anything/of/mine"},
         MASKS | {"checkpoint.keep_best": "segm/AP"},
         MASKS | {"checkpoint.keep_best": "bbox/AP-apple"},
-        MASKS | {"checkpoint.keep_best": "anything", "config_extensions": ("mine:keys",)},
+        MASKS | {"checkpoint.keep_best": "anything", "own_code.imports": ("mine",)},
         MASKS | {"checkpoint.keep_best": "anything", "MODEL.META_ARCHITECTURE": "MyDetector"},
         TWO_TEST_SETS | {"checkpoint.keep_best": "voc_2007_test/bbox/AP50"},
+        {"own_code.imports": ("a.b_c", "d"), "own_code.trainer": "a.b:C.D"},
     ],
 )
 def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
@@ -233,6 +234,12 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "checkpoint.keep_best=segm/AP: no such metric",
             "keep_best=bbox/AP.",
         ),
+        ({"own_code.imports": ("a/b.py",)}, "imports names a/b.py, which is no module", "imports=[a.b]"),
+        ({"own_code.imports": ("a b",)}, "imports names a b, which is no module", "imports=[package.module]"),
+        ({"own_code.imports": ("a", "a")}, "imports names a twice", "once"),
+        ({"own_code.trainer": "a.Mine"}, "trainer=a.Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a.py:Mine"}, "trainer=a.py:Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a:"}, "trainer=a: is no module:class", "trainer=a:MyTrainer"),
     ],
 )
 def test_what_cannot_be_meant_is_named_once_with_what_to_type(changes: dict[str, Any], start: str, answer: str):

@@ -9,7 +9,7 @@ import pytest
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.names import ENUMERATIONS, NORMS, SAMPLERS, problems_with_names
-from launcher.config.request import RunRequest
+from launcher.config.request import OwnCode, RunRequest
 from tests.values import a_request, changed_keys
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"
@@ -87,7 +87,7 @@ def test_what_detectron2_would_not_find_is_known_before_it_looks(keys, model, na
 def test_names_that_code_of_ones_own_may_register_are_left_alone(keys, name, value):
     request = with_model(keys, FPN, **{name: value})
 
-    assert problems_with_names(replace(request, config_extensions=("mine:keys",)), keys) == []
+    assert problems_with_names(replace(request, own_code=OwnCode(imports=("mine",))), keys) == []
     assert problems_with_names(request, keys) != []
 
 

@@ -75,3 +75,39 @@ def test_other_entries_of_the_defaults_list_stay_as_they_are():
     content = {"defaults": ["a/b", {"override /dataset": "a/b"}, {"model": None}], "SEED": 3}
 
     assert with_options_spelled(content) == content
+
+
+LEAVES_A_MARK = b"""hydra:
+  job: {env_set: {LEFT_BY_A_FILE: '1'}, chdir: false}
+  callbacks: {mine: {_target_: os.mkdir, path: left_by_a_file}}
+"""
+
+
+def test_who_only_looks_runs_nothing_that_a_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(GLOBAL + LEAVES_A_MARK)
+    seen: list[str | None] = []
+
+    run_hydra(
+        ["experiment=mine", "DATASETS.TRAIN=[mine]", "+hydra.job.env_set.LEFT_BY_HAND=1", "--config-dir", "."],
+        lambda _: seen.extend(map(os.environ.get, ("LEFT_BY_A_FILE", "LEFT_BY_HAND"))),
+        only_looks=True,
+    )
+    run_hydra(["experiment=mine", "--config-dir", ".", "--cfg", "job"], print)
+
+    assert seen == [None, None]
+    assert not (tmp_path / "left_by_a_file").exists()
+
+
+def test_a_training_gets_the_environment_that_its_file_sets(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(GLOBAL + b"hydra: {job: {env_set: {LEFT_BY_A_FILE: '1'}}}\n")
+    seen: list[str | None] = []
+
+    run_hydra(
+        ["experiment=mine", "DATASETS.TRAIN=[mine]", "--config-dir", str(tmp_path)],
+        lambda _: seen.append(os.environ.get("LEFT_BY_A_FILE")),
+    )
+
+    assert seen == ["1"]

@@ -173,7 +173,7 @@ FIRST_VERSION = {
     "begun_with": 2,
     "devices": {"num_processes": 3, "precision": "float16"},
     "train_checksum": 7,
-    "lessons": {"micro_batch": 4, "in_vain": 2},
+    "lessons": {"micro_batch": 4, "in_vain": 2, "mask_driver": True},
 }
 
 
@@ -201,7 +201,7 @@ def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
         data=dataclasses.replace(NO_DATA, train_checksum=7),
         training=dataclasses.replace(TRAINING, begun_with=2),
         devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
-        lessons=Lessons(micro_batch=4, in_vain=2),
+        lessons=Lessons(micro_batch=4, in_vain=2, hide_driver=True),
     )
     record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {})
 

@@ -47,7 +47,7 @@ WITHOUT = diagnose(NO_GPU)
 ONE = diagnose(HEALTHY)
 TWO = diagnose(TWO_GPUS)
 ONE_OF_TWO = diagnose(changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))}))
-# A whole GPU, and one of which CUDA sees a slice
+# A whole GPU, and one in MIG mode
 SLICED = diagnose(
     changed(
         TWO_GPUS,
