@@ -217,12 +217,9 @@ class _Jobs:
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
-        if self._environment is not None:
-            # Hydra has put hydra.job.env_set into it, and takes it out again when this returns.
-            os.environ.clear()
-            os.environ.update(self._environment)
         try:
-            return self._task(self._checked(cfg, hydra_cfg))
+            with _environment(self._environment):
+                return self._task(self._checked(cfg, hydra_cfg))
         except Exception as error:
             self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:
@@ -420,6 +417,21 @@ def _hydra_reads(arguments: Sequence[str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str] | None) -> Iterator[None]:
+    """This environment instead of the one into which Hydra has put hydra.job.env_set; None leaves it as it is."""
+    before = dict(os.environ)
+    if wanted is not None:
+        os.environ.clear()
+        os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        if wanted is not None:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _announce(sentence: str) -> None:
