@@ -1,4 +1,4 @@
-"""Looking at a run folder, and writing down what is asked, planned and happened there."""
+"""Writing down in a run folder what is asked, planned and happened; locking and archiving it."""
 
 from __future__ import annotations
 
