@@ -90,7 +90,7 @@ class Trainer(DefaultTrainer):
         self.loader = self.make_train_loader(cfg)
         self.normalizers = LossNormalizers(model, rank=setup.rank, num_processes=setup.num_processes)
         self._trainer = Steps(
-            _distributed(model, cfg, setup.num_processes),
+            _distributed(model, cfg),
             self.loader,
             optimizer,
             micro_batches=setup.micro_batches,
@@ -296,11 +296,12 @@ class Trainer(DefaultTrainer):
             )
 
 
-def _distributed(model: Module, cfg: CfgNode, num_processes: int) -> Module:
+def _distributed(model: Module, cfg: CfgNode) -> Module:
     device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
-    # DistributedDataParallel arranges its gradients anew after the first iteration of each start, and from three
-    # processes on that changes the order in which they are added. Looking for unused parameters prevents it.
+    # Many models have parameters that no loss uses, and DistributedDataParallel ends a training that does not look for
+    # them. It also arranges its gradients anew after the first iteration of each start, and from three processes on that
+    # changes the order in which they are added; looking for unused parameters prevents that too.
     distributed: Module = create_ddp_model(
-        model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=num_processes > 2
+        model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=True
     )
     return distributed
