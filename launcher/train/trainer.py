@@ -299,8 +299,8 @@ class Trainer(DefaultTrainer):
 def _distributed(model: Module, cfg: CfgNode) -> Module:
     device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
     # Many models have parameters that no loss uses, and DistributedDataParallel ends a training that does not look for
-    # them. It also arranges its gradients anew after the first iteration of each start, and from three processes on that
-    # changes the order in which they are added; looking for unused parameters prevents that too.
+    # them. It also arranges its gradients anew after the first iteration of each start, and from three processes on
+    # that changes the order in which they are added; looking for unused parameters prevents that too.
     distributed: Module = create_ddp_model(
         model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=True
     )

@@ -1,7 +1,7 @@
 """Gradient clipping that passes over parameters without a gradient.
 
-detectron2 clips each parameter by itself, and torch clips no gradients at all by norm but not by value. A parameter that
-no loss uses, such as the last output of an FPN that no head looks at, has none.
+detectron2 clips each parameter by itself, and torch's clipping by value fails where there is nothing to clip. A
+parameter that no loss uses, such as the last output of an FPN that no head looks at, has no gradient.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from launcher.show.console import make_console
 # Made at the start: evaluation redirects sys.stdout for pycocotools.
 CONSOLE = make_console()
 
-# How far an evaluation is; everything else below a warning is for the file.
-SHOWN_AT_INFO = "detectron2.evaluation.evaluator"
+# How far an evaluation is, and how much of the weights fits; everything else below a warning is for the file.
+SHOWN_AT_INFO = ("detectron2.evaluation.evaluator", "launcher.train.checkpoints.fit")
 # Warnings for developers, and exceptions that the launcher reports itself.
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 
@@ -66,6 +66,6 @@ class _ConsoleHandler(logging.Handler):
 
 
 def _matters(record: logging.LogRecord) -> bool:
-    if record.name == SHOWN_AT_INFO:
+    if record.name in SHOWN_AT_INFO:
         return True
     return record.levelno >= logging.WARNING and not record.name.startswith(FILE_ONLY)
