@@ -15,6 +15,9 @@ class PatientStream:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._gone = False
+        # A name that the screen's encoding does not have is shown spelled out, and ends nothing.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def write(self, text: str) -> int:
         self._try(self._stream.write, text)

@@ -41,7 +41,7 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     STOP.note_signals(attempt.stop_note)
     log_to(attempt.log(0), console=False)
     # Ranks import torch before our code can tell Python where warnings go.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
     from launcher.train.ranks import launch_ranks
 
     return launch_ranks(work_as_rank, plan_file, num_processes, attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,9 @@ from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
 BLANK_FOR = "blank_for"
 """The key under which a sample says that its image is blank, and why."""
 DETECTIONS = ("instances", "proposals")
+OTHER_IMAGES = ("sem_seg_file_name", "pan_seg_file_name")
+"""Under which a record names images of the same size; evaluators look up the true ones themselves."""
+MOST_PIXELS = 1 << 22  # of a blank image; a larger one is a smaller one of the same shape
 UNKNOWN_SIZE = 64  # pixels, for data sets that do not say how large their images are
 
 
@@ -31,15 +35,22 @@ class MapperWithBlanks:
                 raise
             reason = reason_of(error)
         sample = self._map_blank(record)
-        return sample and {**sample, "file_name": record["file_name"], BLANK_FOR: reason}
+        recorded = {side: record[side] for side in ("width", "height") if side in record}
+        return sample and {**sample, **recorded, "file_name": record["file_name"], BLANK_FOR: reason}
 
     def _map_blank(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        size = record.get("width", UNKNOWN_SIZE), record.get("height", UNKNOWN_SIZE)
+        width, height = record.get("width", UNKNOWN_SIZE), record.get("height", UNKNOWN_SIZE)
+        replaced: dict[str, Any] = {}
+        if width * height > MOST_PIXELS:  # what is too large to be read would be so as a blank image too
+            scale = math.sqrt(MOST_PIXELS / (width * height))
+            width, height = max(1, int(width * scale)), max(1, int(height * scale))
+            replaced = {"width": width, "height": height}
+            record = {key: value for key, value in record.items() if key not in OTHER_IMAGES}
         # A file, because mappers read files; what else of the record they read, they get.
         with tempfile.NamedTemporaryFile(suffix=".png") as file:
-            Image.new("RGB", size).save(file, "PNG")
+            Image.new("RGB", (width, height)).save(file, "PNG")
             file.flush()
-            return self._mapper({**record, "file_name": file.name})
+            return self._mapper({**record, **replaced, "file_name": file.name})
 
 
 class EvaluatorWithBlanks(DatasetEvaluator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 from launcher.show.console import make_console
@@ -24,7 +25,7 @@ def log_to(file: Path, *, console: bool) -> None:
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
     the file. Python warnings do too: they speak to developers.
     """
-    to_file = _FileHandler(file, encoding="utf-8")
+    to_file = _FileHandler(file, encoding="utf-8", errors="backslashreplace")  # names need not be UTF-8
     to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if console:
@@ -33,6 +34,9 @@ def log_to(file: Path, *, console: bool) -> None:
         handlers.append(to_console)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
+    if any(action == "error" for action, *_ in warnings.filters):
+        # As PYTHONWARNINGS=error asks for. Others' warnings are no reason to end a training.
+        warnings.simplefilter("default")
     threading.excepthook = _log_end_of_thread
 
 
