@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
-from PIL import Image
 
-from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
+from launcher.train.samples.blame import is_about_the_image, reason_of, refusal_of
+from launcher.train.samples.blank import with_blank_image
+from launcher.train.samples.mapped import Mapper
 
 BLANK_FOR = "blank_for"
 """The key under which a sample says that its image is blank, and why."""
 DETECTIONS = ("instances", "proposals")
-OTHER_IMAGES = ("sem_seg_file_name", "pan_seg_file_name")
-"""Under which a record names images of the same size; evaluators look up the true ones themselves."""
-MOST_PIXELS = 1 << 22  # of a blank image; a larger one is a smaller one of the same shape
-UNKNOWN_SIZE = 64  # pixels, for data sets that do not say how large their images are
+REFUSED = "refused"
+"""The key under which a sample that nothing else is in says why no image can be mapped."""
 
 
 class MapperWithBlanks:
@@ -34,23 +31,18 @@ class MapperWithBlanks:
             if not is_about_the_image(error):
                 raise
             reason = reason_of(error)
-        sample = self._map_blank(record)
-        recorded = {side: record[side] for side in ("width", "height") if side in record}
+            with with_blank_image(record) as blank:
+                sample = self._map_blank(blank, error)
+        recorded: dict[str, Any] = {side: record[side] for side in ("width", "height") if side in record}
         return sample and {**sample, **recorded, "file_name": record["file_name"], BLANK_FOR: reason}
 
-    def _map_blank(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        width, height = record.get("width", UNKNOWN_SIZE), record.get("height", UNKNOWN_SIZE)
-        replaced: dict[str, Any] = {}
-        if width * height > MOST_PIXELS:  # what is too large to be read would be so as a blank image too
-            scale = math.sqrt(MOST_PIXELS / (width * height))
-            width, height = max(1, int(width * scale)), max(1, int(height * scale))
-            replaced = {"width": width, "height": height}
-            record = {key: value for key, value in record.items() if key not in OTHER_IMAGES}
-        # A file, because mappers read files; what else of the record they read, they get.
-        with tempfile.NamedTemporaryFile(suffix=".png") as file:
-            Image.new("RGB", (width, height)).save(file, "PNG")
-            file.flush()
-            return self._mapper({**record, **replaced, "file_name": file.name})
+    def _map_blank(self, blank: dict[str, Any], first: Exception) -> dict[str, Any] | None:
+        try:
+            return self._mapper(blank)
+        except Exception as error:  # so it was not the image's
+            if not is_about_the_image(error) or type(error) is not type(first):
+                raise
+            return {REFUSED: refusal_of(error)}
 
 
 class EvaluatorWithBlanks(DatasetEvaluator):

@@ -16,7 +16,8 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 from launcher.files import beside
-from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
+from launcher.train.samples.blame import is_about_the_image, reason_of
+from launcher.train.samples.mapped import Mapper
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)

@@ -141,25 +141,37 @@ class TrainLoader:
     def _accepted(self, loaded: Loaded) -> dict[str, Any]:
         for image in loaded.bad:
             self._count(image)
+        if loaded.refusal:
+            raise RequestError(loaded.refusal)
         if len(self.bad) > self.max_bad:
             raise DataError(
                 f"More training images than dataset.max_bad={self.max_bad} cannot be used:{self._listed()}"
-                "\nRepair them, take them out of the annotations, or allow more with dataset.max_bad=N."
+                f"\n{self._mend()}, take them out of the annotations, or allow more with dataset.max_bad=N."
             )
         if loaded.sample is None:
-            raise DataError(f"No training image can be used:{self._listed()}\nRepair them, or name others.")
+            raise DataError(f"No training image can be used:{self._listed()}\n{self._mend()}, or name others.")
         return loaded.sample
+
+    def _mend(self) -> str:
+        at_fault = {image.in_annotations for image in self.bad.values()}
+        if at_fault == {True}:
+            return "The images are sound: correct these images' annotations"
+        return "Repair them" if at_fault == {False} else "Repair them, or their annotations"
 
     def _count(self, image: BadImage) -> None:
         known = self.bad.get(image.file)
         if known is None:
-            logger.warning("%s cannot be used and another image replaces it (%s)", image.file, image.reason)
+            logger.warning("%s cannot be used and another image replaces it (%s)", image.file, _reason(image))
         self.bad[image.file] = replace(image, times=known.times + 1 if known else 1)
 
     def _listed(self) -> str:
         shown = list(self.bad.values())[:SHOWN_BAD]
         more = f"\n  and {len(self.bad) - SHOWN_BAD} more" if len(self.bad) > SHOWN_BAD else ""
-        return "".join(f"\n  {image.file}: {image.reason}" for image in shown) + more
+        return "".join(f"\n  {image.file}: {_reason(image)}" for image in shown) + more
+
+
+def _reason(image: BadImage) -> str:
+    return f"its annotations: {image.reason}" if image.in_annotations else image.reason
 
 
 class _Parts:
