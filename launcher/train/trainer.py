@@ -40,6 +40,7 @@ from launcher.train.seeds import seed_iteration
 from launcher.train.state import TrainingState
 from launcher.train.steps import Steps
 from launcher.train.stop import Stop
+from launcher.train.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Trainer(DefaultTrainer):
             self.model, str(self.paths.checkpoints), trainer=weakref.proxy(self), **parts
         )
         self._scalars: dict[str, Any] = {}
+        self._threads = Threads.now(setup.num_processes)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> Module:
@@ -217,6 +219,7 @@ class Trainer(DefaultTrainer):
             state["samples"] = self.loader.state_dict()
         state["scalars"] = scalars_of(self.storage)
         state["normalizers"] = self.normalizers.state()
+        state["threads"] = self._threads.state()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -230,6 +233,8 @@ class Trainer(DefaultTrainer):
             self._go_to(self.loader, state_dict.get("samples"))
         self.normalizers.put_back(state_dict.get("normalizers", []))
         self._scalars = state_dict.get("scalars", {})
+        if self.cfg.MODEL.DEVICE == "cpu":
+            self._threads = self._threads.kept(state_dict.get("threads"))
 
     def _go_to(self, loader: TrainLoader, state: dict[str, Any] | None) -> None:
         if state is not None and (loader.fits(state) or not self.setup.may_reorder):
