@@ -12,6 +12,7 @@ from launcher.train.compat.cropping import crop_without_shapely
 from launcher.train.compat.deformable import use_torchvision_deformable
 from launcher.train.compat.gradient_clipping import clip_only_what_is_there
 from launcher.train.output.logs import take_over_torch_logs
+from launcher.train.samples.pixels import read_deep_pixels
 
 
 def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
@@ -21,6 +22,7 @@ def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
     clip_only_what_is_there()
     crop_without_shapely()
     read_proposals_safely()
+    read_deep_pixels(cfg.INPUT.FORMAT)
     take_over_torch_logs()
     seed_all_rng(cfg.SEED)  # for the weights to start from; every iteration brings its own
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from detectron2.evaluation import DatasetEvaluator
 from launcher.train.samples.blame import is_about_the_image, reason_of, refusal_of
 from launcher.train.samples.blank import with_blank_image
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.pixels import NOTES, take_notes, told_once
+
+logger = logging.getLogger(__name__)
 
 BLANK_FOR = "blank_for"
 """The key under which a sample says that its image is blank, and why."""
@@ -26,7 +30,9 @@ class MapperWithBlanks:
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            return self._mapper(record)
+            sample = self._mapper(record)
+            notes = take_notes()
+            return {**sample, NOTES: notes} if sample and notes else sample
         except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
             if not is_about_the_image(error):
                 raise
@@ -52,12 +58,15 @@ class EvaluatorWithBlanks(DatasetEvaluator):
         """`report` is called with the file and what is wrong with it."""
         self._evaluator = evaluator
         self._report = report
+        self._told: set[str] = set()
 
     def reset(self) -> None:
         self._evaluator.reset()
 
     def process(self, inputs: Any, outputs: Any) -> None:
         for sample, predicted in zip(inputs, outputs, strict=True):
+            for note in told_once(sample.get(NOTES, {}), self._told):
+                logger.warning("%s is a %s", sample["file_name"], note)
             if BLANK_FOR in sample:
                 self._report(sample["file_name"], sample[BLANK_FOR])
                 predicted.update({kind: found[:0] for kind, found in predicted.items() if kind in DETECTIONS})

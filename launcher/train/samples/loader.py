@@ -21,6 +21,7 @@ from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
+from launcher.train.samples.pixels import told_once
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
@@ -90,6 +91,7 @@ class TrainLoader:
         self._rank = rank
         self._num_processes = num_processes
         self._num_workers = num_workers
+        self._told: set[str] = set()
         self.max_bad = 0
         """Images that may turn out to be unusable before loading ends with an error."""
         self.bad: dict[str, BadImage] = {}
@@ -141,6 +143,8 @@ class TrainLoader:
     def _accepted(self, loaded: Loaded) -> dict[str, Any]:
         for image in loaded.bad:
             self._count(image)
+        for note in told_once(loaded.notes, self._told):
+            logger.warning("%s is a %s", (loaded.sample or {}).get("file_name"), note)
         if loaded.refusal:
             raise RequestError(loaded.refusal)
         if len(self.bad) > self.max_bad:

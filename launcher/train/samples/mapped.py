@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from launcher.train.samples.blame import Blame, blame_for, is_about_the_image, reason_of, refusal_of
 from launcher.train.samples.order import Place, SampleOrder
+from launcher.train.samples.pixels import take_notes
 from launcher.train.seeds import Purpose, generator, seed_sample, unchanged_randomness
 
 ASKED = 4
@@ -42,6 +43,8 @@ class Loaded(NamedTuple):
     """The images that were tried before."""
     refusal: str = ""
     """Why no image can be mapped, where it is the settings' fault. An exception would lose its kind on its way."""
+    notes: Mapping[str, str] = {}
+    """How images of more than 8 bits per value were scaled, by kind."""
 
 
 class MappedSamples(Dataset):
@@ -86,7 +89,7 @@ class MappedSamples(Dataset):
                 bad.append(BadImage(file=file, reason=reason_of(error), in_annotations=blame is Blame.annotations))
                 continue
             if sample is not None:
-                return Loaded(sample, tuple(bad))
+                return Loaded(sample, tuple(bad), notes=take_notes())
             bad.append(BadImage(file=file, reason="the mapper gave nothing for it"))
         return Loaded(None, tuple(bad))
 
