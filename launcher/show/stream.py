@@ -50,13 +50,14 @@ class PatientStream:
 def patient_output() -> Iterator[None]:
     """Meanwhile whatever is printed goes through a `PatientStream`; nowhere, where the shell has closed a stream."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_patient(stream) for stream in before)
+    sys.stdout, sys.stderr = (patient(stream) for stream in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
 
 
-def _patient(stream: IO[str] | None) -> Any:
+def patient(stream: IO[str] | None) -> Any:
+    """That stream as a `PatientStream`, and one to nowhere for none."""
     # Python has None for a stream that was closed before it started, as by `>&-`.
     return PatientStream(stream if stream is not None else open(os.devnull, "w"))

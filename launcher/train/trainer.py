@@ -21,7 +21,7 @@ from fvcore.common.param_scheduler import ParamScheduler
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from launcher.errors import RequestError
+from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.paths import RunPaths
 from launcher.run.resume import ResumePoint, ResumePointGoneError
@@ -34,6 +34,7 @@ from launcher.train.hooks.states import load_states, states_of
 from launcher.train.normalizers import LossNormalizers
 from launcher.train.output.scalars import put_back_scalars, scalars_of
 from launcher.train.samples.loader import TrainLoader, Undisturbed, build_train_loader
+from launcher.train.samples.lost import StoppedWaitingError
 from launcher.train.samples.mapped import Mapper
 from launcher.train.schedule import Hyperparameters
 from launcher.train.seeds import seed_iteration
@@ -256,20 +257,30 @@ class Trainer(DefaultTrainer):
                 for self.iter in range(self.start_iter, self.max_iter):  # noqa: B020 - detectron2's own idiom
                     if self.state.stopping:
                         break
-                    self._train_iteration()
+                    if not self._train_iteration():
+                        break
                 self.after_train()
             finally:
                 self.close()
 
-    def _train_iteration(self) -> None:
+    def _train_iteration(self) -> bool:
+        """False where it was not begun: a stop was asked, and no batch came."""
         seed_iteration(self.cfg.SEED, self.iter, self.setup.rank)
         self.before_step()
-        self.run_step()
+        try:
+            self.run_step()
+        except StoppedWaitingError as error:
+            if self.setup.num_processes > 1:  # the other ranks wait for this one, which they cannot be told
+                message = "A stop was asked while a batch was waited for, which did not come"
+                raise TrainingFailedError(message, ExitCode.resumable) from error
+            self.state.stopping = True
+            return False
         self.state.count_iteration(self.cfg.SOLVER.IMS_PER_BATCH)
         self.normalizers.note()
         self.heartbeat.beat(TRAINING, self.state.iterations_done)
         self.state.stopping = self.stop.agreed(self.setup.num_processes)
         self.after_step()
+        return True
 
     def count_bad_images(self) -> int:
         """Training images that no rank could use; every rank must call this at the same point."""

@@ -7,11 +7,14 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 from launcher.show.console import make_console
+from launcher.train.output.unhurried import UnhurriedStream
 
 # Made at the start: evaluation redirects sys.stdout for pycocotools.
 CONSOLE = make_console()
+CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
 # How far an evaluation is, and how much of the weights fits; everything else below a warning is for the file.
 SHOWN_AT_INFO = ("detectron2.evaluation.evaluator", "launcher.train.checkpoints.fit")

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
+from launcher.train.samples.lost import end_where_batches_get_lost, hearing_stops
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
 from launcher.train.samples.pixels import told_once
@@ -197,8 +198,9 @@ def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
     A scheduler signals every process of a job, and torch ends a training whose loader was killed.
     """
     _end_loader_processes_at_exit()
+    end_where_batches_get_lost()
     with blocking(STOP_SIGNALS):
-        return iter(loader)
+        return hearing_stops(iter(loader))
 
 
 def _as_it_is(batch: list[Loaded]) -> list[Loaded]:
@@ -224,6 +226,7 @@ def undisturbed(loader: Any) -> Iterator[Any]:
     Loaders may start their processes with the first batch, or others with each epoch.
     """
     _end_loader_processes_at_exit()
+    end_where_batches_get_lost()
     with blocking(STOP_SIGNALS):
         batches = iter(loader)
     while True:

@@ -24,6 +24,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets import register_coco_instances
 
+from launcher.train.samples import lost
 from launcher.train.samples.loader import TrainLoader, build_train_loader, undisturbed
 from launcher.train.samples.order import SampleOrder, each_once
 
@@ -322,6 +323,31 @@ def test_annotations_that_cannot_be_used_are_blamed_and_not_their_images(cfg: Cf
         take(build(cfg, mapper=with_text), 3)
 
     assert "Repair" not in str(ended.value)
+
+
+def test_a_batch_that_cannot_be_handed_over_ends_the_wait_for_it():
+    """As where /dev/shm is full: it fails in a thread of the loader process."""
+
+    def mapper(record: dict) -> dict:
+        return {**record, "not to be sent": lambda: None}
+
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"exited unexpectedly|killed"):
+        take(small(mapper, num_workers=1), 1)
+
+    assert time.monotonic() - began < 60
+
+
+def test_a_stop_is_heard_while_a_batch_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    def mapper(record: dict) -> dict:
+        time.sleep(3600)
+        return record
+
+    monkeypatch.setattr(lost, "GRACE_S", 0.5)
+    monkeypatch.setattr(lost.STOP, "asked", True)
+
+    with pytest.raises(lost.StoppedWaitingError):
+        take(small(mapper, num_workers=1), 1)
 
 
 def test_a_sampler_that_nobody_knows_is_refused_with_those_that_there_are(cfg: CfgNode):
