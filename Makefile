@@ -8,11 +8,11 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install demo test lint lock clean
 
 help:
-	@echo "make demo      install everything into $(VENV), make the demo data, train on it"
+	@echo "make demo      install everything into $(VENV), create the demo data, train on it"
 	@echo "make test      the tests (ARGS='-k device -x' reaches pytest)"
 	@echo "make lint      ruff, mypy and the import contracts"
 	@echo "make install   only the installation"
-	@echo "make lock      resolve requirements.lock anew"
+	@echo "make lock      resolve requirements.lock again"
 	@echo "make clean     remove $(VENV) and the caches; runs and data stay"
 	@echo
 	@echo "With another Python than python3 (3.10 to 3.13): make PYTHON=/path/to/python3.12 ..."

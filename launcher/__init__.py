@@ -1,3 +1,3 @@
-"""Start detectron2 trainings on whatever machine is at hand."""
+"""Train detectron2 models on whatever hardware is available."""
 
 __version__ = "0.1.0"

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every verb; a scheduler should requeue on `resumable` and on nothing else."""
+    """Exit codes of every command; a scheduler should requeue on `resumable` and on nothing else."""
 
     finished = 0
     training_failed = 1
@@ -30,7 +30,7 @@ class LauncherError(Exception):
 
 
 class RequestError(LauncherError):
-    """The command line or the configuration cannot mean anything here."""
+    """The command line or the configuration is invalid."""
 
     exit_code = ExitCode.request_wrong
     code = "run.request"
@@ -50,7 +50,7 @@ class DeviceUnavailableError(LauncherError):
 
 
 class TrainingFailedError(LauncherError):
-    """A training ended with an error; the exit code says of which kind."""
+    """A training failed; the exit code tells how."""
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.training_failed) -> None:
         super().__init__(message)

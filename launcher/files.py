@@ -23,7 +23,7 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside, sync and rename; the parent folder is made if need be.
+    """Write beside, sync and rename; the parent folder is created if needed.
 
     Raises:
         OSError: it cannot be written; an existing file of that name stays as it was.

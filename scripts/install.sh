@@ -46,7 +46,7 @@ make_venv() {
     clear=
     # A marker of an interrupted install, a moved or half-made environment, or one of another Python version.
     if [ -e "$3/.installing" ] || [ "$(version_inside "$3")" != "$2" ]; then clear=--clear; fi
-    if [ -e "$3" ] && [ -n "$clear" ]; then say "$3 is incomplete or of another Python: making it anew."; fi
+    if [ -e "$3" ] && [ -n "$clear" ]; then say "$3 is incomplete or of another Python: recreating it."; fi
     "$1" -m venv $clear "$3" || refuse "'$1' could not make a virtual environment in $3; it says why above."
 }
 

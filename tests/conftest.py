@@ -58,7 +58,7 @@ def _no_log_handlers_left_behind() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dozen demo images of 96 pixels, six of them for training."""
-    pytest.importorskip("sklearn", reason="scikit-learn, which brings the demo's pictures, is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn, which brings the demo's images, is not installed")
     from launcher.data.demo import write_demo
 
     folder = tmp_path_factory.mktemp("data") / "demo"

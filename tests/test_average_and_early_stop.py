@@ -40,7 +40,7 @@ def test_the_average_of_a_training_that_was_interrupted_is_the_same_and_serves_d
     assert weights_in(parts.final_average) == weights_in(whole.final_average)
     assert weights_in(whole.final_average) != weights_in(whole.final_weights)
     assert metrics_in(parts) == metrics_in(whole)
-    assert "model_final_ema.pth  (those that were evaluated)" in done.stdout
+    assert "model_final_ema.pth  (the weights that were evaluated)" in done.stdout
     assert len(_found_by(whole, whole.final_average, small_demo)) <= 5
 
 
@@ -69,7 +69,7 @@ def broken_settings(demo_settings: tuple[str, ...], small_demo: Path, tmp_path: 
     return (*(setting.replace(str(small_demo), str(demo)) for setting in demo_settings), "dataset.check=false")
 
 
-def test_two_processes_stop_early_together_in_spite_of_bad_images_and_with_more_patience_go_on(
+def test_two_processes_stop_early_together_in_spite_of_bad_images_and_resume_with_more_patience(
     launch: Launch, broken_settings: tuple[str, ...], tmp_path: Path
 ):
     # Nothing improves by 90, so the first evaluation stays the best.
@@ -83,7 +83,7 @@ def test_two_processes_stop_early_together_in_spite_of_bad_images_and_with_more_
     assert stopped.returncode == ExitCode.finished, stopped.stderr
     assert re.search(r"finished: 4 iterations.*stopped early: bbox/AP has not improved on \d", stopped.stdout)
     assert "1 training images could not be used" in stopped.stdout
-    assert "1 validation images could not be read" in stopped.stdout
+    assert "1 unreadable validation images count as images without detections" in stopped.stdout
     assert run.final_weights.exists()
     assert run.predictions.exists()
     assert not run.final_average.exists()

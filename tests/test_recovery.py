@@ -55,7 +55,7 @@ def plan_of(run: RunPaths, attempt: int) -> dict[str, Any]:
     ("fault", "code"),
     [("kill@3", codes.KILLED), ("cuda719@3", "run.launch_failure"), ("loader@3", codes.LOADER_KILLED)],
 )
-def test_a_training_that_dies_goes_on_from_its_checkpoint_in_a_second_attempt(train: Any, fault: str, code: str):
+def test_a_training_that_dies_resumes_from_its_checkpoint_in_a_second_attempt(train: Any, fault: str, code: str):
     # More iterations than a loader process has batches ready when it is killed.
     done, run = train(fault, "DATALOADER.NUM_WORKERS=1", "SOLVER.MAX_ITER=10")
 
@@ -71,7 +71,7 @@ def test_a_training_that_dies_goes_on_from_its_checkpoint_in_a_second_attempt(tr
     assert plan_of(run, 2)["keys"]["DATALOADER"]["NUM_WORKERS"] == (0 if code == codes.LOADER_KILLED else 1)
 
 
-def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
+def test_out_of_memory_halves_the_micro_batch_and_nothing_else(train: Any):
     done, run = train("memory@1", "SOLVER.IMS_PER_BATCH=4")
 
     assert done.returncode == ExitCode.finished, done.stderr
@@ -83,7 +83,7 @@ def test_out_of_memory_halves_the_images_of_a_pass_and_nothing_else(train: Any):
     assert one["keys"] == two["keys"]
 
 
-def test_a_loss_that_is_no_number_stops_with_when_what_and_where_and_is_not_tried_again(train: Any):
+def test_a_nan_loss_stops_with_iteration_terms_and_images_and_is_not_retried(train: Any):
     done, run = train("nan@2")
 
     assert done.returncode == ExitCode.training_failed
@@ -91,7 +91,7 @@ def test_a_loss_that_is_no_number_stops_with_when_what_and_where_and_is_not_trie
     assert "iteration 2 diverged" in done.stderr
     assert "loss_" in done.stderr or "Predicted boxes" in done.stderr
     assert "small" in done.stderr or ".jpg" in done.stderr
-    assert "the same command would end the same way" in done.stderr
+    assert "the same command would fail the same way" in done.stderr
     assert "SOLVER.BASE_LR" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -105,7 +105,7 @@ def test_what_fails_every_time_ends_after_as_many_retries_as_allowed(train: Any)
     assert "in faulty" in run.attempt(1).stacks(0).read_text()
 
 
-def test_a_training_that_stands_still_is_ended_and_goes_on(train: Any):
+def test_a_training_that_hangs_is_killed_and_resumes(train: Any):
     done, run = train("hang@3", "run.hang_minutes=0.25")
 
     assert done.returncode == ExitCode.finished, done.stderr
@@ -115,11 +115,11 @@ def test_a_training_that_stands_still_is_ended_and_goes_on(train: Any):
     assert "in faulty" in run.attempt(1).stacks(0).read_text()
 
 
-def test_a_driver_that_disturbs_even_the_cpu_is_masked_in_the_next_attempt(train: Any):
+def test_a_driver_that_hangs_or_crashes_a_cpu_run_is_hidden_in_the_next_attempt(train: Any):
     done, run = train("segv@smokex9")
 
     assert done.returncode == ExitCode.finished, done.stderr
-    assert [plan["devices"]["mask_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
+    assert [plan["devices"]["hide_driver"] for plan in (plan_of(run, 1), plan_of(run, 2))] == [False, True]
     assert outcomes(run)[1]["iterations"] == 6
 
 

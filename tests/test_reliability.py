@@ -77,19 +77,19 @@ def test_trainings_that_are_killed_end_with_the_weights_and_metrics_of_one_that_
 def test_an_attempt_that_was_overtaken_stops_and_spoils_nothing(measured: dict[str, list[str]]):
     (line,) = measured["fence"]
 
-    assert "1/1 stopped and said why" in line
+    assert "1/1 stopped and reported why" in line
     assert "the same metrics 1/1 times" in line
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which counts system calls, is not installed")
-def test_a_kill_before_a_system_call_of_a_save_leaves_a_whole_checkpoint(measured: dict[str, list[str]]):
+def test_a_kill_before_a_system_call_of_a_save_leaves_a_valid_checkpoint(measured: dict[str, list[str]]):
     (line,) = measured["crash"]
 
     assert ": 0 kills" not in line
     assert "missed: nothing" in line
 
 
-def test_what_was_not_as_expected_is_told_and_ends_with_a_status(tmp_path: Path):
+def test_what_was_not_as_expected_is_reported_and_ends_with_a_status(tmp_path: Path):
     program = "from scripts.reliability import run; from scripts.reliability.result import Row; import sys, types\n"
     program += "row = Row(part='kills', tried='x', measured='y', misses=('other weights',))\n"
     program += "sys.modules['scripts.reliability.kills'] = types.SimpleNamespace(run_part=lambda *_: [row])\n"

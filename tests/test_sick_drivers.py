@@ -52,7 +52,7 @@ def test_a_training_on_the_cpu_comes_to_its_end(
     assert run.attempt_numbers() == [1]
     assert outcome_in(run.attempt(1))["iterations"] == 2
     devices = json.loads(run.attempt(1).plan.read_text())["devices"]
-    assert (devices["kind"], devices["mask_driver"]) == ("cpu", masked)
+    assert (devices["kind"], devices["hide_driver"]) == ("cpu", masked)
 
     # Without a hint from the plan, the facts alone say why.
     from launcher.config.values import read_json

@@ -47,7 +47,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)["model"]
 
 
-def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_whole_run_folder(
+def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folder(
     launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     done = launch("train", *demo_settings, "run.name=a", "device=cpu", "SOLVER.AMP.ENABLED=true", "logging.images=2")
@@ -105,7 +105,7 @@ def test_what_was_trained_serves_default_predictor(
     assert len(instances) <= 5
 
 
-def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed(
+def test_the_same_command_again_is_a_no_op_when_finished_and_resumes_when_killed(
     launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     schedule = ("SOLVER.WARMUP_ITERS=3", "SOLVER.STEPS=[5]", "SOLVER.CHECKPOINT_PERIOD=2")
@@ -128,7 +128,7 @@ def test_the_same_command_again_is_a_no_op_when_finished_and_goes_on_when_killed
 
     assert continued.returncode == ExitCode.finished, continued.stderr
     assert re.search(r"model_0000005\.pth .*: skipped", continued.stdout)
-    assert "start: iteration 4 of 6, continued from" in continued.stdout
+    assert "start: iteration 4 of 6, resumed from" in continued.stdout
     assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
     assert rates_in(run) == rates  # the schedule goes on where it was
     assert run.final_weights.exists()
@@ -212,7 +212,7 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
         (signal.SIGTERM, ExitCode.resumable, 2),
     ],
 )
-def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
+def test_asked_to_stop_it_saves_and_the_same_command_resumes(
     number: int,
     code: ExitCode,
     processes: int,
@@ -248,7 +248,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
     assert json.loads(plan.stdout)["start"]["point"]["next_iteration"] == done
 
 
-def test_asked_to_stop_during_the_evaluation_it_goes_on_with_the_evaluation(
+def test_asked_to_stop_during_the_evaluation_it_resumes_with_the_evaluation(
     launch: Launch, demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
 ):
     from launcher.data.demo import write_demo
@@ -370,7 +370,7 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
     assert not run_in(tmp_path, "n").metrics.exists()
 
 
-def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
+def test_a_worker_that_is_killed_leaves_an_outcome_and_can_be_resumed(
     demo_settings: tuple[str, ...], launcher_environment: dict[str, str], tmp_path: Path
 ):
     settings = [*demo_settings, "run.name=x", "SOLVER.MAX_ITER=100000", "run.retries=0"]
@@ -388,7 +388,7 @@ def test_a_worker_that_is_killed_leaves_an_outcome_and_can_go_on(
     assert running.returncode == ExitCode.training_failed
     assert outcome_of(run, 1)["ending"] == "killed"
     assert "out of memory" in errors
-    assert "run the same command again: nothing was saved" in errors
+    assert "run the same command again: no checkpoint was saved" in errors
 
 
 def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
@@ -401,7 +401,7 @@ def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings:
 
     assert longer.returncode == ExitCode.finished, longer.stderr
     assert "changed: SOLVER.MAX_ITER   before 2   now 4" in longer.stdout
-    assert "changed: SOLVER.BASE_LR   before 0.01   now 0.001   from here on, in place of" in longer.stdout
+    assert "changed: SOLVER.BASE_LR   before 0.01   now 0.001   applies from now on, overriding" in longer.stdout
     assert rates_in(run) == pytest.approx([0.01, 0.01, 0.001, 0.001])
     assert other.returncode == ExitCode.request_wrong
     assert "run.allow_changes=[SOLVER.IMS_PER_BATCH]" in other.stderr
@@ -418,7 +418,7 @@ def test_a_time_limit_stops_and_saves_before_it(launch: Launch, demo_settings: t
     assert run.checkpoint(outcome_of(run, 1)["iterations"] - 1).exists()
 
 
-def test_a_sweep_trains_every_job_in_its_own_folder_and_goes_on_past_a_failing_one(
+def test_a_sweep_trains_every_job_in_its_own_folder_and_continues_past_a_failing_one(
     launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     done = launch(

@@ -14,6 +14,7 @@ from launcher.config.request import (
     EarlyStoppingSettings,
     EmaSettings,
     LoggingSettings,
+    OwnCode,
     RunRequest,
     RunSettings,
     Scaling,
@@ -32,11 +33,11 @@ CPU = DevicePlan(
     gpu_uuids=(),
     num_processes=1,
     environment={"CUDA_VISIBLE_DEVICES": ""},
-    mask_driver=False,
+    hide_driver=False,
     adjustments=(),
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
-NO_DATA = DatasetPlan(splits=(), environment={}, adjustments=(), notices=(), train_checksum=0)
+NO_DATA = DatasetPlan(splits=(), environment={}, adjustments=(), notices=(), train_checksum=0, own_classes={})
 
 
 def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
@@ -52,7 +53,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
         "scaling": Scaling.keep_batch,
-        "config_extensions": (),
+        "own_code": OwnCode(),
     }
     return RunRequest(**{**defaults, **settings}, keys=keys if isinstance(keys, Keys) else Keys(keys))
 
@@ -75,7 +76,7 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
 
 
 TRAINING = Training(
-    config_extensions=(),
+    own_code=OwnCode(),
     logging=LoggingSettings(),
     checkpoint=CheckpointSettings(),
     ema=EmaSettings(),

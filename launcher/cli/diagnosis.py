@@ -12,7 +12,7 @@ from launcher.show.doctor import doctor_json, show_doctor
 
 
 def show(facts: DeviceFacts, *, as_json: bool, verbose: bool) -> bool:
-    """Print what the facts mean; whether something has to be repaired."""
+    """Print what the facts mean; whether something has to be fixed."""
     diagnosis = by_default(diagnose(facts))
     if as_json:
         print(doctor_json(diagnosis, facts))

@@ -1,4 +1,4 @@
-"""`launcher doctor`: which devices work here, and why not."""
+"""`launcher doctor`: which devices can train here, and why not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DIAGNOSIS = "launcher.cli.diagnosis"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the diagnosis; 4 where something has to be repaired."""
-    parser = argparse.ArgumentParser(prog="launcher doctor", description="Which devices work here, and why not.")
+    """Print the diagnosis; 4 where something has to be fixed."""
+    parser = argparse.ArgumentParser(prog="launcher doctor", description="Which devices can train here, and why not.")
     parser.add_argument("--json", action="store_true", help="verdict, findings and all facts as JSON")
     parser.add_argument("--verbose", action="store_true", help="every finding, with its evidence")
     asked = parser.parse_args(arguments)

@@ -59,7 +59,7 @@ def _matches(found: tuple[Match, ...]) -> str:
         if best.cause.code.startswith("run."):
             lines += ["", "`launcher explain CODE` has more about each."]
         else:
-            lines += ["", "`launcher doctor` tells which of them holds here; `launcher explain CODE` has more."]
+            lines += ["", "`launcher doctor` finds out which of them applies here; `launcher explain CODE` has more."]
     return "\n".join(lines)
 
 

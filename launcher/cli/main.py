@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.errors import ExitCode, LauncherError, RequestError
-from launcher.show.stream import patient_output
+from launcher.show.stream import OutputError, patient_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +25,15 @@ class Command:
 
 # A command's module is imported when it is typed: the doctor needs nothing of Hydra, and composing nothing of a launch.
 COMMANDS = {
-    "train": Command(usage="[train] [SETTING=VALUE...]", help="train, or resume: launcher train +experiment=coco"),
-    "plan": Command(usage="plan [SETTING=VALUE...]", help="what train would do, without doing it", flags="[--json]"),
-    "doctor": Command(usage="doctor", help="which devices work here, and why not", flags="[--json] [--verbose]"),
-    "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code, or the text of an error, means"),
-    "data": Command(usage="data demo DIR", help="write the demo data set"),
+    "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
+    "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
+    "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
+    "data": Command(usage="data demo DIR", help="create the demo data set"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
 }
 
-HEAD = "launcher starts detectron2 trainings on whatever machine is at hand."
+HEAD = "Train detectron2 models on whatever hardware is available."
 TAIL = """\
 Settings are Hydra overrides: lower-case for the launcher (device=cpu run.name=first), upper-case for detectron2
 (SOLVER.BASE_LR=0.001). `launcher train --help` lists the groups, `launcher train --cfg job` shows the composed
@@ -49,7 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     with patient_output():
         try:
-            return int(_run(arguments))
+            status = int(_run(arguments))
+            sys.stdout.flush()
+            return status
+        except OutputError as error:
+            print(f"error: the output could not be written ({error})", file=sys.stderr)
+            return int(ExitCode.training_failed)
         except LauncherError as error:
             print(f"error: {error}", file=sys.stderr)
             return int(error.exit_code)
@@ -84,7 +89,7 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not first or is_setting or is_habit:
         return "train", list(arguments)
     near = get_close_matches(first, COMMANDS, n=1)
-    guess = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(COMMANDS)}."
+    guess = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
     raise RequestError(f"unknown command {first!r}. {guess}")
 
 

@@ -1,4 +1,4 @@
-"""`launcher plan`: what `launcher train` would do, without doing it."""
+"""`launcher plan`: the plan of a training, without training."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     """Train one composed request to its end and return its main metric, for sweeps; `command` is what was typed.
 
     Raises:
-        LauncherError: it failed; in a sweep the other jobs go on.
+        LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
     with _executing(request) as how:
@@ -45,7 +46,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         command=command,
         environ=environ,
         console=make_console(),
-        plan_data=plan_data,
+        plan_data=partial(plan_data, environ=environ),
         look=partial(look_for, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
@@ -81,5 +82,7 @@ def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherite
     started = time.monotonic()
     os.environ.clear()
     os.environ.update(environment)
+    if (here := os.getcwd()) not in sys.path:  # where the worker finds the user's code
+        sys.path.insert(0, here)
     status = work(plan.attempt_paths.plan, raise_errors=True)
     return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

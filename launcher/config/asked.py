@@ -21,7 +21,7 @@ def choice_of(asked: DeviceRequest, keys: Keys) -> DeviceChoice:
 
 
 def count_of(asked: DeviceRequest) -> int | None:
-    """The number asked for; None for `all` and for what is no number."""
+    """The number asked for; None for `all` and for what is not a number."""
     text = str(asked.count)
     return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 

@@ -39,7 +39,7 @@ def sharing_problem(batch: int | None, num_processes: int, at_most: int | None =
     counts = [count for count in _divisors_near(batch, num_processes) if at_most is None or count <= at_most]
     return (
         f"{why}. "
-        f"Type SOLVER.IMS_PER_BATCH={multiples_near(batch, num_processes)}, "
+        f"Set SOLVER.IMS_PER_BATCH={multiples_near(batch, num_processes)}, "
         f"or device.count={' or '.join(map(str, counts))}."
     )
 

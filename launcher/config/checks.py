@@ -71,14 +71,14 @@ def _out_of_range(section: str, request: RunRequest) -> Iterator[str]:
 def _count(request: RunRequest) -> Iterator[str]:
     asked = request.device
     if asked.count != "all" and count_of(asked) is None:
-        yield f"device.count={asked.count}: must be a whole number >= 1, or all. Type for example device.count=1."
+        yield f"device.count={asked.count}: must be a whole number >= 1, or all. For example: device.count=1."
 
 
 def _ids(request: RunRequest) -> Iterator[str]:
     asked = request.device
     for entry in asked.ids:
         if not isinstance(entry, (int, str)) or isinstance(entry, bool) or entry == "":
-            yield f"device.ids: {entry!r} is neither an index nor a UUID. Type for example device.ids=[0,1]."
+            yield f"device.ids: {entry!r} is neither an index nor a UUID. For example: device.ids=[0,1]."
     if len(set(map(str, asked.ids))) < len(asked.ids):
         yield named_twice(asked)
     if asked.choice is DeviceChoice.cpu and asked.ids:
@@ -126,7 +126,7 @@ def _dataset_name(request: RunRequest) -> Iterator[str]:
     if splits and not name:
         yield "dataset.name is empty. Give the data set a name, for example dataset.name=fruits."
     elif splits and _leaves_its_folder(name):
-        yield f"dataset.name={name} names a place, not a data set. Type for example dataset.name=fruits."
+        yield f"dataset.name={name} is a path, not a name. For example: dataset.name=fruits."
     if taken := [registered for _, registered, _ in splits if find_registered(registered)]:
         yield (
             f"dataset.name={name} would give {', '.join(taken)}, which detectron2 has itself. "
@@ -149,14 +149,14 @@ def _architecture(request: RunRequest) -> Iterator[str]:
 
 def _places(request: RunRequest) -> Iterator[str]:
     if request.keys.get("OUTPUT_DIR", None) == "":
-        yield "OUTPUT_DIR is empty, which names no folder. Type OUTPUT_DIR=DIR, or leave it out for run.root."
+        yield "OUTPUT_DIR is empty. Set OUTPUT_DIR=DIR, or leave it out to use run.root."
     if not request.run.root:
-        yield "run.root is empty, which names no folder. Type run.root=DIR, or run.root=. for this one."
+        yield "run.root is empty. Set run.root=DIR, or run.root=. for the current folder."
     if (name := request.run.name) and _leaves_its_folder(name):
-        yield f"run.name={name} is no place below run.root. Type run.name=NAME, and run.root=DIR for a place."
+        yield f"run.name={name} is not a folder below run.root. Set run.name=NAME, and run.root=DIR for another place."
     if (name := request.typed.experiment) and _leaves_its_folder(name):
         yield (
-            f"experiment={name} is no place below run.root, where its runs are kept. "
+            f"experiment={name} is not a folder below run.root, where its runs are kept. "
             "Name a file in the folder experiment/, and other folders with --config-dir DIR."
         )
 
@@ -169,7 +169,7 @@ def _leaves_its_folder(name: str) -> bool:
 def _time_limit(request: RunRequest) -> Iterator[str]:
     if time_limit_s(request.run.time_limit) is None:
         yield (
-            f"run.time_limit={request.run.time_limit} is no time. Type minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
+            f"run.time_limit={request.run.time_limit} is not a time. Use minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
             "or 0 for no limit."
         )
 
@@ -186,6 +186,42 @@ def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
         yield f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME]."
     if keys["TEST.EVAL_PERIOD"] <= 0:
         yield f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS."
+
+
+# imports, trainer
+
+
+def _names_of_own_code(request: RunRequest) -> Iterator[str]:
+    own = request.own_code
+    for name in own.imports:
+        if not _is_module(name):
+            yield f"imports names {name}, which is no module. Type imports=[{_as_module(name)}]."
+    module, colon, attribute = own.trainer.partition(":")
+    if own.trainer and not (colon and _is_module(module) and _is_dotted(attribute)):
+        yield f"trainer={own.trainer} is no module:class. Type trainer={_as_trainer(own.trainer)}."
+    if twice := sorted({name for name in own.imports if own.imports.count(name) > 1}):
+        yield f"imports names {', '.join(twice)} twice. Name each module once."
+
+
+def _is_module(name: str) -> bool:
+    return _is_dotted(name) and not name.endswith(".py")
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _as_module(file: str) -> str:
+    name = file.removesuffix(".py").strip("./").replace("/", ".")
+    return name if _is_dotted(name) else "package.module"
+
+
+def _as_trainer(text: str) -> str:
+    module, _, name = text.partition(":")
+    module = _as_module(module)
+    if not name and module.rpartition(".")[2][:1].isupper():
+        module, _, name = module.rpartition(".")
+    return f"{module}:{name or 'MyTrainer'}"
 
 
 # detectron2's keys
@@ -205,7 +241,7 @@ def _reference_batch(request: RunRequest) -> Iterator[str]:
         yield (
             f"scaling=linear: SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by the processes that it was made "
             f"for, SOLVER.REFERENCE_WORLD_SIZE={reference}. "
-            f"Type SOLVER.IMS_PER_BATCH={multiples_near(batch, reference)}, or leave scaling=linear out."
+            f"Set SOLVER.IMS_PER_BATCH={multiples_near(batch, reference)}, or leave scaling=linear out."
         )
 
 
@@ -223,7 +259,7 @@ def _repeat_factors(sampler: str, keys: Keys) -> Iterator[str]:
     train, given = names_in(keys, "TRAIN"), keys["DATASETS.TRAIN_REPEAT_FACTOR"]
     typed = f"DATASETS.TRAIN_REPEAT_FACTOR={str(given).replace(' ', '')}"
     if not all(_is_factor(pair) for pair in given):
-        yield f"{typed} is no list of names and factors. Type [[NAME,FACTOR],...]."
+        yield f"{typed} is not a list of names and factors. Use [[NAME,FACTOR],...]."
         return
     if unknown := [name for name, _ in given if name not in train]:
         yield f"{typed} names {', '.join(map(str, unknown))}, but DATASETS.TRAIN has {', '.join(train) or 'nothing'}."
@@ -247,6 +283,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "checkpoint": (),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "own_code": (_names_of_own_code,),
     "keys": (_key_ranges, _reference_batch, _sampler),
 }
 """By section, in the order in which problems are named."""

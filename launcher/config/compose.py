@@ -35,8 +35,8 @@ from launcher.config.mistakes import (
     nearest_names,
     without_package,
 )
-from launcher.config.request import RunRequest, Typed
-from launcher.config.schema import OWN_NODES, flat, make_schema, number_lists, own_value
+from launcher.config.request import OwnCode, RunRequest, Typed
+from launcher.config.schema import OWN_NODES, OWN_ROOT_SETTINGS, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.errors import LauncherError, RequestError
 
@@ -112,7 +112,9 @@ def to_request(
         ),
         resume=plain["resume"],
         scaling=plain["scaling"],
-        config_extensions=tuple(extensions),
+        own_code=OwnCode(
+            config_extensions=tuple(extensions), imports=tuple(plain["imports"]), trainer=plain["trainer"]
+        ),
         keys=detectron2,
         **own,
     )
@@ -194,7 +196,7 @@ def _config_folders(asked: Arguments) -> list[Path]:
 
 
 def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
-    known = {*keys.defaults, *OWN_NODES, "resume", "scaling", "config_extensions"}
+    known = {*keys.defaults, *OWN_NODES, *OWN_ROOT_SETTINGS}
     unknown = [str(key) for key in cfg if key not in known]
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):
@@ -217,7 +219,7 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
 def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
     """OmegaConf's lists have elements of one type, or of any; ours may be whole or not, and nested or not."""
     problems = [
-        f"{name} takes numbers, not {wrong[0]!r}. Type for example {name}={str(default).replace(' ', '')}"
+        f"{name} takes numbers, not {wrong[0]!r}. For example: {name}={str(default).replace(' ', '')}"
         for name, default in number_lists(known.defaults)
         if (wrong := [value for value in flat(keys[name]) if type(value) not in (int, float)])
     ]

@@ -5,7 +5,6 @@ No import of detectron2 here: that takes seconds and may touch a GPU driver.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -17,12 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.config.described import (
+    DEADLINE_S,
+    HIDES_GPUS,
+    cache_folders,
+    digest,
+    last_lines,
+    listed,
+    read_fresh,
+    stamps,
+    store,
+)
 from launcher.errors import RequestError
-from launcher.files import write_text
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-# Importing torch from a cold network disk has been seen to take a minute.
-DEADLINE_S = 300.0
 _FORMAT = 1
 
 
@@ -52,7 +59,8 @@ def read_keys(
         RequestError: detectron2 is missing or cannot be read, or an extension cannot be loaded.
     """
     detectron2 = find_detectron2()
-    file_name = f"keys-{_digest(detectron2, extensions)}.json"
+    question = [_FORMAT, str(detectron2), list(extensions), list(sys.version_info[:2])]
+    file_name = f"keys-{digest(question)}.json"
     for folder in cache_folders(environ):
         described = _read_fresh(folder / file_name, detectron2)
         if described is not None:
@@ -60,9 +68,9 @@ def read_keys(
 
     announce("Reading detectron2's keys; this is done once per installation and takes some seconds.")
     described = _describe(extensions, environ, deadline_s)
-    described["made_from"] = _stamps([*_files_that_matter(detectron2), *described.pop("extension_files")])
+    described["made_from"] = stamps([*_files_that_matter(detectron2), *described.pop("extension_files")])
     described["version"] = _version_text(detectron2)
-    _store(described, file_name, environ)
+    store(described, file_name, environ)
     return _keys_of(described)
 
 
@@ -86,41 +94,18 @@ def find_detectron2() -> Path:
     )
 
 
-def cache_folders(environ: Mapping[str, str]) -> list[Path]:
-    """Where the keys may be kept, best first."""
-    folders = []
-    if environ.get("XDG_CACHE_HOME"):
-        folders.append(Path(environ["XDG_CACHE_HOME"]) / "detectron2-launcher")
-    elif environ.get("HOME"):
-        folders.append(Path(environ["HOME"]) / ".cache" / "detectron2-launcher")
-    # Shared by all users of the machine, so each has a folder of its own.
-    folders.append(Path(tempfile.gettempdir()) / f"detectron2-launcher-{os.getuid()}")
-    return folders
-
-
 def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
     return Detectron2Keys(
         defaults=described["defaults"], open_nodes=frozenset(described["open_nodes"]), zoo=described["zoo"]
     )
 
 
-def _digest(detectron2: Path, extensions: Sequence[str]) -> str:
-    asked = json.dumps([_FORMAT, str(detectron2), list(extensions), list(sys.version_info[:2])])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
-
-
 def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
-    try:
-        if path.stat().st_uid != os.getuid():
-            return None
-        described = json.loads(path.read_bytes())
-        made_from = described["made_from"]
-        is_fresh = made_from == _stamps(made_from) and described["version"] == _version_text(detectron2)
-        is_whole = described["defaults"].keys() and described["zoo"].keys() and described["open_nodes"] is not None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # Absent, cut off or not ours: all the same, it is made anew.
+    described = read_fresh(path)
+    if described is None or described.get("version") != _version_text(detectron2):
         return None
-    return described if is_fresh and is_whole else None
+    is_whole = described.get("defaults") and described.get("zoo") and described.get("open_nodes") is not None
+    return described if is_whole else None
 
 
 def _files_that_matter(detectron2: Path) -> Iterator[str]:
@@ -130,11 +115,6 @@ def _files_that_matter(detectron2: Path) -> Iterator[str]:
         # A folder's own time tells of files added and removed.
         yield folder
         yield from (f"{folder}{os.sep}{file}" for file in files if file.endswith(".yaml"))
-
-
-def _stamps(paths: Sequence[str] | Mapping[str, Any]) -> dict[str, list[int]]:
-    stats = ((path, Path(path).stat()) for path in paths)
-    return {path: [stat.st_mtime_ns, stat.st_size] for path, stat in stats}
 
 
 def _version_text(detectron2: Path) -> str:
@@ -167,24 +147,12 @@ def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The child's: it sees the modules that this process sees, and no GPU."""
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {**environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return {**environ, "PYTHONPATH": path, **HIDES_GPUS}
 
 
 def _could_not_read(code: int, stderr: str, extensions: Sequence[str]) -> str:
-    tail = "\n".join(f"  {line}" for line in stderr.strip().splitlines()[-8:])
-    what = f"detectron2 with config_extensions=[{','.join(extensions)}]" if extensions else "detectron2"
+    what = f"detectron2 with config_extensions={listed(extensions)}" if extensions else "detectron2"
     return (
-        f"The keys of {what} could not be read (exit code {code}); it ended with\n{tail}\n"
+        f"The keys of {what} could not be read (exit code {code}); it ended with\n{last_lines(stderr)}\n"
         'Does this work?  python -c "from detectron2.config import get_cfg; get_cfg()"'
     )
-
-
-def _store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, str]) -> None:
-    # A cache that cannot be kept anywhere costs time in the next call and nothing else.
-    for folder in cache_folders(environ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_text(folder / file_name, json.dumps(described))
-        except OSError:
-            continue
-        return

@@ -89,7 +89,7 @@ def describe(mistakes: Sequence[Mistake], arguments: Arguments, command: str) ->
 
 
 def describe_failure(error: BaseException, settable: Settable) -> str:
-    """In one paragraph what Hydra or OmegaConf say, for what stands in files rather than on the command line."""
+    """In one paragraph what Hydra or OmegaConf say, for what is in files rather than on the command line."""
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
     text = "\n".join(str(part) for part in _chain(error))
@@ -252,7 +252,7 @@ def _wrong_option(text: str, group: str, value: Any, settable: Settable) -> Mist
 
 
 def _as_typed(name: str, value: str) -> str:
-    """How `name` stands in what was typed: a model may have been typed with an ending."""
+    """How `name` appears in what was typed: a model may have been typed with an ending."""
     forms = (f"{name}.yaml", name, name.replace("/", "__", 1))
     return next((form for form in forms if form in value), name)
 

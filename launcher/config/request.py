@@ -222,6 +222,19 @@ class Typed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnCode:
+    """Code of your own, by name: found in the current folder, on PYTHONPATH and among what is installed."""
+
+    config_extensions: tuple[str, ...] = ()
+    """Functions `module:function` that add keys to detectron2's configuration; they are called with its CfgNode."""
+    imports: tuple[str, ...] = ()
+    """Modules, such as `package.module`, that every training process imports before anything is built: they register
+    models, data sets, samplers and evaluators with detectron2."""
+    trainer: str = ""
+    """Trainer `package.module:MyTrainer`, a subclass of `launcher.train.Trainer`; empty is the launcher's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """Everything a user asked for, composed and checked, before this machine has been looked at."""
 
@@ -246,7 +259,7 @@ class RunRequest:
     """When a training ends although iterations are left."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
-    config_extensions: tuple[str, ...]
-    """Functions `module:function` that add keys to detectron2's configuration; they are called with its CfgNode."""
+    own_code: OwnCode
+    """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""

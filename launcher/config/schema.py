@@ -39,7 +39,9 @@ OWN_NODES = {
     "ema": EmaSettings,
     "early_stopping": EarlyStoppingSettings,
 }
-"""The launcher's own nodes; beside them only `resume`, `scaling` and `config_extensions`."""
+"""The launcher's own nodes."""
+OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")
+"""The launcher's settings beside those nodes."""
 
 
 def make_schema(keys: Detectron2Keys) -> DictConfig:
@@ -49,10 +51,16 @@ def make_schema(keys: Detectron2Keys) -> DictConfig:
         root[name] = _as_typed(_writable(OmegaConf.structured(kind)))
     root["resume"] = StringNode("auto", is_optional=False)
     root["scaling"] = EnumNode(Scaling, Scaling.keep_batch, is_optional=False)
-    root["config_extensions"] = ListConfig([], element_type=str, ref_type=list[str], is_optional=False)
+    root["config_extensions"] = _names()
+    root["imports"] = _names()
+    root["trainer"] = StringNode("", is_optional=False)
     for name, value in keys.defaults.items():
         root[name] = _typed(value, name, keys.open_nodes)
     return root
+
+
+def _names() -> ListConfig:
+    return ListConfig([], element_type=str, ref_type=list[str], is_optional=False)
 
 
 def setting_names(node: Any, prefix: str = "") -> Iterator[str]:

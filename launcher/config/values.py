@@ -48,7 +48,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     return from_plain(kind, json.loads(path.read_text()))
 
 
-def read_json_if_whole(path: Path, kind: type[T]) -> T | None:
+def read_json_if_valid(path: Path, kind: type[T]) -> T | None:
     """The value that `write_json` wrote; None where there is no such file, or one that holds no such value."""
     try:
         return read_json(path, kind)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os.path
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.config.asked import names_in
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import Origin, find_registered, registered_names
+from launcher.config.own_code import settings_of
 from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts, Flaw
 from launcher.data.facts import DatasetFacts, RegisteredFacts
@@ -74,7 +75,7 @@ _EVALUATION_ERRORS = {
     "mask.not_for_evaluation": (
         "MODEL.MASK_ON",
         "{count} annotations, crowds included, have a segmentation that evaluating masks stops at ({examples}): none, "
-        "or a first polygon of less than three points. Mend or remove them",
+        "or a first polygon of less than three points. Fix or remove them",
     ),
     "keypoints.not_for_evaluation": (
         "MODEL.KEYPOINT_ON",
@@ -99,12 +100,13 @@ def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
     readable = [coco for coco in used if not coco.unreadable]
     problems += _problems_between(readable)
     problems += _problems_with_registered(facts)
+    problems += _problems_with_own(request, facts)
     problems += _problems_with_class_counts(request, facts)
     return problems
 
 
 def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
-    """What a user should know although the run can go on."""
+    """What is reported although the run can start."""
     notices = []
     for coco in facts.coco:
         notices += [
@@ -118,13 +120,7 @@ def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
                 f"{setting_of(coco)}: {without} of {coco.num_images} images have no objects and are left out "
                 "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
             )
-    notices += [
-        f"DATASETS names {entry.name}, which is none of detectron2's own data sets{_nearest(entry.name)}: "
-        "it is not checked, and your own code must register it"
-        for entry in facts.registered
-        if not entry.known
-    ]
-    return notices
+    return [*notices, *_notices_about_own(facts)]
 
 
 def setting_of(coco: CocoFacts) -> str:
@@ -139,11 +135,18 @@ def typed(overrides: Sequence[str], setting: str) -> bool:
 def known_class_counts(facts: DatasetFacts, names: Sequence[str]) -> dict[str, int]:
     """Classes of things by registered name, for those names whose count is known."""
     counts = {coco.name: len(coco.categories) for coco in facts.coco if not coco.unreadable}
+    counts |= {name: len(classes) for name, classes in own_classes(facts).items()}
     for name in names:
         entry = find_registered(name)
         if entry and entry.num_classes is not None:
             counts[name] = entry.num_classes
     return {name: counts[name] for name in names if name in counts}
+
+
+def own_classes(facts: DatasetFacts) -> dict[str, tuple[str, ...]]:
+    """The names of classes by data set, for those that the user's code registers with any."""
+    found = facts.own_code.data_sets.items() if facts.own_code else ()
+    return {name: one.classes for name, one in found if one.classes}
 
 
 def class_count(request: RunRequest, facts: DatasetFacts) -> int | None:
@@ -199,7 +202,7 @@ def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
     elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.objects.num):
         problems.append(
             f"none of the {coco.objects.num} objects has a polygon of three points "
-            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Mend the segmentations"
+            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Fix the segmentations"
         )
     return problems
 
@@ -273,7 +276,7 @@ def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
 
 
 def _problems_with_registered(facts: DatasetFacts) -> list[str]:
-    # Train and val of one data set come from the same place, so what to do is said once for both.
+    # Train and val of one data set come from the same place, so the way to get it is reported once for both.
     by_origin: dict[Origin, list[RegisteredFacts]] = {}
     for entry in facts.registered:
         known = find_registered(entry.name)
@@ -284,8 +287,69 @@ def _problems_with_registered(facts: DatasetFacts) -> list[str]:
     packages = dict.fromkeys(package for entry in facts.registered for package in entry.missing_packages)
     if packages:
         names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
-        problems.append(f"{names}: needs packages that are not installed. Type: pip install {' '.join(packages)}")
+        problems.append(f"{names}: needs packages that are not installed. Run: pip install {' '.join(packages)}")
     return problems
+
+
+def _problems_with_own(request: RunRequest, facts: DatasetFacts) -> Iterator[str]:
+    own = facts.own_code
+    if own is None or own.needs_gpu:
+        return
+    for entry in facts.registered:
+        if not entry.known and entry.name not in own.registered:
+            near = difflib.get_close_matches(entry.name, (*own.registered, *registered_names()), n=3)
+            yield (
+                f"DATASETS names {entry.name}, which neither detectron2 nor {settings_of(own.asked)} registers"
+                f"{_did_you_mean(near)}. Register it with DatasetCatalog.register, in a module that imports names"
+            )
+    yield from (
+        f"DATASETS names {name}, and its annotations cannot be read ({one.unreadable}). Correct its registration"
+        for name, one in own.data_sets.items()
+        if one.unreadable
+    )
+    yield from _problems_between_own(request, own_classes(facts))
+
+
+def _problems_between_own(request: RunRequest, classes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    train = [name for name in names_in(request.keys, "TRAIN") if name in classes]
+    for name in names_in(request.keys, "TEST"):
+        # Other numbers of classes are reported as such.
+        if train and name in classes and _same_number_otherwise_named(classes[train[0]], classes[name]):
+            index, ours, theirs = next(
+                (number, *pair)
+                for number, pair in enumerate(zip(classes[train[0]], classes[name], strict=True))
+                if pair[0] != pair[1]
+            )
+            yield (
+                f"the classes of {train[0]} and {name} differ (class {index} is {ours!r} in one and {theirs!r} in the "
+                "other). Give both the same thing_classes in the same order"
+            )
+
+
+def _same_number_otherwise_named(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    return len(ours) == len(theirs) and tuple(ours) != tuple(theirs)
+
+
+def _notices_about_own(facts: DatasetFacts) -> Iterator[str]:
+    own = facts.own_code
+    if own is not None and own.needs_gpu:
+        yield (
+            f"{own.needs_gpu}. Nothing that {settings_of(own.asked)} registers is checked, and without a GPU the "
+            "training fails"
+        )
+        return
+    for name in (entry.name for entry in facts.registered if not entry.known):
+        where = f"DATASETS names {name}, which"
+        if own is None:
+            yield (
+                f"{where} is none of detectron2's own data sets{_nearest(name)}: it is not checked. Name the module "
+                "that registers it with imports=[MODULE]"
+            )
+        elif (one := own.data_sets.get(name)) and one.classes is None and not (one.is_semantic or one.unreadable):
+            yield (
+                f"{where} has no thing_classes when it is registered, so the model's number of classes does not follow "
+                f"it. Set MetadataCatalog.get({name!r}).thing_classes there"
+            )
 
 
 def _say_missing(origin: Origin, entries: Sequence[RegisteredFacts], root: str) -> str:
@@ -341,5 +405,8 @@ def _examples(flaw: Flaw) -> str:
 
 
 def _nearest(name: str) -> str:
-    nearest = difflib.get_close_matches(name, registered_names(), n=3)
+    return _did_you_mean(difflib.get_close_matches(name, registered_names(), n=3))
+
+
+def _did_you_mean(nearest: Sequence[str]) -> str:
     return f" (did you mean {', '.join(nearest)}?)" if nearest else ""

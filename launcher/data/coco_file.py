@@ -14,7 +14,7 @@ from typing import Any
 
 _MAX_EXAMPLES = 3
 _FOUND_WITHOUT_CHECK = ("annotation.id_zero",)
-"""Flaws that would give wrong numbers without a word; every other one stops the run at some point."""
+"""Flaws that would silently give wrong metrics; every other one stops the run at some point."""
 
 
 @dataclass(frozen=True, kw_only=True)

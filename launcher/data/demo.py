@@ -322,7 +322,7 @@ def _visible(folder: Path) -> list[str]:
 
 
 def _spec_of(folder: Path) -> dict[str, Any] | None:
-    """What the demo data in the folder was made with, or None where it is not whole."""
+    """What the demo data in the folder was made with, or None where it is incomplete."""
     specs = []
     for split in SPLITS:
         try:
@@ -346,7 +346,7 @@ def _move_into_place(aside: Path, folder: Path, spec: DemoSpec) -> None:
     for split in SPLITS:
         shutil.rmtree(folder / split, ignore_errors=True)
         os.replace(aside / split, folder / split)
-    # Last, because a folder counts as whole by them.
+    # Last, because a folder counts as complete by them.
     for split in SPLITS:
         os.replace(aside / f"{split}.json", folder / f"{split}.json")
 

@@ -1,4 +1,4 @@
-"""Looks at the data sets that a run asks for. What it means is said in `checks.py`."""
+"""Looks at the data sets that a run asks for. `checks.py` judges them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher.config.asked import coco_splits, names_in
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import RegisteredDataset, find_registered
+from launcher.config.own_code import OwnCodeFacts
 from launcher.config.request import DatasetRequest
 from launcher.data.coco_file import CocoFacts, read_coco
 
@@ -36,9 +37,11 @@ class DatasetFacts:
     coco: tuple[CocoFacts, ...] = ()
     """At most one for train and one for val."""
     registered: tuple[RegisteredFacts, ...] = ()
+    own_code: OwnCodeFacts | None = None
+    """None where the user brings no code."""
 
 
-def inspect_dataset(dataset: DatasetRequest, keys: Keys) -> DatasetFacts:
+def inspect_dataset(dataset: DatasetRequest, keys: Keys, own_code: OwnCodeFacts | None = None) -> DatasetFacts:
     """Read what `dataset` and detectron2's `keys` name; only `dataset.check=False` leaves things unread."""
     root = absolute(dataset.root)
     coco = tuple(
@@ -46,14 +49,19 @@ def inspect_dataset(dataset: DatasetRequest, keys: Keys) -> DatasetFacts:
         for split, name, asked in coco_splits(dataset)
         if asked.json and asked.images
     )
-    ours = {name for _, name, _ in coco_splits(dataset)}
-    train, test = names_in(keys, "TRAIN"), names_in(keys, "TEST")
+    test = names_in(keys, "TEST")
     registered = tuple(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
-        for name in dict.fromkeys((*train, *test))
-        if name not in ours
+        for name in registered_elsewhere(dataset, keys)
     )
-    return DatasetFacts(root=str(root), coco=coco, registered=registered)
+    return DatasetFacts(root=str(root), coco=coco, registered=registered, own_code=own_code)
+
+
+def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:
+    """The data sets of DATASETS that the launcher does not register itself: detectron2's own and the user's."""
+    ours = {name for _, name, _ in coco_splits(dataset)}
+    names = dict.fromkeys((*names_in(keys, "TRAIN"), *names_in(keys, "TEST")))
+    return tuple(name for name in names if name not in ours)
 
 
 def absolute(path: str) -> Path:

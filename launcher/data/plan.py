@@ -10,7 +10,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import evaluated_on, names_in
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest, RunRequest
-from launcher.data.checks import class_count, existing_class_count_keys, notices_about, problems_with
+from launcher.data.checks import class_count, existing_class_count_keys, notices_about, own_classes, problems_with
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
 from launcher.errors import DataError
@@ -41,6 +41,8 @@ class DatasetPlan:
     notices: tuple[str, ...]
     train_checksum: int
     """Of the annotations to train on; 0 where they were not read."""
+    own_classes: Mapping[str, tuple[str, ...]]
+    """Of data sets that the user's code registers, the classes that this plan was made for."""
 
 
 def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
@@ -59,6 +61,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=(*notices_about(facts, request.keys), *_mirror_notices(request, train)),
         train_checksum=train.checksum if train else 0,
+        own_classes=own_classes(facts),
     )
 
 

@@ -13,7 +13,7 @@ class Blame(Enum):
     """What a CUDA error in the middle of a training points at."""
 
     gpu = "gpu"
-    """The GPU, or its link to the machine: it is not to be trusted any more."""
+    """The GPU, or its link to the machine: it must not be used any more."""
     unclear = "unclear"
     """The GPU, or a mistake of the program's: once can be either."""
     program = "program"

@@ -32,8 +32,8 @@ class Finding:
     """UUID of the one GPU that it is about; empty where it is about the machine."""
 
 
-def called(index: int | None, uuid: str) -> str:
-    """A GPU for people: by its index, or the start of its UUID, both of which `device.ids` takes."""
+def gpu_label(index: int | None, uuid: str) -> str:
+    """A GPU's name for people: its index, or the start of its UUID, both of which `device.ids` takes."""
     return uuid[:12] if index is None else f"GPU {index}"
 
 
@@ -53,7 +53,7 @@ class UsableGpu:
     free_mib: int
 
     @property
-    def is_slice(self) -> bool:
+    def is_mig_instance(self) -> bool:
         """Of a GPU in MIG mode."""
         return self.uuid.startswith("MIG-")
 
@@ -64,7 +64,7 @@ def can_train_on(usable: tuple[UsableGpu, ...]) -> str:
     in_their_order = sorted(usable, key=lambda gpu: in_order(gpu.index))
     models = Counter(gpu.name for gpu in in_their_order)
     if len(usable) <= MAX_NAMED:
-        names = [f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order]
+        names = [f"{gpu_label(gpu.index, gpu.uuid)} {gpu.name}" for gpu in in_their_order]
     else:
         names = [f"{of_it} x {name}" for name, of_it in models.items()]
     return f"detectron2 can train on {number}: {', '.join(names)}"
@@ -94,7 +94,7 @@ class Diagnosis:
     """Best first."""
     driver_is_dangerous: bool
     """It hangs or crashes processes, so even a CPU run must not be able to load it."""
-    gpus_promised: bool
+    gpus_allocated: bool
     """A scheduler or container runtime allocated GPUs to this job."""
     excluded_gpus: tuple[ExcludedGpu, ...] = ()
     blocking: Finding | None = None

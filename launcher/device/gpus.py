@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.device.diagnosis import called
+from launcher.device.diagnosis import gpu_label
 from launcher.device.facts import DeviceFacts, DriverGpu, NvmlFacts, NvmlGpu, SmokeTest
 
 
@@ -25,8 +25,8 @@ class GpuView:
     smoke: SmokeTest | None
 
     @property
-    def called(self) -> str:
-        return f"{called(self.index, self.uuid)} ({self.name or 'no name known'})"
+    def label(self) -> str:
+        return f"{gpu_label(self.index, self.uuid)} ({self.name or 'no name known'})"
 
     @property
     def for_smi(self) -> str:
@@ -34,7 +34,7 @@ class GpuView:
         return self.uuid if self.index is None else str(self.index)
 
 
-def merged_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
+def merge_gpus(facts: DeviceFacts) -> tuple[GpuView, ...]:
     """Every GPU that anyone saw, in `nvidia-smi`'s order; those only the driver knows come last."""
     visible = facts.driver.gpus if facts.driver else ()
     # A Jetson's NVML knows neither memory nor health, and perhaps not even the GPU's UUID.

@@ -1,4 +1,4 @@
-"""What a scheduler or torchrun told this process, read from the environment. Looks nowhere else."""
+"""What a scheduler or torchrun set in this process's environment. Looks nowhere else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge
 def read_job(environ: Mapping[str, str]) -> JobFacts:
     """The job that this environment describes."""
     scheduler = _scheduler(environ)
-    promised_gpus, promised_by = _promised(scheduler, environ)
+    promised_gpus, promised_by = _find_allocation(scheduler, environ)
     started_by = _started_by(scheduler, environ)
     return JobFacts(
         scheduler=scheduler,
@@ -63,8 +63,8 @@ def _scheduler(environ: Mapping[str, str]) -> str:
     return "kubernetes" if environ.get("KUBERNETES_SERVICE_HOST") else ""
 
 
-def _promised(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:
-    if scheduler == "slurm" and (promise := _promised_by_slurm(environ)):
+def _find_allocation(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:
+    if scheduler == "slurm" and (promise := _allocated_by_slurm(environ)):
         return promise
     if scheduler == "pbs" and (count := _number(environ.get("PBS_NGPUS"))) is not None:
         return count, "PBS_NGPUS"
@@ -74,7 +74,7 @@ def _promised(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, s
     if scheduler == "slurm":
         # Slurm sets at least one of these in every job that has a GPU, so their absence is a statement.
         return 0, ""
-    return _promised_by_container(environ)
+    return _allocated_by_container(environ)
 
 
 def _named_for_cuda(environ: Mapping[str, str]) -> int:
@@ -82,7 +82,7 @@ def _named_for_cuda(environ: Mapping[str, str]) -> int:
     return sum(bool(re.fullmatch(r"\d+|(GPU|MIG)-.+", entry.strip())) for entry in entries)
 
 
-def _promised_by_slurm(environ: Mapping[str, str]) -> tuple[int, str] | None:
+def _allocated_by_slurm(environ: Mapping[str, str]) -> tuple[int, str] | None:
     for name in SLURM_GPU_LISTS:
         if listed := environ.get(name):
             return _length(listed), name
@@ -92,7 +92,7 @@ def _promised_by_slurm(environ: Mapping[str, str]) -> tuple[int, str] | None:
     return None
 
 
-def _promised_by_container(environ: Mapping[str, str]) -> tuple[int | None, str]:
+def _allocated_by_container(environ: Mapping[str, str]) -> tuple[int | None, str]:
     # `all` is baked into public CUDA images and holds even where nobody passed a GPU; a device plugin writes UUIDs.
     named = [entry for entry in environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if entry[:4] in ("GPU-", "MIG-")]
     return (len(named), "NVIDIA_VISIBLE_DEVICES") if named else (None, "")

@@ -1,4 +1,7 @@
-"""The conductor of one launch: claim, start, wait, learn, and again. Touches the world through its session only."""
+"""The conductor of one launch: claim, start, wait, learn, and again.
+
+What it needs of the machine comes in through its session; what it writes goes into the run folder.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from pathlib import Path
 
 from launcher.config.request import RunRequest
 from launcher.launch.claims import GpusTakenError
-from launcher.launch.environment import make_driver_mask, worker_environment
+from launcher.launch.environment import worker_environment, write_empty_libraries
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
-from launcher.launch.record import locked, record_outcome, record_start, set_aside
+from launcher.launch.record import archive, lock_folder, record_outcome, record_start
 from launcher.launch.retry import learn, pause_before
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
@@ -44,9 +47,9 @@ def launch(request: RunRequest, session: Session) -> Ended:
     if isinstance(start, Finished):
         return Ended(plan=prepared.plan, outcome=last_outcome(folder))
     if isinstance(start, New) and start.archives:
-        with locked(folder):
-            session.console.print(f"the former content is now in {set_aside(folder)}", highlight=False)
-    with locked(folder) as lock, _claiming(session, lock) as claims:
+        with lock_folder(folder):
+            session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False)
+    with lock_folder(folder) as lock, _claiming(session, lock) as claims:
         return _attempts(request, session, prepared, claims, since)
 
 
@@ -117,12 +120,12 @@ def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims
 
 def environment_of(plan: RunPlan, session: Session) -> dict[str, str]:
     """The variables that the plan's worker gets; a driver library that is to be hidden is hidden now."""
-    mask = make_driver_mask(plan.attempt_paths.driver_mask) if plan.devices.mask_driver else None
-    return {**worker_environment(plan.devices, session.environ, mask), **plan.data.environment}
+    libraries = write_empty_libraries(plan.attempt_paths.empty_libraries) if plan.devices.hide_driver else None
+    return {**worker_environment(plan.devices, session.environ, libraries), **plan.data.environment}
 
 
 def _lessons_of(plan: RunPlan, outcome: Outcome) -> Lessons | None:
     if not outcome.code:
         return None
-    point = look_for_checkpoints(plan.paths).newest_whole
+    point = look_for_checkpoints(plan.paths).newest_valid
     return learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)

@@ -23,7 +23,7 @@ from pathlib import Path
 FOLDER_NAME = "detectron2-launcher-gpus"
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PATIENCE_S = 0.5
-"""Someone who looks holds a lock for a moment, and a run that was killed lets go a moment later."""
+"""Whoever looks holds a lock for a moment, and a run that was killed releases its own a moment later."""
 
 
 class GpusTakenError(Exception):
@@ -42,7 +42,7 @@ class Claim:
     descriptors: tuple[int, ...] = ()
     """To be inherited by the worker, so that the claim lasts as long as it does."""
     notices: tuple[str, ...] = ()
-    """What kept GPUs from being claimed; the run gets them all the same."""
+    """Why GPUs could not be claimed; the run uses them all the same."""
 
 
 def claims_folder() -> Path:
@@ -58,7 +58,7 @@ def look(uuids: Iterable[str], folder: Path) -> dict[str, str]:
             place = _open_folder(folder, opened)
             file = _open(_file_name(uuid), os.O_RDONLY, place, opened)
             if not _lock(file, fcntl.LOCK_SH):
-                taken[uuid] = _taken_by(file)
+                taken[uuid] = _describe_holder(file)
     return taken
 
 
@@ -85,10 +85,10 @@ def _claim_all(uuids: list[str], folder: Path, held: ExitStack) -> Claim:
             if _lock_in_time(file, until):
                 files.append(file)
             else:
-                taken[uuid] = _taken_by(file)
+                taken[uuid] = _describe_holder(file)
         except OSError as error:
             why = f"{error.strerror or error}: {error.filename or folder}"
-            notices.append(f"{uuid} is not claimed against other launches ({why})")
+            notices.append(f"{uuid} is not locked against other launches ({why})")
     if taken:
         raise GpusTakenError(taken)
     for file in files:
@@ -149,7 +149,7 @@ def _sign(file: int) -> None:
         os.pwrite(file, str(os.getpid()).encode(), 0)
 
 
-def _taken_by(file: int) -> str:
+def _describe_holder(file: int) -> str:
     # Anyone may write into these files, so only a number is taken from them.
     number = re.fullmatch(rb"\d{1,10}", os.pread(file, 11, 0))
     by_whom = f", process {number[0].decode()}" if number else ""
@@ -157,5 +157,5 @@ def _taken_by(file: int) -> str:
 
 
 def _file_name(uuid: str) -> str:
-    """Old drivers name slices with slashes."""
+    """Old drivers name MIG instances with slashes."""
     return re.sub(r"[^A-Za-z0-9-]", "_", uuid)

@@ -51,7 +51,7 @@ def make_run_plan(
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
 
-    lessons = lessons or (_still_valid(before.lessons, request) if before else Lessons())
+    lessons = lessons or _lessons_before(folder.previous, request)
     scaling = plan_scaling(
         request,
         num_processes=devices.num_processes,
@@ -89,7 +89,7 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
         return New(archives=folder.previous is not None or folder.attempts > 0)
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
-    point = folder.checkpoints.newest_whole or folder.resume_file
+    point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
@@ -107,13 +107,13 @@ def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished
 
 
 def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
-    """Whether a training that stopped early would do so again; with more patience, or otherwise judged, it resumes."""
+    """Whether a training that stopped early would do so again; more patience or other criteria let it resume."""
     return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
 
 
 def _training(request: RunRequest, accumulate: int, begun_with: int) -> Training:
     return Training(
-        config_extensions=request.config_extensions,
+        own_code=request.own_code,
         logging=request.logging,
         checkpoint=request.checkpoint,
         ema=request.ema,
@@ -147,7 +147,7 @@ def _problems(
     if request.resume != "never":
         own = to_plain(identity_of(request, dataset.adjustments))
         yield from _problems_with_origin(folder, {*folder.fingerprints, fingerprint_of(own)})
-    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_whole or folder.resume_file)
+    starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
             f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
@@ -156,18 +156,22 @@ def _problems(
 
 
 def _drawn_seed(request: RunRequest, drawn: int, before: Previous | None) -> list[Adjustment]:
-    """Without a seed of the user's the run gets one and keeps it: what it does follows from it alone."""
+    """Without a seed of the user's the run gets one and keeps it: all its randomness follows from it."""
     asked = request.keys["SEED"]
     if asked >= 0:
         return []
     if before is not None and before.seed is not None:
-        return [Adjustment(setting="SEED", asked=asked, planned=before.seed, reason="drawn when this run began")]
-    reason = "drawn, so that this run can be continued and repeated"
+        return [Adjustment(setting="SEED", asked=asked, planned=before.seed, reason="drawn when this run started")]
+    reason = "drawn, so that this run can be resumed and reproduced"
     return [Adjustment(setting="SEED", asked=asked, planned=drawn, reason=reason)]
 
 
-def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
-    """A number that is typed now is to be tried, whatever an earlier command learned."""
+def _lessons_before(previous: Previous | None, request: RunRequest) -> Lessons:
+    """Those of earlier commands, also for a run that starts over: memory is what it was.
+
+    A micro-batch that is set now is tried, whatever was learned about it.
+    """
+    lessons = previous.lessons if previous else Lessons()
     return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
 
 
@@ -201,7 +205,7 @@ def _problems_with_content(request: RunRequest, folder: FolderFacts, before: int
     if not (before and now) or before == now or key in request.run.allow_changes:
         return []
     return [
-        f"{folder.folder} was trained on other annotations: {key} has another content now. Put the old file back, "
+        f"{folder.folder} was trained on other annotations: the content of {key} has changed. Restore the old file, "
         f"choose another folder with run.name=NAME, or resume all the same with run.allow_changes=[{key}]."
     ]
 
@@ -212,13 +216,13 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
         return [
             f"resume={request.resume}, but {folder.resume_file_problem}. Choose auto, must, never or a checkpoint file."
         ]
-    if request.resume == "must" and found.newest_whole is None:
+    if request.resume == "must" and found.newest_valid is None:
         damaged = f" ({len(found.damaged)} damaged)" if found.damaged else ""
         return [
             f"resume=must, but {folder.folder} holds no valid checkpoint{damaged}. "
             "Start from the beginning with resume=auto, or name a checkpoint with resume=PATH."
         ]
-    if request.resume == "auto" and found.damaged and found.newest_whole is None:
+    if request.resume == "auto" and found.damaged and found.newest_valid is None:
         names = ", ".join(Path(damaged.path).name for damaged in found.damaged)
         return [
             f"Every checkpoint in {folder.folder} is damaged ({names}). "
@@ -229,7 +233,7 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
 
 def _problems_with_origin(folder: FolderFacts, known: Collection[str]) -> Iterator[str]:
     """A checkpoint that another run wrote would bring its own schedule and order, whatever is asked here."""
-    point = folder.checkpoints.newest_whole
+    point = folder.checkpoints.newest_valid
     if point is None or point.manifest is None:
         return
     if (origin := point.manifest.milestone.config_fingerprint) and origin not in known:
@@ -241,13 +245,13 @@ def _problems_with_origin(folder: FolderFacts, known: Collection[str]) -> Iterat
 
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
-    if folder.checkpoints.newest_whole is None or request.resume == "never":
+    if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
     yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
     if folder.previous is not None:
         yield from _notices_of_devices(folder.previous, devices)
     if folder.resume_file is not None:
-        yield f"resume={request.resume} was the start of this run; it resumes from its own checkpoint"
+        yield f"this run started from resume={request.resume}; it resumes from its own newest checkpoint"
 
 
 def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
@@ -255,8 +259,8 @@ def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
     if before.num_processes not in (None, devices.num_processes):
         yield (
             f"{before.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
-            "learning rate stay; sums are added in another order, so numbers differ in their last digits"
+            "learning rate stay; the order of summation changes, so results differ in the last digits"
         )
     if before.precision not in (None, devices.precision):
         names = [precision or "full precision" for precision in (before.precision, devices.precision)]
-        yield f"ran in {names[0]} before, in {names[1]} now: numbers differ slightly"
+        yield f"ran in {names[0]} before, in {names[1]} now: results differ slightly"

@@ -1,4 +1,4 @@
-"""What the kernel says about processes it killed for want of memory. Looks only."""
+"""How many processes the kernel's OOM killer has ended. Looks only."""
 
 from __future__ import annotations
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
+from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
-from launcher.data.facts import inspect_dataset
-from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.data.facts import inspect_dataset, registered_elsewhere
+from launcher.data.plan import DatasetPlan, data_environment, plan_dataset
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
@@ -40,7 +43,7 @@ class Since:
     lessons: Lessons | None = None
     """Of the attempts so far; None before the first has ended."""
     taken: Mapping[str, str] = field(default_factory=dict)
-    """GPUs (by UUID) that others got before us, each with a clause that says who."""
+    """GPUs (by UUID) that other launches took first, each with a clause that says who."""
     ours: frozenset[str] = frozenset()
     """GPUs that this launch has claimed."""
 
@@ -66,7 +69,7 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
-    """The plan of a further attempt: everything is looked at anew but the data.
+    """The plan of a further attempt: everything but the data is looked at again.
 
     Raises:
         LauncherError: as `prepare` does.
@@ -87,7 +90,7 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
 def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
-    if lessons.mask_driver:
+    if lessons.hide_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}
@@ -111,13 +114,20 @@ def _all_of(problems: list[LauncherError]) -> LauncherError:
     return type(first)("\n".join(map(str, problems))) if others else first
 
 
-def plan_data(request: RunRequest) -> DatasetPlan:
-    """Look at the data sets that a request names and decide what to register.
+def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
+    """Look at the data sets that a request names, in the user's code too, and decide what to register.
 
     Raises:
+        RequestError: the user's code cannot be imported.
         DataError: they are missing, unreadable or contradict the configuration; every problem is listed.
     """
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys))
+    own_code = look_at_own_code(
+        request.own_code,
+        registered_elsewhere(request.dataset, request.keys),
+        environ={**environ, **data_environment(request.dataset)},
+        announce=partial(print, file=sys.stderr),
+    )
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:

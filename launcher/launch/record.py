@@ -1,4 +1,4 @@
-"""Looking at a run folder, and writing down what is asked, planned and happened there."""
+"""Writing down in a run folder what is asked, planned and happened; locking and archiving it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from launcher.files import write_text
 from launcher.run.outcome import Outcome
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import PLAN_VERSION, Resume, RunPlan
-from launcher.run.resume import set_damaged_aside
+from launcher.run.resume import rename_damaged
 
 
-def set_aside(folder: Path) -> Path:
+def archive(folder: Path) -> Path:
     """Rename a run folder to the first free `<folder>.<n>` and return the new name."""
     number = 1
     while (target := folder.with_name(f"{folder.name}.{number}")).exists():
@@ -56,7 +56,7 @@ def record_start(
         beside.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
         if isinstance(plan.start, Resume):
-            set_damaged_aside(plan.start.damaged)
+            rename_damaged(plan.start.damaged)
         if not paths.request.exists():
             stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
             write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
@@ -66,7 +66,7 @@ def record_start(
         beside.folder.rename(attempt.folder)
     except FileExistsError as error:
         raise RequestError(
-            f"{attempt.folder} appeared since this run was planned: somebody else trained it meanwhile. "
+            f"{attempt.folder} appeared since this run was planned: another launch trained it meanwhile. "
             "Run the command again."
         ) from error
     except OSError as error:
@@ -83,7 +83,7 @@ def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[int]:
+def lock_folder(folder: Path) -> Iterator[int]:
     """Hold a run folder for this process, and for those that inherit the file descriptor given out.
 
     Raises:

@@ -30,9 +30,9 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
         case codes.HOST_MEMORY:
             return _less_host_memory(plan, before)
         case codes.LOADER_KILLED:
-            return _fewer_workers(plan, before, "a DataLoader worker was killed") or _once_more(plan, before)
+            return _fewer_workers(plan, before, "a DataLoader worker was killed") or _retry(plan, before)
         case codes.CRASH | codes.KILLED | codes.HANG | codes.CHECKPOINT_GONE:
-            return _away_from_driver(plan, before, outcome.fault) or _once_more(plan, before)
+            return _hide_driver(plan, before, outcome.fault) or _retry(plan, before)
         case code if code in codes.DEVICE:
             return _other_device(plan, before, outcome.fault)
     return None
@@ -80,18 +80,18 @@ def _other_device(plan: RunPlan, before: Lessons, fault: Fault) -> Lessons | Non
     if uuid and is_sick:
         how = f"failed in attempt {plan.attempt} (CUDA error {code})"
         return replace(before, avoid_gpus={**before.avoid_gpus, uuid: how}, reason=f"a GPU {how}; retrying without it")
-    again = _once_more(plan, before)
+    again = _retry(plan, before)
     # Without a code it may just as well have been the link to another rank.
     return replace(again, suspects=(*before.suspects, uuid)) if again and uuid and code is not None else again
 
 
-def _away_from_driver(plan: RunPlan, before: Lessons, fault: Fault) -> Lessons | None:
-    if plan.devices.kind != "cpu" or plan.devices.mask_driver or fault.stage != SMOKE:
+def _hide_driver(plan: RunPlan, before: Lessons, fault: Fault) -> Lessons | None:
+    if plan.devices.kind != "cpu" or plan.devices.hide_driver or fault.stage != SMOKE:
         return None
-    return replace(before, mask_driver=True, reason=DRIVER_HIDDEN)
+    return replace(before, hide_driver=True, reason=DRIVER_HIDDEN)
 
 
-def _once_more(plan: RunPlan, before: Lessons) -> Lessons | None:
+def _retry(plan: RunPlan, before: Lessons) -> Lessons | None:
     if before.in_vain >= plan.limits.retries:
         return None
     number = before.in_vain + 1

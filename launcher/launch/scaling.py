@@ -1,4 +1,4 @@
-"""What another number of processes than a configuration was made for means for batch, passes and learning rate."""
+"""Batch, micro-batch and learning rate on another number of processes than the configuration was made for."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SCALED_INVERSELY = ("SOLVER.MAX_ITER", "SOLVER.WARMUP_ITERS", "SOLVER.CHECKPOINT
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingPlan:
-    """How each process takes its share of a batch."""
+    """How each process works through its part of the batch."""
 
     accumulate: int
-    """Forward passes into which the share is split; their gradients add up to one step."""
+    """Micro-batches per step: gradients are accumulated over them."""
     adjustments: tuple[Adjustment, ...] = ()
     notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """The most images of one forward pass, and where that number comes from."""
+    """The largest micro-batch, and where that number comes from."""
 
     images: int
     reason: str
@@ -44,57 +44,58 @@ def plan_scaling(
 ) -> ScalingPlan:
     """Keep the meaning of the configuration on `num_processes` processes of a kind of device.
 
-    `learned_micro_batch` is the number of images per forward pass that fitted after a training ran out of memory. A
-    run that has `begun_with` another number of processes keeps the batch and the schedule that it began with.
+    `learned_micro_batch` is the micro-batch to which earlier attempts were reduced after running out of memory. A run
+    that has `begun_with` another number of processes keeps the batch and the schedule that it began with.
 
     Raises:
-        RequestError: that batch cannot be shared equally.
+        RequestError: that batch cannot be split equally.
     """
     keys = request.keys
-    scaled = scaled_to(begun_with or num_processes, keys) if request.scaling is Scaling.linear else []
+    scaled = scale_to(begun_with or num_processes, keys) if request.scaling is Scaling.linear else []
     batch = keys.with_(scaled)["SOLVER.IMS_PER_BATCH"]
     if scaled and batch % num_processes:
         raise RequestError(
-            f"This run began with {begun_with} processes and {batch} images per batch, which {num_processes} processes "
-            f"cannot share equally. Type a device.count that divides {batch}."
+            f"This run began with {begun_with} processes and a batch of {batch} images, which cannot be split equally "
+            f"between {num_processes} processes. Set a device.count that divides {batch}."
         )
-    # Other shares are the device plan's business.
-    share = max(1, batch // num_processes)
-    limit = min(_limits(request, share, learned_micro_batch), key=lambda limit: limit.images)
-    accumulate = _ceil(share, limit.images)
+    # The device plan refuses any other batch that cannot be split equally.
+    per_process = max(1, batch // num_processes)
+    limit = min(_limits(request, per_process, learned_micro_batch), key=lambda limit: limit.images)
+    accumulate = _ceil(per_process, limit.images)
+    reason = f"{limit.reason}, and {_there_are(num_processes, kind)}"
     return ScalingPlan(
         accumulate=accumulate,
-        adjustments=(*scaled, *_told(share, accumulate, f"{limit.reason}, and {_there_are(num_processes, kind)}")),
+        adjustments=(*scaled, *_adjust_micro_batch(per_process, accumulate, reason)),
         notices=tuple(_notices(request, num_processes)),
     )
 
 
-def _limits(request: RunRequest, share: int, learned: int | None) -> Iterator[Limit]:
-    yield Limit(images=share, reason="all at once")
+def _limits(request: RunRequest, per_process: int, learned: int | None) -> Iterator[Limit]:
+    yield Limit(images=per_process, reason="all at once")
     if request.device.micro_batch > 0:
         yield Limit(images=request.device.micro_batch, reason=f"device.micro_batch={request.device.micro_batch}")
     elif request.scaling is Scaling.keep_batch:
         yield from _of_the_reference(request)
     if learned is not None:
-        yield Limit(images=max(1, learned), reason="more did not fit into memory in an earlier attempt")
+        yield Limit(images=max(1, learned), reason="reduced after an earlier attempt ran out of memory")
 
 
 def _of_the_reference(request: RunRequest) -> Iterator[Limit]:
-    """As many images as each of the processes has for which the batch was chosen."""
+    """The per-process batch with the number of processes for which the batch was chosen."""
     batch, reference = (request.keys[f"SOLVER.{name}"] for name in ("IMS_PER_BATCH", REFERENCE))
     if reference > 0:
-        yield Limit(images=_ceil(batch, reference), reason=f"made for SOLVER.{REFERENCE}={reference}")
+        yield Limit(images=_ceil(batch, reference), reason=f"configured for SOLVER.{REFERENCE}={reference}")
     elif count := count_of(request.device):
-        yield Limit(images=_ceil(batch, count), reason=f"made for device.count={count}")
+        yield Limit(images=_ceil(batch, count), reason=f"configured for device.count={count}")
 
 
-def _told(share: int, accumulate: int, reason: str) -> Iterator[Adjustment]:
+def _adjust_micro_batch(per_process: int, accumulate: int, reason: str) -> Iterator[Adjustment]:
     if accumulate > 1:
         yield Adjustment(
-            setting="images per forward pass",
-            asked=share,
-            planned=_ceil(share, accumulate),
-            reason=f"{reason}: gradients of {accumulate} passes add up to one step",
+            setting="micro-batch per process",
+            asked=per_process,
+            planned=_ceil(per_process, accumulate),
+            reason=f"{reason}: gradients are accumulated over {accumulate} micro-batches per step",
         )
 
 
@@ -108,17 +109,18 @@ def _notices(request: RunRequest, num_processes: int) -> Iterator[str]:
     reference = request.keys[f"SOLVER.{REFERENCE}"]
     if request.scaling is Scaling.linear and reference == 0:
         yield (
-            f"scaling=linear changes nothing without SOLVER.{REFERENCE}, "
+            f"scaling=linear has no effect without SOLVER.{REFERENCE}, "
             "the number of processes that the configuration was made for"
         )
     if request.scaling is not Scaling.linear and reference not in (0, num_processes):
         yield (
             f"SOLVER.{REFERENCE}={reference}, and {_there_are(num_processes, '')}: batch, learning rate and schedule "
-            f"stay (scaling={request.scaling.value}); scaling=linear makes them follow the number of processes"
+            f"stay as configured (scaling={request.scaling.value}); scaling=linear scales them with the number of "
+            "processes"
         )
 
 
-def scaled_to(num_processes: int, keys: Keys) -> list[Adjustment]:
+def scale_to(num_processes: int, keys: Keys) -> list[Adjustment]:
     """Keep the images per process of the reference: detectron2's `DefaultTrainer.auto_scale_workers`, but in the plan.
 
     Total batch and learning rate grow with the number of processes (the linear rule of arXiv:1706.02677), iteration

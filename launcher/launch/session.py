@@ -1,4 +1,4 @@
-"""What one launch has around it: what was typed, whom it tells, and everything with which it touches the world."""
+"""The surroundings of one launch: its command, its console, and everything with which it touches the world."""
 
 from __future__ import annotations
 

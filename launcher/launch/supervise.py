@@ -1,4 +1,4 @@
-"""Start the worker of a plan, hand signals on, wait for it, and say how it ended."""
+"""Start the worker of a plan, forward signals, wait for it, and report how it ended."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from launcher.signals import handling
 
 T = TypeVar("T")
 LOOK_EVERY_S = 0.5
-HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 OWN_FAULTS = (codes.OUT_OF_MEMORY, codes.HOST_MEMORY, codes.DIVERGED)
 LAST_WORDS_S = 5.0
-"""For a hung worker to write down where it stands."""
+"""For a hung worker to write its stacks."""
 
 
 class Supervision:
-    """A worker and what it was told so far."""
+    """A worker, and the signals that were sent to it so far."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -39,7 +39,7 @@ class Supervision:
         self.killed_by_us = False
         self.hung_in = ""
 
-    def hand_on(self, number: int, frame: FrameType | None) -> None:
+    def forward(self, number: int, frame: FrameType | None) -> None:
         """First signal: ask to stop. A second Ctrl-C means now; schedulers repeat SIGTERM, which changes nothing."""
         if self.stop_signal is not None and number == signal.SIGINT and self.process is not None:
             self.killed_by_us = True
@@ -55,7 +55,7 @@ class Supervision:
                 self.process.send_signal(self.stop_signal)
 
     def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
-        """The worker's exit status; ends it when nothing moves any more."""
+        """The worker's exit status; kills it when it hangs."""
         while True:
             try:
                 return process.wait(LOOK_EVERY_S)
@@ -89,7 +89,7 @@ def execute(
     started = time.monotonic()
     kills = count_memory_kills()
     supervision = Supervision()
-    with handling(dict.fromkeys(HANDED_ON, supervision.hand_on)):
+    with handling(dict.fromkeys(FORWARDED, supervision.forward)):
         worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
         process = supervision.process = worker.process
         worker.begin(attempt.plan, environment, inherited)
@@ -114,11 +114,11 @@ def execute(
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
     """Put how the worker ended and what its ranks wrote down together."""
-    return classify(end, result=_read(attempt.result, WorkerResult), failure=first_failure(attempt))
+    return classify(end, result=_read(attempt.result, WorkerResult), failure=find_first_failure(attempt))
 
 
-def first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
-    """What the rank that failed first wrote; the others fail in its wake.
+def find_first_failure(attempt: AttemptPaths) -> WorkerFailure | None:
+    """The failure of the rank that failed first; the others fail as a consequence.
 
     A rank that was killed wrote nothing itself, so others wrote before its end was noted. But some failures are nobody
     else's consequence, and a rank may well be killed in the wake of such a one.

@@ -1,1 +1,1 @@
-"""What will happen, and what did: paths, identity, plan, resume point, record, supervision. No torch."""
+"""What the launcher and its worker share: plan, outcome, and the files of a run folder. No torch."""

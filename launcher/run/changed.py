@@ -1,4 +1,4 @@
-"""What it means that a setting is another one than when a run was last trained. Decides only."""
+"""What a changed setting means for a run that resumes. Decides only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from launcher.run.identity import differences, is_within
 
 
 class Effect(Enum):
-    """Of a changed setting on a run that goes on."""
+    """Of a changed setting on a run that resumes."""
 
-    applies = "from here on"
-    put_in = "from here on, in place of the checkpoint's"
-    """A checkpoint brings its own value, which gives way."""
-    insisted = "from here on, as run.allow_changes says"
+    applies = "applies from now on"
+    put_in = "applies from now on, overriding the checkpoint"
+    """The checkpoint has its own value, which is overridden."""
+    insisted = "applies from now on (run.allow_changes)"
     refused = "another run"
 
 
@@ -57,7 +57,7 @@ PUT_IN = (
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedSetting:
-    """A setting that was another one in the attempt before."""
+    """A setting whose value was another in the previous attempt."""
 
     setting: str
     before: Any

@@ -1,6 +1,6 @@
 """Who may write into a run folder: the latest attempt, and nobody who has been overtaken.
 
-The folder's lock cannot tell hosts apart. A node that was given up and comes back would go on training beside the
+The folder's lock cannot tell hosts apart. A node that was given up and comes back would continue training beside the
 attempt that replaced it; its token in the fence file is no longer there, and that stops it at its next save.
 """
 
@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.values import read_json_if_whole, write_json
+from launcher.config.values import read_json_if_valid, write_json
 from launcher.errors import LauncherError
 from launcher.run.paths import RunPaths
 
@@ -63,7 +63,7 @@ def check_fence(paths: RunPaths, fence: Fence) -> None:
 
 
 def _standing(file: Path) -> Fence | None:
-    there = read_json_if_whole(file, Fence)
+    there = read_json_if_valid(file, Fence)
     if there is None and file.exists():
         raise OSError(f"{file} is damaged or cannot be read")
     return there
@@ -75,6 +75,6 @@ def _fenced(paths: RunPaths, attempt: int, there: Fence | None) -> FencedError:
     else:
         what = f"attempt {there.attempt} (process {there.process} on {there.host}) trains in {paths.folder} now"
     return FencedError(
-        f"{what}, so attempt {attempt} stops here and writes nothing more. Nothing is lost: look at the run with "
-        "the command that started it."
+        f"{what}; attempt {attempt} stops without writing anything more. Nothing is lost: run the same command again "
+        "to see the state of the run."
     )

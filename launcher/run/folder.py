@@ -14,7 +14,7 @@ import yaml
 from cattrs import BaseValidationError
 
 from launcher.config.request import RunRequest
-from launcher.config.values import from_plain, read_json_if_whole
+from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
 from launcher.run.identity import fingerprint_of, run_folder
@@ -37,7 +37,7 @@ class Previous:
     """Processes with which the run began."""
     num_processes: int | None
     precision: str | None
-    """In what mixed precision it computed; empty for none."""
+    """The data type of mixed precision; empty for full precision."""
     train_checksum: int
     """Of the annotations that it trained on; 0 where they were not read."""
     lessons: Lessons
@@ -131,13 +131,13 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
         return None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise RequestError(
-            f"{paths.request} should say what this run is, but it cannot be read ({type(error).__name__}). "
+            f"{paths.request} identifies this run but cannot be read ({type(error).__name__}). "
             "Choose another folder with run.name=NAME, or move this one away."
         ) from error
 
 
 def last_outcome(folder: Path) -> Outcome | None:
-    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no whole file of it."""
+    """How the run's latest attempt ended; None for a new run, or when a kill or the disk left no valid file of it."""
     paths = RunPaths(folder)
     attempts = paths.attempt_numbers()
     return read_outcome(paths.attempt(attempts[-1]).outcome) if attempts else None
@@ -145,7 +145,7 @@ def last_outcome(folder: Path) -> Outcome | None:
 
 def read_outcome(file: Path) -> Outcome | None:
     """An outcome of any version; None where there is no valid file."""
-    return read_json_if_whole(file, Outcome) or _read_first_version(file)
+    return read_json_if_valid(file, Outcome) or _read_first_version(file)
 
 
 _NOTHING_BAD = {"stopped_early": None, "bad_images": 0, "bad_test_images": 0}
@@ -191,7 +191,7 @@ def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
         return None, ""
     path = Path(resume).absolute()
     if path.is_dir():
-        found = look_for_checkpoints(RunPaths(path)).newest_whole
+        found = look_for_checkpoints(RunPaths(path)).newest_valid
         return (found, "") if found else (None, f"the folder {path} holds no valid checkpoint")
     if not path.is_file():
         return None, "there is no such file"

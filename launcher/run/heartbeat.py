@@ -1,4 +1,4 @@
-"""A worker's heartbeat: what it is at, in a small file, and how the launcher tells from it that nothing moves."""
+"""A worker's heartbeat: its stage and progress in a small file, from which the launcher tells that it hangs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTH = 96  # bytes, so that a later text covers an earlier one
 
 
 class Heartbeat:
-    """Says what this process is at; costs some microseconds."""
+    """Records the stage and progress of this process; costs some microseconds."""
 
     def __init__(self, path: Path | None) -> None:
         # An unwritable folder is not what a heartbeat should end a training for.
@@ -56,7 +56,7 @@ def read_beat(path: Path) -> Beat | None:
 
 
 class Watch:
-    """Looks at a heartbeat from time to time and notices when it stops; `hang_s` of 0 disables the check."""
+    """Looks at a heartbeat from time to time and notices when it stops; 0 for `hang_s` disables the check."""
 
     def __init__(self, path: Path, *, hang_s: float, now: float) -> None:
         self._path = path
@@ -65,7 +65,7 @@ class Watch:
         self._changed = self._looked = now
 
     def hung_in(self, now: float) -> str:
-        """The stage in which nothing has moved for too long, or empty."""
+        """The stage that has made no progress for too long, or empty."""
         # By our own clock and by change: the file's times may come from another machine's clock.
         if now - self._looked > SUSPENDED_S:
             self._changed += now - self._looked

@@ -14,7 +14,7 @@ from launcher.config.keys import Keys
 from launcher.config.request import RunRequest, Scaling
 from launcher.config.values import to_plain
 
-# Where and how a run is computed, watched and continued does not make it another run.
+# Where and how a run executes, is watched and resumed does not make it another run.
 NOT_IDENTITY = (
     "experiment",
     "device",
@@ -94,6 +94,10 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
         asked["scaling"] = request.scaling.value
     if request.ema.decay != 0:
         asked["ema"] = to_plain(request.ema)
+    if request.own_code.imports:
+        asked["imports"] = list(request.own_code.imports)
+    if request.own_code.trainer:
+        asked["trainer"] = request.own_code.trainer
     leaves = Keys(asked).leaves()
     return Keys.of_leaves((name, value) for name, value in leaves if not is_within(name, NOT_IDENTITY)).nested()
 

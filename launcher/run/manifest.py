@@ -29,7 +29,7 @@ class Manifest:
     size: int
     """Of the checkpoint file, in bytes."""
     crc32: int
-    """Of the whole checkpoint file."""
+    """Of the complete file."""
 
 
 def manifest_path(checkpoint: Path) -> Path:
@@ -43,7 +43,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def read_manifest(checkpoint: Path) -> Manifest | None:
-    """What is said beside a checkpoint; None where nothing is, or nothing that can be relied on."""
+    """The manifest of a checkpoint; None where there is none, or none that can be relied on."""
     try:
         plain = json.loads(manifest_path(checkpoint).read_bytes())
         checksum = plain.pop("checksum")

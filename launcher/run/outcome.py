@@ -19,17 +19,17 @@ RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that 
 class Ending(Enum):
     finished = "finished"
     stopped = "stopped"
-    """Asked to stop (SIGTERM, SIGINT), saved and can go on."""
+    """Asked to stop (SIGTERM, SIGINT), saved and can be resumed."""
     failed = "failed"
     """Ended by itself with an error."""
     out_of_memory = "out_of_memory"
     killed = "killed"
-    """Died of a signal without a word: a crash, the OOM killer, or a second Ctrl-C."""
+    """Ended by a signal: a crash, the OOM killer, a hang, or a second Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStop:
-    """A training ended although iterations were left: a metric did not improve any more."""
+    """A training ended before its last iteration because a metric no longer improved."""
 
     asked: EarlyStoppingSettings
     best: float | None
@@ -65,7 +65,7 @@ class Fault:
     rank: int
     """Which process failed first."""
     stage: str
-    """What the training was at, as far as its heartbeat said."""
+    """The stage of the last heartbeat."""
     cuda_code: int | None
     """The error that CUDA returned, where it was one."""
     traceback: str
@@ -97,7 +97,7 @@ class WorkerFailure:
     traceback: str
     cuda_code: int | None = None
     signal: int = 0
-    """That the rank died of, where it did."""
+    """That ended the rank, where one did."""
     rank: int = 0
 
 
@@ -106,21 +106,21 @@ class WorkerEnd:
     """How the worker process ended, seen from outside."""
 
     exit_status: int
-    """Negative: the signal that it died of."""
+    """Negative: the signal that ended it."""
     stop_signal: int | None = None
     """With which we were asked to stop it."""
     killed_by_us: bool = False
     """After a second Ctrl-C."""
     hung_in: str = ""
-    """It showed no progress and was killed; what it was at."""
+    """The stage in which it made no progress and was killed."""
     patience_s: float = 0.0
-    """For how long it had shown none."""
+    """For how long it had made none."""
     memory_kills: int = 0
     """How many processes the kernel killed meanwhile because memory ran out."""
     stage: str = ""
-    """What it was at, as far as it had said."""
+    """The stage of its last heartbeat."""
     iterations: int | None = None
-    """Done, as far as it had said; in all attempts together."""
+    """Done by its last heartbeat, in all attempts together."""
     seconds: float = 0.0
 
 
@@ -144,7 +144,7 @@ class Outcome:
 def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     """Make an outcome of how the worker ended and of what it wrote down."""
     if end.killed_by_us:
-        why = "interrupted a second time, so nothing more was saved"
+        why = "interrupted a second time; nothing more was saved"
         return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
     if result is not None:
         # Written when all was done and saved, so how the process ended after that changes nothing.
@@ -215,12 +215,12 @@ def _without_a_word(end: WorkerEnd) -> Outcome:
         why = f"hung: no progress in `{end.hung_in}`{_for(end.patience_s)}, worker killed; stacks in stacks.txt"
         return _failed(end, Ending.killed, ExitCode.training_failed, codes.HANG, why)
     if end.exit_status == COULD_NOT_WRITE:
-        why = "the reason is on the console: it could not be written into the run folder, whose disk may be full"
-        return _failed(end, Ending.failed, ExitCode.training_failed, codes.DISK_FULL, why)
+        why = "the error is on the console: it could not be written into the run folder, whose disk may be full"
+        return _failed(end, Ending.failed, ExitCode.training_failed, codes.FAILED, why)
     if end.exit_status < 0:
         number = -end.exit_status
         return _failed(end, Ending.killed, ExitCode.training_failed, code_of_signal(number), explain_signal(number))
-    why = f"the training process ended with status {end.exit_status} without a reason"
+    why = f"the training process exited with status {end.exit_status} without reporting an error"
     return _failed(end, Ending.failed, ExitCode.training_failed, codes.CRASH, why)
 
 
@@ -233,16 +233,17 @@ def _for(seconds: float) -> str:
 def _unclean(end: WorkerEnd) -> str:
     if end.exit_status == 0:
         return ""
-    return "the training process hung or crashed after all was done" if end.exit_status < 0 else "and ended uncleanly"
+    how = "hung or crashed" if end.exit_status < 0 else f"exited with status {end.exit_status}"
+    return f"the training process {how} after training had finished"
 
 
 def _while_stopping(end: WorkerEnd, failure: WorkerFailure | None) -> str:
     if failure is not None:
         return f"while stopping: {failure.message}"
     if end.iterations is None:
-        return "which came before training had begun"
-    how = f"hung in `{end.hung_in}`" if end.hung_in else "ended without a reason"
-    return f"and then it {how}; the same command resumes from the last checkpoint"
+        return "before training began"
+    how = f"hung in `{end.hung_in}`" if end.hung_in else "ended before it had saved"
+    return f"but the training process {how}; the same command resumes from the last checkpoint"
 
 
 def _ending_of(failure: WorkerFailure) -> Ending:
@@ -281,11 +282,11 @@ def code_of_signal(number: int) -> str:
 
 
 def explain_signal(number: int, who: str = "the training process") -> str:
-    """What it means that a process ended by that signal."""
+    """Why a process ended by that signal."""
     name = _name_of(number)
     if number == signal.SIGKILL:
-        return f"{who} was killed ({name}); when nobody did it by hand, the machine ran out of memory"
-    return f"{who} died of {name}"
+        return f"{who} was killed ({name}); unless somebody did that, the machine ran out of memory"
+    return f"{who} was terminated by {name}"
 
 
 def explain_early_stop(stop: EarlyStop) -> str:

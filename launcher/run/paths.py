@@ -1,4 +1,4 @@
-"""The one place that knows how the files of a run folder are called."""
+"""The one place that knows the file names of a run folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AttemptPaths:
 
     @property
     def result(self) -> Path:
-        """What rank 0 says about its own end; the launcher makes the outcome of it."""
+        """How rank 0 says that it ended; the launcher makes the outcome of it."""
         return self.folder / "result.json"
 
     def failure(self, rank: int) -> Path:
@@ -45,7 +45,7 @@ class AttemptPaths:
 
     @property
     def heartbeat(self) -> Path:
-        """What the worker is at, and how far it is."""
+        """The worker's stage and progress."""
         return self.folder / "heartbeat"
 
     def stacks(self, rank: int) -> Path:
@@ -53,7 +53,7 @@ class AttemptPaths:
         return self.folder / ("stacks.txt" if rank == 0 else f"stacks.rank{rank}.txt")
 
     @property
-    def driver_mask(self) -> Path:
+    def empty_libraries(self) -> Path:
         return self.folder / "no-driver"
 
 

@@ -14,6 +14,7 @@ from launcher.config.request import (
     EarlyStoppingSettings,
     EmaSettings,
     LoggingSettings,
+    OwnCode,
 )
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
@@ -39,8 +40,8 @@ class Lessons:
     """The largest micro-batch that fits into memory, as far as is known."""
     num_workers: int | None = None
     """The largest number of data loader processes that survived."""
-    mask_driver: bool = False
-    """Even a CPU training hung in, or was crashed by, the driver."""
+    hide_driver: bool = False
+    """Even a CPU training hung in the driver, or was crashed by it."""
     in_vain: int = 0
     """Attempts in a row that failed without a new checkpoint and without teaching anything else."""
     reason: str = ""
@@ -48,7 +49,7 @@ class Lessons:
 
     @property
     def lasting(self) -> Lessons:
-        """What still holds when the same command is typed again: memory stays as it is, GPUs get repaired."""
+        """What still holds when the same command is run again: memory stays as it is, GPUs get fixed."""
         return Lessons(micro_batch=self.micro_batch, num_workers=self.num_workers)
 
 
@@ -57,7 +58,7 @@ class New:
     """The training begins at iteration 0."""
 
     archives: bool
-    """The folder's former content is renamed away first (`resume=never`)."""
+    """The existing folder is renamed first (`resume=never`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ Start = New | Resume | Finished
 class Training:
     """How the worker trains, beside what detectron2's keys say."""
 
-    config_extensions: tuple[str, ...]
+    own_code: OwnCode
+    """Of the user's."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings
     ema: EmaSettings
@@ -94,7 +96,7 @@ class Training:
     max_bad: int
     """Training images that may turn out to be unusable."""
     accumulate: int
-    """Forward passes into which each process splits its part of a batch."""
+    """Micro-batches into which each process splits its part of a batch."""
     begun_with: int
     """Processes with which this run began."""
 
@@ -113,13 +115,13 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the user is told before the start."""
+    """What is reported before the start."""
 
     adjustments: tuple[Adjustment, ...]
     """Everything that the run gets otherwise than asked."""
     notices: tuple[str, ...]
     changed: tuple[ChangedSetting, ...]
-    """Settings that the attempt before had otherwise."""
+    """Settings whose values were others in the previous attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,6 @@ class RunPlan:
 
     @property
     def micro_batch(self) -> int:
-        """Most images of one forward pass of one process."""
+        """The largest micro-batch of one process, in images."""
         per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.devices.num_processes
         return -(-per_process // self.training.accumulate)

@@ -1,4 +1,4 @@
-"""From where a run goes on: the newest checkpoint that is whole, found by looking and not by a pointer file."""
+"""Where a run resumes: at the newest valid checkpoint, found by reading files and not by a pointer file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ResumePointGoneError(LauncherError):
 
 @dataclass(frozen=True, kw_only=True)
 class ResumePoint:
-    """A whole checkpoint to continue from."""
+    """A valid checkpoint to resume from."""
 
     path: str
     next_iteration: int | None
@@ -64,29 +64,29 @@ class DamagedCheckpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """What a run folder holds to continue from."""
+    """What a run folder holds to resume from."""
 
-    newest_whole: ResumePoint | None
+    newest_valid: ResumePoint | None
     damaged: tuple[DamagedCheckpoint, ...]
-    """Newer than `newest_whole`, or all there are."""
+    """Newer than `newest_valid`, or all there are."""
 
 
 def look_for_checkpoints(paths: RunPaths) -> Checkpoints:
-    """Find the newest whole checkpoint, reading from the newest backwards until one is whole; writes nothing."""
+    """Find the newest valid checkpoint, reading from the newest backwards until one is valid; writes nothing."""
     numbered = numbered_checkpoints(paths)
     damaged: list[DamagedCheckpoint] = []
     for iteration in sorted(numbered, reverse=True):
         path = numbered[iteration]
         problem = damage_of(path)
         if problem is None:
-            whole = ResumePoint(path=str(path), next_iteration=iteration + 1, manifest=read_manifest(path))
-            return Checkpoints(newest_whole=whole, damaged=tuple(damaged))
+            valid = ResumePoint(path=str(path), next_iteration=iteration + 1, manifest=read_manifest(path))
+            return Checkpoints(newest_valid=valid, damaged=tuple(damaged))
         damaged.append(DamagedCheckpoint(path=str(path), problem=problem))
-    return Checkpoints(newest_whole=None, damaged=tuple(damaged))
+    return Checkpoints(newest_valid=None, damaged=tuple(damaged))
 
 
 def numbered_checkpoints(paths: RunPaths) -> dict[int, Path]:
-    """The files of the resume chain by iteration, whole or not."""
+    """The numbered checkpoints by iteration, valid or not."""
     return {
         int(match[1]): path
         for path in paths.checkpoints.glob("model_*.pth")
@@ -94,20 +94,20 @@ def numbered_checkpoints(paths: RunPaths) -> dict[int, Path]:
     }
 
 
-def set_damaged_aside(damaged: Sequence[DamagedCheckpoint]) -> list[Path]:
-    """Rename damaged checkpoints, so that nobody takes them for good ones, and return their new names.
+def rename_damaged(damaged: Sequence[DamagedCheckpoint]) -> list[Path]:
+    """Rename damaged checkpoints, so that nobody takes them for valid ones, and return their new names.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    aside = []
+    renamed = []
     for checkpoint in damaged:
         path = Path(checkpoint.path)
         target = _free_name(path)
         os.replace(path, target)
         manifest_path(path).unlink(missing_ok=True)
-        aside.append(target)
-    return aside
+        renamed.append(target)
+    return renamed
 
 
 def _free_name(path: Path) -> Path:
@@ -120,23 +120,23 @@ def _free_name(path: Path) -> Path:
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a checkpoint file, or None for a whole one.
+    """What is wrong with a checkpoint file, or None for a valid one.
 
-    The checksum beside it speaks for every byte. Without one, as for detectron2's own checkpoints, those inside the
+    The checksum in its manifest covers every byte. Without one, as for detectron2's own checkpoints, those inside the
     file do: torch writes a zip archive with a CRC-32 per record but does not compare them when it loads.
     """
     try:
         if path.stat().st_size == 0:
             return "is empty"
         manifest = read_manifest(path)
-        return _differs_from(manifest, path) if manifest else _damage_of_records(path)
+        return _difference_from(manifest, path) if manifest else _damage_of_records(path)
     except zipfile.BadZipFile:
         return "is truncated or not a checkpoint written by torch"
     except _UNREADABLE as error:
         return f"cannot be read ({error})"
 
 
-def _differs_from(manifest: Manifest, path: Path) -> str | None:
+def _difference_from(manifest: Manifest, path: Path) -> str | None:
     size = path.stat().st_size
     if size != manifest.size:
         return f"is damaged ({size} bytes instead of {manifest.size})"

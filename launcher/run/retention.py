@@ -11,15 +11,15 @@ from launcher.config.request import BestMode, CheckpointSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The checkpoint that did best so far."""
+    """The best checkpoint so far."""
 
     metric: str
     value: float
     iteration: int
 
 
-def superfluous(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
-    """Those of the numbered checkpoints that may go, oldest first; 0 keeps all, and `needed` ones stay anyway."""
+def checkpoints_to_remove(iterations: Collection[int], keep_last: int, *, needed: Collection[int] = ()) -> list[int]:
+    """The numbered checkpoints to remove, oldest first; 0 keeps all, and `needed` ones stay anyway."""
     if keep_last == 0:
         return []
     return [iteration for iteration in sorted(iterations)[:-keep_last] if iteration not in needed]

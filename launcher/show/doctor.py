@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.config.values import to_plain
-from launcher.device.diagnosis import Diagnosis, Finding, Severity, called, in_order
+from launcher.device.diagnosis import Diagnosis, Finding, Severity, gpu_label, in_order
 from launcher.device.facts import DeviceFacts
 
 MAX_EVIDENCE, MAX_FURTHER_CAUSES = 4, 3
@@ -28,7 +28,7 @@ def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verb
     console.print(f"[bold]{escape(diagnosis.verdict)}[/bold]", highlight=False)
     if diagnosis.usable_gpus or diagnosis.excluded_gpus:
         console.print(_gpu_table(diagnosis, short=not verbose))
-    shown = diagnosis.findings if verbose else _telling(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
+    shown = diagnosis.findings if verbose else _select_findings(diagnosis)[: 1 + MAX_FURTHER_CAUSES]
     for position, finding in enumerate(shown):
         if verbose or position == 0:
             _show_finding(finding, console, short=not verbose)
@@ -39,7 +39,7 @@ def show_doctor(diagnosis: Diagnosis, facts: DeviceFacts, console: Console, verb
     console.print(f"[dim]{escape(_installed(facts))}[/dim]", highlight=False)
 
 
-def _telling(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+def _select_findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     """What a person must know: the reason of the verdict, and what no line of a GPU says already."""
     in_table = {gpu.code for gpu in diagnosis.excluded_gpus}
     reasons = (*diagnosis.fatal, diagnosis.blocking)
@@ -84,7 +84,7 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
     rows = [
         (
             in_order(gpu.index),
-            called(gpu.index, gpu.uuid),
+            gpu_label(gpu.index, gpu.uuid),
             "[green]✓[/green]",
             gpu.name,
             f"{gpu.free_mib} of {gpu.memory_mib} MiB free",
@@ -92,7 +92,7 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
         for gpu in diagnosis.usable_gpus
     ]
     excluded = [
-        (in_order(gpu.index), called(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
+        (in_order(gpu.index), gpu_label(gpu.index, gpu.uuid), "[red]✗[/red]", gpu.name, gpu.cause)
         for gpu in diagnosis.excluded_gpus
     ]
     for _, label, mark, name, text in sorted([*rows, *excluded]):

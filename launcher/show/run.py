@@ -35,7 +35,7 @@ SHOWN_IN_PLAN = (
 def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None, composition: bool = False) -> None:
     """Where, on what and with which changes a run will train; with its main settings for `launcher plan`.
 
-    After the plan `before`, only what has become another one.
+    After an earlier plan `before`, only what has changed.
     """
 
     def line(text: str) -> None:
@@ -68,7 +68,7 @@ def plan_json(plan: RunPlan) -> str:
 
 
 def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
-    """What came out, and what to type next; failures are told by `failure_text`."""
+    """The result, and the next command; failures are reported by `failure_text`."""
     if outcome is not None and outcome.code == codes.INTERRUPTED:
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
@@ -92,10 +92,10 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
             f"  weights       {_relative(paths.final_weights)}  (with {_relative(paths.config)}, for DefaultPredictor)"
         )
         if paths.final_average.exists():
-            lines.append(f"  averaged      {_relative(paths.final_average)}  (those that were evaluated)")
+            lines.append(f"  averaged      {_relative(paths.final_average)}  (the weights that were evaluated)")
         lines.append(
-            "  next          change any setting, such as SOLVER.MAX_ITER, for a run beside this one; "
-            "resume=never starts this one over"
+            "  next          change any setting, such as SOLVER.MAX_ITER, to start another run; "
+            "resume=never restarts this one"
         )
     else:
         lines.append("  next          run the same command again")
@@ -104,30 +104,30 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
-    """That an attempt failed, and what the next one does otherwise."""
+    """That an attempt failed, and what the next one changes."""
     failed, next_one = plan.attempt, plan.attempt + 1
-    for text in (f"attempt {failed} failed: {coded(outcome)}", f"attempt {next_one}: {lessons.reason}"):
+    for text in (f"attempt {failed} failed: {explain_with_code(outcome)}", f"attempt {next_one}: {lessons.reason}"):
         console.print(text, highlight=False, markup=False)
 
 
-def coded(outcome: Outcome) -> str:
+def explain_with_code(outcome: Outcome) -> str:
     """The explanation with the code that `launcher explain` takes."""
     return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
 
 def failure_text(outcome: Outcome, plan: RunPlan) -> str:
-    """One paragraph for the error line: what happened, where the log is, how to go on."""
+    """One paragraph for the error line: what happened, where the log is, what to do next."""
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
-    continues = "it resumes from the last valid checkpoint" if saved else "nothing was saved, so it starts anew"
+    continues = "it resumes from the last valid checkpoint" if saved else "no checkpoint was saved, so it starts over"
     what_next = f"run the same command again: {continues}"
     if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
         what_next = "fix that, and run the command again"
     elif outcome.code == codes.DIVERGED:
-        what_next = "the same command would end the same way; change a setting for a run beside this one"
+        what_next = "the same command would fail the same way; change a setting to start another run"
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {coded(outcome)}\n{trace}"
+        f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
         f"  next   {what_next}"
     )
@@ -143,7 +143,7 @@ def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
     shown = [
         adjustment
         for adjustment in adjustments
-        # That detectron2's default gave way is said by the device line.
+        # The device line already reports that detectron2's default was overridden.
         if (adjustment.setting, adjustment.asked) != ("MODEL.DEVICE", "cuda")
     ]
     cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
@@ -179,9 +179,9 @@ def _done_line(outcome: Outcome) -> str:
 def _bad_images_line(outcome: Outcome) -> str:
     work, parts = outcome.work, []
     if work.bad_images:
-        parts.append(f"{work.bad_images} training images could not be used and were replaced by others")
+        parts.append(f"{work.bad_images} training images could not be used and were replaced")
     if work.bad_test_images:
-        parts.append(f"{work.bad_test_images} validation images could not be read and count as without detections")
+        parts.append(f"{work.bad_test_images} unreadable validation images count as images without detections")
     return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
 
 
@@ -191,7 +191,7 @@ def _metrics_line(outcome: Outcome) -> str:
 
 
 def _relative(path: Path) -> str:
-    """As short as it can be typed from here."""
+    """Relative to the current folder where it lies below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

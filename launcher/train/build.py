@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from detectron2.engine import HookBase, SimpleTrainer, hooks
@@ -72,12 +74,18 @@ def check_overrides(trainer_class: Any) -> None:
         RequestError: it is no subclass of `launcher.train.Trainer`, or overrides what cannot be; all of it is named.
     """
     if not isinstance(trainer_class, type) or not issubclass(trainer_class, Trainer):
-        raise RequestError(f"{_name_of(trainer_class)} cannot train here: it is no subclass of launcher.train.Trainer.")
+        raise RequestError(
+            f"{_name_of(trainer_class)} cannot train here: it is no subclass of launcher.train.Trainer. "
+            "Derive it from that class; its build_ methods have detectron2's signatures."
+        )
     if problems := list(_problems_with(trainer_class)):
         raise RequestError("\n".join([f"{_name_of(trainer_class)} cannot be used as it is:", *problems]))
 
 
 def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
+    if isinstance(inspect.getattr_static(trainer_class, "build_mapper"), FunctionType):
+        # detectron2's loaders are built by class methods, which have no instance to call it on.
+        yield f"  {trainer_class.build_mapper.__qualname__} is called on the class. Write @classmethod above it."
     order = trainer_class.__mro__
     before, after = order[: order.index(Trainer)], order[order.index(Trainer) :]
     for owner in before:

@@ -25,7 +25,7 @@ class Purpose(IntEnum):
 
 
 def mix(seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:
-    """A seed in which every bit of every number counts; numpy promises the same one in all its versions."""
+    """A seed in which every bit of every number counts; numpy guarantees the same one in all its versions."""
     return np.random.SeedSequence(seed, spawn_key=(purpose, *position))
 
 

@@ -133,7 +133,7 @@ class Trainer(DefaultTrainer):
     def build_train_loader(cls, cfg: CfgNode) -> Any:
         """The batches of this process, without end.
 
-        With another loader than this one training works too, but the order of samples begins anew at each start, and
+        With another loader than this one training works too, but the sample order starts over at each start, and
         unusable images are not replaced. For augmentations of one's own, override `build_mapper` instead.
         """
         return build_train_loader(
@@ -181,7 +181,7 @@ class Trainer(DefaultTrainer):
             return loader
         if not isinstance(loader, Undisturbed):
             logger.warning(
-                "The order of samples begins anew whenever the training is resumed: build_train_loader of %s gives a "
+                "The sample order starts over whenever training is resumed: build_train_loader of %s gives a "
                 "loader of its own. To resume exactly, override build_mapper instead.",
                 type(self).__name__,
             )

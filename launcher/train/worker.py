@@ -9,6 +9,7 @@ import contextlib
 import faulthandler
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from launcher.run.heartbeat import ENDING, Heartbeat
 from launcher.run.outcome import COULD_NOT_WRITE, WorkerResult
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
+from launcher.signals import handling
 from launcher.train.output.logs import log_to
 from launcher.train.stop import STOP
 
@@ -58,14 +60,21 @@ def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> i
         with _stacks_into(attempt.stacks(rank)):
             result = _perform(plan, rank, heartbeat)
     except Exception as error:
-        could_say_why = _note_failure(attempt, rank, error)
+        with _children_unheard():
+            could_say_why = _note_failure(attempt, rank, error)
         if raise_errors:
             raise
         return 1 if could_say_why else COULD_NOT_WRITE
     if rank == 0:
-        write_json(attempt.result, result)
+        with _children_unheard():
+            write_json(attempt.result, result)
         heartbeat.beat(ENDING)
     return 0
+
+
+def _children_unheard() -> contextlib.AbstractContextManager[None]:
+    """While the end is written down: torch raises wherever the process is when a loader's process has been killed."""
+    return handling({signal.SIGCHLD: signal.SIG_DFL})
 
 
 def _perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:

@@ -1,9 +1,9 @@
-"""How long a save keeps a training waiting, blocking and in the background. Not a test: run it on an idle machine.
+"""How long a save pauses a training, blocking and in the background. Not a test: run it on an idle machine.
 
     python scripts/bench/checkpoint.py [SAVES] [FOLDER]
 
 Saves R50-FPN Mask R-CNN with the momentum of SGD, both ways in turn; FOLDER says on which disk. The pause is the time
-until training may go on: in the background it ends with the copy, which the median shows for a save that found the one
+until training continues: in the background it ends with the copy, which the median shows for a save that found the one
 before it written. What the writing then takes from a training beside it is measured with a loop of matrix products.
 """
 
@@ -84,7 +84,7 @@ def report(pauses: dict[str, list[float]], slower: list[float], checkpoint: Path
     problem = damage_of(checkpoint)
     verifying = time.perf_counter() - started
     print(
-        f"checkpoint {checkpoint.stat().st_size / 2**20:.0f} MiB, verified in {verifying:.2f} s: {problem or 'whole'}"
+        f"checkpoint {checkpoint.stat().st_size / 2**20:.0f} MiB, verified in {verifying:.2f} s: {problem or 'valid'}"
     )
     for name, seconds in pauses.items():
         print(f"{name:9} median {statistics.median(seconds):.3f} s, worst {max(seconds):.3f} s of {len(seconds)} saves")

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(seed: str, settings: list[str]) -> list[float]:
-    """Wall and CPU seconds of the whole command, then the final metrics."""
+    """Wall and CPU seconds of the command, then the final metrics."""
     with tempfile.TemporaryDirectory() as root:
         command = [sys.executable, "-m", "launcher", "train", "experiment=demo", f"SEED={seed}", f"run.root={root}"]
         started, cpu_before = time.perf_counter(), cpu_of_children()

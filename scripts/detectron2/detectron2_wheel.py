@@ -32,7 +32,7 @@ deeplab, panoptic_deeplab and point_rend are identical.
 
 Left out: the compiled detectron2._C (built for Python 3.10 and an old torch) and the top-level package `tools`.
 Without _C there are no rotated boxes, no deformable convolution and no fast COCO evaluation; pycocotools' own
-evaluation gives the same figures. The metadata was written anew from what the code imports.
+evaluation gives the same figures. The metadata was rewritten from what the code imports.
 """
 
 
@@ -168,7 +168,7 @@ def download(folder: Path, pip: tuple[str, ...] = (sys.executable, "-m", "pip"))
     """
     pinned = folder / "source.txt"
     pinned.write_text(f"{SOURCE} --hash=sha256:{SOURCE_SHA256}\n", encoding="utf-8")
-    # The wheel is tagged for one Python and no platform, so pip has to be told to look for exactly that.
+    # The wheel is tagged for one Python and no platform, so pip has to look for exactly that.
     wanted = ["--python-version", "3.10", "--implementation", "cp", "--abi", "none", "--platform", "any"]
     command = [*pip, "download", "--no-deps", "--only-binary=:all:", *wanted, "--require-hashes"]
     command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), "--requirement", str(pinned)]
@@ -177,7 +177,7 @@ def download(folder: Path, pip: tuple[str, ...] = (sys.executable, "-m", "pip"))
     if result.returncode == 0 and len(wheels) == 1:
         return wheels[0]
     raise BuildError(
-        f"pip could not download {SOURCE} with the sha256 {SOURCE_SHA256}. It said:\n{last_words(result.stdout)}\n"
+        f"pip could not download {SOURCE} with the sha256 {SOURCE_SHA256}. Its output:\n{last_words(result.stdout)}\n"
         "It looks where your pip configuration says (`pip config list`, PIP_INDEX_URL). On a machine without a "
         "network, put that wheel into a folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER."
     )

@@ -14,7 +14,7 @@ from launcher.config import request as declared
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.ranges import Range, range_of
-from launcher.config.request import RunRequest, Typed
+from launcher.config.request import OwnCode, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, make_schema
 from launcher.run.changed import Effect, changed_settings
 from launcher.run.identity import NOT_IDENTITY, identity_of, is_within, run_folder
@@ -59,6 +59,8 @@ TYPES = {
     "tuple[str, ...]": "list of text",
     "Any": "number or text",
 }
+AT_THE_ROOT = "own_code"
+"""A part of a request whose settings have no section."""
 OTHER = {bool: lambda value: not value, int: lambda value: value + 1, float: lambda value: value + 0.5}
 
 
@@ -91,7 +93,7 @@ class Leaf:
     @property
     def name(self) -> str:
         """As typed: `async_` is `async` there."""
-        return ".".join(self.path).rstrip("_")
+        return ".".join(part for part in self.path if part != AT_THE_ROOT).rstrip("_")
 
 
 def page() -> str:
@@ -136,7 +138,8 @@ def settings() -> list[Setting]:
 def leaves(request: RunRequest) -> Iterator[Leaf]:
     for section in OWN_NODES:
         yield from _leaves(getattr(request, section), (section,))
-    yield from (leaf for leaf in _leaves(request, ()) if leaf.name in ("resume", "scaling", "config_extensions"))
+    yield from (leaf for leaf in _leaves(request, ()) if leaf.name in ("resume", "scaling"))
+    yield from _leaves(request.own_code, (AT_THE_ROOT,))
 
 
 def _leaves(settings: Any, path: tuple[str, ...]) -> Iterator[Leaf]:
@@ -170,7 +173,7 @@ def default_request() -> RunRequest:
         keys=Keys({}),
         resume=root.resume,
         scaling=root.scaling,
-        config_extensions=tuple(root.config_extensions),
+        own_code=OwnCode(),
         **{name: kind() for name, kind in OWN_NODES.items()},
     )
 

@@ -60,7 +60,7 @@ class Ended:
     began_at: int
     """Iterations done before it."""
     done: int
-    """Iterations done, as far as it had said."""
+    """Iterations done by its last heartbeat."""
     kept: int
     """Iterations that a next attempt would not have to do again."""
     seconds: float
@@ -72,10 +72,10 @@ class Ended:
 
     @property
     def is_clear(self) -> bool:
-        """It finished, stopped in order or said in a sentence why it did not."""
+        """It finished, stopped in order or reported in a sentence why it did not."""
         outcome = self.outcome
-        told = outcome.fault is not None and not outcome.fault.traceback and outcome.code != codes.CRASH
-        says_why = outcome.explanation and (outcome.fault is None or told)
+        is_reported = outcome.fault is not None and not outcome.fault.traceback and outcome.code != codes.CRASH
+        says_why = outcome.explanation and (outcome.fault is None or is_reported)
         return outcome.exit_code == 0 or bool(says_why)
 
 
@@ -137,7 +137,7 @@ class Attempt:
         outcome = outcome_of(self.files, end)
         record_outcome(self.plan, outcome)
         self._printed.seek(0)
-        newest = look_for_checkpoints(self.paths).newest_whole
+        newest = look_for_checkpoints(self.paths).newest_valid
         return Ended(
             outcome=outcome,
             began_at=self.plan.first_iteration,

@@ -55,11 +55,11 @@ FILES: dict[str, Spoil] = {
     "the file is missing": Path.unlink,
     "the file is cut in half": _halve,
     "the file is empty": lambda path: path.write_bytes(b""),  # type: ignore[dict-item, return-value]
-    "the file is text": lambda path: path.write_text("not a picture"),  # type: ignore[dict-item, return-value]
+    "the file is text": lambda path: path.write_text("not an image"),  # type: ignore[dict-item, return-value]
     "the file is a folder": _replace_by_folder,
     "a byte in the middle is wrong": _flip_in_the_middle,
-    "the picture has another size": _resize,
-    "the picture is grey": _make_grey,
+    "the image has another size": _resize,
+    "the image is grey": _make_grey,
 }
 
 Edit = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -100,7 +100,7 @@ RECORDS: dict[str, Edit] = {
     "no file name": _drop("image", "file_name"),
     "a width that is text": _set("image", width="wide"),
     "a width of zero": _set("image", width=0),
-    "a height of another picture": _set("image", height=1000),
+    "a height of another image": _set("image", height=1000),
 }
 
 WHOLE_FILES: dict[str, Callable[[Path], None]] = {
@@ -123,7 +123,7 @@ def run_part(folder: Path, times: float, seed: int) -> list[Row]:  # noqa: ARG00
     return [
         _row("files of images", files, job),
         _row("records", records, job),
-        _row("whole annotation files", whole_files, job),
+        _row("complete annotation files", whole_files, job),
     ]
 
 
@@ -138,7 +138,7 @@ def _row(what: str, trials: list[tuple[str, str, Callable[[Path], None]]], job: 
     return Row(
         part="bad",
         tried=f"{what}: {kinds} kinds" + (f", each in {', '.join(AMOUNTS)} images" if kinds < len(trials) else ""),
-        measured=f"{finished} finished, {told} ended with a sentence, {len(misses)} otherwise",
+        measured=f"{finished} finished, {told} ended with an error message, {len(misses)} otherwise",
         misses=tuple(misses),
     )
 

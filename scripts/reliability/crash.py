@@ -1,4 +1,4 @@
-"""A kill before each system call of a save, and before each call that names or syncs a file of a whole training.
+"""A kill before each system call of a save, and before each call that names or syncs a file of a complete training.
 
 The calls are the kernel's, counted by strace, which also sends the signal: nothing of Python is in between.
 """
@@ -24,7 +24,7 @@ from tests.train.checkpoints.test_checkpoint_crash import CASES, Case, check, go
 
 NAMING = "rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,ftruncate"
 CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
-MOST_POINTS = 40  # of a whole training: each costs two attempts
+MOST_POINTS = 40  # of a complete training: each costs two attempts
 
 
 class Strace:
@@ -106,7 +106,7 @@ def crash_saves(folder: Path, every: int) -> Row:
         tried=f"a kill before {'each' if every == 1 else f'every {every}th'} system call of a save, "
         f"in {len(CASES)} situations: {killed} kills"
         + (f" ({survived} saves did not make the call this time)" if survived else ""),
-        measured=f"{killed + survived - len(misses)}/{killed + survived} go on from a whole checkpoint with the "
+        measured=f"{killed + survived - len(misses)}/{killed + survived} resume from a valid checkpoint with the "
         "right state",
         misses=tuple(misses),
     )
@@ -138,7 +138,7 @@ def _problems_after(paths: RunPaths, case: Case, where: str, ended: int) -> list
 
 
 def crash_trainings(job: Job, points: int) -> Row:
-    """A kill before calls, spread over a whole training, that name, link, remove, shorten or sync a file."""
+    """A kill before calls, spread over a complete training, that name, link, remove, shorten or sync a file."""
     whole = job.named("whole")
     run_to_end(whole)
     counted = job.named("counted")

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: none may be taken for whole with other content, and a training ends as without the damage."""
+"""Damaged checkpoints: none may be accepted with other content, and a training ends as without the damage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ DAMAGES: tuple[Damage, ...] = (flip_a_bit, flip_a_byte, put_garbage, put_zeros, 
 
 
 def damage_many(whole: Path, folder: Path, count: int, seed: int, *, with_manifest: bool) -> Row:
-    """`count` damages, each to a fresh copy of a checkpoint; what is found whole must load with equal content."""
+    """`count` damages, each to a fresh copy of a checkpoint; what is found valid must load with equal content."""
     content, truth = whole.read_bytes(), torch.load(whole, weights_only=True)
     noticed, harmless, silent, misses = 0, 0, 0, []
     chance = random.Random(f"damage {seed} {with_manifest}")
@@ -80,7 +80,7 @@ def damage_many(whole: Path, folder: Path, count: int, seed: int, *, with_manife
         elif loads_with_equal_content(path, truth):
             harmless += 1
         else:
-            misses.append(f"{damage.__name__}, number {number}: taken for whole")
+            misses.append(f"{damage.__name__}, number {number}: accepted")
         path.unlink()
         manifest_path(path).unlink(missing_ok=True)
     beside = "ours, with the checksum beside" if with_manifest else "as detectron2 writes them, without one"
@@ -120,7 +120,7 @@ def same(one: Any, other: Any) -> bool:
 POINTERS = ("empty", "of another file", "missing", "garbage")
 
 
-def go_on_from_damaged(job: Job, count: int, seed: int) -> Row:
+def resume_from_damaged(job: Job, count: int, seed: int) -> Row:
     """Trainings stopped in the middle, whose newest or both checkpoints are then damaged, with a wrong pointer too."""
     whole = job.named("whole")
     run_to_end(whole)
@@ -129,7 +129,7 @@ def go_on_from_damaged(job: Job, count: int, seed: int) -> Row:
     attempt.wait_until(11)
     attempt.send(9)
     attempt.ended()
-    went_on, refused, misses = 0, 0, []
+    resumed, refused, misses = 0, 0, []
     chance = random.Random(f"going on {seed}")
     for number in range(count):
         request = _fresh_copy(start, job.named(f"damaged-{number}"))
@@ -137,26 +137,26 @@ def go_on_from_damaged(job: Job, count: int, seed: int) -> Row:
         _damage_in_folder(request, which, POINTERS[number % len(POINTERS)], chance)
         try:
             run_to_end(request)
-            went_on += 1
-        except RequestError:  # nothing whole is left: it says so, and what to type
+            resumed += 1
+        except RequestError:  # no valid one is left: it says so, and what to do
             refused += 1
-            run_to_end(job_anew(request))
+            run_to_end(start_over(request))
         if end_of(request) != end_of(whole):
             misses.append(f"training {number}, {which} damaged: another end")
     return Row(
         part="damage",
         tried=f"{count} trainings with the newest or both checkpoints damaged and a wrong last_checkpoint",
-        measured=f"{count - len(misses)}/{count} same weights and metrics: {went_on} went on by themselves, "
-        f"{refused} without any whole one said so and began anew with resume=never",
+        measured=f"{count - len(misses)}/{count} same weights and metrics: {resumed} resumed by themselves, "
+        f"{refused} without any valid one said so and started over with resume=never",
         misses=tuple(misses),
     )
 
 
-def job_anew(request: RunRequest) -> RunRequest:
+def start_over(request: RunRequest) -> RunRequest:
     """What `resume=never` does, without another composition: the folder is renamed away."""
-    from launcher.launch.record import set_aside
+    from launcher.launch.record import archive
 
-    set_aside(paths_of(request).folder)
+    archive(paths_of(request).folder)
     return request
 
 
@@ -183,7 +183,7 @@ def _damage_in_folder(request: RunRequest, which: str, pointer: str, chance: ran
 
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:
     job = make_job(folder)
-    ends = go_on_from_damaged(job, max(1, round(20 * times)), seed)
+    ends = resume_from_damaged(job, max(1, round(20 * times)), seed)
     whole = paths_of(job.named("whole")).final_weights
     newest = max(numbered_checkpoints(paths_of(job.named("whole"))).items())[1]
     assert whole.samefile(newest)

@@ -61,10 +61,10 @@ def run_part(folder: Path, times: float, seed: int) -> list[Row]:  # noqa: ARG00
     return [
         Row(
             part="disk",
-            tried=f"{len(cases)} sizes and times of a full disk, with blocking saves and in the background",
+            tried=f"{len(cases)} sizes and times of a full disk, with blocking and asynchronous saves",
             measured=f"{finished} finished on it, {told} ended early, {told - len(misses)} of them with "
-            f"a sentence in their outcome; {same}/{2 * len(cases)} had the same "
-            "weights and metrics, at once or when run again with room",
+            f"an error message in their outcome; {same}/{2 * len(cases)} had the same "
+            "weights and metrics, at once or when run again with free space",
             misses=tuple(misses),
         )
     ]

@@ -1,4 +1,4 @@
-"""Trainings that go on with another number of processes, and trainings of four processes that are killed."""
+"""Trainings that resume with another number of processes, and trainings of four processes that are killed."""
 
 from __future__ import annotations
 

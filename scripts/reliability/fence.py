@@ -6,6 +6,7 @@ import random
 import signal
 from pathlib import Path
 
+from launcher.run.fence import FencedError
 from scripts.reliability.attempts import begin, run_to_end
 from scripts.reliability.job import ITERATIONS, Job, make_job
 from scripts.reliability.result import Row, end_of
@@ -30,8 +31,8 @@ def run_part(folder: Path, times: float, seed: int) -> list[Row]:
     return [
         Row(
             part="fence",
-            tried=f"{count} attempts put to sleep at any iteration, overtaken by another one, and woken",
-            measured=f"{stopped}/{count} stopped and said why; the other one ended with the same weights "
+            tried=f"{count} attempts suspended at any iteration, overtaken by another one, and continued",
+            measured=f"{stopped}/{count} stopped and reported why; the other one ended with the same weights "
             f"{weights}/{count} times, with the same metrics {metrics}/{count} times",
             misses=tuple(misses),
         )
@@ -50,7 +51,7 @@ def two_at_once(job: Job, name: str, sleeps_at: int, wakes_at: int, background: 
     first.send(signal.SIGCONT)
     first.stop_signal = None
     late, ended = first.ended(), second.ended()
-    problems = [] if "stops here and writes nothing more" in late.outcome.explanation else [f"it said {late.outcome}"]
+    problems = [] if late.outcome.code == FencedError.code else [f"it ended otherwise: {late.outcome}"]
     if ended.outcome.exit_code != 0:
         return False, False, [*problems, f"the later one: {ended.outcome.explanation}"]
     whole, end = end_of(job.named("whole")), end_of(request)

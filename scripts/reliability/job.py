@@ -141,7 +141,7 @@ def _with_keys(keys: Keys, changed: Mapping[str, Any]) -> Keys:
 
 
 def write_images(folder: Path) -> None:
-    """Rectangles of two colours on noise, wide and high pictures in turn, in COCO format."""
+    """Rectangles of two colours on noise, wide and high images in turn, in COCO format."""
     drawn = np.random.RandomState(0)
     for split, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
         (folder / split).mkdir(parents=True)

@@ -23,7 +23,7 @@ START = 8  # iterations that take about as long as an attempt takes to begin
 class Pace:
     """How long an attempt from the beginning to the end takes: kills are to come at any time of one.
 
-    Followed, because others may use the machine too: kills that come too early for any progress go on for ever.
+    Followed, because others may use the machine too: kills that come too early for any progress would never end.
     """
 
     seconds: float
@@ -149,7 +149,7 @@ def problems_with(name: str, kill: Kill, ended: Ended, background: bool) -> list
 
 def row_of(tally: Tally, processes: int, background: bool) -> Row:
     total = tally.kills + tally.terms
-    saves = "saving in the background" if background else "blocking saves"
+    saves = "asynchronous saves" if background else "blocking saves"
     return Row(
         part="kills",
         tried=f"{tally.trainings} trainings, {processes} process{'es' if processes > 1 else ''}, {saves}: "

@@ -1,4 +1,4 @@
-"""Trials of what the launcher promises about interrupted trainings. Not a test: they take minutes.
+"""Trials of what the launcher guarantees for interrupted trainings. Not a test: they take minutes.
 
     python scripts/reliability/run.py [PART ...] [--times FACTOR] [--seed N] [--folder FOLDER]
 

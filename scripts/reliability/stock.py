@@ -95,7 +95,7 @@ def _train(plan: RunPlan, folder: Path, note_into: Path) -> None:
     os.dup2(quiet, 2)
     torch.set_num_threads(1)
     register_datasets(plan.data.splits)
-    cfg = to_cfg_node(plan.keys, plan.training.config_extensions)
+    cfg = to_cfg_node(plan.keys, plan.training.own_code.config_extensions)
     cfg.OUTPUT_DIR = str(folder)
     seed_all_rng(cfg.SEED)
     trainer = _Stock(cfg)
@@ -157,7 +157,7 @@ def under_kills(plan: RunPlan, whole: StockRun, folder: Path, count: int, seed: 
             images.append(len(run.images))
     return Row(
         part="stock",
-        tried=f"{count} trainings of detectron2's own, {kills} kills",
+        tried=f"{count} detectron2 trainings, {kills} kills",
         measured=f"{ended}/{count} came to their end, {same}/{count} with the same weights; of {NUM_TRAIN} images "
         f"{min(images, default=0)} to {max(images, default=0)} were ever trained on ({len(whole.images)} without "
         f"kills); iterations lost at most {max(lost_by_term, default=0)} by SIGTERM",
@@ -194,8 +194,8 @@ def with_damages(plan: RunPlan, whole: StockRun, folder: Path, count: int, seed:
             other += 1
     return Row(
         part="stock",
-        tried=f"{count} trainings of detectron2's own whose newest checkpoint, or its last_checkpoint, is damaged",
-        measured=f"{raised} could not be started again, {anew} silently began anew, {other} went on to other weights, "
+        tried=f"{count} detectron2 trainings whose newest checkpoint, or its last_checkpoint, is damaged",
+        measured=f"{raised} could not be restarted, {anew} silently started over, {other} resumed to other weights, "
         f"{same} to the same",
     )
 
@@ -237,7 +237,7 @@ def on_full_disk(plan: RunPlan, whole: StockRun, folder: Path) -> Row:
             return Row(part="stock", tried="a full disk", measured=f"not measured: {error}")
     return Row(
         part="stock",
-        tried=f"{len(starts)} trainings of detectron2's own of {ITERATIONS} iterations, whose disk is full from "
+        tried=f"{len(starts)} detectron2 trainings of {ITERATIONS} iterations, whose disk is full from "
         f"iteration {', '.join(map(str, starts))} on",
-        measured=f"{finished} finished on it; with room again {came_back} could go on, {same} to the same weights",
+        measured=f"{finished} finished on it; with free space again {came_back} resumed, {same} to the same weights",
     )

@@ -67,6 +67,7 @@ def request_with(**changes: Any) -> RunRequest:
         {REPEAT: ["unread"]},
         {"DATALOADER.RANDOM_SUBSET_RATIO": 7.0},
         {"SOLVER.CLIP_GRADIENTS.NORM_TYPE": math.inf},
+        {"own_code.imports": ("a.b_c", "d"), "own_code.trainer": "a.b:C.D"},
     ],
 )
 def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
@@ -123,8 +124,8 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         (COCO | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "dataset.val.json=PATH"),
         (COCO | EARLY | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "val.json=PATH"),
         (COCO | {"dataset.name": ""}, "dataset.name is empty", "dataset.name=fruits"),
-        (COCO | {"dataset.name": "../x"}, "dataset.name=../x names a place", "dataset.name=fruits"),
-        (COCO | {"dataset.name": "/x"}, "dataset.name=/x names a place", "dataset.name=fruits"),
+        (COCO | {"dataset.name": "../x"}, "dataset.name=../x is a path, not a name", "dataset.name=fruits"),
+        (COCO | {"dataset.name": "/x"}, "dataset.name=/x is a path, not a name", "dataset.name=fruits"),
         (
             COCO | {"dataset.name": "ade20k_sem_seg"},
             "dataset.name=ade20k_sem_seg would give ade20k_sem_seg_train, ade20k_sem_seg_val, which detectron2 has",
@@ -139,11 +140,11 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         (COCO | {"MODEL.META_ARCHITECTURE": "PanopticDeepLab"}, "MODEL.META_ARCHITECTURE=PanopticD", "model=COCO"),
         ({"OUTPUT_DIR": ""}, "OUTPUT_DIR is empty", "OUTPUT_DIR=DIR"),
         ({"run.root": ""}, "run.root is empty", "run.root=DIR"),
-        ({"run.name": "../../x"}, "run.name=../../x is no place below run.root", "run.name=NAME"),
-        ({"run.name": "/x"}, "run.name=/x is no place below run.root", "run.root=DIR"),
-        ({"run.name": "."}, "run.name=. is no place below run.root", "run.name=NAME"),
-        ({"run.time_limit": "soon"}, "run.time_limit=soon is no time", "D-HH:MM:SS"),
-        ({"run.time_limit": -5}, "run.time_limit=-5 is no time", "0 for no limit"),
+        ({"run.name": "../../x"}, "run.name=../../x is not a folder below run.root", "run.name=NAME"),
+        ({"run.name": "/x"}, "run.name=/x is not a folder below run.root", "run.root=DIR"),
+        ({"run.name": "."}, "run.name=. is not a folder below run.root", "run.name=NAME"),
+        ({"run.time_limit": "soon"}, "run.time_limit=soon is not a time", "D-HH:MM:SS"),
+        ({"run.time_limit": -5}, "run.time_limit=-5 is not a time", "0 for no limit"),
         (EARLY | {"DATASETS.TEST": []}, "early_stopping.metric=bbox/AP, but there is nothing", "DATASETS.TEST=[NAME]"),
         (COCO | EARLY | {"dataset.val": SplitRequest()}, "early_stopping.metric=bbox/AP, but there is nothing", "TEST"),
         (
@@ -192,6 +193,12 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "DATASETS.TRAIN_REPEAT_FACTOR=",
             "must be > 0",
         ),
+        ({"own_code.imports": ("a/b.py",)}, "imports names a/b.py, which is no module", "imports=[a.b]"),
+        ({"own_code.imports": ("a b",)}, "imports names a b, which is no module", "imports=[package.module]"),
+        ({"own_code.imports": ("a", "a")}, "imports names a twice", "once"),
+        ({"own_code.trainer": "a.Mine"}, "trainer=a.Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a.py:Mine"}, "trainer=a.py:Mine is no module:class", "trainer=a:Mine."),
+        ({"own_code.trainer": "a:"}, "trainer=a: is no module:class", "trainer=a:MyTrainer"),
     ],
 )
 def test_what_cannot_be_meant_is_named_once_with_what_to_type(changes: dict[str, Any], start: str, answer: str):
@@ -207,7 +214,7 @@ def test_an_experiment_does_not_leave_the_root_of_the_runs():
 
     (problem,) = problems_with_request(replace(request, typed=replace(request.typed, experiment="../x")))
 
-    assert problem.startswith("experiment=../x is no place below run.root")
+    assert problem.startswith("experiment=../x is not a folder below run.root")
 
 
 NUMBERS = [name for node, kind in OWN_NODES.items() for name, _, _ in numbers_of(kind(), node)]

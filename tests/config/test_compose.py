@@ -124,7 +124,7 @@ def test_values_are_plain_data():
 def test_an_extension_brings_keys_of_another_project():
     request = requested(f"config_extensions=[{POINT_REND}]", "MODEL.POINT_HEAD.NUM_FC=4", DATA)
 
-    assert request.config_extensions == (POINT_REND,)
+    assert request.own_code.config_extensions == (POINT_REND,)
     assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 4
 
 
@@ -134,7 +134,7 @@ def test_an_experiment_file_can_name_its_extension(own_configs):
 
     request = requested("experiment=rend", DATA, "--config-dir", str(own_configs))
 
-    assert request.config_extensions == (POINT_REND,)
+    assert request.own_code.config_extensions == (POINT_REND,)
     assert request.keys["MODEL.POINT_HEAD.NUM_FC"] == 5
 
 

@@ -14,7 +14,7 @@ FILES = ("json_file", "panoptic_json")
 
 @pytest.fixture(scope="module")
 def root() -> str:
-    """Where the installed detectron2 was told that its data is, when it was imported."""
+    """Where the installed detectron2 expects its data, when it was imported."""
     path: str = detectron2_data.MetadataCatalog.get("voc_2007_test").dirname
     return path.removesuffix("VOC2007")
 

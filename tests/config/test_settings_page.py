@@ -45,6 +45,8 @@ def test_a_setting_and_its_options_say_what_they_mean(name: str):
         ("scaling", "by name; `linear`: yes"),
         ("run.name", "other folder"),
         ("config_extensions", "by name"),
+        ("imports", "yes"),
+        ("trainer", "yes"),
     ],
 )
 def test_what_makes_another_run_is_tried(name: str, another_run: str):

@@ -15,6 +15,12 @@ from launcher.config.values import to_plain
 FILES = sorted(configs_folder().rglob("*.yaml"))
 
 
+DATA = ("dataset=coco_2017",)
+WITHOUT_DATA = ("debug", "device", "logging", "solver")
+NEEDED = {"coco_json": tuple(f"dataset.train.{what}=there" for what in ("json", "images"))}
+"""What a preset leaves to whoever uses it."""
+
+
 def requested(*arguments: str) -> RunRequest:
     requests: list[RunRequest] = []
     run_hydra(arguments, requests.append)
@@ -44,7 +50,9 @@ def test_a_preset_composes_and_what_it_sets_arrives(file: Path):
     content.pop("defaults", None)
     is_global = "# @package _global_" in file.read_text()
 
-    request = requested(f"{file.parent.name}={file.stem}")
+    request = requested(
+        f"{file.parent.name}={file.stem}", *NEEDED.get(file.stem, DATA if file.parent.name in WITHOUT_DATA else ())
+    )
 
     prefix = "" if is_global else f"{file.parent.name}."
     asked = {key: value for key, value in leaves(content, prefix).items() if "$" not in str(value)}

@@ -54,7 +54,7 @@ def in_every_annotation(**values: Any) -> Callable[[Content], object]:
     return lambda content: [entry.update(values) for entry in content["annotations"]]
 
 
-def test_a_sound_data_set_passes_without_a_word(tmp_path: Path):
+def test_a_valid_data_set_passes_without_a_notice(tmp_path: Path):
     dataset = write_fruits(tmp_path)
 
     planned = plan(dataset)
@@ -465,7 +465,7 @@ def test_evaluating_keypoints_needs_their_number_for_each_annotation(tmp_path: P
         (["L eye", "R eye", "nose"], "none", (), False),
     ],
 )
-def test_keypoints_change_places_by_name_and_a_notice_says_when_none_do(
+def test_keypoints_are_swapped_by_name_and_a_notice_reports_when_none_are(
     tmp_path: Path, names: list[str], flip: str, pairs: tuple[tuple[str, str], ...], noticed: bool
 ):
     dataset = write_fruits(tmp_path)

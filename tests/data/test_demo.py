@@ -161,7 +161,7 @@ def test_a_complete_folder_is_left_alone(demo: Path):
 
 
 @pytest.mark.parametrize("lost", ["val.json", "train/00003.jpg"])
-def test_a_folder_that_is_not_whole_is_made_again(demo: Path, tmp_path: Path, lost: str):
+def test_an_incomplete_folder_is_made_again(demo: Path, tmp_path: Path, lost: str):
     write_demo(tmp_path / "demo", **SMALL)
     (tmp_path / "demo" / lost).unlink()
 

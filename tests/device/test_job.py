@@ -11,7 +11,7 @@ SRUN = {**SBATCH, "SLURM_STEP_ID": "0", "SLURM_PROCID": "3", "SLURM_NTASKS": "4"
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "5", "WORLD_SIZE": "8"}
 
 
-def test_outside_of_a_job_nothing_is_known_and_nothing_promised():
+def test_outside_of_a_job_nothing_is_known_and_nothing_allocated():
     job = read_job({"HOME": "/home/me", "JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "0"})
 
     assert (job.scheduler, job.promised_gpus, job.started_by, job.num_tasks) == ("", None, "", 1)

@@ -60,7 +60,7 @@ def in_training(
 def test_a_gpu_is_chosen_by_name(planned: Callable[..., dict[str, Any]], gpus: tuple[UsableGpu, ...], name: str):
     gpu = gpus[-1]
     if name == "index" and gpu.index is None:
-        pytest.skip("a slice has no index")
+        pytest.skip("a MIG instance has no index")
     names = {"uuid": gpu.uuid, "start of the uuid": gpu.uuid[:20], "index": str(gpu.index)}
 
     assert planned("device=cuda", f"device.ids=[{names[name]}]")["gpu_uuids"] == [gpu.uuid]

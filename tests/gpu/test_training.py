@@ -55,7 +55,7 @@ def test_a_training_on_one_gpu_comes_to_its_end(
     train: Train, notes: Notes, gpus: tuple[UsableGpu, ...], precision: str
 ):
     if precision == "bfloat16" and all(gpu.capability < BFLOAT16_SINCE for gpu in gpus):
-        pytest.skip("no GPU here computes in bfloat16")
+        pytest.skip("no GPU here supports bfloat16")
     # The one that the launcher would choose may be too old for bfloat16.
     gpu = max(gpus, key=lambda each: each.capability)
     mixed = ["SOLVER.AMP.ENABLED=true", f"device.precision={precision}"] if precision else []
@@ -91,10 +91,10 @@ def test_two_gpus_train_as_one(train: Train, notes: Notes, two_gpus: tuple[Usabl
     assert len(set().union(*by_iteration.values())) > 6
 
 
-def test_a_run_that_does_not_fit_is_split_into_smaller_passes_and_stays_the_same_run(
+def test_a_run_that_does_not_fit_gets_a_smaller_micro_batch_and_stays_the_same_run(
     train: Train, notes: Notes, gpus: tuple[UsableGpu, ...]
 ):
-    """A first run tells what two huge pictures take, so that the limit fits any GPU; CUDA's allocator enforces it."""
+    """A first run measures what two huge images take, so that the limit fits any GPU; CUDA's allocator enforces it."""
     assert gpus
     huge = ["INPUT.MIN_SIZE_TRAIN=[1600]", "INPUT.MAX_SIZE_TRAIN=1600", "SOLVER.IMS_PER_BATCH=8", "DATASETS.TEST=[]"]
     train("measured", "device.micro_batch=2", "SOLVER.MAX_ITER=2", *huge)
@@ -114,7 +114,7 @@ def test_a_run_that_does_not_fit_is_split_into_smaller_passes_and_stays_the_same
     assert plan_of(run, first)["devices"]["gpu_uuids"] == plan_of(run, last)["devices"]["gpu_uuids"]
 
 
-def test_a_kernel_that_stops_on_an_impossible_index_is_told_and_not_tried_again(
+def test_a_kernel_that_stops_on_an_impossible_index_is_reported_and_not_retried(
     train: Train, gpus: tuple[UsableGpu, ...]
 ):
     assert gpus

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.launch.attempts import launch
-from launcher.launch.record import locked
+from launcher.launch.record import lock_folder
 from launcher.run import codes
 from launcher.run.heartbeat import SMOKE
 from launcher.run.outcome import Ending, Outcome
@@ -26,7 +26,7 @@ def run_folder(folder: Path) -> Path:
 
 
 def is_free(folder: Path) -> bool:
-    with locked(run_folder(folder)):
+    with lock_folder(run_folder(folder)):
         return True
 
 
@@ -186,7 +186,7 @@ def test_a_stop_between_two_attempts_lets_go_of_everything(tmp_path: Path):
     assert len(world.carried_out) == 1
 
 
-def test_a_finished_run_is_told_and_not_trained(tmp_path: Path):
+def test_a_finished_run_is_reported_and_not_trained(tmp_path: Path):
     launch(request_in(tmp_path), World().session())
     world = World()
 
@@ -197,7 +197,7 @@ def test_a_finished_run_is_told_and_not_trained(tmp_path: Path):
     assert world.carried_out == []
 
 
-def test_starting_over_archives_what_was_there_once_and_retries_go_on_with_the_new(tmp_path: Path):
+def test_starting_over_archives_the_old_run_once_and_retries_continue_the_new_one(tmp_path: Path):
     launch(request_in(tmp_path), World().session())
     world = World(ends=(failed_with(codes.CRASH), DONE))
 

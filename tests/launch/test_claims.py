@@ -187,7 +187,7 @@ def test_a_pipe_in_place_of_a_file_does_not_stop_anybody(folder: Path):
 
     assert look([ONE], folder) == {}
     with claim([ONE], folder) as ours:
-        assert "is not claimed against other launches" in ours.notices[0]
+        assert "is not locked against other launches" in ours.notices[0]
 
 
 @pytest.mark.parametrize("what", ["link", "file", "missing parent"])

@@ -66,7 +66,7 @@ NEW = FolderFacts(
     previous=None,
     fingerprints=frozenset(),
     last_outcome=None,
-    checkpoints=Checkpoints(newest_whole=None, damaged=()),
+    checkpoints=Checkpoints(newest_valid=None, damaged=()),
     resume_file=None,
     resume_file_problem="",
     drawn_seed=0,
@@ -74,7 +74,7 @@ NEW = FolderFacts(
     unwritable="",
 )
 STARTED = dataclasses.replace(
-    NEW, previous=BEFORE, attempts=2, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=())
+    NEW, previous=BEFORE, attempts=2, checkpoints=Checkpoints(newest_valid=CHECKPOINT, damaged=())
 )
 
 
@@ -97,14 +97,14 @@ def test_a_new_run_starts_at_the_beginning_with_every_adjustment_in_its_keys():
     assert REQUEST.keys["MODEL.DEVICE"] == "cuda"  # what was asked stays as asked
 
 
-def test_the_same_command_continues_from_the_newest_whole_checkpoint():
+def test_the_same_command_resumes_from_the_newest_valid_checkpoint():
     plan = plan_for(STARTED)
 
     assert (plan.attempt, plan.start) == (3, Resume(point=CHECKPOINT, damaged=(), may_reorder=False))
 
 
-def test_a_skipped_checkpoint_is_told():
-    plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_whole=CHECKPOINT, damaged=(DAMAGED,))))
+def test_a_skipped_checkpoint_is_reported():
+    plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=CHECKPOINT, damaged=(DAMAGED,))))
 
     assert any("model_0000019.pth is empty" in notice for notice in plan.report.notices)
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_a_run_of_another_configuration_wrote_is_not_continued
 ):
     milestone = Milestone(iteration=9, config_fingerprint=written_with)
     point = dataclasses.replace(CHECKPOINT, manifest=Manifest(milestone=milestone, size=1, crc32=1))
-    holds = Checkpoints(newest_whole=point, damaged=())
+    holds = Checkpoints(newest_valid=point, damaged=())
     folder = dataclasses.replace(STARTED, checkpoints=holds, fingerprints=frozenset(others))
 
     refusing = pytest.raises(RequestError, match=r"model_0000009\.pth was written by a run of another configuration.*")
@@ -141,7 +141,7 @@ def test_a_finished_run_has_nothing_to_do():
     assert plan_for(done, resume="never").start == New(archives=True)
 
 
-def test_resume_never_starts_over_and_keeps_the_old_content_aside():
+def test_resume_never_starts_over_and_archives_the_old_content():
     plan = plan_for(STARTED, resume="never")
 
     assert (plan.attempt, plan.start) == (1, New(archives=True))
@@ -162,7 +162,7 @@ def test_resume_from_a_file_gives_way_to_progress_of_the_run_itself():
     [
         (NEW, {"resume": "must"}, r"resume=must.*no valid checkpoint.*resume=auto"),
         (
-            dataclasses.replace(NEW, checkpoints=Checkpoints(newest_whole=None, damaged=(DAMAGED,))),
+            dataclasses.replace(NEW, checkpoints=Checkpoints(newest_valid=None, damaged=(DAMAGED,))),
             {},
             r"damaged \(model_0000019.pth\).*resume=never",
         ),
@@ -181,7 +181,7 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(folder: FolderFacts, ch
         plan_for(folder, **changes)
 
 
-def test_several_problems_are_told_at_once():
+def test_several_problems_are_reported_at_once():
     with pytest.raises(RequestError, match=r"(?s)resume=must.*MODEL.WEIGHTS"):
         plan_for(dataclasses.replace(NEW, weights_missing=True), resume="must")
 
@@ -224,7 +224,7 @@ def test_without_a_seed_one_is_drawn_and_kept_until_the_run_starts_over():
     assert seed_of(started, resume="never") == 77
 
 
-def test_what_changed_since_the_attempt_before_is_told_with_its_effect():
+def test_what_changed_since_the_previous_attempt_is_reported_with_its_effect():
     plan = plan_for(STARTED, keys=changed_keys(REQUEST.keys, SOLVER__MAX_ITER=200))
 
     assert [(one.setting, one.before, one.now, one.effect) for one in plan.report.changed] == [
@@ -232,7 +232,7 @@ def test_what_changed_since_the_attempt_before_is_told_with_its_effect():
     ]
 
 
-def test_another_number_of_processes_or_another_precision_is_told():
+def test_another_number_of_processes_or_another_precision_is_reported():
     notices = plan_for(started_with(num_processes=4, precision="float16")).report.notices
 
     assert any("4 processes before, 1 now" in notice for notice in notices)
@@ -244,8 +244,10 @@ def test_lessons_of_earlier_commands_hold_unless_a_number_is_typed():
 
     remembered = plan_for(learned)
     tried_again = plan_for(learned, device=DeviceRequest(micro_batch=2))
+    started_over = plan_for(learned, resume="never")
 
     assert (remembered.training.accumulate, tried_again.training.accumulate) == (2, 1)
+    assert started_over.training.accumulate == 2
     assert remembered.keys["DATALOADER.NUM_WORKERS"] == 1
 
 
@@ -276,7 +278,7 @@ EVALUATED = changed_keys(REQUEST.keys, DATASETS__TEST=["a_val"], TEST__EVAL_PERI
         (EarlyStoppingSettings(), False),
     ],
 )
-def test_a_run_that_stopped_early_goes_on_when_it_would_not_stop_any_more(
+def test_a_run_that_stopped_early_resumes_when_it_would_not_stop_any_more(
     asked: EarlyStoppingSettings, nothing_to_do: bool
 ):
     folder = dataclasses.replace(STARTED, last_outcome=STOPPED_EARLY)
@@ -293,7 +295,7 @@ def test_other_annotations_under_the_same_name_are_refused_unless_insisted_on():
     other = dataclasses.replace(DATASET, train_checksum=2)
     insisting = dataclasses.replace(REQUEST, run=RunSettings(allow_changes=["dataset.train.json"]))
 
-    with pytest.raises(RequestError, match=r"dataset\.train\.json has another content"):
+    with pytest.raises(RequestError, match=r"the content of dataset\.train\.json has changed"):
         make_run_plan(REQUEST, devices=DEVICES, dataset=other, folder=before)
     assert make_run_plan(insisting, devices=DEVICES, dataset=other, folder=before).start.may_reorder
     unread = dataclasses.replace(DATASET, train_checksum=0)

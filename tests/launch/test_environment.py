@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.environment import make_driver_mask, worker_environment
+from launcher.launch.environment import worker_environment, write_empty_libraries
 
 
 def plan(**differences: object) -> DevicePlan:
     usual: dict[str, object] = {
         "kind": "cpu", "asked": "auto", "reason": "", "gpu_uuids": (), "num_processes": 1,
-        "environment": {"CUDA_VISIBLE_DEVICES": ""}, "mask_driver": False, "adjustments": (),
+        "environment": {"CUDA_VISIBLE_DEVICES": ""}, "hide_driver": False, "adjustments": (),
     }  # fmt: skip
     return DevicePlan(**{**usual, **differences})  # type: ignore[arg-type]
 
@@ -33,8 +33,8 @@ def test_a_default_gives_way_to_what_the_user_exported():
     assert worker_environment(threads, {"OMP_NUM_THREADS": "1"}, None) == {"OMP_NUM_THREADS": "1"}
 
 
-def test_the_mask_comes_before_the_users_libraries(tmp_path: Path):
-    masked = plan(mask_driver=True)
+def test_the_empty_libraries_come_before_the_users_own(tmp_path: Path):
+    masked = plan(hide_driver=True)
 
     assert (
         worker_environment(masked, {"LD_LIBRARY_PATH": "/opt/lib"}, tmp_path)["LD_LIBRARY_PATH"]
@@ -43,12 +43,12 @@ def test_the_mask_comes_before_the_users_libraries(tmp_path: Path):
     assert worker_environment(masked, {}, tmp_path)["LD_LIBRARY_PATH"] == str(tmp_path)
 
 
-def test_a_mask_is_only_used_where_the_plan_wants_it(tmp_path: Path):
+def test_empty_libraries_are_only_used_where_the_plan_hides_the_driver(tmp_path: Path):
     assert "LD_LIBRARY_PATH" not in worker_environment(plan(), {}, tmp_path)
 
 
-def test_the_mask_holds_empty_driver_libraries_and_can_be_made_twice(tmp_path: Path):
-    make_driver_mask(tmp_path / "mask")
-    folder = make_driver_mask(tmp_path / "mask")
+def test_the_folder_holds_empty_driver_libraries_and_can_be_written_twice(tmp_path: Path):
+    write_empty_libraries(tmp_path / "mask")
+    folder = write_empty_libraries(tmp_path / "mask")
 
     assert {path.name: path.stat().st_size for path in folder.iterdir()} == {"libcuda.so.1": 0, "libnvidia-ml.so.1": 0}

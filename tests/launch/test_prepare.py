@@ -26,7 +26,7 @@ def test_preparing_writes_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_wrong_with_data_and_devices_is_told_together_with_the_first_ones_exit_code(tmp_path: Path):
+def test_problems_with_data_and_devices_are_reported_together_with_the_first_ones_exit_code(tmp_path: Path):
     world = World(plan_data=refuse_data)
 
     with pytest.raises(LauncherError) as refused:
@@ -34,10 +34,10 @@ def test_what_is_wrong_with_data_and_devices_is_told_together_with_the_first_one
 
     first, second = str(refused.value).splitlines()
     assert first == "the data set cannot be used: it is not there."
-    assert second.startswith("device.choice=cuda insists on a GPU")
+    assert second.startswith("device.choice=cuda requires a GPU")
     assert refused.value.exit_code == ExitCode.data_wrong
 
 
-def test_a_single_problem_is_told_as_it_is(tmp_path: Path):
-    with pytest.raises(DeviceUnavailableError, match=r"^device\.choice=cuda insists"):
+def test_a_single_problem_is_reported_as_it_is(tmp_path: Path):
+    with pytest.raises(DeviceUnavailableError, match=r"^device\.choice=cuda requires"):
         prepare(request_in(tmp_path, device=INSISTING), World().session(), Since(began=0.0))

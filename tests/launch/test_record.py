@@ -14,7 +14,7 @@ import torch
 from launcher.config.request import RunRequest, RunSettings
 from launcher.errors import RequestError
 from launcher.files import write_text
-from launcher.launch.record import locked, record_start, set_aside
+from launcher.launch.record import archive, lock_folder, record_start
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
 from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
@@ -77,19 +77,19 @@ def test_a_broken_request_file_is_refused_by_name(tmp_path: Path):
         look_at_folder(request_in(tmp_path))
 
 
-def test_setting_aside_never_overwrites(tmp_path: Path):
+def test_archiving_never_overwrites(tmp_path: Path):
     for content in ("first", "second"):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "file").write_text(content)
-        set_aside(tmp_path / "run")
+        archive(tmp_path / "run")
 
     assert (tmp_path / "run.1" / "file").read_text() == "first"
     assert (tmp_path / "run.2" / "file").read_text() == "second"
 
 
 def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
-    hold = "import sys; from pathlib import Path; from launcher.launch.record import locked\n"
-    hold += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    hold = "import sys; from pathlib import Path; from launcher.launch.record import lock_folder\n"
+    hold += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     other = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],
@@ -102,17 +102,17 @@ def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
 
-        with pytest.raises(RequestError, match=rf"process {other.pid} on .*run\.name"), locked(tmp_path):
+        with pytest.raises(RequestError, match=rf"process {other.pid} on .*run\.name"), lock_folder(tmp_path):
             pass
 
         other.communicate("")
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def test_a_run_folder_stays_held_while_the_worker_of_a_killed_launcher_lives(tmp_path: Path):
-    launch = "import os, subprocess, sys; from pathlib import Path; from launcher.launch.record import locked\n"
-    launch += "with locked(Path(sys.argv[1])) as lock:\n"
+    launch = "import os, subprocess, sys; from pathlib import Path; from launcher.launch.record import lock_folder\n"
+    launch += "with lock_folder(Path(sys.argv[1])) as lock:\n"
     launch += "    worker = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, pass_fds=(lock,))\n"
     launch += "    print(worker.pid, flush=True); os._exit(9)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -128,7 +128,7 @@ def test_a_run_folder_stays_held_while_the_worker_of_a_killed_launcher_lives(tmp
         worker = int(launcher.stdout.readline())
         launcher.wait()
 
-        with pytest.raises(RequestError, match="is being trained right now"), locked(tmp_path):
+        with pytest.raises(RequestError, match="is being trained right now"), lock_folder(tmp_path):
             pass
 
         os.kill(worker, 9)
@@ -139,7 +139,7 @@ def _wait_until_free(folder: Path) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            with locked(folder):
+            with lock_folder(folder):
                 return
         except RequestError:
             assert time.monotonic() < deadline
@@ -173,7 +173,7 @@ FIRST_VERSION = {
     "begun_with": 2,
     "devices": {"num_processes": 3, "precision": "float16"},
     "train_checksum": 7,
-    "lessons": {"micro_batch": 4, "in_vain": 2},
+    "lessons": {"micro_batch": 4, "in_vain": 2, "mask_driver": True},
 }
 
 
@@ -201,7 +201,7 @@ def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
         data=dataclasses.replace(NO_DATA, train_checksum=7),
         training=dataclasses.replace(TRAINING, begun_with=2),
         devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
-        lessons=Lessons(micro_batch=4, in_vain=2),
+        lessons=Lessons(micro_batch=4, in_vain=2, hide_driver=True),
     )
     record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {})
 

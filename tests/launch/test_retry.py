@@ -66,7 +66,7 @@ def test_a_killed_loader_costs_half_the_workers_then_all_then_a_plain_retry():
     assert counts[2:] == [0, 0, 0]  # the bounded plain retries
 
 
-def test_the_machine_out_of_memory_gets_fewer_workers_and_on_the_cpu_smaller_passes():
+def test_out_of_host_memory_means_fewer_workers_and_on_the_cpu_a_smaller_micro_batch():
     on_gpu = learn(planned(), failed_with(codes.HOST_MEMORY), resumes_from=0)
     on_cpu = learn(planned(CPU), failed_with(codes.HOST_MEMORY), resumes_from=0)
     at_the_end = learn(planned(CPU, batch=1, workers=0), failed_with(codes.HOST_MEMORY), resumes_from=0)
@@ -124,23 +124,23 @@ def test_a_new_checkpoint_counts_as_progress():
 
 
 @pytest.mark.parametrize("code", [codes.CRASH, codes.HANG])
-def test_a_driver_that_disturbs_the_cpu_is_masked(code: str):
+def test_a_driver_that_hangs_or_crashes_a_cpu_run_is_hidden(code: str):
     in_smoke_test = failed_with(code, stage=SMOKE)
 
     lessons = learn(planned(CPU), in_smoke_test, resumes_from=0)
-    masked_already = learn(planned(replace(CPU, mask_driver=True)), in_smoke_test, resumes_from=0)
+    masked_already = learn(planned(replace(CPU, hide_driver=True)), in_smoke_test, resumes_from=0)
     while_training = learn(planned(CPU), failed_with(code, stage="training"), resumes_from=0)
 
     assert lessons is not None
-    assert lessons.mask_driver
+    assert lessons.hide_driver
     assert masked_already is not None
-    assert not masked_already.mask_driver
+    assert not masked_already.hide_driver
     assert while_training is not None
-    assert not while_training.mask_driver
+    assert not while_training.hide_driver
 
 
 def test_what_memory_taught_lasts_and_what_gpus_did_does_not():
-    lessons = Lessons(avoid_gpus={"GPU-a": "x"}, micro_batch=2, num_workers=1, in_vain=2, mask_driver=True)
+    lessons = Lessons(avoid_gpus={"GPU-a": "x"}, micro_batch=2, num_workers=1, in_vain=2, hide_driver=True)
 
     assert lessons.lasting == Lessons(micro_batch=2, num_workers=1)
 
@@ -151,7 +151,7 @@ def test_only_attempts_in_vain_are_waited_for_and_not_for_long():
     assert pause_before(Lessons(in_vain=50)) == LONGEST_PAUSE_S
 
 
-def test_memory_that_runs_out_in_an_evaluation_is_not_met_with_smaller_training_passes():
+def test_memory_that_runs_out_in_an_evaluation_does_not_reduce_the_micro_batch():
     assert learn(planned(), failed_with(codes.OUT_OF_MEMORY, stage=EVALUATION), resumes_from=0) is None
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest, RunRequest, Scaling
-from launcher.launch.scaling import ScalingPlan, plan_scaling, scaled_to
+from launcher.launch.scaling import ScalingPlan, plan_scaling, scale_to
 from tests.values import a_request
 
 KEEP, LINEAR, NONE = Scaling.keep_batch, Scaling.linear, Scaling.none
@@ -70,11 +70,11 @@ def planned(
         pytest.param({"learned": 1, "micro_batch": 4}, 16, id="learned to be less than typed"),
     ],
 )
-def test_the_batch_is_kept_in_as_many_passes_as_it_takes(settings: dict[str, Any], accumulate: int):
+def test_the_batch_is_kept_by_accumulating_over_micro_batches(settings: dict[str, Any], accumulate: int):
     plan = planned(**settings)
 
     assert plan.accumulate == accumulate
-    assert {each.setting for each in plan.adjustments} <= {"images per forward pass"}
+    assert {each.setting for each in plan.adjustments} <= {"micro-batch per process"}
 
 
 @pytest.mark.parametrize("scaling", [LINEAR, NONE])
@@ -85,12 +85,13 @@ def test_other_ways_of_scaling_split_a_batch_only_where_a_number_is_typed_or_lea
     assert planned(NONE, reference=8).accumulate == 1
 
 
-def test_split_batches_are_told_with_numbers_and_reason():
+def test_a_smaller_micro_batch_is_reported_with_numbers_and_reason():
     (told,) = planned(reference=8, processes=2).adjustments
 
-    assert (told.setting, told.asked, told.planned) == ("images per forward pass", 8, 2)
+    assert (told.setting, told.asked, told.planned) == ("micro-batch per process", 8, 2)
     assert told.reason == (
-        "made for SOLVER.REFERENCE_WORLD_SIZE=8, and there are 2 GPUs: gradients of 4 passes add up to one step"
+        "configured for SOLVER.REFERENCE_WORLD_SIZE=8, and there are 2 GPUs: "
+        "gradients are accumulated over 4 micro-batches per step"
     )
 
 
@@ -107,10 +108,10 @@ def test_linear_scaling_changes_batch_rate_and_schedule_and_splits_what_comes_ou
     [
         (KEEP, 8, 1, "SOLVER.REFERENCE_WORLD_SIZE=8, and there is 1 process: batch, learning rate and schedule stay"),
         (NONE, 8, 2, "SOLVER.REFERENCE_WORLD_SIZE=8, and there are 2 processes: batch"),
-        (LINEAR, 0, 2, "scaling=linear changes nothing without SOLVER.REFERENCE_WORLD_SIZE"),
+        (LINEAR, 0, 2, "scaling=linear has no effect without SOLVER.REFERENCE_WORLD_SIZE"),
     ],
 )
-def test_a_reference_that_does_not_do_what_one_may_expect_is_told(
+def test_a_reference_that_does_not_do_what_one_may_expect_is_reported(
     scaling: Scaling, reference: int, processes: int, notice: str
 ):
     (told,) = planned(scaling, reference=reference, processes=processes).notices
@@ -119,7 +120,7 @@ def test_a_reference_that_does_not_do_what_one_may_expect_is_told(
 
 
 @pytest.mark.parametrize(("scaling", "reference"), [(KEEP, 0), (KEEP, 4), (LINEAR, 8), (LINEAR, 4), (NONE, 0)])
-def test_where_nothing_is_unexpected_nothing_is_told(scaling: Scaling, reference: int):
+def test_where_nothing_is_unexpected_nothing_is_reported(scaling: Scaling, reference: int):
     assert planned(scaling, reference=reference, processes=4).notices == ()
 
 
@@ -182,7 +183,7 @@ def test_scaling_is_what_detectron2_would_do_in_the_worker(reference: int, proce
     cfg.merge_from_list([*settings, "SOLVER.MAX_ITER", 90, "SOLVER.BASE_LR", 0.02, "TEST.EVAL_PERIOD", 33])
     keys = Keys({"SOLVER": {**cfg.SOLVER, "STEPS": list(cfg.SOLVER.STEPS)}, "TEST": dict(cfg.TEST)})
 
-    ours = keys.with_(scaled_to(processes, keys))
+    ours = keys.with_(scale_to(processes, keys))
 
     theirs = DefaultTrainer.auto_scale_workers(cfg, processes)
     assert ours["SOLVER"] == {**theirs.SOLVER, "STEPS": list(theirs.SOLVER.STEPS)}

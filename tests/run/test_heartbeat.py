@@ -7,7 +7,7 @@ import pytest
 from launcher.run.heartbeat import ENDING, SHORT_PATIENCE_S, SMOKE, SUSPENDED_S, Beat, Heartbeat, Watch, read_beat
 
 
-def test_the_last_sign_of_life_is_read_whole_also_after_a_longer_one(tmp_path: Path):
+def test_the_last_heartbeat_is_read_completely_also_after_a_longer_one(tmp_path: Path):
     heart = Heartbeat(tmp_path / "heartbeat")
     heart.beat("building model and data loader")
     heart.beat("training", 12)
@@ -22,7 +22,7 @@ def test_without_a_file_or_a_place_for_it_there_is_none(tmp_path: Path):
     assert read_beat(tmp_path / "no folder" / "heartbeat") is None
 
 
-def test_a_training_that_goes_on_is_never_hung(tmp_path: Path):
+def test_a_training_that_makes_progress_is_never_hung(tmp_path: Path):
     heart, watch = Heartbeat(tmp_path / "h"), Watch(tmp_path / "h", hang_s=10, now=0.0)
 
     for second in range(0, 100, 9):
@@ -51,7 +51,7 @@ def test_only_what_takes_milliseconds_has_a_deadline_of_its_own(tmp_path: Path, 
     assert not any(looks[:-2])
 
 
-def test_a_worker_that_never_says_anything_is_hung_too(tmp_path: Path):
+def test_a_worker_without_any_heartbeat_is_hung_too(tmp_path: Path):
     assert Watch(tmp_path / "h", hang_s=10, now=0.0).hung_in(11.0) == "start"
 
 

@@ -12,6 +12,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    OwnCode,
     RunRequest,
     RunSettings,
 )
@@ -37,7 +38,7 @@ def with_overrides(*overrides: str) -> RunRequest:
     return typing(overrides=overrides)
 
 
-def test_a_plain_experiment_is_called_default():
+def test_a_plain_experiment_is_named_default():
     assert run_folder(REQUEST) == Path("outputs/coco/default").absolute()
 
 
@@ -135,3 +136,11 @@ def test_an_average_of_the_weights_makes_another_run_and_early_stopping_does_not
     assert differences(plain, averaged) == [("ema.decay", None, 0.999)]
     assert identity_of(dataclasses.replace(REQUEST, early_stopping=EarlyStoppingSettings(metric="bbox/AP"))) == plain
     assert name_of(("early_stopping.patience=3", "ema.decay=0.999")) == "ema.decay-0.999"
+
+
+def test_code_of_ones_own_makes_another_run_and_none_leaves_the_identity_as_it_was_before_there_could_be_any():
+    plain = identity_of(REQUEST)
+    own = dataclasses.replace(REQUEST, own_code=OwnCode(imports=("a.b", "c"), trainer="d:E"))
+
+    assert not {"imports", "trainer", "own_code"} & set(plain)
+    assert differences(plain, identity_of(own)) == [("imports", None, ["a.b", "c"]), ("trainer", None, "d:E")]

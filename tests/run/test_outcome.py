@@ -74,7 +74,7 @@ def test_how_the_process_ends_after_all_is_done_changes_nothing(end: WorkerEnd):
     outcome = classify(end, result=FINISHED, failure=None)
 
     assert (outcome.ending, outcome.exit_code) == (Ending.finished, ExitCode.finished)
-    assert "after all was done" in outcome.explanation
+    assert "after training had finished" in outcome.explanation
 
 
 def test_a_stop_that_found_the_training_hung_does_not_speak_of_a_beginning():
@@ -117,7 +117,7 @@ def test_box_ap_stands_for_a_run_that_has_it():
         # The kernel killed somebody else meanwhile.
         (WorkerEnd(exit_status=-11, memory_kills=1), None, codes.CRASH, 1),
         (WorkerEnd(exit_status=-6, hung_in="training"), None, codes.HANG, 1),
-        (WorkerEnd(exit_status=74), None, codes.DISK_FULL, 1),
+        (WorkerEnd(exit_status=74), None, codes.FAILED, 1),
         (WorkerEnd(exit_status=1), RANK_1_KILLED, codes.KILLED, 1),
         (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, codes.HOST_MEMORY, 76),
         (WorkerEnd(exit_status=1), SICK, "gpu.sick", 1),

@@ -8,7 +8,7 @@ import torch
 
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
 from launcher.run.paths import RunPaths
-from launcher.run.resume import damage_of, look_for_checkpoints, set_damaged_aside
+from launcher.run.resume import damage_of, look_for_checkpoints, rename_damaged
 
 
 def write_checkpoint(path: Path, value: float = 1.0) -> Path:
@@ -20,7 +20,7 @@ def write_checkpoint(path: Path, value: float = 1.0) -> Path:
 def test_a_folder_without_checkpoints_has_nothing_to_resume(tmp_path: Path):
     found = look_for_checkpoints(RunPaths(tmp_path))
 
-    assert found.newest_whole is None
+    assert found.newest_valid is None
     assert found.damaged == ()
 
 
@@ -33,9 +33,9 @@ def test_the_newest_is_found_by_its_iteration_not_by_a_pointer_file(tmp_path: Pa
 
     found = look_for_checkpoints(paths)
 
-    assert found.newest_whole is not None
-    assert found.newest_whole.path == str(paths.checkpoint(12345678))
-    assert found.newest_whole.next_iteration == 12345679
+    assert found.newest_valid is not None
+    assert found.newest_valid.path == str(paths.checkpoint(12345678))
+    assert found.newest_valid.next_iteration == 12345679
 
 
 def _truncate(path: Path) -> None:
@@ -65,12 +65,12 @@ def test_a_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path: Pat
 
     found = look_for_checkpoints(paths)
 
-    assert found.newest_whole is not None
-    assert found.newest_whole.next_iteration == 5
+    assert found.newest_valid is not None
+    assert found.newest_valid.next_iteration == 5
     assert [Path(damaged.path).name for damaged in found.damaged] == ["model_0000009.pth"]
 
 
-def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_path: Path):
+def test_damaged_checkpoints_are_renamed_and_a_second_time_too(tmp_path: Path):
     paths = RunPaths(tmp_path)
     write_checkpoint(paths.checkpoint(4))
     for _ in range(2):
@@ -78,7 +78,7 @@ def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_pat
         manifest_path(paths.checkpoint(9)).write_text("{}")
         looked = look_for_checkpoints(paths)
         assert paths.checkpoint(9).exists()  # looking changes nothing
-        set_damaged_aside(looked.damaged)
+        rename_damaged(looked.damaged)
 
     assert sorted(path.name for path in paths.checkpoints.iterdir()) == [
         "model_0000004.pth",
@@ -88,14 +88,14 @@ def test_damaged_checkpoints_are_set_aside_by_name_and_a_second_time_too(tmp_pat
     assert look_for_checkpoints(paths).damaged == ()
 
 
-def test_what_a_manifest_says_comes_with_the_checkpoint_to_continue_from(tmp_path: Path):
+def test_the_manifest_comes_with_the_checkpoint_to_resume_from(tmp_path: Path):
     paths = RunPaths(tmp_path)
     path = write_checkpoint(paths.checkpoint(9))
     content = path.read_bytes()
     manifest = Manifest(milestone=Milestone(iteration=9, images_seen=160), size=len(content), crc32=zlib.crc32(content))
     manifest_path(path).write_text(manifest_text(manifest))
 
-    found = look_for_checkpoints(paths).newest_whole
+    found = look_for_checkpoints(paths).newest_valid
 
     assert found is not None
     assert found.manifest == manifest

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from launcher.config.request import BestMode, CheckpointSettings
-from launcher.run.retention import Best, better, superfluous
+from launcher.run.retention import Best, better, checkpoints_to_remove
 
 KEEP_AP = CheckpointSettings(keep_best="bbox/AP")
 KEEP_LOSS = CheckpointSettings(keep_best="loss", best_mode=BestMode.min)
@@ -16,11 +16,11 @@ KEEP_LOSS = CheckpointSettings(keep_best="loss", best_mode=BestMode.min)
     [(0, []), (1, [9, 19, 29]), (2, [9, 19]), (4, []), (9, [])],
 )
 def test_the_newest_stay_and_zero_keeps_all(keep_last: int, gone: list[int]):
-    assert superfluous([29, 9, 39, 19], keep_last) == gone
+    assert checkpoints_to_remove([29, 9, 39, 19], keep_last) == gone
 
 
 def test_what_is_needed_stays_whatever_its_age():
-    assert superfluous([9, 19, 29, 39], 1, needed={19}) == [9, 29]
+    assert checkpoints_to_remove([9, 19, 29, 39], 1, needed={19}) == [9, 29]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_better_is_what_the_mode_says(
     assert now == (Best(metric=metric, value=value, iteration=19) if is_better else None)
 
 
-def test_another_metric_begins_anew_and_the_same_iteration_counts_again():
+def test_another_metric_starts_over_and_the_same_iteration_counts_again():
     best = Best(metric="segm/AP", value=99.0, iteration=9)
     same = Best(metric="bbox/AP", value=30.0, iteration=19)
 

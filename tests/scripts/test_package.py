@@ -1,4 +1,4 @@
-"""What a user gets: the contents of a built package, and the promises of the lock file."""
+"""What a user gets: the contents of a built package, and the guarantees of the lock file."""
 
 from __future__ import annotations
 

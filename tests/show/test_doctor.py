@@ -115,7 +115,7 @@ def test_every_gpu_has_one_line():
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_a_long_cause_leaves_mark_number_and_model_of_a_gpu_whole(verbose: bool):
+def test_a_long_cause_does_not_cut_mark_number_and_model_of_a_gpu(verbose: bool):
     held = nvml_gpu(0, free_mib=12, processes=(GpuProcess(pid=4711, memory_mib=24000, command="python " + "x" * 99),))
 
     text = shown(changed(TWO_GPUS, nvml={"gpus": (held, nvml_gpu(1))}), width=80, verbose=verbose)

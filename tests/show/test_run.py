@@ -6,7 +6,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.show.run import _adjustment_rows
 
 
-def test_an_ordinal_that_gave_way_is_told_and_the_default_is_not():
+def test_an_overridden_ordinal_is_reported_and_the_default_is_not():
     def adjustment(asked: str) -> Adjustment:
         return Adjustment(
             setting="MODEL.DEVICE", asked=asked, planned="cuda", reason="the GPUs are chosen by device.ids"

@@ -17,7 +17,7 @@ from launcher.device.causes.texts import BAD_FUNCTION, NO_IMAGE
 from launcher.device.causes.torch import CXX_RUNTIME, UNDEFINED_SYMBOL
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts, DriverGpu
-from launcher.device.gpus import merged_gpus
+from launcher.device.gpus import merge_gpus
 
 REBUILD = "`rm -rf build detectron2/*.so; pip install --no-build-isolation .` in detectron2's sources"
 WITHOUT = "without them only rotated boxes do not work, and COCO evaluation is slower"
@@ -250,7 +250,7 @@ CPU_ONLY = Cause(
     code="detectron2.ops_cpu_only",
     severity=Severity.warning,
     title="detectron2's compiled operators were built without CUDA",
-    meaning=f"detectron2's build adds CUDA only where it sees a GPU, or is told to. {ONLY_ROTATED}",
+    meaning=f"detectron2's build adds CUDA only where it sees a GPU, or where FORCE_CUDA=1 is set. {ONLY_ROTATED}",
     fix=f"nothing, unless a model has rotated boxes ({ROTATED_ONLY}); then with nvcc on the PATH: "
     f"`export FORCE_CUDA=1`, {REBUILD}",
     symptoms=("Detectron2 is not compiled with GPU support", "Not compiled with GPU support"),
@@ -277,7 +277,7 @@ def find_no_code(facts: DeviceFacts) -> Evidence | None:
 
 def _gpus_with_ops(facts: DeviceFacts) -> list[DriverGpu]:
     """The GPUs on which the operators passed."""
-    passed = {gpu.uuid for gpu in merged_gpus(facts) if gpu.smoke and "operators" in gpu.smoke.passed}
+    passed = {gpu.uuid for gpu in merge_gpus(facts) if gpu.smoke and "operators" in gpu.smoke.passed}
     return [gpu for gpu in (facts.driver.gpus if facts.driver else ()) if gpu.uuid in passed]
 
 

@@ -12,7 +12,7 @@ from launcher.device.causes.unexplained import UNEXPLAINED, what_was_seen
 from launcher.device.causes.visible import HIDDEN, WRONG
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, Severity, UsableGpu, can_train_on, in_order
 from launcher.device.facts import DeviceFacts
-from launcher.device.gpus import GpuView, merged_gpus
+from launcher.device.gpus import GpuView, merge_gpus
 
 SEVERITIES = (Severity.error, Severity.warning, Severity.info)
 FATAL_CODES = frozenset(cause.code for cause in CAUSES if cause.fatal)
@@ -50,7 +50,7 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         findings=tuple(findings),
         usable_gpus=usable,
         driver_is_dangerous=driver_is_dangerous(facts),
-        gpus_promised=bool(facts.job.promised_gpus),
+        gpus_allocated=bool(facts.job.promised_gpus),
         excluded_gpus=gpus.excluded,
         blocking=why_none,
         fatal=fatal,
@@ -104,7 +104,7 @@ def _sort_gpus(facts: DeviceFacts, blocking: Finding | None) -> Sorted:
     excluded: list[ExcludedGpu] = []
     problems: list[Finding] = []
     notes: list[Finding] = []
-    for gpu in merged_gpus(facts):
+    for gpu in merge_gpus(facts):
         problem, note = _found_on(facts, gpu)
         if problem:
             problems.append(replace(_about(gpu, *problem), severity=Severity.warning))
@@ -142,7 +142,7 @@ def _found_on(facts: DeviceFacts, gpu: GpuView) -> tuple[OnGpu | None, OnGpu | N
 
 def _about(gpu: GpuView, cause: Cause, evidence: Evidence) -> Finding:
     finding = _finding(cause, evidence)
-    return replace(finding, cause=f"{gpu.called} {finding.cause}", gpu=gpu.uuid)
+    return replace(finding, cause=f"{gpu.label} {finding.cause}", gpu=gpu.uuid)
 
 
 def _excluded(gpu: GpuView, code: str, cause: str) -> ExcludedGpu:

@@ -315,7 +315,7 @@ SLOW_START = Cause(
     code="driver.slow_start",
     severity=Severity.info,
     title="the driver takes seconds to wake up",
-    meaning="Without a persistence daemon the driver sleeps when nobody uses it and initializes each GPU anew.",
+    meaning="Without a persistence daemon the driver sleeps when nobody uses it and initializes each GPU again.",
     fix="`sudo systemctl enable --now nvidia-persistenced` keeps it awake",
     find=find_slow_start,
 )

@@ -83,7 +83,7 @@ class Child:
         self._folder.cleanup()
 
     def tell(self, more: Mapping[str, Any]) -> None:
-        """The rest of the question, for a child that was started before it was known. Its deadline starts anew."""
+        """The rest of the question, for a child that was started before it was known. Its deadline starts then."""
         self._deadline = time.monotonic() + self._deadline_s
         # A child that has died does not read it, and its end says more than a broken pipe. Nor does a line so short
         # wait for one that hangs.

@@ -1,4 +1,4 @@
-"""What a run has to do otherwise because of its devices: settings, precision, operators. Decides only."""
+"""What a run has to change because of its devices: settings, precision, operators. Decides only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
-# detectron2's own synchronised norms use plain collectives, which gloo has; torch's insists on a GPU.
+# detectron2's own synchronised norms use plain collectives, which gloo has; torch's requires a GPU.
 SYNC_NORMS_ON_CPU = ("naiveSyncBN", "naiveSyncBN_N")
 BFLOAT16_SINCE = (8, 0)
 """Compute capability; older GPUs only imitate it, slowly."""
@@ -28,7 +28,7 @@ FINE_ON_CPU = {"detectron2.ops_cpu_only", "detectron2.ops_arch", "detectron2.ops
 # Settings
 
 
-def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
+def adjust_count(asked: DeviceRequest, planned: int, reason: str, *, usable: int = 0) -> Iterator[Adjustment]:
     """`all` is what was asked for where several of the usable GPUs train, and all of them."""
     if asked.count == "all" and 1 < planned == usable:
         return
@@ -36,7 +36,7 @@ def adjusted_count(asked: DeviceRequest, planned: int, reason: str, *, usable: i
         yield Adjustment(setting="device.count", asked=asked.count, planned=planned, reason=reason)
 
 
-def adjusted_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]:
+def adjust_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]:
     device = keys.get("MODEL.DEVICE", planned)
     if device != planned:
         yield Adjustment(setting="MODEL.DEVICE", asked=device, planned=planned, reason=reason)
@@ -53,7 +53,7 @@ def without_amp(keys: Keys) -> Iterator[Adjustment]:
             setting="SOLVER.AMP.ENABLED",
             asked=True,
             planned=False,
-            reason="automatic mixed precision as detectron2 does it needs CUDA",
+            reason="AMP requires CUDA",
         )
 
 
@@ -61,11 +61,11 @@ def without_sync_norms(keys: Keys, num_processes: int) -> Iterator[Adjustment]:
     norms = ((name, value) for name, value in keys.leaves() if name.endswith("NORM") and value in SYNC_NORMS)
     for setting, norm in norms:
         if num_processes == 1:
-            planned, reason = "BN", "with one process there is nothing to synchronise"
+            planned, reason = "BN", "a single process has nothing to synchronise"
         elif norm in SYNC_NORMS_ON_CPU:
             continue
         else:
-            planned, reason = "naiveSyncBN", "torch's synchronised norm needs GPUs, detectron2's own does not"
+            planned, reason = "naiveSyncBN", "torch's SyncBatchNorm requires GPUs, detectron2's own does not"
         yield Adjustment(setting=setting, asked=norm, planned=planned, reason=reason)
 
 
@@ -85,7 +85,7 @@ def fewer_workers(keys: Keys, num_cpus: int, num_processes: int) -> Iterator[Adj
 
 
 def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Keys) -> str:
-    """In what mixed precision computes on these GPUs; empty where SOLVER.AMP.ENABLED is false."""
+    """The data type of mixed precision on these GPUs; empty where SOLVER.AMP.ENABLED is false."""
     if not keys.get("SOLVER.AMP.ENABLED", False):
         return ""
     if asked is Precision.float16 or _without_bfloat16(gpus):
@@ -93,18 +93,18 @@ def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Keys) -> str
     return "bfloat16"
 
 
-def adjusted_precision(gpus: Sequence[UsableGpu], asked: Precision, planned: str) -> Iterator[Adjustment]:
+def adjust_precision(gpus: Sequence[UsableGpu], asked: Precision, planned: str) -> Iterator[Adjustment]:
     if asked is Precision.bfloat16 and planned == "float16":
         older = ", ".join(f"{gpu.name} has {gpu.capability[0]}.{gpu.capability[1]}" for gpu in _without_bfloat16(gpus))
-        reason = f"bfloat16 needs compute capability 8.0, and {older}"
+        reason = f"bfloat16 requires compute capability 8.0, and {older}"
         yield Adjustment(setting="device.precision", asked=asked.value, planned=planned, reason=reason)
 
 
 def notices_of_precision(asked: Precision, planned: str) -> Iterator[str]:
     if asked is Precision.auto and planned == "bfloat16":
-        yield "mixed precision computes in bfloat16, which these GPUs have (device.precision=float16 for the other)"
+        yield "mixed precision runs in bfloat16, which these GPUs support (device.precision=float16 selects float16)"
     if asked is not Precision.auto and not planned:
-        yield f"device.precision={asked.value} changes nothing: mixed precision is off (SOLVER.AMP.ENABLED)"
+        yield f"device.precision={asked.value} has no effect: mixed precision is off (SOLVER.AMP.ENABLED)"
 
 
 def _without_bfloat16(gpus: Sequence[UsableGpu]) -> list[UsableGpu]:
@@ -125,18 +125,18 @@ def deformable_by(kind: str, keys: Keys, diagnosis: Diagnosis) -> str:
 
 def notices_of_deformable(kind: str, planned: str) -> Iterator[str]:
     if planned:
-        why = "cannot train on the CPU" if kind == "cpu" else "need its compiled operators for CUDA"
-        yield f"deformable convolutions are {planned}'s, because detectron2's own {why}; weights fit either"
+        why = "cannot train on the CPU" if kind == "cpu" else "require its compiled CUDA operators"
+        yield f"deformable convolutions use {planned}, because detectron2's own {why}; weights are compatible"
 
 
 def unmet_needs(kind: str, keys: Keys, diagnosis: Diagnosis) -> Iterator[str]:
-    """What the model needs and no other operator can stand in for."""
+    """What the model needs and no other operator can replace."""
     if not _lacks_operators(kind, diagnosis):
         return
     rotated = [f"{setting}={name}" for setting, name in ROTATED.items() if keys.get(setting, "") == name]
     if rotated:
         yield (
-            f"{', '.join(rotated)}: rotated boxes need detectron2's compiled operators"
+            f"{', '.join(rotated)}: rotated boxes require detectron2's compiled operators"
             f"{' for CUDA' if kind == 'cuda' else ''}, which this detectron2 does not have. "
             "Build detectron2 from source, or choose a model with upright boxes."
         )

@@ -8,11 +8,11 @@ from typing import Any
 
 from launcher.config.asked import listed, named_twice
 from launcher.config.request import DeviceRequest
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, called, can_train_on, in_order
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, UsableGpu, can_train_on, gpu_label, in_order
 from launcher.errors import RequestError
 
 IDLE = 0.1
-"""A GPU of whose memory no more than this share is used counts as idle; a desktop alone takes less."""
+"""A GPU counts as idle when at most this fraction of its memory is used; a desktop alone takes less."""
 
 
 def without_unwanted(diagnosis: Diagnosis, asked: DeviceRequest, avoid: Mapping[str, str]) -> Diagnosis:
@@ -32,7 +32,7 @@ def without_unwanted(diagnosis: Diagnosis, asked: DeviceRequest, avoid: Mapping[
     excluded = (*diagnosis.excluded_gpus, *unwanted)
     verdict = diagnosis.verdict
     if not diagnosis.fatal:
-        verdict = can_train_on(usable) if usable else f"detectron2 will run on the CPU: {excluded_by_name(excluded)}"
+        verdict = can_train_on(usable) if usable else f"detectron2 will run on the CPU: {describe_excluded(excluded)}"
     return replace(diagnosis, verdict=verdict, usable_gpus=usable, excluded_gpus=excluded)
 
 
@@ -41,10 +41,10 @@ def by_default(diagnosis: Diagnosis) -> Diagnosis:
     return without_unwanted(diagnosis, DeviceRequest(), {})
 
 
-def excluded_by_name(excluded: Sequence[ExcludedGpu]) -> str:
+def describe_excluded(excluded: Sequence[ExcludedGpu]) -> str:
     """`GPU 0 reports damaged memory; GPU 1 is taken by another launcher`, in the machine's order."""
     in_their_order = sorted(excluded, key=lambda gpu: in_order(gpu.index))
-    return "; ".join(f"{called(gpu.index, gpu.uuid)} {gpu.cause}" for gpu in in_their_order)
+    return "; ".join(f"{gpu_label(gpu.index, gpu.uuid)} {gpu.cause}" for gpu in in_their_order)
 
 
 def _unwanted(gpu: UsableGpu, asked: DeviceRequest, avoid: Mapping[str, str]) -> str:
@@ -99,18 +99,18 @@ def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, st
 
 
 def able_together(pool: Sequence[UsableGpu]) -> tuple[UsableGpu, ...]:
-    """Those of the pool that can train in one run: the whole GPUs, or the best slice alone.
+    """Those of the pool that can train in one run: the whole GPUs, or the best MIG instance alone.
 
-    CUDA shows a process one slice at most, and no whole GPU beside it.
+    CUDA shows a process one MIG instance at most, and no whole GPU beside it.
     """
-    return tuple(gpu for gpu in pool if not gpu.is_slice) or best_of(pool, 1)
+    return tuple(gpu for gpu in pool if not gpu.is_mig_instance) or best_of(pool, 1)
 
 
 def best_of(pool: Sequence[UsableGpu], number: int) -> tuple[UsableGpu, ...]:
     """So many GPUs of the pool, in the machine's order.
 
     Idle ones before busy ones; then of one model, because all train at the pace of the slowest; then whole ones before
-    slices; then the newest.
+    MIG instances; then the newest.
     """
     ranked = sorted(pool, key=_rank)
     of_one_model = [[gpu for gpu in ranked if gpu.name == name] for name in {gpu.name for gpu in pool}]
@@ -125,7 +125,7 @@ def is_mixed(gpus: Sequence[UsableGpu]) -> bool:
 
 def _rank(gpu: UsableGpu) -> tuple[bool, bool, tuple[int, int], int, tuple[bool, int]]:
     major, minor = gpu.capability
-    return _is_busy(gpu), gpu.is_slice, (-major, -minor), -gpu.free_mib, in_order(gpu.index)
+    return _is_busy(gpu), gpu.is_mig_instance, (-major, -minor), -gpu.free_mib, in_order(gpu.index)
 
 
 def _is_busy(gpu: UsableGpu) -> bool:

@@ -1,4 +1,4 @@
-"""What of the diagnosis a run is told before it starts: what concerns it, in a line each. Decides only."""
+"""The findings that are reported before a run starts: those that concern it, in a line each. Decides only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest
-from launcher.device.diagnosis import Diagnosis, Finding, called, in_order
+from launcher.device.diagnosis import Diagnosis, Finding, gpu_label, in_order
 from launcher.device.policy.choice import named_gpus
 from launcher.device.policy.why import Why
 
@@ -14,8 +14,8 @@ FOR_EVERY_RUN = {"disk.full", "memory.small", "detectron2.shadowed"}
 FOR_LOADERS = {"shm.small", "limits.open_files"}
 """They concern the data loader's worker processes."""
 FOR_GPUS = {"nvml.failed", "visible.wrong", "gpu.vanished", "torch.slow"}
-# Other findings name the reason for the CPU, concern GPUs that are left out (told one by one), keep GPUs from training
-# together (an adjustment), or are about operators of detectron2 that plain models do without.
+# Other findings name the reason for the CPU, concern GPUs that are left out (reported one by one), keep GPUs from
+# training together (an adjustment), or are about operators of detectron2 that plain models do without.
 
 
 def notices_of_diagnosis(
@@ -43,7 +43,7 @@ def _left_out(diagnosis: Diagnosis, asked: DeviceRequest, told: Why | None) -> I
     for gpu in sorted(excluded, key=lambda gpu: in_order(gpu.index)):
         if gpu.code in worth and not (told and gpu.uuid in told.gpus):
             code = "" if gpu.code == "policy" else f" ({gpu.code})"
-            yield f"{called(gpu.index, gpu.uuid)} {gpu.cause}{code}"
+            yield f"{gpu_label(gpu.index, gpu.uuid)} {gpu.cause}{code}"
 
 
 def _not_judged(finding: Finding, asked: DeviceRequest) -> str:

@@ -11,7 +11,7 @@ from launcher.config.asked import choice_of, count_of, listed
 from launcher.config.batch import most_sharers, shared_batch, sharing_problem, why_not_shared
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
-from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, called
+from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, gpu_label
 from launcher.device.policy import changes
 from launcher.device.policy.choice import (
     able_together,
@@ -24,8 +24,8 @@ from launcher.device.policy.notices import notices_of_diagnosis
 from launcher.device.policy.why import Why, as_asked, because_excluded, because_of, why_no_gpu
 from launcher.errors import DeviceUnavailableError, RequestError
 
-TO_RUN_ANYWAY = "To run on what there is, type device.choice=auto device.on_missing=fall_back."
-ONE_INSTANCE = "a MIG instance trains only alone, because CUDA shows a process no more than one"
+TO_RUN_ANYWAY = "To run on what is available, set device.choice=auto device.on_missing=fall_back."
+ONE_INSTANCE = "a MIG instance trains alone, because CUDA shows a process at most one"
 MPS = "detectron2 has no support for Apple's MPS"
 
 
@@ -44,15 +44,15 @@ class DevicePlan:
     """One per GPU; on the CPU as many as `device.count`."""
     environment: Mapping[str, str | None]
     """Set (or, for None, removed) in the worker's environment on top of the launcher's own."""
-    mask_driver: bool
-    """Put zero-byte driver libraries first on LD_LIBRARY_PATH: the driver hangs or crashes whoever touches it."""
+    hide_driver: bool
+    """Put empty driver libraries first on LD_LIBRARY_PATH: the real driver hangs or crashes every process."""
     adjustments: tuple[Adjustment, ...]
     default_environment: Mapping[str, str] = field(default_factory=dict)
     """Set in the worker's environment only where the launcher's own has no such variable."""
     precision: str = ""
-    """float16 or bfloat16, in which mixed precision computes; empty without it."""
+    """The data type of mixed precision, float16 or bfloat16; empty without it."""
     deformable_by: str = ""
-    """`torchvision` where it has to stand in for detectron2's deformable convolutions."""
+    """`torchvision` where it replaces detectron2's deformable convolutions."""
     notices: tuple[str, ...] = ()
     """What is worth knowing and no setting of its own."""
 
@@ -64,7 +64,7 @@ class Situation:
     asked: DeviceRequest
     keys: Keys
     batch: int | None
-    """The images that the processes have to share equally, if there is such a number."""
+    """The batch that is split equally between the processes, if it is fixed."""
     diagnosis: Diagnosis
     """Without the GPUs that this run is not to have."""
 
@@ -79,12 +79,12 @@ def plan_devices(
 ) -> DevicePlan:
     """Choose the devices of one run and what has to change because of them.
 
-    `keys` is detectron2's configuration, nested, as plain containers. `avoid` names GPUs by UUID that this run must not
-    get, each with a clause that continues its name, such as `failed in attempt 1`.
+    `avoid` names GPUs by UUID that this run must not get, each with a clause that continues its name, such as `failed
+    in attempt 1`.
 
     Raises:
-        RequestError: a GPU is named that is not here, the batch cannot be shared by all GPUs, or this launcher is one
-            of several.
+        RequestError: a GPU is named that is not here, the batch cannot be split between all GPUs, or this launcher is
+            one of several.
         DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
     """
     if problem := _problem_with_start(diagnosis):
@@ -122,7 +122,7 @@ def _problem_with_start(diagnosis: Diagnosis) -> str:
 
 def _check_installation(diagnosis: Diagnosis) -> None:
     if diagnosis.fatal:
-        problems = (f"{finding.cause}. To repair it: {finding.fix}." for finding in diagnosis.fatal)
+        problems = (f"{finding.cause}. To fix it: {finding.fix}." for finding in diagnosis.fatal)
         raise DeviceUnavailableError("\n".join(problems))
 
 
@@ -146,9 +146,7 @@ def _cuda_plan(there: Situation) -> DevicePlan:
     wanted = number or len(pool)
     if wanted > 1 and len(pool) > 1 and (silence := _silence(there.diagnosis)):
         if _insists(asked):
-            raise DeviceUnavailableError(
-                f"device.count={asked.count}, but {silence.cause}. To repair it: {silence.fix}."
-            )
+            raise DeviceUnavailableError(f"device.count={asked.count}, but {silence.cause}. To fix it: {silence.fix}.")
         return _gpu_plan(there, best_of(pool, 1), named, because_of(silence, there.diagnosis))
     fewer = _why_fewer(named, excluded, pool)
     if _insists(asked) and len(pool) < wanted:
@@ -177,11 +175,11 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
     precision = changes.precision_on(chosen, asked.precision, keys)
     deformable_by = changes.deformable_by("cuda", keys, there.diagnosis)
     uuids = tuple(gpu.uuid for gpu in chosen)
-    count = tuple(changes.adjusted_count(asked, len(chosen), fewer.clause, usable=len(usable)))
+    count = tuple(changes.adjust_count(asked, len(chosen), fewer.clause, usable=len(usable)))
     adjustments = (
         *count,
-        *changes.adjusted_device(keys, "cuda", "the GPUs are chosen by device.ids; the run sees only its own"),
-        *changes.adjusted_precision(chosen, asked.precision, precision),
+        *changes.adjust_device(keys, "cuda", "GPUs are chosen with device.ids; the run sees only its own"),
+        *changes.adjust_precision(chosen, asked.precision, precision),
         *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
     )
     return DevicePlan(
@@ -191,7 +189,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         gpu_uuids=uuids,
         num_processes=len(chosen),
         environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
-        mask_driver=False,
+        hide_driver=False,
         adjustments=adjustments,
         precision=precision,
         deformable_by=deformable_by,
@@ -205,7 +203,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
 
 
 def _names(gpus: Sequence[UsableGpu]) -> str:
-    return ", ".join(f"{called(gpu.index, gpu.uuid)} {gpu.name}" for gpu in gpus)
+    return ", ".join(f"{gpu_label(gpu.index, gpu.uuid)} {gpu.name}" for gpu in gpus)
 
 
 def _how_many_of_list(asked: DeviceRequest, chosen: Sequence[UsableGpu]) -> str:
@@ -221,7 +219,7 @@ def _why_fewer(usable: Sequence[UsableGpu], excluded: Sequence[ExcludedGpu], poo
 
 def _notices_of_mixture(chosen: Sequence[UsableGpu]) -> Iterator[str]:
     if is_mixed(chosen):
-        yield f"the GPUs are not alike ({_names(chosen)}): all train at the pace of the slowest; device.ids chooses"
+        yield f"the GPUs are not alike ({_names(chosen)}): training runs at the pace of the slowest; device.ids selects"
 
 
 def _insists(asked: DeviceRequest) -> bool:
@@ -232,7 +230,7 @@ def _insists(asked: DeviceRequest) -> bool:
 
 
 def _cpu_or_refuse(there: Situation, why: Why) -> DevicePlan:
-    was_allocated = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_promised
+    was_allocated = there.asked.on_missing is OnMissing.by_choice and there.diagnosis.gpus_allocated
     if _insists(there.asked) or was_allocated:
         raise DeviceUnavailableError(_refusal(there, why))
     return _cpu_plan(there, why, fell_back=True)
@@ -240,22 +238,22 @@ def _cpu_or_refuse(there: Situation, why: Why) -> DevicePlan:
 
 def _refusal(there: Situation, why: Why) -> str:
     if there.asked.choice is DeviceChoice.cuda:
-        what = "device.choice=cuda insists on a GPU"
+        what = "device.choice=cuda requires a GPU"
     elif there.asked.on_missing is OnMissing.refuse:
-        what = "device.on_missing=refuse insists on a GPU"
+        what = "device.on_missing=refuse requires a GPU"
     else:
         what = "this job was allocated GPUs"
-    repair = f"To repair it: {why.fix}. " if why.fix else ""
+    repair = f"To fix it: {why.fix}. " if why.fix else ""
     return f"{what}, but {why.clause}. {repair}{TO_RUN_ANYWAY}"
 
 
 def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
-    usable = ", ".join(called(gpu.index, gpu.uuid) for gpu in pool)
+    usable = ", ".join(gpu_label(gpu.index, gpu.uuid) for gpu in pool)
     return (
         f"device.count={there.asked.count}, but only {len(pool)} usable ({usable})"
         + (f": {why}" if why else "")
-        + f". Type device.count={most_sharers(there.batch, len(pool))}, "
-        + "or add device.on_missing=fall_back to run on what there is."
+        + f". Set device.count={most_sharers(there.batch, len(pool))}, "
+        + "or add device.on_missing=fall_back to run on what is available."
     )
 
 
@@ -265,7 +263,7 @@ def _too_few(there: Situation, pool: Sequence[UsableGpu], why: str) -> str:
 def _instead_of_mps(there: Situation) -> DevicePlan:
     if there.asked.on_missing is not OnMissing.fall_back:
         raise DeviceUnavailableError(
-            f"device.choice=mps, but {MPS}. Type device=cpu, or add device.on_missing=fall_back."
+            f"device.choice=mps, but {MPS}. Set device=cpu, or add device.on_missing=fall_back."
         )
     return _cpu_plan(there, as_asked(MPS), fell_back=True)
 
@@ -276,9 +274,9 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
     adjustments = (
-        *changes.adjusted_count(asked, num_processes, _why_count_on_cpu(asked)),
+        *changes.adjust_count(asked, num_processes, _why_count_on_cpu(asked)),
         *changes.without_ids(asked, why.clause),
-        *changes.adjusted_device(keys, "cpu", why.clause),
+        *changes.adjust_device(keys, "cpu", why.clause),
         *changes.without_amp(keys),
         *changes.without_sync_norms(keys, num_processes),
         *changes.fewer_workers(keys, num_cpus, num_processes),
@@ -289,9 +287,9 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         reason=why.clause,
         gpu_uuids=(),
         num_processes=num_processes,
-        # Hides the GPUs from everything that asks politely, and makes torch ask NVML's way rather than call cuInit.
+        # Hides the GPUs from everything that honours it, and makes torch ask NVML rather than call cuInit.
         environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
-        mask_driver=there.diagnosis.driver_is_dangerous,
+        hide_driver=there.diagnosis.driver_is_dangerous,
         adjustments=adjustments,
         default_environment=_threads(num_cpus, num_processes),
         deformable_by=deformable_by,
@@ -313,7 +311,7 @@ def _cpu_processes(there: Situation, *, fell_back: bool) -> int:
 def _why_count_on_cpu(asked: DeviceRequest) -> str:
     if asked.count == "all":
         return "one process uses all CPUs"
-    return "no more processes than CPUs, and an equal share of the batch for each"
+    return "at most one process per CPU, and the batch split equally"
 
 
 def _threads(num_cpus: int, num_processes: int) -> dict[str, str]:

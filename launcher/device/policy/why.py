@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding
-from launcher.device.policy.choice import excluded_by_name
+from launcher.device.policy.choice import describe_excluded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """A reason, with what somebody who has read it need not be told again."""
+    """A reason, with the findings and GPUs that it covers and that need no further report."""
 
     clause: str
     fix: str = ""
@@ -40,7 +40,7 @@ def because_of(finding: Finding, diagnosis: Diagnosis) -> Why:
 
 def because_excluded(excluded: Sequence[ExcludedGpu]) -> Why:
     """Each of these GPUs has a reason of its own."""
-    return Why(clause=excluded_by_name(excluded), gpus=frozenset(gpu.uuid for gpu in excluded))
+    return Why(clause=describe_excluded(excluded), gpus=frozenset(gpu.uuid for gpu in excluded))
 
 
 def why_no_gpu(diagnosis: Diagnosis) -> Why:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.request import CheckpointSettings
-from launcher.config.values import read_json_if_whole, write_json
+from launcher.config.values import read_json_if_valid, write_json
 from launcher.errors import TrainingFailedError
 from launcher.run.fence import Fence, check_fence
 from launcher.run.manifest import Milestone
 from launcher.run.paths import RunPaths
 from launcher.run.resume import CHECKPOINT_NAME, ResumePoint, numbered_checkpoints
-from launcher.run.retention import Best, better, superfluous
+from launcher.run.retention import Best, better, checkpoints_to_remove
 from launcher.train.average import averaged_model
 from launcher.train.checkpoints.checkpoint import (
     SafeCheckpointer,
@@ -88,7 +88,7 @@ class Saver:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._under_way: tuple[Future[_Saved], _Save] | None = None
         clear_leftovers(paths.checkpoints)
-        self._best = read_json_if_whole(paths.best, Best)
+        self._best = read_json_if_valid(paths.best, Best)
         self._finish_naming_best()
 
     def warm_up(self) -> None:
@@ -217,7 +217,7 @@ class Saver:
         except OSError as error:
             remarks.append(f"The best checkpoint could not be kept as {self._paths.best_weights} ({_reason(error)}).")
         try:
-            self._remove_superfluous()
+            self._remove_old()
         except OSError as error:
             remarks.append(f"An old checkpoint could not be removed from {self._paths.checkpoints} ({_reason(error)}).")
         return _Saved(remarks=tuple(remarks))
@@ -230,15 +230,15 @@ class Saver:
                 raise
             self._ask_fence()
             # What this save would make superfluous may go before it, as long as the newest complete one stays.
-            if not self._remove_superfluous(save.milestone.iteration):
+            if not self._remove_old(save.milestone.iteration):
                 raise
             write_checkpoint(save.state, path, save.milestone, self._ask_fence)
 
-    def _remove_superfluous(self, *coming: int) -> int:
+    def _remove_old(self, *coming: int) -> int:
         """Remove checkpoints beyond `keep_last`, `coming` ones counted, and return how many."""
         there = numbered_checkpoints(self._paths)
         needed = {*coming} if self._newest_complete is None else {*coming, self._newest_complete}
-        old = superfluous({*there, *coming}, self._settings.keep_last, needed=needed)
+        old = checkpoints_to_remove({*there, *coming}, self._settings.keep_last, needed=needed)
         for iteration in old:
             remove_checkpoint(there[iteration])
         return len(old)

@@ -39,7 +39,7 @@ def as_plain(value: Any, take: Callable[[torch.Tensor], torch.Tensor] = lambda t
 
 
 class Snapshot:
-    """Copies state into the same memory again and again: allocating it anew takes ten times as long as copying."""
+    """Copies state into the same memory again and again: allocating it each time takes ten times as long as copying."""
 
     def __init__(self) -> None:
         self._buffers: list[torch.Tensor] = []

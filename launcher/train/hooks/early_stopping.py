@@ -84,7 +84,7 @@ class EarlyStopping(HookBase):
         return {"judged_by": self._judged_by(), "standing": to_plain(self.standing)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the standing, unless another metric was looked at, or differently: then counting begins anew."""
+        """Take over the standing, unless another metric was looked at, or differently: then counting starts over."""
         if state["judged_by"] == self._judged_by():
             self.standing = Standing(**state["standing"])
 

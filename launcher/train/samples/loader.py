@@ -35,7 +35,7 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper, *, seed: int, rank: int, nu
     """The loader of one process for DATASETS.TRAIN, filtered, weighted and mapped as detectron2 does.
 
     Returns:
-        A `TrainLoader`; detectron2's own loader, which begins anew with every start, where only that can serve. The
+        A `TrainLoader`; detectron2's own loader, which starts over at every start, where only that can serve. The
         log then says why.
 
     Raises:
@@ -67,7 +67,7 @@ def _stock_loader(cfg: CfgNode, mapper: Mapper, reason: str) -> Any:
         raise RequestError(
             f"DATALOADER.SAMPLER_TRAIN={cfg.DATALOADER.SAMPLER_TRAIN}, but there are {', '.join(FACTORS)}."
         ) from error
-    logger.warning("The order of samples begins anew whenever the training is resumed: %s", reason)
+    logger.warning("The sample order starts over whenever training is resumed: %s", reason)
     return Undisturbed(loader)
 
 

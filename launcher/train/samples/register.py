@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -25,6 +25,21 @@ def register_datasets(splits: Iterable[CocoSplit]) -> None:
             raise DataError(
                 f"{split.json} was to be registered as {split.name}, and that name is taken by other data. "
                 "Choose another dataset.name."
+            )
+
+
+def check_own_datasets(planned: Mapping[str, Sequence[str]]) -> None:
+    """See that the user's code has registered the classes that the plan was made for.
+
+    Raises:
+        DataError: it has not.
+    """
+    for name, classes in planned.items():
+        now = MetadataCatalog.get(name).get("thing_classes", None) if name in DatasetCatalog else []
+        if now is not None and list(map(str, now)) != list(classes):
+            raise DataError(
+                f"{name} is registered with {len(now)} classes in this process, and was with {len(classes)} when the "
+                "run was planned, or with others. Register the same ones on every import."
             )
 
 

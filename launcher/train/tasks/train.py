@@ -16,14 +16,15 @@ from launcher.run.heartbeat import SMOKE, TRAINING, Heartbeat
 from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Resume, RunPlan
 from launcher.run.resume import ResumePoint
-from launcher.train.build import check_overrides, is_overridden, own_writers
+from launcher.train.build import is_overridden, own_writers
 from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.compat.smoke import compute_on_cpu
 from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.hooks import chosen
 from launcher.train.output.writers import UNWRITTEN, Unwritten, build_writers, write_as_text
+from launcher.train.own_code import load_own_code
 from launcher.train.process import prepare_process
-from launcher.train.samples.register import register_datasets
+from launcher.train.samples.register import check_own_datasets, register_datasets
 from launcher.train.stop import STOP, Stop
 from launcher.train.trainer import Setup, Trainer
 
@@ -47,17 +48,17 @@ class Attempt:
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     """Train as the plan says, to the end or until asked to stop."""
     STOP.at = plan.limits.stop_at
-    trainer_class = Trainer
-    check_overrides(trainer_class)
+    trainer_class = load_own_code(plan.training.own_code)
     cfg = _prepare(plan, heartbeat)
     return train(cfg, _attempt_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
 
 
 def _prepare(plan: RunPlan, heartbeat: Heartbeat) -> CfgNode:
     """Make this process ready for the configuration, which is returned."""
-    cfg = to_cfg_node(plan.keys, plan.training.config_extensions)
+    cfg = to_cfg_node(plan.keys, plan.training.own_code.config_extensions)
     cfg.freeze()
     register_datasets(plan.data.splits)
+    check_own_datasets(plan.data.own_classes)
     prepare_process(cfg, plan.devices)
     if plan.devices.kind == "cpu":
         heartbeat.beat(SMOKE)

@@ -405,7 +405,7 @@ def test_a_driver_that_only_refuses_is_not_dangerous():
     ],
 )
 def test_what_scheduler_or_container_allocated_is_passed_on(environ: dict[str, str], promised: bool):
-    assert diagnose(changed(NO_GPU, environment=environ)).gpus_promised is promised
+    assert diagnose(changed(NO_GPU, environment=environ)).gpus_allocated is promised
 
 
 def test_an_allocated_gpu_that_the_machine_does_not_have_is_no_missing_request():

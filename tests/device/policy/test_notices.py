@@ -1,4 +1,4 @@
-"""What of the diagnosis a run is told."""
+"""The findings of a diagnosis that are reported before a run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_recorded_healthy_machines_give_no_notice(machine: Path):
 
 
 @pytest.mark.parametrize("asked", [{}, CPU])
-def test_what_is_short_around_a_run_is_told_with_its_code(asked: dict[str, Any]):
+def test_what_is_short_around_a_run_is_reported_with_its_code(asked: dict[str, Any]):
     told = notices(changed(HEALTHY, platform=SHORT_OF_ALL), **asked)
 
     assert codes(told) == ["shm.small", "disk.full", "memory.small", "limits.open_files"]
@@ -73,7 +73,7 @@ def test_what_is_short_for_loader_workers_does_not_matter_without_them():
     assert codes(notices(changed(HEALTHY, platform=SHORT_OF_ALL), workers=0)) == ["disk.full", "memory.small"]
 
 
-def test_what_concerns_gpus_is_told_to_runs_that_would_use_them():
+def test_what_concerns_gpus_is_reported_to_runs_that_would_use_them():
     wrong = changed(HEALTHY, environment={"CUDA_VISIBLE_DEVICES": "0,9"})
 
     assert codes(notices(wrong)) == ["visible.wrong"]
@@ -102,11 +102,11 @@ def test_a_gpu_that_was_not_named_or_is_hidden_on_purpose_is_not_left_out():
     assert notices(hidden) == ()
 
 
-def test_what_the_reason_or_an_adjustment_says_is_not_said_again():
+def test_what_the_reason_or_an_adjustment_covers_is_not_reported_again():
     assert notices(ONE_SICK, count=2) == ()
     assert notices(driver_ends(HUNG)) == ()
     assert notices(ONE_SICK, ids=[0]) == ()
 
 
-def test_of_two_gpus_that_fail_alike_the_second_is_told_too():
+def test_of_two_gpus_that_fail_alike_the_second_is_reported_too():
     assert notices(TWO_SICK) == ("left out: GPU 1 fails: unspecified launch failure (gpu.sick)",)

@@ -47,7 +47,7 @@ WITHOUT = diagnose(NO_GPU)
 ONE = diagnose(HEALTHY)
 TWO = diagnose(TWO_GPUS)
 ONE_OF_TWO = diagnose(changed(TWO_GPUS, torch={"smoke_tests": (smoke(0, failed="context", code=214), smoke(1))}))
-# A whole GPU, and one of which CUDA sees a slice
+# A whole GPU, and one in MIG mode
 SLICED = diagnose(
     changed(
         TWO_GPUS,
@@ -95,22 +95,22 @@ def test_insisting_on_a_gpu_refuses_and_names_the_way_out():
         plan_devices(ask(CUDA), KEYS, WITHOUT)
 
 
-def test_a_job_that_was_promised_gpus_refuses_to_fall_back():
+def test_a_job_with_allocated_gpus_refuses_to_fall_back():
     with pytest.raises(DeviceUnavailableError, match=r"allocated GPUs.*device\.on_missing=fall_back"):
         plan_devices(ask(), KEYS, PROMISED)
 
 
 @pytest.mark.parametrize("choice", [AUTO, CUDA])
-def test_a_typed_fall_back_overrules_promise_and_insistence(choice: DeviceChoice):
+def test_an_explicit_fall_back_overrules_allocation_and_choice(choice: DeviceChoice):
     assert plan_devices(ask(choice, on_missing=OnMissing.fall_back), KEYS, PROMISED).kind == "cpu"
 
 
-def test_auto_refuses_when_told_to():
-    with pytest.raises(DeviceUnavailableError, match=r"^device\.on_missing=refuse insists"):
+def test_auto_refuses_with_on_missing_refuse():
+    with pytest.raises(DeviceUnavailableError, match=r"^device\.on_missing=refuse requires"):
         plan_devices(ask(on_missing=OnMissing.refuse), KEYS, WITHOUT)
 
 
-def test_the_cpu_that_was_asked_for_is_given_even_where_gpus_were_promised():
+def test_the_cpu_that_was_asked_for_is_given_even_where_gpus_were_allocated():
     assert plan_devices(ask(CPU), KEYS, PROMISED).kind == "cpu"
 
 
@@ -145,19 +145,19 @@ def test_a_gpu_is_named_by_index_or_by_the_start_of_its_uuid(entry: Any):
     assert plan_devices(ask(ids=[entry]), KEYS, TWO).gpu_uuids == UUIDS[:1]
 
 
-def test_an_index_means_the_whole_gpu_also_beside_a_slice():
+def test_an_index_means_the_whole_gpu_also_beside_a_mig_instance():
     assert plan_devices(ask(ids=[0]), KEYS, SLICED).gpu_uuids == UUIDS[:1]
 
 
 @pytest.mark.parametrize("entry", ["MIG-3333", "33333333-"])
-def test_a_slice_is_named_by_the_start_of_its_uuid(entry: str):
+def test_a_mig_instance_is_named_by_the_start_of_its_uuid(entry: str):
     plan = plan_devices(ask(ids=[entry]), KEYS, SLICED)
 
     assert plan.environment["CUDA_VISIBLE_DEVICES"] == "MIG-33333333-cccc"
     assert plan.reason == "MIG-33333333 NVIDIA GeForce RTX 3090"
 
 
-def test_a_refused_name_lists_gpus_and_slices():
+def test_a_refused_name_lists_gpus_and_mig_instances():
     with pytest.raises(RequestError, match=rf"There are: 0 \({UUIDS[0]}\), MIG-33333333-cccc, 1 \({UUIDS[1]}\)\."):
         plan_devices(ask(ids=[5]), KEYS, SLICED)
 
@@ -187,7 +187,7 @@ def test_a_named_gpu_that_is_sick_is_a_reason_to_fall_back_or_refuse():
         plan_devices(ask(CUDA, ids=[0]), KEYS, ONE_OF_TWO)
 
 
-def test_fewer_gpus_than_asked_are_taken_and_told_under_auto():
+def test_fewer_gpus_than_asked_are_taken_and_reported_under_auto():
     plan = plan_devices(ask(count=2), KEYS, ONE_OF_TWO)
 
     assert plan.gpu_uuids == UUIDS[1:]
@@ -201,9 +201,9 @@ def test_fewer_gpus_than_insisted_on_are_refused():
         plan_devices(ask(CUDA, count=2), KEYS, ONE_OF_TWO)
 
 
-def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
+def test_a_job_with_allocated_gpus_trains_on_those_that_work():
     """Falling back to the CPU is another matter."""
-    promised = replace(ONE_OF_TWO, gpus_promised=True)
+    promised = replace(ONE_OF_TWO, gpus_allocated=True)
 
     plan = plan_devices(ask(count=2), KEYS, promised)
 
@@ -212,7 +212,7 @@ def test_a_job_that_was_promised_gpus_goes_on_with_those_that_work():
         plan_devices(ask(count=2), KEYS, promised, avoid={UUIDS[1]: "died"})
 
 
-def test_why_there_are_fewer_gpus_is_told_by_name():
+def test_why_there_are_fewer_gpus_is_reported_by_name():
     (count, *_) = plan_devices(ask(count=2), KEYS, ONE_OF_TWO).adjustments
 
     assert count.reason == "1 GPU is usable: GPU 0 fails: uncorrectable ECC error"
@@ -274,7 +274,7 @@ def test_gpus_that_cannot_talk_to_each_other_train_alone_or_not_at_all():
     assert plan.adjustments[0].reason == "the GPUs cannot talk to each other (NCCL)"
     assert plan_devices(ask(count="all"), KEYS, SILENT).num_processes == 1
     assert plan_devices(ask(CUDA, count=1), KEYS, SILENT).adjustments == ()
-    with pytest.raises(DeviceUnavailableError, match=r"device\.count=2, but the GPUs cannot talk.*To repair it"):
+    with pytest.raises(DeviceUnavailableError, match=r"device\.count=2, but the GPUs cannot talk.*To fix it"):
         plan_devices(ask(CUDA, count=2), KEYS, SILENT)
 
 
@@ -313,7 +313,7 @@ def test_the_best_gpus_are_chosen(there: list[UsableGpu], count: int, chosen: li
     assert plan.gpu_uuids == tuple(f"GPU-{index}" for index in chosen)
 
 
-def test_gpus_that_are_not_alike_are_told():
+def test_gpus_that_are_not_alike_are_reported():
     mixed = replace(ONE, usable_gpus=(gpu(0), gpu(1, **NEWER)))
 
     (notice,) = plan_devices(ask(count=2), {}, mixed).notices
@@ -352,12 +352,12 @@ def test_the_cpu_run_has_every_gpu_hidden():
     plan = plan_devices(ask(CPU), KEYS, ONE)
 
     assert plan.environment == {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-    assert not plan.mask_driver
+    assert not plan.hide_driver
 
 
 @pytest.mark.parametrize("choice", [AUTO, CPU])
-def test_a_dangerous_driver_is_masked(choice: DeviceChoice):
-    assert plan_devices(ask(choice), KEYS, diagnose(driver_ends(HUNG))).mask_driver
+def test_a_dangerous_driver_is_hidden(choice: DeviceChoice):
+    assert plan_devices(ask(choice), KEYS, diagnose(driver_ends(HUNG))).hide_driver
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ DEFORMABLE = with_keys(MODEL__RESNETS__DEFORM_ON_PER_STAGE=[False, True, True, T
         (CUDA, ONE, ""),
     ],
 )
-def test_torchvision_stands_in_for_deformable_convolutions_that_cannot_train_here(
+def test_torchvision_replaces_deformable_convolutions_that_cannot_train_here(
     choice: DeviceChoice, diagnosis: Diagnosis, served_by: str
 ):
     plan = plan_devices(ask(choice), DEFORMABLE, diagnosis)
@@ -453,7 +453,7 @@ def test_rotated_boxes_are_refused_by_name_where_their_operators_are_missing(
     if not is_refused:
         assert plan_devices(ask(choice), rotated, diagnosis).kind == choice.value
         return
-    with pytest.raises(DeviceUnavailableError, match=r"NAME=RRPN, .*NAME=RROIHeads: rotated boxes need.*from source"):
+    with pytest.raises(DeviceUnavailableError, match=r"NAME=RRPN, .*NAME=RROIHeads: rotated boxes.*from source"):
         plan_devices(ask(choice), rotated, diagnosis)
 
 
@@ -481,14 +481,14 @@ def test_mixed_precision_is_what_every_chosen_gpu_can_do(
     assert plan_devices(ask(count=count, precision=asked), AMP, diagnosis).precision == planned
 
 
-def test_without_mixed_precision_there_is_no_precision_and_a_typed_one_is_told_to_change_nothing():
+def test_without_mixed_precision_a_precision_is_reported_to_have_no_effect():
     assert plan_devices(ask(), KEYS, ONE).precision == ""
     (notice,) = plan_devices(ask(precision=Precision.bfloat16), KEYS, ONE).notices
-    assert "device.precision=bfloat16 changes nothing" in notice
+    assert "device.precision=bfloat16 has no effect" in notice
 
 
-def test_the_precision_that_was_chosen_or_had_to_be_changed_is_told():
-    assert plan_devices(ask(), AMP, ONE).notices[0].startswith("mixed precision computes in bfloat16")
+def test_the_precision_that_was_chosen_or_had_to_be_changed_is_reported():
+    assert plan_devices(ask(), AMP, ONE).notices[0].startswith("mixed precision runs in bfloat16")
     (adjustment,) = plan_devices(ask(precision=Precision.bfloat16), AMP, OLD).adjustments
     assert (adjustment.setting, adjustment.asked, adjustment.planned) == ("device.precision", "bfloat16", "float16")
     assert "has 7.5" in adjustment.reason
@@ -516,8 +516,8 @@ def test_adjustments_give_the_keys_that_the_worker_gets():
     assert (keys["MODEL.DEVICE"], keys["SOLVER.AMP.ENABLED"]) == ("cpu", False)
 
 
-def test_the_refusal_tells_how_to_repair_the_cause():
-    with pytest.raises(DeviceUnavailableError, match=r"To repair it: reboot, or reset the GPU"):
+def test_the_refusal_tells_how_to_fix_the_cause():
+    with pytest.raises(DeviceUnavailableError, match=r"To fix it: reboot, or reset the GPU"):
         plan_devices(ask(CUDA), KEYS, diagnose(driver_ends(HUNG)))
 
 
@@ -560,7 +560,7 @@ TWO_AND_SLICES = replace(TWO, usable_gpus=(*SLICES, *TWO.usable_gpus))
 
 
 @pytest.mark.parametrize("count", [1, 2, "all"])
-def test_whole_gpus_are_taken_before_slices_and_never_together_with_one(count: Any):
+def test_whole_gpus_are_taken_before_mig_instances_and_never_together_with_one(count: Any):
     plan = plan_devices(ask(count=count), KEYS, TWO_AND_SLICES)
 
     assert plan.gpu_uuids == (UUIDS if count != 1 else UUIDS[1:])
@@ -568,24 +568,24 @@ def test_whole_gpus_are_taken_before_slices_and_never_together_with_one(count: A
 
 
 @pytest.mark.parametrize("asked", [{"count": 2}, {"count": "all"}, {"count": "all", "ids": ["MIG-0", "MIG-1"]}])
-def test_of_several_slices_one_trains_and_it_is_told_why(asked: dict[str, Any]):
+def test_of_several_mig_instances_one_trains_and_the_reason_is_reported(asked: dict[str, Any]):
     plan = plan_devices(ask(**asked), KEYS, ONLY_SLICES)
 
     assert plan.gpu_uuids == (SLICES[1].uuid,)
     assert plan.adjustments[0].setting == "device.count"
-    assert "CUDA shows a process no more than one" in plan.adjustments[0].reason
+    assert "CUDA shows a process at most one" in plan.adjustments[0].reason
 
 
-def test_several_slices_or_a_slice_beside_a_gpu_are_refused_where_insisted_on():
+def test_several_mig_instances_or_one_beside_a_gpu_are_refused_where_insisted_on():
     with pytest.raises(
-        DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a MIG instance.*Type device\.count=1,"
+        DeviceUnavailableError, match=r"only 1 usable \(MIG-1.*\): a MIG instance.*Set device\.count=1,"
     ):
         plan_devices(ask(CUDA, count=2), KEYS, ONLY_SLICES)
     with pytest.raises(DeviceUnavailableError, match=r"only 1 usable \(GPU 0\): a MIG instance"):
         plan_devices(ask(CUDA, count=2, ids=[0, "MIG-0"]), KEYS, TWO_AND_SLICES)
 
 
-def test_an_idle_slice_is_taken_before_a_busy_gpu():
+def test_an_idle_mig_instance_is_taken_before_a_busy_gpu():
     busy = replace(ONE, usable_gpus=(SLICES[0], replace(ONE.usable_gpus[0], free_mib=9000)))
 
     assert plan_devices(ask(), KEYS, busy).gpu_uuids == (SLICES[0].uuid,)
@@ -625,7 +625,7 @@ def test_the_reason_names_the_gpus_and_what_was_left_of_a_list():
     assert plan_devices(ask(ids=[0, 1], count=2), KEYS, TWO).reason.endswith("3090")
 
 
-def test_why_fewer_processes_run_is_told_in_words():
+def test_why_fewer_processes_run_is_reported():
     (count, *_) = plan_devices(ask(CPU, count="all"), KEYS, WITHOUT).adjustments
     (workers,) = plan_devices(ask(CPU, count=4), Keys({"DATALOADER": {"NUM_WORKERS": 9}}), WITHOUT).adjustments
 

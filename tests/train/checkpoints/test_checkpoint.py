@@ -46,7 +46,7 @@ def test_a_saved_checkpoint_is_found_valid_and_loads_back(tmp_path: Path):
 
     save_iteration(checkpointer_in(paths, 2.0), paths, 41)
 
-    found = look_for_checkpoints(paths).newest_whole
+    found = look_for_checkpoints(paths).newest_valid
     assert found is not None
     assert found.next_iteration == 42
     other = checkpointer_in(paths, 0.0)

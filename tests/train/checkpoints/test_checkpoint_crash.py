@@ -1,4 +1,4 @@
-"""A kill before each system call of a save, in a forked child: whatever is left, a run goes on from a whole checkpoint.
+"""A kill before each system call of a save, in a forked child: whatever is left, a run resumes from a valid checkpoint.
 
 Calls are counted where Python makes them. A kill loses what is still in the process, not what the kernel has, so
 this says nothing about a loss of power.
@@ -58,7 +58,7 @@ def model_of(value: float) -> torch.nn.Module:
 
 def saver_in(paths: RunPaths, model: torch.nn.Module, settings: CheckpointSettings) -> Saver:
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    resume = look_for_checkpoints(paths).newest_whole
+    resume = look_for_checkpoints(paths).newest_valid
     return Saver(SafeCheckpointer(model, str(paths.checkpoints)), paths, settings, resume=resume)
 
 
@@ -140,10 +140,10 @@ def check(paths: RunPaths, case: Case, new_value: float) -> None:
     """The newest is the state before or the one after, nothing is damaged, and every other name is a whole file."""
     found = look_for_checkpoints(paths)
     assert found.damaged == ()
-    assert found.newest_whole is not None
-    assert found.newest_whole.next_iteration in (case.before[-1] + 1, case.saved + 1)
-    new = new_value if found.newest_whole.next_iteration == case.saved + 1 else float(case.before[-1])
-    assert value_in(found.newest_whole.path) in ((new, case.before[-1]) if case.saved in case.before else (new,))
+    assert found.newest_valid is not None
+    assert found.newest_valid.next_iteration in (case.before[-1] + 1, case.saved + 1)
+    new = new_value if found.newest_valid.next_iteration == case.saved + 1 else float(case.before[-1])
+    assert value_in(found.newest_valid.path) in ((new, case.before[-1]) if case.saved in case.before else (new,))
     for path in (paths.best_weights, paths.final_weights):
         if path.exists():
             assert damage_of(path) is None

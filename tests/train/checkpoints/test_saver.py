@@ -33,7 +33,7 @@ class Training:
         self.savers: list[Saver] = []
 
     def attempt(self, settings: CheckpointSettings = CheckpointSettings(), **more: Any) -> Saver:  # noqa: B008 - frozen
-        resume = look_for_checkpoints(self.paths).newest_whole
+        resume = look_for_checkpoints(self.paths).newest_valid
         checkpointer = SafeCheckpointer(self.model, str(self.paths.checkpoints))
         saver = Saver(checkpointer, self.paths, settings, resume=resume, report=self.said.append, **more)
         self.savers.append(saver)
@@ -243,7 +243,7 @@ def test_the_best_checkpoint_is_kept_over_attempts_and_outside_of_the_chain(
 
     assert weight_in(training.paths.best_weights) == 19
     assert training.saved() == [39]
-    found = look_for_checkpoints(training.paths).newest_whole
+    found = look_for_checkpoints(training.paths).newest_valid
     assert found is not None
     assert found.next_iteration == 40
 

@@ -34,7 +34,7 @@ class Attempt:
         self.paths.checkpoints.mkdir(parents=True, exist_ok=True)
         self.model = torch.nn.Linear(4, 4)
         self.said: list[str] = []
-        resume = look_for_checkpoints(self.paths).newest_whole
+        resume = look_for_checkpoints(self.paths).newest_valid
         done = (resume.next_iteration or 0) if resume is not None else 0
         evaluated = Evaluated(after=done - 1, metrics=metrics) if metrics else Evaluated()
         self.state = TrainingState(max_iter=max_iter, start=done, iterations_done=done, evaluated=evaluated)

@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_made_at_first_is_made_later(tmp_path: Path, stora
 
 
 def attempt_with(paths: RunPaths, written_until: int, unwritten: dict[str, Any]) -> MetricsWriter:
-    """The writer of an attempt that goes on from a checkpoint which says that."""
+    """The writer of an attempt that resumes from a checkpoint which says that."""
     lines = Unwritten()
     lines.load_state_dict(unwritten)
     settings = LoggingSettings(tensorboard=False)

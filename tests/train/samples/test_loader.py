@@ -370,4 +370,4 @@ def test_data_without_an_order_is_loaded_by_detectron2_with_a_warning(cfg: CfgNo
 
     assert not isinstance(loader, TrainLoader)
     assert len(next(iter(loader))) == 4
-    assert "begins anew whenever the training is resumed" in caplog.text
+    assert "starts over whenever training is resumed" in caplog.text

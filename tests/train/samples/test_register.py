@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,28 @@ def test_a_name_that_is_taken_by_other_data_is_refused(split: CocoSplit, tmp_pat
 
     with pytest.raises(DataError, match=r"catalog_test_train.*taken.*dataset\.name"):
         register_datasets([other])
+
+
+@pytest.mark.parametrize(
+    ("planned", "is_refused"),
+    [(("date", "fig"), False), (("fig", "date"), True), (("date",), True)],
+)
+def test_data_of_the_users_code_must_have_the_classes_that_were_planned_for(planned: tuple[str, ...], is_refused: bool):
+    from launcher.train.samples.register import check_own_datasets
+
+    metadata = detectron2_data.MetadataCatalog
+    detectron2_data.DatasetCatalog.register("catalog_test_own", list)
+    metadata.get("catalog_test_own").thing_classes = ["date", "fig"]
+    try:
+        with pytest.raises(DataError, match="the same ones on every import") if is_refused else nullcontext():
+            check_own_datasets({"catalog_test_own": planned})
+    finally:
+        detectron2_data.DatasetCatalog.remove("catalog_test_own")
+        metadata.remove("catalog_test_own")
+
+
+def test_data_that_the_users_code_registers_no_more_is_refused():
+    from launcher.train.samples.register import check_own_datasets
+
+    with pytest.raises(DataError, match="catalog_test_gone is registered with 0 classes"):
+        check_own_datasets({"catalog_test_gone": ("fig",)})

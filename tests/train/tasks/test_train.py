@@ -79,7 +79,7 @@ def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None
     this = Attempt(
         number=next(ATTEMPTS),
         setup=SETUP,
-        resume=look_for_checkpoints(paths).newest_whole,
+        resume=look_for_checkpoints(paths).newest_valid,
         early_stopping=EarlyStoppingSettings(),
         checkpoint=CheckpointSettings(),
         logging=LoggingSettings(period=1, images=0, tensorboard=False),

@@ -1,0 +1,79 @@
+"""What a child process found out by importing code, kept as JSON while what it was made from stays as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.files import write_text
+
+# Importing torch from a cold network disk has been seen to take a minute.
+DEADLINE_S = 300.0
+HIDES_GPUS = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""For the child's environment: it need not wait for a driver, and takes no memory of a GPU."""
+
+
+def cache_folders(environ: Mapping[str, str]) -> list[Path]:
+    """Where descriptions may be kept, best first."""
+    folders = []
+    if environ.get("XDG_CACHE_HOME"):
+        folders.append(Path(environ["XDG_CACHE_HOME"]) / "detectron2-launcher")
+    elif environ.get("HOME"):
+        folders.append(Path(environ["HOME"]) / ".cache" / "detectron2-launcher")
+    # Shared by all users of the machine, so each has a folder of its own.
+    folders.append(Path(tempfile.gettempdir()) / f"detectron2-launcher-{os.getuid()}")
+    return folders
+
+
+def digest(question: Any) -> str:
+    """A short name for what plain data asks."""
+    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]
+
+
+def stamps(paths: Iterable[str]) -> dict[str, list[int]]:
+    """What changes when a file does, or when one is added to a folder or taken away.
+
+    Raises:
+        OSError: one is not there.
+    """
+    stats = ((path, os.stat(path)) for path in paths)
+    return {path: [stat.st_mtime_ns, stat.st_size] for path, stat in stats}
+
+
+def read_fresh(path: Path) -> dict[str, Any] | None:
+    """A stored description, if it is ours and the files in its `made_from` are as they were."""
+    try:
+        if path.stat().st_uid != os.getuid():
+            return None
+        described: dict[str, Any] = json.loads(path.read_bytes())
+        made_from = described["made_from"]
+        return described if made_from == stamps(made_from) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Absent, cut off or not ours: all the same, it is made anew.
+        return None
+
+
+def store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, str]) -> None:
+    """Keep a description; a cache that cannot be kept anywhere costs time in the next call and nothing else."""
+    for folder in cache_folders(environ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_text(folder / file_name, json.dumps(described))
+        except OSError:
+            continue
+        return
+
+
+def last_lines(text: str, number: int = 8) -> str:
+    """The end of what a child printed, indented."""
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-number:])
+
+
+def listed(names: Sequence[str]) -> str:
+    """As people type a list."""
+    return f"[{','.join(names)}]"
