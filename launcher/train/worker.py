@@ -43,7 +43,8 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     STOP.note_signals(attempt.stop_note)
     log_to(attempt.log(0), console=False)
     # Ranks import torch before our code can tell Python where warnings go.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    sys.warnoptions.clear()  # multiprocessing hands these on as options, which count more
     from launcher.train.ranks import launch_ranks
 
     return launch_ranks(work_as_rank, plan_file, num_processes, attempt)

@@ -15,8 +15,9 @@ from detectron2.utils import comm
 from torch.distributed import broadcast
 from torch.nn import Module
 
+from launcher.errors import RequestError
 from launcher.run.heartbeat import EVALUATION, Heartbeat
-from launcher.train.evaluation.blank_images import EvaluatorWithBlanks
+from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
 from launcher.train.evaluation.evaluators import quietly
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
@@ -140,4 +141,6 @@ class StoppableBatches:
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
             self._heartbeat.beat(EVALUATION)
+            if refusal := next((sample[REFUSED] for sample in batch if REFUSED in sample), ""):
+                raise RequestError(refusal)
             yield batch
