@@ -88,7 +88,7 @@ class Training:
     """How the worker trains, beside what detectron2's keys say."""
 
     own_code: OwnCode
-    """Of the user's."""
+    """Code of the user's own that every rank imports."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings
     ema: EmaSettings

@@ -167,12 +167,6 @@ class Trainer(DefaultTrainer):
         """Writers of one's own, on rank 0; metrics.json and TensorBoard are written anyway."""
         return []
 
-    @property
-    def unwrapped(self) -> Module:
-        """The model itself, without DistributedDataParallel around it."""
-        model: Module = getattr(self.model, "module", self.model)
-        return model
-
     def make_train_loader(self, cfg: CfgNode) -> Any:
         """What `build_train_loader` gives, as this training needs it."""
         loader = self.build_train_loader(cfg)
@@ -307,7 +301,6 @@ class Trainer(DefaultTrainer):
                 build_test_loader=self.build_test_loader,
                 build_evaluator=self.build_evaluator,
                 stop=self.stop,
-                num_processes=self.setup.num_processes,
                 heartbeat=self.heartbeat,
             )
 

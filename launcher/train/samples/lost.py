@@ -29,7 +29,7 @@ def end_where_batches_get_lost() -> None:
     """Let loader processes that are forked from now on end when they cannot hand a batch over.
 
     That happens in a thread of theirs, where /dev/shm is full or too few files may be open. Python prints it, and the
-    training would wait for that batch for ever; the end of a loader process, it notices at once.
+    training would wait for that batch without a limit; the end of a loader process, it notices at once.
     """
     Queue._on_queue_feeder_error = staticmethod(_end_loader_process)  # type: ignore[attr-defined]
 

@@ -24,7 +24,7 @@ _notes: dict[str, str] = {}
 
 
 class UnclearPixelsError(ValueError):
-    """It cannot be told which value is white."""
+    """Nothing says which value is white."""
 
 
 def read_deep_pixels(image_format: str) -> None:
