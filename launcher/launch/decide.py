@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import time_limit_s
 from launcher.config.keys import Keys
 from launcher.config.request import EarlyStoppingSettings, RunRequest
+from launcher.config.unused import notices_of_unused
 from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
@@ -18,7 +19,7 @@ from launcher.launch.scaling import plan_scaling
 from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
-from launcher.run.identity import identity_of
+from launcher.run.identity import fingerprint_of, identity_of
 from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
 
@@ -144,6 +145,9 @@ def _problems(
     if before is not None:
         yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
     yield from _problems_with_resume(request, folder)
+    if request.resume != "never":
+        own = to_plain(identity_of(request, dataset.adjustments))
+        yield from _problems_with_origin(folder, {*folder.fingerprints, fingerprint_of(own)})
     starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
@@ -228,7 +232,21 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
     return []
 
 
+def _problems_with_origin(folder: FolderFacts, known: Collection[str]) -> Iterator[str]:
+    """A checkpoint that another run wrote would bring its own schedule and order, whatever is asked here."""
+    point = folder.checkpoints.newest_valid
+    if point is None or point.manifest is None:
+        return
+    if (origin := point.manifest.milestone.config_fingerprint) and origin not in known:
+        yield (
+            f"{point.path} was written by a run of another configuration, as the manifest beside it says. "
+            "Move it out of this folder. To continue from it all the same, take another folder: "
+            "run.name=NAME resume=PATH; to begin with its weights only: run.name=NAME MODEL.WEIGHTS=PATH."
+        )
+
+
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
+    yield from notices_of_unused(request)
     if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
     yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
