@@ -178,7 +178,7 @@ def _is_in_64_bits(number: object) -> bool:
 
 
 def _show_id(value: object) -> str:
-    """As it stands in the file: a text has its quotes, so that "1" and 1 are told apart."""
+    """As written in the file: a text keeps its quotes, so that "1" and 1 differ."""
     if isinstance(value, (list, dict)):
         return f"a {kind_of(value)}"
     return json.dumps(value, ensure_ascii=False)

@@ -13,7 +13,7 @@ class Flaw:
     """One kind of thing that is wrong with the entries of a file."""
 
     code: str
-    """For example `annotation.unknown_image`; `checks.py` and `suspicions.py` say what each means."""
+    """For example `annotation.unknown_image`; `messages.py` and `suspicions.py` say what each means."""
     count: int
     examples: tuple[str, ...]
     """The first few."""
