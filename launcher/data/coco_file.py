@@ -29,8 +29,16 @@ _MOST_AREA = 1e10
 """COCO evaluation leaves out larger objects."""
 _AREA_SLACK = 1.5
 """Of a box: how much larger the area of an object may be that fills it."""
-_FOUND_WITHOUT_CHECK = ("annotation.id_zero",)
-"""Flaws that would silently give wrong metrics; every other one stops the run at some point."""
+_FOUND_WITHOUT_CHECK = (
+    "annotation.id_zero",
+    "annotation.id_too_large",
+    "image.id_too_large",
+    "category.duplicate_name",
+    "area.ignored",
+    "polygon.malformed",
+    "polygon.far",
+)
+"""Flaws that would silently give wrong metrics or take all memory; every other one stops the run at some point."""
 
 
 @dataclass(frozen=True, kw_only=True)

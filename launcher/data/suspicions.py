@@ -76,7 +76,8 @@ _MISPLACED = ("box.corners", "box.outside", "box.beyond")
 
 def suspicious_problems(coco: CocoFacts, keys: Keys) -> Iterator[str]:
     """The kinds that most objects have, so that nothing can be learnt or measured."""
-    return (_say(flaw, coco) for flaw in _found(coco, keys) if _is_most(flaw, coco))
+    way_out = ". Where it is meant so, dataset.check=False trains on it"
+    return (_say(flaw, coco) + way_out for flaw in _found(coco, keys) if _is_most(flaw, coco))
 
 
 def suspicious_notices(coco: CocoFacts, keys: Keys) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -174,4 +175,30 @@ def test_an_rle_with_its_size_swapped_is_told_so(tmp_path: Path):
     (tmp_path / "train.json").write_text(json.dumps(content))
 
     with pytest.raises(DataError, match=r"\[width, height\] in place of \[height, width\]"):
+        plan(dataset)
+
+
+def test_a_refusal_of_what_is_meant_so_names_the_way_to_train_on_it(tmp_path: Path):
+    dataset = write_objects(tmp_path, all_scaled)
+    with pytest.raises(DataError, match=r"Where it is meant so, dataset\.check=False trains on it"):
+        plan(dataset)
+
+    assert plan(dataclasses.replace(dataset, check=False)).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (with_values(id=2**63), "does not fit 64 bits"),
+        (with_values(area=-5), "`area` below 0"),
+        (with_polygon(lambda number: number * 2e8), "far beyond any image"),
+        (with_polygon(lambda number: number * float("nan")), "something else than finite numbers"),
+    ],
+)
+def test_what_nothing_else_would_show_is_refused_without_the_check_too(
+    tmp_path: Path, spoil: Callable[[Entry], object], message: str
+):
+    dataset = dataclasses.replace(write_objects(tmp_path, spoil, split="val", num=1), check=False)
+
+    with pytest.raises(DataError, match=message):
         plan(dataset)
