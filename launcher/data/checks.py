@@ -50,7 +50,7 @@ _ERRORS = {
     "Remove them or mark them iscrowd: 1",
     "box.malformed": "{count} annotations have no bbox of four numbers [x, y, width, height] ({examples})",
     "mask.malformed": "{count} segmentations are neither lists of polygons nor an RLE ({examples})",
-    "rle.malformed": "{count} segmentations are broken RLEs ({examples}). Export them anew",
+    "rle.malformed": "{count} segmentations are broken RLEs ({examples}). Export them again",
     "keypoints.malformed": "{count} annotations have keypoints that are no list of numbers ({examples})",
 }
 # The key that makes it matter, and the message.

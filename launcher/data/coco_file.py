@@ -178,7 +178,7 @@ def _is_in_64_bits(number: object) -> bool:
 
 
 def _show_id(value: object) -> str:
-    """As it stands in the file: a text has its quotes, so that "1" and 1 are told apart."""
+    """As the file has it: a text with its quotes, so that "1" and 1 look different."""
     if isinstance(value, (list, dict)):
         return f"a {kind_of(value)}"
     return json.dumps(value, ensure_ascii=False)
