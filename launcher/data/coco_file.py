@@ -186,7 +186,7 @@ def _is_in_64_bits(number: object) -> bool:
 
 
 def _show_id(value: object) -> str:
-    """As written in the file: a text keeps its quotes, so that "1" and 1 differ."""
+    """As the file has it: a text with its quotes, so that "1" and 1 look different."""
     if isinstance(value, (list, dict)):
         return f"a {kind_of(value)}"
     return json.dumps(value, ensure_ascii=False)
