@@ -1,9 +1,7 @@
-"""Looking at a run folder, and writing down what is asked, planned and happened there."""
+"""Writing down what is asked, planned and happened in a run folder."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import platform
 import shlex
@@ -11,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,18 +21,29 @@ from launcher.config.values import to_plain, write_json
 from launcher.device.facts import DeviceFacts
 from launcher.errors import RequestError
 from launcher.files import write_text
+from launcher.launch.folder_lock import unwritable
 from launcher.run.outcome import Outcome
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import PLAN_VERSION, Resume, RunPlan
 from launcher.run.resume import rename_damaged
 
 
 def archive(folder: Path) -> Path:
-    """Rename a run folder to the first free `<folder>.<n>` and return the new name."""
+    """Rename a run folder to the first free `<folder>.<n>` and return the new name.
+
+    Raises:
+        RequestError: it cannot be renamed.
+    """
     number = 1
     while (target := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise RequestError(
+            f"resume=never renames {folder} to {target.name}, which is refused ({error.strerror}): it may be a mount "
+            "point. Choose another folder with run.name=NAME, or empty this one yourself."
+        ) from error
     return target
 
 
@@ -70,7 +79,7 @@ def record_start(
             "Run the command again."
         ) from error
     except OSError as error:
-        raise _unwritable(paths.folder, error) from error
+        raise unwritable(paths.folder, error) from error
 
 
 def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
@@ -80,40 +89,6 @@ def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
     except OSError as error:
         return f"the outcome could not be written into {plan.folder} ({error.strerror})"
     return ""
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[int]:
-    """Hold a run folder for this process, and for those that inherit the file descriptor given out.
-
-    Raises:
-        RequestError: another process on this host holds it, or it cannot be written.
-    """
-    paths = RunPaths(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(paths.lock, "a+")  # noqa: SIM115 - closed below, where failing to lock is told apart
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise RequestError(
-                f"{folder} is being trained right now by {file.read().strip() or 'another process'}. "
-                "Wait for it, stop it, or choose another folder with run.name=NAME."
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield file.fileno()
-
-
-def _unwritable(folder: Path, error: OSError) -> RequestError:
-    return RequestError(
-        f"The run folder is {folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
-    )
 
 
 def provenance(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:

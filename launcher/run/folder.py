@@ -21,8 +21,10 @@ from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
-from launcher.run.resume import Checkpoints, ResumePoint, damage_of, look_for_checkpoints
+from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
 
+FOREIGN = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", f"model_{7 * '[0-9]'}.pth", "model_final.pth")
+"""Files that a training of detectron2's own writes into its OUTPUT_DIR."""
 RESUME_WORDS = ("auto", "must", "never")
 
 
@@ -61,6 +63,8 @@ class FolderFacts:
     """A seed to begin with, where none is asked for."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
+    foreign: tuple[str, ...]
+    """Files of a training in that folder which the launcher did not start, its newest checkpoint last."""
     unwritable: str
     """Why nothing can be written into the folder, empty where it can."""
 
@@ -87,8 +91,17 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         resume_file_problem=problem,
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(request.keys["MODEL.WEIGHTS"])),
+        foreign=_find_foreign(paths, attempts),
         unwritable=_why_unwritable(paths.folder),
     )
+
+
+def _find_foreign(paths: RunPaths, attempts: Sequence[int]) -> tuple[str, ...]:
+    """What detectron2's own trainer, or a program like it, has left in the folder."""
+    if attempts or paths.request.exists():
+        return ()
+    found = [path for pattern in FOREIGN for path in sorted(paths.folder.glob(pattern))]
+    return tuple(path.name for path in found if path.is_file())
 
 
 def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
@@ -182,8 +195,17 @@ def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
         return (found, "") if found else (None, f"the folder {path} holds no valid checkpoint")
     if not path.is_file():
         return None, "there is no such file"
-    problem = damage_of(path)
-    return (None, f"that file {problem}") if problem else (ResumePoint(path=str(path), next_iteration=None), "")
+    if problem := damage_of(path):
+        return None, f"that file {problem}{_instead_of(path)}"
+    return ResumePoint(path=str(path), next_iteration=None), ""
+
+
+def _instead_of(damaged: Path) -> str:
+    """Which checkpoint beside a damaged one may be taken instead, and how."""
+    others = sorted(damaged.parent.glob("model_*.pth"), reverse=True)
+    older = (path for path in others if path.name < damaged.name and CHECKPOINT_NAME.fullmatch(path.name))
+    valid = next((path for path in older if damage_of(path) is None), None)
+    return f"; an older one beside it is valid: resume={valid}" if valid else ""
 
 
 def _is_missing_file(weights: str) -> bool:
