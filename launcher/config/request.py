@@ -225,7 +225,7 @@ class Typed:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCode:
-    """Code of your own, by name: found in the current folder, on PYTHONPATH and among what is installed."""
+    """Code of your own, by name: found on PYTHONPATH, among what is installed and in the current folder."""
 
     config_extensions: tuple[str, ...] = ()
     """Functions `module:function` that add keys to detectron2's configuration; they are called with its CfgNode."""

@@ -12,11 +12,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-TRAIN = (sys.executable, "-m", "launcher.train")
+from launcher.safe_start import drop_empty_parts, python_command
+
+TRAIN = tuple(python_command("launcher.train"))
 MOST_DESCRIPTORS = 64
 # What may still change once torch is imported: they are read when a GPU is first asked for, or by processes that are
 # started later.
@@ -90,4 +91,5 @@ def wait_for_plan(descriptor: int) -> Path | None:
     job = json.loads(message)
     os.environ.clear()
     os.environ.update(job["environment"])
+    drop_empty_parts(os.environ)
     return Path(job["plan"])
