@@ -54,6 +54,7 @@ DEVICE = ExitCode.device_refused
         (["SOLVER.MAX_ITER=0"], REQUEST, ["SOLVER.MAX_ITER=0"]),
         (["MODEL.WEIGHTS=nowhere.pth"], REQUEST, ["MODEL.WEIGHTS=nowhere.pth", "no such file"]),
         (["resume=must"], REQUEST, ["resume=must", "resume=auto"]),
+        (["imports=[no_such]", "device=cuda"], REQUEST, ["no module no_such", "PYTHONPATH", "device.choice=cuda"]),
         (["resume=nowhere.pth"], REQUEST, ["resume=nowhere.pth", "no such file"]),
         (["run.root=data/train.json"], REQUEST, ["is a file", "run.root=FOLDER"]),
         (["dataset=coco_2017"], DATA, ["instances_train2017.json", "dataset.root", "cocodataset.org"]),

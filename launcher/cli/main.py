@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.errors import ExitCode, LauncherError, RequestError
-from launcher.show.stream import patient_output
+from launcher.show.stream import OutputError, patient_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     with patient_output():
         try:
-            return int(_run(arguments))
+            status = int(_run(arguments))
+            sys.stdout.flush()
+            return status
+        except OutputError as error:
+            print(f"error: the output could not be written ({error})", file=sys.stderr)
+            return int(ExitCode.training_failed)
         except LauncherError as error:
             print(f"error: {error}", file=sys.stderr)
             return int(error.exit_code)

@@ -26,11 +26,15 @@ class Range:
         # NaN compares false with everything, and infinity is not below infinity.
         return self.at_least <= number <= self.at_most and self.above < number < self.below
 
+    @property
+    def is_bounded_above(self) -> bool:
+        return min(self.at_most, self.below) < math.inf
+
     def __str__(self) -> str:
         """`>= 0`, `> 0` or `in [0, 1)`."""
         low, is_closed = max(self.at_least, self.above), self.at_least > self.above
         high = min(self.at_most, self.below)
-        if high == math.inf:
+        if not self.is_bounded_above:
             return f"{'>=' if is_closed else '>'} {low:g}"
         return f"in {'[' if is_closed else '('}{low:g}, {high:g}{']' if self.at_most < self.below else ')'}"
 
@@ -60,6 +64,6 @@ def problem_with(name: str, value: float, allowed: Range) -> str:
     """`run.retries=-1: must be >= 0.`; empty where the value is allowed."""
     if value in allowed:
         return ""
-    finite = "finite and " if math.isinf(value) and str(allowed).startswith(">") else ""
+    finite = "finite and " if math.isinf(value) and not allowed.is_bounded_above else ""
     note = f" ({allowed.note})" if allowed.note else ""
     return f"{name}={str(value).removesuffix('.0')}: must be {finite}{allowed}{note}."

@@ -53,7 +53,7 @@ def make_run_plan(
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
 
-    lessons = lessons or (_still_valid(before.lessons, request) if before else Lessons())
+    lessons = lessons or _lessons_before(folder.previous, request)
     scaling = plan_scaling(
         request,
         num_processes=devices.num_processes,
@@ -178,8 +178,12 @@ def _drawn_seed(request: RunRequest, drawn: int, before: Previous | None) -> lis
     return [Adjustment(setting="SEED", asked=asked, planned=drawn, reason=reason)]
 
 
-def _still_valid(lessons: Lessons, request: RunRequest) -> Lessons:
-    """A micro-batch that is set now is tried, whatever an earlier command learned."""
+def _lessons_before(previous: Previous | None, request: RunRequest) -> Lessons:
+    """Those of earlier commands, also for a run that starts over: memory is what it was.
+
+    A micro-batch that is set now is tried, whatever was learned about it.
+    """
+    lessons = previous.lessons if previous else Lessons()
     return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
 
 

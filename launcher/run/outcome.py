@@ -219,7 +219,7 @@ def _without_a_word(end: WorkerEnd) -> Outcome:
         return _failed(end, Ending.killed, ExitCode.training_failed, codes.HANG, why)
     if end.exit_status == COULD_NOT_WRITE:
         why = "the error is on the console: it could not be written into the run folder, whose disk may be full"
-        return _failed(end, Ending.failed, ExitCode.training_failed, codes.DISK_FULL, why)
+        return _failed(end, Ending.failed, ExitCode.training_failed, codes.FAILED, why)
     if end.exit_status < 0:
         number = -end.exit_status
         return _failed(end, Ending.killed, ExitCode.training_failed, code_of_signal(number), explain_signal(number))

@@ -12,5 +12,5 @@ from launcher.show.stream import PatientStream
 
 def make_console() -> Console:
     """A console on standard output as it is now, later redirections notwithstanding."""
-    stream: Any = PatientStream(sys.stdout)
+    stream: Any = PatientStream(sys.stdout, on_any_error=True)
     return Console(file=stream, soft_wrap=True)

@@ -1,26 +1,41 @@
-"""Output streams that never end a command: a closed pipe or terminal does not change the exit code."""
+"""Output streams that do not end a command: a closed pipe or terminal does not change the exit code."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
+
+NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)
+"""What a write gives once the reader has gone: a closed pipe, a terminal that was hung up, a closed descriptor."""
+
+
+class OutputError(Exception):
+    """What was printed could not be written, although somebody wants it: a full disk, for example."""
 
 
 class PatientStream:
-    """A stream that goes quiet once nobody reads it any more: a closed pipe, a terminal that has gone."""
+    """A stream that goes quiet once nobody reads it any more; with `on_any_error`, whatever keeps it from writing."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, on_any_error: bool = False) -> None:
         self._stream = stream
+        self._on_any_error = on_any_error
         self._gone = False
 
     def write(self, text: str) -> int:
+        """Raises OutputError where a write fails for another reason than a missing reader."""
         self._try(self._stream.write, text)
         return len(text)
 
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
+        """Raises OutputError as `write` does."""
         self._try(self._stream.flush)
 
     def _try(self, act: Any, *arguments: Any) -> None:
@@ -28,9 +43,11 @@ class PatientStream:
             return
         try:
             act(*arguments)
-        except OSError:
+        except OSError as error:
             self._gone = True
             self._empty()
+            if not self._on_any_error and error.errno is not None and error.errno not in NOBODY_READS:
+                raise OutputError(error.strerror or str(error)) from error
 
     def _empty(self) -> None:
         """Let go of what is still to be written: Python tries once more at its exit, and fails with status 120."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from detectron2.engine import HookBase, SimpleTrainer, hooks
@@ -81,6 +83,9 @@ def check_overrides(trainer_class: Any) -> None:
 
 
 def _problems_with(trainer_class: type[Trainer]) -> Iterator[str]:
+    if isinstance(inspect.getattr_static(trainer_class, "build_mapper"), FunctionType):
+        # detectron2's loaders are built by class methods, which have no instance to call it on.
+        yield f"  {trainer_class.build_mapper.__qualname__} is called on the class. Write @classmethod above it."
     order = trainer_class.__mro__
     before, after = order[: order.index(Trainer)], order[order.index(Trainer) :]
     for owner in before:

@@ -235,8 +235,10 @@ def test_lessons_of_earlier_commands_hold_unless_a_number_is_typed():
 
     remembered = plan_for(learned)
     tried_again = plan_for(learned, device=DeviceRequest(micro_batch=2))
+    started_over = plan_for(learned, resume="never")
 
     assert (remembered.training.accumulate, tried_again.training.accumulate) == (2, 1)
+    assert started_over.training.accumulate == 2
     assert remembered.keys["DATALOADER.NUM_WORKERS"] == 1
 
 

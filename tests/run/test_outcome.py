@@ -117,7 +117,7 @@ def test_box_ap_stands_for_a_run_that_has_it():
         # The kernel killed somebody else meanwhile.
         (WorkerEnd(exit_status=-11, memory_kills=1), None, codes.CRASH, 1),
         (WorkerEnd(exit_status=-6, hung_in="training"), None, codes.HANG, 1),
-        (WorkerEnd(exit_status=74), None, codes.DISK_FULL, 1),
+        (WorkerEnd(exit_status=74), None, codes.FAILED, 1),
         (WorkerEnd(exit_status=1), RANK_1_KILLED, codes.KILLED, 1),
         (WorkerEnd(exit_status=1, memory_kills=1), RANK_1_KILLED, codes.HOST_MEMORY, 76),
         (WorkerEnd(exit_status=1), SICK, "gpu.sick", 1),

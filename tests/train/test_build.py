@@ -13,7 +13,7 @@ from launcher.train.trainer import Trainer
 
 
 def trainer_with(name: str, *bases: type) -> type:
-    return type("MyTrainer", bases or (Trainer,), {name: lambda *_: None})
+    return type("MyTrainer", bases or (Trainer,), {name: classmethod(lambda *_: None)})
 
 
 def test_the_launchers_own_trainer_may_train():
@@ -54,6 +54,14 @@ def test_every_public_method_of_detectron2s_trainers_is_either_open_or_closed_wi
 def test_what_would_have_no_effect_is_refused_by_name_with_what_to_do_instead(name: str):
     with pytest.raises(RequestError, match=rf"MyTrainer\.{name} would have no effect: .*\. Instead, "):
         check_overrides(trainer_with(name))
+
+
+def test_a_mapper_that_is_built_by_an_instance_is_refused_with_the_word_that_is_missing():
+    class MyTrainer(Trainer):
+        def build_mapper(self, cfg: Any, is_train: bool) -> Any: ...  # type: ignore[override]
+
+    with pytest.raises(RequestError, match=r"MyTrainer\.build_mapper is called on the class\. Write @classmethod"):
+        check_overrides(MyTrainer)
 
 
 def test_names_that_the_launcher_does_not_use_are_free():
