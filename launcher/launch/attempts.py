@@ -11,7 +11,7 @@ from pathlib import Path
 from launcher.config.request import RunRequest
 from launcher.launch.claims import GpusTakenError
 from launcher.launch.environment import worker_environment, write_empty_libraries
-from launcher.launch.folder_lock import lock_folder, wait_for_folder
+from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
 from launcher.launch.record import archive, record_outcome, record_start
 from launcher.launch.retry import learn, pause_before
@@ -113,6 +113,7 @@ def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims
     plan = prepared.plan
     record_start(request, plan, prepared.facts, session.command, session.environ)
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
+    refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
         print(f"warning: {problem}", file=sys.stderr)
     return outcome

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from launcher.config.values import read_json_if_valid
 from launcher.errors import ExitCode, LauncherError, RequestError
-from launcher.run.fence import Fence
+from launcher.run.fence import Fence, FencedError
 from launcher.run.paths import RunPaths
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOMENT_S = 0.5
 """Whoever looks holds the lock for a moment."""
-ORPHAN_S = 600.0
-"""For the worker of a launcher that died: to finish its iteration and save."""
+ORPHAN_S = 660.0
+"""For the worker of a launcher that died, which finishes its iteration and saves; after ten minutes it is ended."""
 LOOK_EVERY_S = 0.5
 LONGEST_NOTE = 200  # bytes
 
@@ -151,20 +151,29 @@ def _lock(file: int, how: int) -> bool:
 
 
 def _is_ours_alone(file: int, folder: Path) -> bool:
-    """Whether what is locked is the folder's lock file, and not that of a folder that was renamed meanwhile.
+    """Whether what is locked may be written; one with a second name somewhere else loses this name."""
+    if not _is_at_its_place(file, folder):
+        return False
+    if is_shared := os.fstat(file).st_nlink > 1:
+        RunPaths(folder).lock.unlink(missing_ok=True)
+    return not is_shared
 
-    One with a second name somewhere else is not written into: it loses this name.
-    """
-    lock = RunPaths(folder).lock
+
+def _is_at_its_place(file: int, folder: Path) -> bool:
+    """Whether what is locked is the folder's lock file, and not that of a folder that was renamed meanwhile."""
     try:
-        locked = os.fstat(file)
-        if not os.path.samestat(locked, os.stat(lock, follow_symlinks=False)):
-            return False
-        if locked.st_nlink > 1:
-            lock.unlink()
+        return os.path.samestat(os.fstat(file), os.stat(RunPaths(folder).lock, follow_symlinks=False))
     except OSError:
         return False
-    return locked.st_nlink == 1
+
+
+def refuse_moved(folder: Path, lock: int) -> None:
+    """Raises FencedError where the locked folder is no longer at its place: renamed, deleted or replaced."""
+    if not _is_at_its_place(lock, folder):
+        raise FencedError(
+            f"{folder} was renamed, deleted or replaced while it was trained. Nothing more was written there, and no "
+            "new run was begun in its place. If it was renamed, rename it back: the same command then resumes the run."
+        )
 
 
 def _is_plain(file: int) -> bool:

@@ -107,7 +107,10 @@ def _find_foreign(paths: RunPaths, attempts: Sequence[int]) -> tuple[str, ...]:
 def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
     plan = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
     if plan.get("identity"):
-        return previous_from(plan)
+        try:
+            return previous_from(plan)
+        except (LookupError, TypeError, ValueError, AttributeError, BaseValidationError) as error:
+            raise _unidentified(paths.folder / "attempts", error) from error
     identity = _stored_identity(paths)
     return None if identity is None else previous_from({"identity": identity})
 
@@ -134,11 +137,15 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
         return dict(stored["identity"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"{paths.request} identifies this run but cannot be read ({type(error).__name__}). "
-            "Choose another folder with run.name=NAME, or move this one away."
-        ) from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _unidentified(paths.request, error) from error
+
+
+def _unidentified(file: Path, error: Exception) -> RequestError:
+    return RequestError(
+        f"{file} identifies this run but cannot be read ({type(error).__name__}): it is damaged or of another version. "
+        "Choose another folder with run.name=NAME, or move this one away."
+    )
 
 
 def last_outcome(folder: Path) -> Outcome | None:
@@ -163,7 +170,7 @@ def _read_first_version(file: Path) -> Outcome | None:
         fault = {"rank": 0, "stage": "", "cuda_code": None, **plain} if plain["cause"] != "none" else None
         code = codes.FAILED if fault else codes.NONE
         return from_plain(Outcome, {**plain, "code": code, "work": {**_NOTHING_BAD, **plain}, "fault": fault})
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, BaseValidationError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, BaseValidationError):
         return None
 
 
@@ -176,11 +183,11 @@ def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
         outcome = paths.attempt(attempt).outcome
         if outcome.exists() and json.loads(outcome.read_text(encoding="utf-8")).get("exit_code") in NOTHING_TRAINED:
             return {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass  # an outcome that cannot be read says nothing about the plan
     try:
         plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return plan if isinstance(plan, dict) else {}
 

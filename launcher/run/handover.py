@@ -55,7 +55,7 @@ class Worker:
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
         """Hand over its plan, its environment and the files to keep open."""
-        message = json.dumps({"plan": str(plan), "environment": dict(environment)}).encode()
+        message = json.dumps({"plan": str(plan), "environment": dict(environment), "launcher": os.getpid()}).encode()
         with self._channel, contextlib.suppress(BrokenPipeError):  # it has died: whoever waits for it will see
             sent = socket.send_fds(self._channel, [message], list(inherited))
             self._channel.sendall(message[sent:])
@@ -89,6 +89,8 @@ def wait_for_plan(descriptor: int) -> Path | None:
     if not message:
         return None
     job = json.loads(message)
+    if os.getppid() != job["launcher"]:  # it died, perhaps before this process could ask to hear of it
+        return None
     os.environ.clear()
     os.environ.update(job["environment"])
     drop_empty_parts(os.environ)

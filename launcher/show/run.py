@@ -15,6 +15,7 @@ from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan
+from launcher.show.stream import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +40,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     """
 
     def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(printable(text), highlight=False, markup=False)
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
@@ -60,7 +61,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
-        console.print(f"note: {notice}", highlight=False, markup=False)
+        console.print(printable(f"note: {notice}"), highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
@@ -100,7 +101,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
     else:
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
-        console.print(text, highlight=False, markup=False)
+        console.print(printable(text), highlight=False, markup=False)
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:

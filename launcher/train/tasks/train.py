@@ -47,7 +47,7 @@ class Attempt:
 
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     """Train as the plan says, to the end or until asked to stop."""
-    STOP.at = plan.limits.stop_at
+    STOP.stop_at(plan.limits.stop_at)
     trainer_class = load_own_code(plan.training.own_code)
     cfg = _prepare(plan, heartbeat)
     return train(cfg, _attempt_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
