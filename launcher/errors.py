@@ -5,6 +5,7 @@ Everything here prints without a traceback. What is not here is our bug and keep
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -56,3 +57,8 @@ class TrainingFailedError(LauncherError):
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.training_failed) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or could not show, spelled out."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: repr(found[0])[1:-1], text)

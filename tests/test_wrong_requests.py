@@ -34,6 +34,7 @@ def settings_for(data: Path) -> list[str]:
     ]
 
 
+NO_FILES = [f"dataset.{split}.{name}=" for split in ("train", "val") for name in ("json", "images")]
 REQUEST = ExitCode.request_wrong
 DATA = ExitCode.data_wrong
 DEVICE = ExitCode.device_refused
@@ -57,7 +58,8 @@ DEVICE = ExitCode.device_refused
         (["imports=[no_such]", "device=cuda"], REQUEST, ["no module no_such", "PYTHONPATH", "device.choice=cuda"]),
         (["resume=nowhere.pth"], REQUEST, ["resume=nowhere.pth", "no such file"]),
         (["run.root=data/train.json"], REQUEST, ["is a file", "run.root=FOLDER"]),
-        (["dataset=coco_2017"], DATA, ["instances_train2017.json", "dataset.root", "cocodataset.org"]),
+        (["dataset=coco_2017"], REQUEST, ["dataset.train and dataset.val are set", "dataset=coco_json"]),
+        (["dataset=coco_2017", *NO_FILES], DATA, ["instances_train2017.json", "dataset.root", "cocodataset.org"]),
         (["dataset.train.json=nowhere.json"], DATA, ["nowhere.json", "dataset.train.json"]),
         (["MODEL.ROI_HEADS.NUM_CLASSES=3"], DATA, ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "10"]),
         (["device=cuda"], DEVICE, ["no NVIDIA GPU in this machine", "device.on_missing=fall_back"]),

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from launcher import __version__
-from launcher.errors import ExitCode, LauncherError, RequestError
-from launcher.show.stream import OutputError, patient_output, printable
+from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.show.stream import OutputError, patient_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"error: the output could not be written ({error})", file=sys.stderr)
             return int(ExitCode.training_failed)
         except LauncherError as error:
-            print(printable(f"error: {error}"), file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return int(error.exit_code)
         except KeyboardInterrupt:
             return int(ExitCode.interrupted)

@@ -28,7 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     asked, as_json = take_flag(arguments, "--json")
     # Hydra writes down a sweep; of a plan nothing is to stay.
     with TemporaryDirectory() as folder:
-        run_hydra(asked, partial(_print_plan, as_json=as_json), command="launcher plan", sweep_folder=Path(folder))
+        show = partial(_print_plan, as_json=as_json)
+        run_hydra(asked, show, command="launcher plan", sweep_folder=Path(folder), only_looks=True)
     return ExitCode.finished
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 FLAGS_WITH_VALUE = (
@@ -31,6 +31,11 @@ class Arguments:
     @property
     def is_multirun(self) -> bool:
         return any(flag in MULTIRUN_FLAGS for flag in self.flags)
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether Hydra shows something and runs nothing."""
+        return any(flag.partition("=")[0] in ("--cfg", "-c", *INFO_FLAGS) for flag in self.flags)
 
     @property
     def config_dir(self) -> str | None:
@@ -64,6 +69,18 @@ def take_apart(arguments: Sequence[str]) -> Arguments:
     return Arguments(overrides=tuple(overrides), flags=tuple(flags))
 
 
+def with_config_dir(arguments: Arguments, change: Callable[[str], str]) -> Arguments:
+    """The command line with another folder of the user's own configuration files, made from the one it names."""
+    folder = arguments.config_dir
+    if folder is None:
+        return arguments
+    flags = [f"--config-dir={change(folder)}" if flag.startswith("--config-dir=") else flag for flag in arguments.flags]
+    for position, (flag, value) in enumerate(pairwise(arguments.flags)):
+        if flag in ("--config-dir", "-cd"):
+            flags[position + 1] = change(value)
+    return replace(arguments, flags=tuple(flags))
+
+
 def for_hydra(arguments: Arguments) -> list[str]:
     """The command line that Hydra gets."""
     # Hydra appends groups in the order in which they stand, and the later one wins: debug= has to come after
@@ -72,9 +89,25 @@ def for_hydra(arguments: Arguments) -> list[str]:
     return [*sorted(overrides, key=_rank), *arguments.flags]
 
 
+def first_of_sweep(arguments: Arguments) -> Arguments:
+    """The command line of the first job of a sweep, as far as plain lists go."""
+    if not arguments.is_multirun:
+        return arguments
+    return replace(arguments, overrides=tuple(_first_value(text) for text in arguments.overrides))
+
+
+def _first_value(text: str) -> str:
+    key, equals, value = text.partition("=")
+    is_list = re.fullmatch(r"[^\[{('\"]+", value) is not None
+    return f"{key}={value.partition(',')[0]}" if equals and is_list else text
+
+
 def override_for_hydra(text: str) -> str:
     """`model=COCO-Detection/x.yaml` becomes `model=COCO-Detection__x`, `experiment=coco` gets its plus."""
     sign, key, value = _parts(text)
+    if re.fullmatch(r"~[\w.-]*(/[^'\",\\]*)?", value):
+        # A shell leaves the tilde after an equals sign alone, and Hydra's grammar does not know it.
+        value = f'"{value}"'
     if key == "model":
         value = re.sub(r"\.yaml\b", "", value).replace("/", "__")
     if key in APPENDED_GROUPS and sign == "" and "=" in text:

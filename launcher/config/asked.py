@@ -7,7 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from launcher.config.keys import Keys
-from launcher.config.request import DatasetKind, DatasetRequest, DeviceChoice, DeviceRequest, SplitRequest
+from launcher.config.request import (
+    DatasetKind,
+    DatasetRequest,
+    DeviceChoice,
+    DeviceRequest,
+    OwnCode,
+    RunRequest,
+    SplitRequest,
+)
+
+
+def has_own_code(request: RunRequest) -> bool:
+    """Whether code of a user's own may add to what detectron2 has."""
+    return request.own_code != OwnCode()
+
 
 # Devices
 

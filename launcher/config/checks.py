@@ -20,9 +20,12 @@ from launcher.config.asked import (
 from launcher.config.batch import multiples_near, reference_of, shared_batch, sharing_problem
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import find_registered
+from launcher.config.metrics import metric_problem
+from launcher.config.places import problem_with_name, problems_with_paths, shortened
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
+from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.errors import RequestError
 
 KEY_RANGES = {
@@ -33,6 +36,7 @@ KEY_RANGES = {
 """Of detectron2's keys."""
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
+DEVICES = ("cuda", "cpu", "mps")
 SUBSET = Range(above=0, at_most=1)
 
 Check = Callable[[RunRequest], Iterator[str]]
@@ -91,6 +95,13 @@ def _two_choices(request: RunRequest) -> Iterator[str]:
         yield (
             f"device.choice=cuda contradicts MODEL.DEVICE={device}. "
             "Leave one of them out; device=cpu is the way to ask for the CPU."
+        )
+    if device not in DEVICES:
+        index = str(device).removeprefix("cuda:")
+        one = index if index.isdigit() and index.isascii() else 0
+        yield (
+            f"MODEL.DEVICE={device}: must be one of {', '.join(DEVICES)}. "
+            f"For a certain GPU set device=cuda device.ids=[{one}]."
         )
 
 
@@ -161,9 +172,21 @@ def _places(request: RunRequest) -> Iterator[str]:
         )
 
 
+def _names(request: RunRequest) -> Iterator[str]:
+    # A data set is registered, and its results are kept, under the name and a few letters more.
+    named = {
+        "dataset.name": f"{request.dataset.name}_train",
+        "run.name": request.run.name,
+        "experiment": request.typed.experiment,
+    }
+    for setting, name in named.items():
+        if problem := problem_with_name(name):
+            yield f"{setting}={shortened(name)}: {problem}."
+
+
 def _leaves_its_folder(name: str) -> bool:
     place = Path(name)
-    return place.is_absolute() or ".." in place.parts or not place.parts
+    return place.is_absolute() or ".." in place.parts or not place.parts or name.startswith("~")
 
 
 def _time_limit(request: RunRequest) -> Iterator[str]:
@@ -174,7 +197,18 @@ def _time_limit(request: RunRequest) -> Iterator[str]:
         )
 
 
-# early_stopping
+# checkpoint, early_stopping
+
+
+def _best_metric(request: RunRequest) -> Iterator[str]:
+    metric = request.checkpoint.keep_best
+    if metric and not evaluated_on(request.dataset, request.keys):
+        yield (
+            f"checkpoint.keep_best={metric}, but there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME], "
+            "or with dataset.val of a coco_json data set."
+        )
+    elif metric and (problem := metric_problem("checkpoint.keep_best", metric, request)):
+        yield problem
 
 
 def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
@@ -186,6 +220,8 @@ def _evaluations_to_stop_by(request: RunRequest) -> Iterator[str]:
         yield f"{where} there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME]."
     if keys["TEST.EVAL_PERIOD"] <= 0:
         yield f"{where} nothing is evaluated before the end. Say how often with TEST.EVAL_PERIOD=ITERATIONS."
+    if problem := metric_problem("early_stopping.metric", asked.metric, request):
+        yield problem
 
 
 # imports, trainer
@@ -247,11 +283,12 @@ def _reference_batch(request: RunRequest) -> Iterator[str]:
 
 def _sampler(request: RunRequest) -> Iterator[str]:
     sampler = request.keys.get("DATALOADER.SAMPLER_TRAIN", "")
-    if sampler == "RandomSubsetTrainingSampler":
+    # An older detectron2 has neither the samplers nor their keys, which `names.py` says.
+    if sampler == "RandomSubsetTrainingSampler" and "DATALOADER.RANDOM_SUBSET_RATIO" in request.keys:
         name = "DATALOADER.RANDOM_SUBSET_RATIO"
         if problem := problem_with(name, request.keys[name], SUBSET):
             yield problem
-    if sampler in WEIGH_DATASETS:
+    if sampler in WEIGH_DATASETS and "DATASETS.TRAIN_REPEAT_FACTOR" in request.keys:
         yield from _repeat_factors(sampler, request.keys)
 
 
@@ -277,13 +314,13 @@ def _is_factor(pair: Any) -> bool:
 
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
-    "dataset": (_something_to_train_on, _coco_files, _dataset_name, _architecture),
-    "run": (_places, _time_limit),
+    "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
+    "run": (problems_with_paths, _names, _places, _time_limit),
     "logging": (),
-    "checkpoint": (),
+    "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
     "own_code": (_names_of_own_code,),
-    "keys": (_key_ranges, _reference_batch, _sampler),
+    "keys": (_key_ranges, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""

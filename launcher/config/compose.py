@@ -5,58 +5,83 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launcher.config.arguments import Arguments, completion_line, for_hydra, override_for_hydra, take_apart
-from launcher.config.checks import refuse_wrong
+from launcher.config.adjustment import Adjustment
+from launcher.config.arguments import (
+    Arguments,
+    completion_line,
+    first_of_sweep,
+    for_hydra,
+    override_for_hydra,
+    take_apart,
+    with_config_dir,
+)
+from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.mistakes import (
     HABITS,
     Settable,
+    command_line,
+    corrected_arguments,
     describe,
     describe_failure,
     mistakes_in,
+    mistakes_in_files,
     nearest_names,
     without_package,
 )
-from launcher.config.request import OwnCode, RunRequest, Typed
+from launcher.config.names import problems_with_names
+from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
+from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, OwnCode, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, OWN_ROOT_SETTINGS, flat, make_schema, number_lists, own_value
 from launcher.config.source import MODEL_GROUP, option_name, serve
+from launcher.config.unused import wrong_kind_of_data
+from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
 
 
 def run_hydra(
-    arguments: Sequence[str], task: Task, *, command: str = "launcher train", sweep_folder: Path | None = None
+    arguments: Sequence[str],
+    task: Task,
+    *,
+    command: str = "launcher train",
+    sweep_folder: Path | None = None,
+    only_looks: bool = False,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
+    With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
+    environment variables.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
             every problem is named.
         SystemExit: Hydra is done after an option such as `--help`.
     """
-    asked = take_apart(arguments)
+    asked = with_config_dir(take_apart(arguments), expanded)
     _refuse_unknown_flags(asked.flags)
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
@@ -68,7 +93,9 @@ def run_hydra(
     given = asked
     if sweep_folder is not None and asked.is_multirun:
         given = replace(asked, overrides=(*asked.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, typed=asked.overrides)
+    YamlFiles.only_looks = only_looks or asked.only_shows
+    environment = dict(os.environ) if only_looks else None
+    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
     main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
@@ -81,7 +108,8 @@ def run_hydra(
         if not _is_about_the_request(error):
             raise
         _refuse_mistakes(asked, keys, command)
-        raise RequestError(describe_failure(error, _settable(asked, keys))) from error
+        in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
+        raise RequestError(in_files or describe_failure(error, _settable(asked, keys))) from error
     jobs.raise_first_failure()
 
 
@@ -96,12 +124,14 @@ def to_request(
     _refuse_unknown(cfg, extensions, keys)
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        own: dict[str, Any] = {name: own_value(name, cfg[name]) for name in OWN_NODES}
+        own: dict[str, Any] = {name: expand_own(own_value(name, cfg[name]), name) for name in OWN_NODES}
     except OmegaConfBaseException as error:
         raise RequestError(_first_line(error)) from error
-    detectron2 = Keys({key: plain[key] for key in keys.defaults})
+    detectron2 = expand_keys(Keys({key: plain[key] for key in keys.defaults}))
     _refuse_non_numbers(detectron2, keys)
     overrides = _overrides_of(hydra_cfg)
+    if is_set("MODEL.DEVICE", overrides):
+        own["device"] = _insisting(own["device"], detectron2)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
         typed=Typed(
@@ -110,14 +140,31 @@ def to_request(
             in_sweep=in_sweep,
             swept=_swept(overrides, typed) if in_sweep else (),
         ),
-        resume=plain["resume"],
+        resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
         own_code=OwnCode(
             config_extensions=tuple(extensions), imports=tuple(plain["imports"]), trainer=plain["trainer"]
         ),
-        keys=detectron2,
+        keys=_as_set(detectron2, overrides),
         **own,
     )
+
+
+def _as_set(keys: Keys, overrides: tuple[str, ...]) -> Keys:
+    """The keys with an OUTPUT_DIR that was set told from detectron2's default by its spelling, of the same folder."""
+    if "OUTPUT_DIR" not in keys or not is_set("OUTPUT_DIR", overrides):
+        return keys
+    asked = keys["OUTPUT_DIR"]
+    if asked != DEFAULT_OUTPUT_DIR:
+        return keys
+    spelled = Adjustment(setting="OUTPUT_DIR", asked=asked, planned=str(Path(asked)), reason="")
+    return keys.with_([spelled])
+
+
+def _insisting(device: DeviceRequest, keys: Keys) -> DeviceRequest:
+    """MODEL.DEVICE=cuda, though detectron2's default, means device=cuda where somebody has written it."""
+    is_asked = device.choice is DeviceChoice.auto and keys.get("MODEL.DEVICE", "") == DeviceChoice.cuda.value
+    return replace(device, choice=DeviceChoice.cuda) if is_asked else device
 
 
 def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
@@ -149,19 +196,30 @@ def configs_folder() -> Path:
 class _Jobs:
     """Hydra's task function: makes and checks the request, runs the task and keeps what failed."""
 
-    def __init__(self, *, task: Task, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str]) -> None:
+    def __init__(
+        self,
+        *,
+        task: Task,
+        extensions: Sequence[str],
+        keys: Detectron2Keys,
+        asked: Arguments,
+        command: str,
+        environment: Mapping[str, str] | None,
+    ) -> None:
+        """`environment` is that of the task where Hydra is not to change it."""
+        self._environment = environment
         self._task = task
         self._extensions = extensions
         self._keys = keys
-        self._typed = typed
+        self._asked = asked
+        self._command = command
         self._failures: list[tuple[str, Exception]] = []
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:
-            request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._typed)
-            refuse_wrong(request)
-            return self._task(request)
+            with _environment(self._environment):
+                return self._task(self._checked(cfg, hydra_cfg))
         except Exception as error:
             self._failures.append((" ".join(_overrides_of(hydra_cfg)), error))
             if hydra_cfg.mode is RunMode.MULTIRUN:
@@ -169,6 +227,23 @@ class _Jobs:
                 raise
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
+
+    def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
+        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
+        if problems := problems_with(request, self._keys):
+            corrected = self._with_files_of_ones_own(request)
+            raise RequestError("\n".join([*problems, *corrected]))
+        return request
+
+    def _with_files_of_ones_own(self, request: RunRequest) -> list[str]:
+        """The command line with the data set that was meant, if it is all that it takes."""
+        if not any(wrong_kind_of_data(request)):
+            return []
+        kept = (text for text in self._asked.overrides if not re.match(r"\+*dataset(\.kind)?=", text))
+        corrected = replace(self._asked, overrides=("dataset=coco_json", *kept))
+        composed = request_of(corrected, self._extensions, self._keys)
+        is_right = composed is not None and not problems_with(composed, self._keys)
+        return command_line(self._command, corrected) if is_right else []
 
     def raise_first_failure(self) -> None:
         if not self._failures:
@@ -201,6 +276,8 @@ def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2
     for group in unknown:
         if isinstance(cfg[group], DictConfig) and (below := [str(key) for key in cfg[group] if key in known]):
             raise RequestError(without_package(group, below))
+    if unknown and (found := mistakes_in_files(YamlFiles.files, Settable(schema=make_schema(keys), groups={}))):
+        raise RequestError("\n".join(found))
     if unknown:
         near = [name for key in unknown for name in nearest_names(key, known)]
         clause = f" (nearest: {', '.join(near)})" if near else ""
@@ -228,7 +305,10 @@ def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
 
 
 def _refuse_missing_folder(asked: Arguments) -> None:
-    if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
+    folder = asked.config_dir
+    if folder is not None and (problem := problem_with_path(folder)):
+        raise RequestError(f"--config-dir {shortened(folder)}: {problem}.")
+    if folder is not None and not Path(folder).is_dir():
         raise RequestError(
             f"--config-dir names {asked.config_dir}, but there is no such folder in {Path.cwd()}. "
             "Name the folder that has experiment/, model/ or dataset/ in it: --config-dir DIR"
@@ -251,8 +331,14 @@ def _refuse_unknown_flags(flags: Sequence[str]) -> None:
 
 
 def _refuse_mistakes(asked: Arguments, keys: Detectron2Keys, command: str) -> None:
-    if mistakes := mistakes_in(asked, _settable(asked, keys)):
-        raise RequestError(describe(mistakes, asked, command))
+    mistakes = mistakes_in(asked, _settable(asked, keys))
+    if not mistakes:
+        return
+    corrected = corrected_arguments(mistakes, asked)
+    # A correction that is refused itself helps nobody.
+    is_right = corrected is not None and request_of(corrected, _extensions_of(corrected), keys) is not None
+    lines = command_line(command, corrected) if corrected is not None and is_right else []
+    raise RequestError("\n".join([describe(mistakes), *lines]))
 
 
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
@@ -261,6 +347,39 @@ def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
         for file in sorted(folder.glob("*/*.yaml")):
             groups.setdefault(file.parent.name, []).append(file.stem)
     return Settable(schema=make_schema(keys), groups=groups)
+
+
+@contextmanager
+def _another_hydra() -> Iterator[None]:
+    """Hydra can be set up once at a time, and may be in the middle of composing what turned out to be wrong."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys) -> RunRequest | None:
+    """What a command line composes to, of a sweep the first job; None where it does not compose."""
+    folders = [f"file://{Path(asked.config_dir).absolute()}"] if asked.config_dir else []
+    search_path = f"hydra.searchpath={folders}".replace("'", '"')
+    try:
+        overrides = [*for_hydra(replace(first_of_sweep(asked), flags=())), search_path]
+        with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
+            cfg = compose("config", overrides=overrides, return_hydra_config=True)
+        with open_dict(cfg):
+            hydra_cfg = cfg.pop("hydra")
+        return to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
+    except Exception as error:
+        if isinstance(error, LauncherError | OSError) or _is_about_the_request(error):
+            return None
+        raise
+
+
+def problems_with(request: RunRequest, keys: Detectron2Keys) -> list[str]:
+    """Everything that can be known of a request by itself and of the installed detectron2."""
+    return [*problems_with_request(request), *problems_with_names(request, keys)]
 
 
 def _is_about_the_request(error: Exception) -> bool:
@@ -298,6 +417,21 @@ def _hydra_reads(arguments: Sequence[str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str] | None) -> Iterator[None]:
+    """This environment instead of the one into which Hydra has put hydra.job.env_set; None leaves it as it is."""
+    before = dict(os.environ)
+    if wanted is not None:
+        os.environ.clear()
+        os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        if wanted is not None:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _announce(sentence: str) -> None:

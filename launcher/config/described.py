@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,27 +47,40 @@ def stamps(paths: Iterable[str]) -> dict[str, list[int]]:
 
 
 def read_fresh(path: Path) -> dict[str, Any] | None:
-    """A stored description, if it is ours and the files in its `made_from` are as they were."""
+    """A stored description, if nobody else can have written it and the files in its `made_from` are as they were."""
     try:
-        if path.stat().st_uid != os.getuid():
+        there = path.lstat()
+        if not (_is_ours(path.parent) and stat.S_ISREG(there.st_mode) and there.st_uid == os.getuid()):
             return None
         described: dict[str, Any] = json.loads(path.read_bytes())
-        made_from = described["made_from"]
-        return described if made_from == stamps(made_from) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        checksum, made_from = described.pop("checksum"), described["made_from"]
+        is_fresh = checksum == digest(described) and made_from == stamps(made_from)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Absent, cut off or not ours: all the same, it is made anew.
         return None
+    return described if is_fresh else None
 
 
 def store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, str]) -> None:
     """Keep a description; a cache that cannot be kept anywhere costs time in the next call and nothing else."""
+    text = json.dumps({**described, "checksum": digest(described)})
     for folder in cache_folders(environ):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_text(folder / file_name, json.dumps(described))
+            if _is_ours(folder):
+                write_text(folder / file_name, text)
+                return
         except OSError:
             continue
-        return
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is this user's own and nobody else can write to it.
+
+    The one under /tmp has a name that anybody can guess and make first, also as a symbolic link.
+    """
+    there = folder.lstat()
+    return stat.S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and not there.st_mode & 0o022
 
 
 def last_lines(text: str, number: int = 8) -> str:

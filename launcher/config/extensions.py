@@ -54,7 +54,8 @@ def extensions_asked_in_files(paths: Iterable[Path]) -> list[str]:
     asked: list[str] = []
     for path in paths:
         try:
-            text = path.read_text()
+            # A named pipe would be waited for; composing says what is wrong with it.
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         except OSError:
             continue
         if "config_extensions" in text:

@@ -31,7 +31,7 @@ from launcher.errors import RequestError
 from launcher.safe_start import import_path, python_command
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Detectron2Keys:
     """Dotted names of the nodes that take any key."""
     zoo: Mapping[str, Mapping[str, Any]]
     """By name (`COCO-Detection/retinanet_R_50_FPN_1x`): what the file sets otherwise than the defaults."""
+    names: Mapping[str, tuple[str, ...]]
+    """What is registered, by the key that names it (`MODEL.BACKBONE.NAME`); norms under `NORM`."""
 
 
 def read_keys(
@@ -97,7 +99,10 @@ def find_detectron2() -> Path:
 
 def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
     return Detectron2Keys(
-        defaults=described["defaults"], open_nodes=frozenset(described["open_nodes"]), zoo=described["zoo"]
+        defaults=described["defaults"],
+        open_nodes=frozenset(described["open_nodes"]),
+        zoo=described["zoo"],
+        names={key: tuple(names) for key, names in described["names"].items()},
     )
 
 
@@ -105,8 +110,18 @@ def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
     described = read_fresh(path)
     if described is None or described.get("version") != _version_text(detectron2):
         return None
-    is_whole = described.get("defaults") and described.get("zoo") and described.get("open_nodes") is not None
-    return described if is_whole else None
+    return described if _is_whole(described) else None
+
+
+def _is_whole(described: Mapping[str, Any]) -> bool:
+    tables = [described.get(part) for part in ("defaults", "zoo", "names")]
+    return (
+        all(isinstance(table, dict) for table in tables)
+        and bool(tables[0] and tables[1])
+        and isinstance(described.get("open_nodes"), list)
+        and all(isinstance(one, dict) for one in described["zoo"].values())
+        and all(isinstance(one, list) for one in described["names"].values())
+    )
 
 
 def _files_that_matter(detectron2: Path) -> Iterator[str]:

@@ -21,9 +21,11 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, EnumNode, IntegerNode, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launcher.config.arguments import Arguments, override_for_hydra, spelled
+from launcher.config.arguments import MULTIRUN_FLAGS, Arguments, override_for_hydra, spelled
+from launcher.config.places import PATHS
 from launcher.config.schema import OWN_NODES, setting_names
 from launcher.config.source import MODEL_GROUP
+from launcher.config.yaml_files import FileRead
 
 MAX_SWEPT_VALUES = 100
 _LISTED_SWEEPS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
@@ -78,14 +80,63 @@ def mistakes_in(arguments: Arguments, settable: Settable) -> list[Mistake]:
     return [_with_right_correction(mistake, settable) for mistake in found if mistake is not None]
 
 
-def describe(mistakes: Sequence[Mistake], arguments: Arguments, command: str) -> str:
-    """One line for each mistake, and the command line without them."""
-    lines = [f"{mistake.typed}: {mistake.reason}." for mistake in mistakes]
+def mistakes_in_files(files: Iterable[FileRead], settable: Settable) -> list[str]:
+    """Every setting of configuration files that cannot be meant, in the words that it would get on the command line."""
+    return list(dict.fromkeys(line for file in files for line in _mistakes_in_one(file, settable)))
+
+
+def _mistakes_in_one(file: FileRead, settable: Settable) -> Iterator[str]:
+    if strayed := _strayed(file, settable):
+        yield f"{file.path}: {without_package(*strayed)}"
+        return
+    for name, value in file.settings:
+        if (mistake := _mistake_in_file(name, value, settable)) is not None:
+            option = f" To choose that option: defaults: [override /{name}: {value}]"
+            is_option = isinstance(value, str) and value in settable.groups.get(name, ())
+            yield f"In {file.path}: {mistake.reason}.{option if is_option else ''}"
+
+
+def _strayed(file: FileRead, settable: Settable) -> tuple[str, list[str]] | None:
+    """The group, and the nodes that have landed below its name."""
+    split = [name.split(".")[:2] for name, _ in file.settings if "." in name]
+    below = {inner: group for group, inner in split if group in settable.groups and inner in settable.schema}
+    inside = [inner for inner, group in below.items() if not _exists(f"{group}.{inner}", settable.schema)]
+    return (below[inside[0]], inside) if inside else None
+
+
+def _mistake_in_file(name: str, value: Any, settable: Settable) -> Mistake | None:
+    if name.split(".")[0] == "hydra":
+        return None
+    if not _exists(name, settable.schema):
+        return _unknown_key(f"{name}={value}", name, settable, added=True)
+    is_known_later = isinstance(value, str) and "${" in value
+    return None if is_known_later else _wrong_value(f"{name}={value}", name, value, settable.schema)
+
+
+def describe(mistakes: Sequence[Mistake]) -> str:
+    """One line for each mistake."""
+    return "\n".join(f"{mistake.typed}: {mistake.reason}." for mistake in mistakes)
+
+
+def corrected_arguments(mistakes: Sequence[Mistake], arguments: Arguments) -> Arguments | None:
+    """The command line without the mistakes; None where one of them cannot be guessed."""
     corrected = {mistake.typed: mistake.corrected for mistake in mistakes}
-    if all(corrected.values()):
-        words = [word for text in _pairs_joined(arguments.overrides) for word in corrected.get(text, (text,))]
-        lines += ["Type:", f"  {command} {shlex.join([*words, *arguments.flags])}"]
-    return "\n".join(lines)
+    if not all(corrected.values()):
+        return None
+    words = tuple(word for text in _pairs_joined(arguments.overrides) for word in corrected.get(text, (text,)))
+    if words == arguments.overrides:
+        return None
+    overrides = tuple(word for word in words if word not in MULTIRUN_FLAGS)
+    added = tuple(word for word in words if word in MULTIRUN_FLAGS and word not in arguments.flags)
+    return Arguments(overrides=overrides, flags=(*dict.fromkeys(added), *arguments.flags))
+
+
+def command_line(command: str, arguments: Arguments) -> list[str]:
+    """The lines that say what to type."""
+    # `-m` stands first, as people know it; everything else where it stood.
+    first = [flag for flag in arguments.flags if flag in MULTIRUN_FLAGS][:1]
+    rest = [flag for flag in arguments.flags if flag not in first]
+    return ["Type:", f"  {command} {shlex.join([*first, *arguments.overrides, *rest])}"]
 
 
 def describe_failure(error: BaseException, settable: Settable) -> str:
@@ -225,6 +276,9 @@ def _grammar_mistake(text: str, error: HydraException, settable: Settable) -> Mi
 
 def _sweep_without_multirun(text: str, override: Override, settable: Settable) -> Mistake:
     key, _, value = text.partition("=")
+    if key in PATHS and ("/" in value or "." in value):
+        reason = "a comma in a path needs quotes inside quotes; several values are a sweep, which needs -m"
+        return Mistake(typed=text, reason=reason, corrected=(f'{key}="{value}"',))
     if not isinstance(_node(override.key_or_group, settable.schema), ListConfig):
         return Mistake(typed=text, reason="several values are a sweep, which needs -m", corrected=("-m", text))
     reason = f"{LIST_HINT}; for one training per value add -m"
@@ -242,13 +296,22 @@ def _wrong_option(text: str, group: str, value: Any, settable: Settable) -> Mist
         return None
     shown = list(spelled(options)) if group == MODEL_GROUP else list(options)
     (wrong,) = spelled(unknown[:1]) if group == MODEL_GROUP else unknown[:1]
-    meant = SYNONYMS.get(wrong, wrong)
+    # People name a file of the zoo by its path in detectron2's repository.
+    meant = SYNONYMS.get(wrong, wrong if group != MODEL_GROUP else "/".join(_path_parts(wrong)[-2:]) or wrong)
     near = nearest_names(meant, shown)
     typed_value = text.partition("=")[2]
     is_one = len(near) == 1 or (near and _likeness(meant, near[0]) >= LIKELY_OPTION)
-    corrected = (text.replace(_as_typed(wrong, typed_value), near[0]),) if is_one else ()
+    is_path = group == MODEL_GROUP and meant != wrong and not isinstance(value, list)
+    fixed = f"{text.partition('=')[0]}={near[0]}" if is_path and near else None
+    corrected = (fixed or text.replace(_as_typed(wrong, typed_value), near[0]),) if is_one else ()
     listed = _nearest_clause(near) if near else _elsewhere_clause(wrong, settable) + _all_clause(shown)
     return Mistake(typed=text, reason=f"there is no {group} {wrong}{listed}", corrected=corrected)
+
+
+def _path_parts(name: str) -> list[str]:
+    # Hydra's spelling of an option has two underscores for the first slash.
+    parts = re.sub(r"\.ya?ml$", "", name.replace("__", "/")).split("/")
+    return [part for part in parts if part not in ("", ".", "..", "configs")]
 
 
 def _as_typed(name: str, value: str) -> str:
@@ -280,6 +343,9 @@ def _wrong_value(text: str, key: str, value: Any, schema: DictConfig) -> Mistake
         # OmegaConf judges, on a copy, as it will when composing.
         OmegaConf.update(copy.deepcopy(schema), key, value, merge=True)
     except OmegaConfBaseException as error:
+        if isinstance(node, ListConfig) and isinstance(value, str) and re.fullmatch(r"\(.*\)", value.strip()):
+            as_list = re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]")).replace(" ", "")
+            return Mistake(typed=text, reason=f"Hydra knows no tuples; {LIST_HINT}", corrected=(f"{key}={as_list}",))
         if isinstance(node, ListConfig) and not isinstance(value, list | dict) and value is not None:
             return Mistake(typed=text, reason=f"{key} takes a list", corrected=(f"{key}=[{text.partition('=')[2]}]",))
         shown = "null" if value is None else repr(value) if isinstance(value, str) else str(value)

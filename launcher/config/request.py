@@ -14,6 +14,9 @@ from typing import Any
 from launcher.config.keys import Keys
 from launcher.config.ranges import ranged
 
+DEFAULT_OUTPUT_DIR = "./output"
+"""detectron2's; a run whose OUTPUT_DIR is spelled otherwise has been given that folder."""
+
 
 class DeviceChoice(Enum):
     """A kind of device."""

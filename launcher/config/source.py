@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.schema import make_schema
+from launcher.config.yaml_files import read_files_with_us
 
 MODEL_GROUP = "model"
 SCHEMA_NAME = "launcher_schema"
@@ -35,6 +36,7 @@ def serve(keys: Detectron2Keys) -> None:
     plugins = Plugins.instance()
     plugins.register(Detectron2Source)
     plugins.register(Detectron2SearchPath)
+    read_files_with_us()
 
 
 class Detectron2SearchPath(SearchPathPlugin):

@@ -1,4 +1,7 @@
-"""The conductor of one launch: claim, start, wait, learn, and again. What it needs of the machine comes in through its session; what it writes goes into the run folder."""
+"""The conductor of one launch: claim, start, wait, learn, and again.
+
+What it needs of the machine comes in through its session; what it writes goes into the run folder.
+"""
 
 from __future__ import annotations
 

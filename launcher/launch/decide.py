@@ -10,6 +10,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import time_limit_s
 from launcher.config.keys import Keys
 from launcher.config.request import EarlyStoppingSettings, RunRequest
+from launcher.config.unused import notices_of_unused
 from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
@@ -263,6 +264,7 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
 
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
+    yield from notices_of_unused(request)
     if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
     taken = Path(folder.checkpoints.newest_valid.path).name

@@ -10,7 +10,7 @@ from typing import Any
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
-from launcher.config.request import RunRequest, Scaling
+from launcher.config.request import DEFAULT_OUTPUT_DIR, RunRequest, Scaling
 from launcher.config.values import to_plain
 
 # Where and how a run executes, is watched and resumed does not make it another run.
@@ -35,15 +35,14 @@ NOT_IDENTITY = (
     "TEST.EVAL_PERIOD",
     "VIS_PERIOD",
 )
-DEFAULT_OUTPUT_DIR = "./output"  # detectron2's default: not a wish of the user's
 LONGEST_NAME = 80
 
 
 def run_folder(request: RunRequest) -> Path:
     """Where this run lives.
 
-    An OUTPUT_DIR other than detectron2's default is taken as it is; otherwise `<root>/<experiment>/<name>`. A sweep
-    that names its runs gets one folder per job below that name.
+    An OUTPUT_DIR that was set is taken as it is (composing spells detectron2's default otherwise where somebody wrote
+    it); otherwise `<root>/<experiment>/<name>`. A sweep that names its runs gets one folder per job below that name.
     """
     output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:

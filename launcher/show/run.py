@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
 from launcher.device.policy.plan import DevicePlan
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, printable
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan
-from launcher.show.stream import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)
 """What a write gives once the reader has gone: a closed pipe, a terminal that was hung up, a closed descriptor."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class OutputError(Exception):
@@ -60,11 +58,6 @@ class PatientStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def printable(text: str) -> str:
-    """Without what a terminal obeys: names of files and other people's notes may hold anything."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @contextlib.contextmanager

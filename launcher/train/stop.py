@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 OUTLIVES_S = 600.0
-"""For which a worker may outlive its launcher, to finish its iteration and save; a launch that waits for it goes by it."""
+"""For which a worker may outlive its launcher, to finish its iteration and save."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Schedulers send the latter two some time before they end a job."""
 

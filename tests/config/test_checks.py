@@ -28,6 +28,8 @@ COCO = {
     "DATASETS.TEST": ["fruits_val"],
 }
 EARLY = {"early_stopping.metric": "bbox/AP", "TEST.EVAL_PERIOD": 10}
+MASKS = COCO | {"MODEL.MASK_ON": True}
+TWO_TEST_SETS = {"DATASETS.TEST": ["coco_2017_val", "voc_2007_test"]}
 WEIGHTED = {"DATALOADER.SAMPLER_TRAIN": "WeightedTrainingSampler"}
 BY_CATEGORY = {"DATALOADER.SAMPLER_TRAIN": "WeightedCategoryTrainingSampler"}
 REPEAT = "DATASETS.TRAIN_REPEAT_FACTOR"
@@ -67,6 +69,12 @@ def request_with(**changes: Any) -> RunRequest:
         {REPEAT: ["unread"]},
         {"DATALOADER.RANDOM_SUBSET_RATIO": 7.0},
         {"SOLVER.CLIP_GRADIENTS.NORM_TYPE": math.inf},
+        {"checkpoint.keep_best": "anything/of/mine"},
+        MASKS | {"checkpoint.keep_best": "segm/AP"},
+        MASKS | {"checkpoint.keep_best": "bbox/AP-apple"},
+        MASKS | {"checkpoint.keep_best": "anything", "own_code.imports": ("mine",)},
+        MASKS | {"checkpoint.keep_best": "anything", "MODEL.META_ARCHITECTURE": "MyDetector"},
+        TWO_TEST_SETS | {"checkpoint.keep_best": "voc_2007_test/bbox/AP50"},
         {"own_code.imports": ("a.b_c", "d"), "own_code.trainer": "a.b:C.D"},
     ],
 )
@@ -192,6 +200,39 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             BY_CATEGORY | {REPEAT: [["a_train", 0]]},
             "DATASETS.TRAIN_REPEAT_FACTOR=",
             "must be > 0",
+        ),
+        (
+            {"dataset.train": FILES},
+            "dataset.train is set, but the data sets are detectron2's own (a_train)",
+            "dataset=coco_json",
+        ),
+        ({"dataset.val": FILES}, "dataset.val is set, but", "dataset=coco_json"),
+        (
+            COCO | {"DATASETS.TRAIN": ["coco_2017_train"]},
+            "dataset.train is set, but DATASETS.TRAIN=[coco_2017_train] does not name it",
+            "DATASETS.TRAIN=[fruits_train]",
+        ),
+        ({"MODEL.DEVICE": "cuda:1"}, "MODEL.DEVICE=cuda:1: must be one of cuda, cpu, mps", "device.ids=[1]"),
+        ({"MODEL.DEVICE": "gpu"}, "MODEL.DEVICE=gpu: must be one of cuda, cpu, mps", "device=cuda"),
+        (
+            COCO | {"dataset.val": SplitRequest(), "checkpoint.keep_best": "bbox/AP"},
+            "checkpoint.keep_best=bbox/AP, but there is nothing to evaluate on",
+            "DATASETS.TEST",
+        ),
+        (COCO | {"checkpoint.keep_best": "AP"}, "checkpoint.keep_best=AP: no such metric", "keep_best=bbox/AP."),
+        (COCO | {"checkpoint.keep_best": "bbox_AP"}, "checkpoint.keep_best=bbox_AP: no such", "keep_best=bbox/AP."),
+        (COCO | {"checkpoint.keep_best": "segm/AP"}, "checkpoint.keep_best=segm/AP: no such", "keep_best=bbox/AP."),
+        (COCO | {"checkpoint.keep_best": "total_loss"}, "checkpoint.keep_best=total_loss: no such", "bbox/AP"),
+        (COCO | EARLY | {"early_stopping.metric": "ap50"}, "early_stopping.metric=ap50: no such", "=bbox/AP50."),
+        (
+            TWO_TEST_SETS | {"checkpoint.keep_best": "bbox/AP"},
+            "checkpoint.keep_best=bbox/AP: of several data sets in DATASETS.TEST each has metrics of its own",
+            "keep_best=coco_2017_val/bbox/AP.",
+        ),
+        (
+            MASKS | {"MODEL.META_ARCHITECTURE": "RetinaNet", "checkpoint.keep_best": "segm/AP"},
+            "checkpoint.keep_best=segm/AP: no such metric",
+            "keep_best=bbox/AP.",
         ),
         ({"own_code.imports": ("a/b.py",)}, "imports names a/b.py, which is no module", "imports=[a.b]"),
         ({"own_code.imports": ("a b",)}, "imports names a b, which is no module", "imports=[package.module]"),

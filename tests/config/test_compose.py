@@ -11,6 +11,7 @@ import pytest
 from launcher.config.compose import run_hydra
 from launcher.config.request import DatasetKind, DeviceChoice, RunRequest
 from launcher.errors import DataError, DeviceUnavailableError, RequestError
+from launcher.run.identity import run_folder
 
 POINT_REND = "detectron2.projects.point_rend:add_pointrend_config"
 DATA = "DATASETS.TRAIN=[mine]"
@@ -200,7 +201,7 @@ def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
     assert len(requests) == 2
     with pytest.raises(RequestError) as refused:
         run_hydra(["-m", "SOLVER.BASE_LRR=1,2"], requests.append, sweep_folder=tmp_path / "a, b")
-    assert str(refused.value).endswith("launcher train SOLVER.BASE_LR=1,2 -m")
+    assert str(refused.value).endswith("launcher train -m SOLVER.BASE_LR=1,2")
     assert list((tmp_path / "a, b").iterdir())
     assert not any("hydra." in override for request in requests for override in request.typed.overrides)
 
@@ -322,8 +323,8 @@ def test_a_wrong_request_is_refused_in_one_answer_and_nothing_else_is_printed(ty
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("SOLVER: {BASE_LRR: 1}", r"In experiment/mine\.yaml: .*SOLVER\.BASE_LRR; nearest: SOLVER\.BASE_LR"),
-        ("SOLVR: {BASE_LR: 1}", "sets SOLVR.*nearest: SOLVER"),
+        ("SOLVER: {BASE_LRR: 1}", r"In .*experiment/mine\.yaml: .*SOLVER\.BASE_LRR; nearest: SOLVER\.BASE_LR"),
+        ("SOLVR: {BASE_LR: 1}", "no key SOLVR.*nearest: SOLVER"),
         ("SOLVER: {MAX_ITER: often}", r"SOLVER\.MAX_ITER.*often"),
         ("device: {cuont: 1}", r"device\.cuont; nearest: device\.count"),
         ("defaults: [{override /model: nope}]", "there is no model nope"),
@@ -331,7 +332,7 @@ def test_a_wrong_request_is_refused_in_one_answer_and_nothing_else_is_printed(ty
         ("SOLVER: [", r"mine\.yaml"),
         ("SOLVER: 3", "SOLVER"),
         ("INPUT: {MIN_SIZE_TRAIN: [often]}", r"INPUT\.MIN_SIZE_TRAIN takes numbers, not 'often'"),
-        ("device: cpu", r"In experiment/mine\.yaml: device is .*device\.choice.*override /device: cpu"),
+        ("device: cpu", r"In .*experiment/mine\.yaml: device is .*device\.choice.*override /device: cpu"),
         ("dataset: nope", "dataset is a group of settings"),
     ],
 )
@@ -409,3 +410,72 @@ def test_composing_imports_neither_torch_nor_anything_else_that_is_slow():
 
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+def test_a_folder_that_is_spelled_like_detectron2s_default_is_taken(own_configs):
+    (own_configs / "experiment" / "mine.yaml").write_text("# @package _global_\nOUTPUT_DIR: ./output\n")
+
+    typed = requested("OUTPUT_DIR=./output", DATA)
+    of_a_file = requested("experiment=mine", DATA, "--config-dir", str(own_configs))
+
+    assert run_folder(typed) == Path("output").absolute()
+    assert run_folder(of_a_file) == Path("output").absolute()
+    assert run_folder(requested(DATA)).parent == Path("outputs/no-experiment").absolute()
+
+
+@pytest.mark.parametrize("typed", ["MODEL.DEVICE=cuda", "MODEL={DEVICE:cuda}"])
+def test_a_device_that_is_spelled_like_detectron2s_default_insists(typed):
+    assert requested(typed, DATA).device.choice is DeviceChoice.cuda
+    assert requested("MODEL.MASK_ON=true", DATA).device.choice is DeviceChoice.auto
+
+
+def test_a_device_in_a_file_insists_in_its_own_job_of_a_sweep_only(own_configs):
+    for name, content in (("one", "MODEL: {DEVICE: cuda}"), ("two", "SEED: 3")):
+        (own_configs / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{content}\n")
+    requests: list[RunRequest] = []
+
+    run_hydra(
+        ["-m", "experiment=one,two", DATA, "--config-dir", str(own_configs)],
+        requests.append,
+        sweep_folder=own_configs / "sweep",
+    )
+
+    assert [request.device.choice for request in requests] == [DeviceChoice.cuda, DeviceChoice.auto]
+
+
+def test_files_of_ones_own_without_their_kind_are_refused_with_a_command_that_composes():
+    typed = ["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.train.json=a.json", "dataset.train.images=a"]
+
+    with pytest.raises(RequestError) as refused:
+        run_hydra(typed, print, command="launcher plan")
+
+    *_, corrected = str(refused.value).splitlines()
+    assert corrected.strip() == f"launcher plan dataset=coco_json {' '.join(typed)}"
+    assert requested(*corrected.split()[2:]).dataset.kind is DatasetKind.coco_json
+
+
+def test_a_command_that_would_be_refused_itself_is_not_shown():
+    with pytest.raises(RequestError, match="Add dataset=coco_json") as refused:
+        run_hydra(["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.train.json=a.json"], print)
+
+    assert "Type:" not in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", ["run.root", "dataset.root", "MODEL.WEIGHTS", "OUTPUT_DIR", "resume"])
+@pytest.mark.parametrize("path", ["~/x", "$PLACE/x"])
+def test_the_home_folder_and_variables_are_put_into_paths(setting, path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("PLACE", "/home/me")
+
+    request = requested(f"{setting}={path}", DATA)
+
+    section, _, name = setting.partition(".")
+    value = request.keys.get(setting, None) or getattr(getattr(request, section), name, request.resume)
+    assert value == "/home/me/x"
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+
+    with pytest.raises(RequestError, match=r"run\.root=\$NOWHERE/x: the environment variable NOWHERE is not set"):
+        requested("run.root=$NOWHERE/x", DATA)

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from launcher.config.arguments import take_apart
-from launcher.config.mistakes import Settable, describe, mistakes_in, nearest_names
+from launcher.config.arguments import Arguments, take_apart
+from launcher.config.mistakes import (
+    Settable,
+    command_line,
+    corrected_arguments,
+    describe,
+    mistakes_in,
+    mistakes_in_files,
+    nearest_names,
+)
 from launcher.config.schema import make_schema
 from launcher.config.source import option_name
+from launcher.config.yaml_files import FileRead
 
 NAMES = ["SOLVER.BASE_LR", "SOLVER.BASE_LR_END", "MODEL.RPN.NMS_THRESH", "device.count", "experiment"]
 
@@ -19,6 +30,12 @@ def settable(keys) -> Settable:
         "dataset": ["demo"],
     }
     return Settable(schema=make_schema(keys), groups=groups)
+
+
+def described(arguments: Arguments, settable: Settable) -> str:
+    mistakes = mistakes_in(arguments, settable)
+    corrected = corrected_arguments(mistakes, arguments)
+    return "\n".join([describe(mistakes), *(command_line("launcher train", corrected) if corrected else [])])
 
 
 @pytest.mark.parametrize(
@@ -71,6 +88,13 @@ def test_nothing_is_near_to_what_is_nothing_like_it():
         ),
         ("INPUT.MIN_SIZE_TRAIN=(640,800)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
         ("INPUT.MIN_SIZE_TRAIN=(640,)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640]"),
+        ('INPUT.MIN_SIZE_TRAIN="(640,800)"', "no tuples", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
+        ("dataset.train.json=a,b.json", "a comma in a path", 'dataset.train.json="a,b.json"'),
+        (
+            "model=../configs/COCO-Detection/retinanet_R_50_FPN_3x.yaml",
+            "nearest: COCO-Detection/retinanet_R_50_FPN_3x",
+            "model=COCO-Detection/retinanet_R_50_FPN_3x",
+        ),
         ("INPUT.MIN_SIZE_TRAIN=640", "takes a list", "INPUT.MIN_SIZE_TRAIN=[640]"),
         ("INPUT.MIN_SIZE_TRAIN=640,800", "brackets", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
         ("MODEL.WEIGHTS=a=b", "quotes inside quotes", 'MODEL.WEIGHTS="a=b"'),
@@ -132,7 +156,7 @@ def test_what_is_right_is_no_mistake(settable, typed):
 def test_key_and_value_as_two_words_are_put_together(settable, typed, corrected):
     arguments = take_apart(typed.split())
 
-    text = describe(mistakes_in(arguments, settable), arguments, "launcher train")
+    text = described(arguments, settable)
 
     assert "KEY=VALUE" in text
     assert text.endswith(f"\n  launcher train {corrected}")
@@ -155,7 +179,7 @@ def test_every_value_of_a_sweep_is_looked_at(settable):
 def test_a_sweep_needs_its_flag(settable):
     arguments = take_apart(["SOLVER.BASE_LR=0.1,0.2"])
 
-    text = describe(mistakes_in(arguments, settable), arguments, "launcher train")
+    text = described(arguments, settable)
 
     assert text.endswith("launcher train -m SOLVER.BASE_LR=0.1,0.2")
 
@@ -163,7 +187,7 @@ def test_a_sweep_needs_its_flag(settable):
 def test_all_mistakes_are_told_at_once_with_one_corrected_command_line(settable):
     arguments = take_apart(["experiment=coc", "run.name=mine", "SOLVER.MAX_ITR=3", "--cfg", "job"])
 
-    lines = describe(mistakes_in(arguments, settable), arguments, "launcher train").splitlines()
+    lines = described(arguments, settable).splitlines()
 
     assert lines[0].startswith("experiment=coc: ")
     assert lines[1].startswith("SOLVER.MAX_ITR=3: ")
@@ -173,4 +197,29 @@ def test_all_mistakes_are_told_at_once_with_one_corrected_command_line(settable)
 def test_without_a_guess_for_each_mistake_no_command_line_is_made_up(settable):
     arguments = take_apart(["experiment=coc", "SOLVER.MAX_ITER=often"])
 
-    assert "Type:" not in describe(mistakes_in(arguments, settable), arguments, "launcher train")
+    assert "Type:" not in described(arguments, settable)
+
+
+def test_a_correction_that_changes_nothing_is_none(settable):
+    arguments = take_apart(["experiment=coc"])
+    (mistake,) = mistakes_in(arguments, settable)
+
+    assert corrected_arguments([replace(mistake, corrected=("experiment=coc",))], arguments) is None
+
+
+def test_every_mistake_of_a_file_is_answered_as_on_the_command_line(settable):
+    settings = (
+        ("SOLVER.BASE_LRR", 0.1),
+        ("SOLVER.MAX_ITER", "often"),
+        ("SOLVER.GAMMA", "${SOLVER.BASE_LR}"),
+        ("SEED", 3),
+        ("hydra.verbose", True),
+        ("MODEL.OTHER.KEY", 1),
+    )
+
+    lines = mistakes_in_files([FileRead(path="mine.yaml", settings=settings)], settable)
+
+    assert lines[0].startswith("In mine.yaml: detectron2 has no key SOLVER.BASE_LRR; nearest: SOLVER.BASE_LR")
+    assert lines[1] == "In mine.yaml: SOLVER.MAX_ITER takes a whole number, not 'often'."
+    assert "config_extensions=[module:function]" in lines[2]
+    assert len(lines) == 3

@@ -11,7 +11,7 @@ from launcher.config.schema import make_schema, own_value, setting_names
 
 @pytest.fixture
 def schema() -> DictConfig:
-    return make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}))
+    return make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
 
 
 def test_a_setting_named_like_a_python_keyword_is_typed_by_its_plain_name(schema: DictConfig):

@@ -20,7 +20,7 @@ def test_the_page_of_settings_is_what_the_settings_say():
 
 
 def test_every_setting_that_can_be_typed_is_on_the_page_and_nothing_else():
-    schema = make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}))
+    schema = make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
 
     assert set(ROWS) == set(setting_names(schema))
 

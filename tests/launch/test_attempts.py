@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from launcher.errors import RequestError
 from launcher.launch.attempts import launch
 from launcher.launch.folder_lock import FolderBusyError, lock_folder
 from launcher.run import codes
+from launcher.run.fence import FencedError
 from launcher.run.heartbeat import SMOKE
 from launcher.run.outcome import Ending, Outcome
-from launcher.run.plan import Finished, New
+from launcher.run.plan import Finished, New, RunPlan
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
 from tests.launch.conducted import World, request_in
 from tests.values import failed_with, finished_after
@@ -250,3 +252,20 @@ def test_a_run_folder_that_cannot_be_renamed_is_a_sentence(tmp_path: Path, monke
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(RequestError, match=r"mount point.*run\.name"):
         launch(request_in(tmp_path, resume="never"), World().session())
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted"])
+def test_a_run_folder_that_goes_in_mid_run_is_not_made_again(tmp_path: Path, how: str):
+    def go(plan: RunPlan) -> None:
+        if how == "renamed":
+            plan.paths.folder.rename(tmp_path / "elsewhere")
+        else:
+            shutil.rmtree(plan.paths.folder)
+
+    world = World(ends=(failed_with(codes.CRASH), DONE), meanwhile=go)
+
+    with pytest.raises(FencedError, match="was renamed, deleted or replaced"):
+        launch(request_in(tmp_path), world.session())
+
+    assert len(world.carried_out) == 1
+    assert not run_folder(tmp_path).exists()

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.device.facts import ChildEnd
-from launcher.errors import DeviceUnavailableError
 from launcher.device.look.child_journal import how_it_ended, kernel_state, read_journal
+from launcher.errors import DeviceUnavailableError
 
 POLL_S = 0.005
 KILL_PATIENCE_S = 1.0
@@ -48,8 +48,8 @@ def _make_folder() -> tempfile.TemporaryDirectory[str]:
             continue
         return folder
     raise DeviceUnavailableError(
-        "The devices cannot be looked at: neither the folder for temporary files nor /dev/shm can be written, or they are "
-        "full. Make room there, or set TMPDIR=FOLDER."
+        "The devices cannot be looked at: neither the folder for temporary files nor /dev/shm can be written, or they "
+        "are full. Make room there, or set TMPDIR=FOLDER."
     )
 
 

@@ -6,10 +6,11 @@ Usage: python -m launcher.train.compat.describe_keys OUTPUT [module:function ...
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,16 @@ def describe_keys(extensions: Sequence[str]) -> dict[str, Any]:
         "defaults": _plain(defaults),
         "open_nodes": sorted(_open_nodes(defaults, "")),
         "zoo": dict(_zoo(defaults, extensions)),
+        "names": {key: sorted(names) for key, names in _names().items()},
         "extension_files": sorted({file for name in extensions for file in _files_of(name)}),
     }
+
+
+def _names() -> Mapping[str, Iterable[str]]:
+    # A fork that keeps its registries elsewhere goes without the check of names, not without the launcher.
+    with contextlib.suppress(ImportError, AttributeError):
+        return importlib.import_module("launcher.train.compat.registered_names").registered_names()
+    return {}
 
 
 def _zoo(defaults: CfgNode, extensions: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

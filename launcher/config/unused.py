@@ -1,0 +1,220 @@
+"""Settings that were given and will not be used, because the option that they belong to was not chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.config.asked import coco_splits, is_named, names_in
+from launcher.config.keys import Keys
+from launcher.config.known_datasets import find_registered
+from launcher.config.request import (
+    CheckpointSettings,
+    DatasetKind,
+    DeviceChoice,
+    DeviceRequest,
+    EarlyStoppingSettings,
+    Precision,
+    RunRequest,
+    SplitRequest,
+)
+
+Used = Callable[[RunRequest], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependent:
+    """Settings that have an effect only with another one."""
+
+    names: tuple[str, ...]
+    """Settings, or nodes of them."""
+    used: Used
+    needs: str
+    """What to type for them to have an effect."""
+    is_refused: bool = False
+    """Whoever types one relies on it: without it the training is another one than was meant."""
+
+
+def wrong_kind_of_data(request: RunRequest) -> Iterator[str]:
+    """Files of one's own that would not be trained on."""
+    dataset = request.dataset
+    named = [f"dataset.{name}" for name, split in _splits(request) if is_named(split)]
+    if dataset.kind is not DatasetKind.coco_json and named:
+        yield (
+            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} set, but the data sets are detectron2's own "
+            f"({', '.join(names_in(request.keys, 'TRAIN')) or 'none'}). Add dataset=coco_json to train on your files."
+        )
+    trained = names_in(request.keys, "TRAIN")
+    # Names that nobody knows are refused with the data.
+    if not all(find_registered(name) for name in trained):
+        return
+    for split, name, asked in coco_splits(dataset):
+        if split == "train" and is_named(asked) and trained:
+            yield (
+                f"dataset.train is set, but DATASETS.TRAIN={_listed(trained)} does not name it. "
+                f"Set DATASETS.TRAIN=[{name}], or leave dataset.train out."
+            )
+
+
+def typed_without_effect(request: RunRequest) -> Iterator[str]:
+    """What was typed and is relied on, but does nothing."""
+    for dependent in DEPENDENT:
+        names = _typed(dependent, request)
+        if dependent.is_refused and names and not dependent.used(request):
+            yield f"{', '.join(names)} has no effect. Add {dependent.needs}, or leave it out."
+
+
+def notices_of_unused(request: RunRequest) -> Iterator[str]:
+    """What was typed, or a file of one's own sets, and does nothing; harmless."""
+    for dependent in DEPENDENT:
+        if dependent.used(request):
+            continue
+        names = () if dependent.is_refused else _typed(dependent, request)
+        if names := (*names, *(name for name in _changed(dependent, request) if name not in names)):
+            yield f"{', '.join(names)} has no effect without {dependent.needs}"
+
+
+def _typed(dependent: Dependent, request: RunRequest) -> tuple[str, ...]:
+    keys = (override.lstrip("+").partition("=")[0] for override in request.typed.overrides)
+    found = (key for key in keys if any(key == name or key.startswith(f"{name}.") for name in dependent.names))
+    switch = dependent.needs.partition("=")[0]
+    return tuple(dict.fromkeys(key for key in found if key != switch))
+
+
+def _changed(dependent: Dependent, request: RunRequest) -> Iterator[str]:
+    """Of the launcher's own settings; detectron2's recipes set many a key that their model does not read."""
+    for name in dependent.names:
+        section, _, setting = name.partition(".")
+        if section in _DEFAULTS and getattr(getattr(request, section), setting) != getattr(_DEFAULTS[section], setting):
+            yield name
+
+
+_DEFAULTS: dict[str, Any] = {
+    "device": DeviceRequest(),
+    "checkpoint": CheckpointSettings(),
+    "early_stopping": EarlyStoppingSettings(),
+}
+
+
+def _splits(request: RunRequest) -> tuple[tuple[str, SplitRequest], ...]:
+    return (("train", request.dataset.train), ("val", request.dataset.val))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"[{','.join(names)}]"
+
+
+def _on(name: str) -> Used:
+    return lambda request: bool(request.keys.get(name, True))
+
+
+def _one_of(name: str, *values: str) -> Used:
+    """The key has one of these values, or one that is not detectron2's own and may do as these do."""
+    others = _OTHERS.get(name, ())
+    return lambda request: _value(request.keys, name) in values or _value(request.keys, name) not in others
+
+
+def _value(keys: Keys, name: str) -> str:
+    return str(keys.get(name, ""))
+
+
+_OTHERS = {
+    "MODEL.META_ARCHITECTURE": (
+        *("GeneralizedRCNN", "RetinaNet", "FCOS", "ProposalNetwork", "PanopticFPN", "SemanticSegmentor"),
+        "PanopticDeepLab",
+    ),
+    "DATALOADER.SAMPLER_TRAIN": (
+        *("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
+        *("WeightedTrainingSampler", "WeightedCategoryTrainingSampler"),
+    ),
+    "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"),
+}
+_ARCHITECTURE, _SAMPLER, _SCHEDULER = _OTHERS
+_WITH_HEADS = ("GeneralizedRCNN", "PanopticFPN")
+
+DEPENDENT = (
+    Dependent(
+        names=("early_stopping.patience", "early_stopping.min_delta", "early_stopping.mode"),
+        used=lambda request: bool(request.early_stopping.metric),
+        needs="early_stopping.metric=bbox/AP",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("checkpoint.best_mode",),
+        used=lambda request: bool(request.checkpoint.keep_best),
+        needs="checkpoint.keep_best=bbox/AP",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("device.precision",),
+        used=lambda request: bool(
+            request.device.precision is Precision.auto or request.keys.get("SOLVER.AMP.ENABLED", False)
+        ),
+        needs="SOLVER.AMP.ENABLED=True",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("dataset.name",),
+        used=lambda request: request.dataset.kind is DatasetKind.coco_json,
+        needs="dataset=coco_json",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("device.min_free_gib", "device.max_used", "device.share", "device.on_missing"),
+        used=lambda request: request.device.choice is not DeviceChoice.cpu,
+        needs="device=cuda or device=auto",
+    ),
+    Dependent(
+        names=("MODEL.ROI_MASK_HEAD", "INPUT.MASK_FORMAT"), used=_on("MODEL.MASK_ON"), needs="MODEL.MASK_ON=True"
+    ),
+    Dependent(
+        names=("MODEL.ROI_KEYPOINT_HEAD", "TEST.KEYPOINT_OKS_SIGMAS"),
+        used=_on("MODEL.KEYPOINT_ON"),
+        needs="MODEL.KEYPOINT_ON=True",
+    ),
+    Dependent(
+        names=("SOLVER.CLIP_GRADIENTS",),
+        used=_on("SOLVER.CLIP_GRADIENTS.ENABLED"),
+        needs="SOLVER.CLIP_GRADIENTS.ENABLED=True",
+    ),
+    Dependent(names=("INPUT.CROP",), used=_on("INPUT.CROP.ENABLED"), needs="INPUT.CROP.ENABLED=True"),
+    Dependent(names=("TEST.AUG",), used=_on("TEST.AUG.ENABLED"), needs="TEST.AUG.ENABLED=True"),
+    Dependent(names=("TEST.PRECISE_BN",), used=_on("TEST.PRECISE_BN.ENABLED"), needs="TEST.PRECISE_BN.ENABLED=True"),
+    Dependent(
+        names=("DATASETS.PROPOSAL_FILES_TRAIN", "DATASETS.PROPOSAL_FILES_TEST"),
+        used=_on("MODEL.LOAD_PROPOSALS"),
+        needs="MODEL.LOAD_PROPOSALS=True",
+    ),
+    Dependent(names=("MODEL.RETINANET",), used=_one_of(_ARCHITECTURE, "RetinaNet"), needs="a RetinaNet (model=...)"),
+    Dependent(
+        names=("MODEL.ROI_HEADS", "MODEL.ROI_BOX_HEAD"),
+        used=_one_of(_ARCHITECTURE, *_WITH_HEADS),
+        needs="a model with ROI heads (model=...)",
+    ),
+    Dependent(
+        names=("MODEL.RPN",),
+        used=_one_of(_ARCHITECTURE, *_WITH_HEADS, "ProposalNetwork"),
+        needs="a model with an RPN (model=...)",
+    ),
+    Dependent(
+        names=("DATALOADER.REPEAT_THRESHOLD",),
+        used=_one_of(_SAMPLER, "RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler"),
+        needs="DATALOADER.SAMPLER_TRAIN=RepeatFactorTrainingSampler",
+    ),
+    Dependent(
+        names=("DATALOADER.RANDOM_SUBSET_RATIO",),
+        used=_one_of(_SAMPLER, "RandomSubsetTrainingSampler"),
+        needs="DATALOADER.SAMPLER_TRAIN=RandomSubsetTrainingSampler",
+    ),
+    Dependent(
+        names=("DATASETS.TRAIN_REPEAT_FACTOR",),
+        used=_one_of(_SAMPLER, "WeightedTrainingSampler", "WeightedCategoryTrainingSampler"),
+        needs="DATALOADER.SAMPLER_TRAIN=WeightedTrainingSampler",
+    ),
+    Dependent(
+        names=("SOLVER.STEPS", "SOLVER.GAMMA"),
+        used=lambda request: _value(request.keys, _SCHEDULER) != "WarmupCosineLR",
+        needs="SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR",
+    ),
+)

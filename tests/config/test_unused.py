@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from launcher.config.keys import Keys
+from launcher.config.known_keys import read_keys
+from launcher.config.request import (
+    CheckpointSettings,
+    DatasetKind,
+    DatasetRequest,
+    DeviceChoice,
+    DeviceRequest,
+    EarlyStoppingSettings,
+    Precision,
+    RunRequest,
+)
+from launcher.config.unused import DEPENDENT, notices_of_unused, typed_without_effect
+from tests.values import TYPED, a_request, changed_keys
+
+KEYS = Keys(read_keys().defaults)
+
+
+def typing(*overrides: str, keys: dict[str, Any] | None = None, **settings: Any) -> RunRequest:
+    """A request of detectron2's defaults for which this was typed."""
+    return a_request(changed_keys(KEYS, **(keys or {})), typed=replace(TYPED, overrides=overrides), **settings)
+
+
+@pytest.mark.parametrize(
+    ("typed", "needs"),
+    [
+        ("early_stopping.patience=5", "early_stopping.metric"),
+        ("early_stopping.mode=min", "early_stopping.metric"),
+        ("checkpoint.best_mode=max", "checkpoint.keep_best"),
+        ("dataset.name=fruits", "dataset=coco_json"),
+    ],
+)
+def test_what_is_relied_on_and_does_nothing_is_refused_even_at_its_default(typed: str, needs: str):
+    (problem,) = typed_without_effect(typing(typed))
+
+    assert problem.startswith(f"{typed.partition('=')[0]} has no effect. Add {needs}")
+
+
+def test_a_precision_needs_mixed_precision():
+    asked = DeviceRequest(precision=Precision.bfloat16)
+
+    (problem,) = typed_without_effect(typing("device.precision=bfloat16", device=asked))
+    amp = typing("device.precision=bfloat16", device=asked, keys={"SOLVER.AMP.ENABLED": True})
+
+    assert "SOLVER.AMP.ENABLED=True" in problem
+    assert list(typed_without_effect(amp)) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"early_stopping": EarlyStoppingSettings(metric="bbox/AP")},
+        {"checkpoint": CheckpointSettings(keep_best="bbox/AP")},
+        {"dataset": DatasetRequest(kind=DatasetKind.coco_json)},
+    ],
+)
+def test_with_its_option_chosen_it_has_an_effect(settings: dict[str, Any]):
+    name = {"early_stopping": "patience", "checkpoint": "best_mode", "dataset": "name"}[next(iter(settings))]
+
+    assert list(typed_without_effect(typing(f"{next(iter(settings))}.{name}=x", **settings))) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "needs"),
+    [
+        ("MODEL.ROI_MASK_HEAD.NUM_CONV=2", "MODEL.MASK_ON=True"),
+        ("SOLVER.CLIP_GRADIENTS.CLIP_VALUE=3", "SOLVER.CLIP_GRADIENTS.ENABLED=True"),
+        ("MODEL.RETINANET.NUM_CLASSES=3", "a RetinaNet"),
+        ("DATALOADER.REPEAT_THRESHOLD=0.1", "RepeatFactorTrainingSampler"),
+        ("TEST.AUG.MAX_SIZE=3", "TEST.AUG.ENABLED=True"),
+    ],
+)
+def test_a_typed_key_that_the_model_does_not_read_is_a_notice(typed: str, needs: str):
+    (notice,) = notices_of_unused(typing(typed))
+
+    assert notice.startswith(f"{typed.partition('=')[0]} has no effect without ")
+    assert needs in notice
+
+
+def test_keys_of_recipes_and_of_architectures_of_ones_own_are_no_notice():
+    recipe = typing(keys={"SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 7.0})
+    mine = typing("MODEL.RETINANET.NUM_CLASSES=3", keys={"MODEL.META_ARCHITECTURE": "MyRetina"})
+
+    assert list(notices_of_unused(recipe)) == []
+    assert list(notices_of_unused(mine)) == []
+
+
+def test_a_file_that_sets_what_does_nothing_is_a_notice_and_no_refusal():
+    request = typing(early_stopping=EarlyStoppingSettings(patience=3))
+
+    assert list(typed_without_effect(request)) == []
+    assert list(notices_of_unused(request)) == [
+        "early_stopping.patience has no effect without early_stopping.metric=bbox/AP"
+    ]
+
+
+def test_thresholds_for_gpus_do_nothing_on_the_cpu():
+    cpu = DeviceRequest(choice=DeviceChoice.cpu, min_free_gib=3.0)
+
+    (notice,) = notices_of_unused(typing("device.min_free_gib=3", device=cpu))
+
+    assert notice.startswith("device.min_free_gib has no effect without")
+
+
+def test_every_key_of_the_table_stands_below_a_node_of_detectron2s():
+    # Some keys came with later versions.
+    nodes = [name.rpartition(".")[0] for one in DEPENDENT for name in one.names if name.isupper()]
+
+    assert [node for node in nodes if node not in KEYS] == []
