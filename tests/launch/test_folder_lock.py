@@ -144,7 +144,9 @@ def test_a_worker_that_does_not_end_is_waited_for_within_bounds(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "note", [f"process {os.getpid()} on {HERE}", "process 4000000000 on another-host", "", "\x1b[31m rm", "process 1"]
+    "note",
+    [f"process {os.getpid()} on {HERE}", "process 4000000000 on another-host", "", "\x1b[31m rm", "process 1"],
+    ids=["alive", "on another host", "empty", "escapes", "without a host"],
 )
 def test_whoever_may_live_is_not_waited_for(tmp_path: Path, note: str):
     with held(tmp_path, note), pytest.raises(FolderBusyError, match="is being trained right now") as refused:

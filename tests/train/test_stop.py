@@ -68,7 +68,7 @@ def test_a_worker_gets_a_signal_when_its_launcher_dies(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who a process's parent is")
-def test_a_worker_that_hears_no_signal_ends_all_the_same(tmp_path: Path):
+def test_a_worker_that_hears_no_signal_ends_all_the_same():
     worker = (
         "import ctypes, os, signal; from launcher.train import stop\n"
         "stop.OUTLIVES_S = 0.5; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -79,16 +79,16 @@ def test_a_worker_that_hears_no_signal_ends_all_the_same(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     launcher = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environment, text=True)
     assert launcher.stdout is not None
-    stuck = int(launcher.stdout.readline())
+    assert launcher.stdout.readline().strip().isdigit()
 
     launcher.kill()
     launcher.wait()
+    since = time.monotonic()
 
     # Its end of the pipe is closed when it is gone, and nobody else keeps it open.
     assert launcher.stdout.read() == ""
+    assert time.monotonic() - since < 30
     launcher.stdout.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(stuck, 0)
 
 
 def test_a_clock_that_is_set_back_does_not_put_off_the_time_limit(monkeypatch: pytest.MonkeyPatch):
