@@ -168,7 +168,7 @@ CUDA_ERROR = Cause(
     "`unknown error` (999) in a running training is often a GPU that was lost, or a machine that was suspended.",
     fix="`launcher doctor` tries driver and GPUs; `CUDA_LAUNCH_BLOCKING=1 launcher train ...` shows the place; `sudo "
     "dmesg | grep -i -e xid -e nvrm` shows what the driver logged",
-    symptoms=("CUDA error: unknown error", "cudaErrorUnknown"),
+    symptoms=("CUDA error: unknown error", "cudaErrorUnknown", "cuda runtime error (999)"),
 )
 
 # The request, the data and the folder
