@@ -172,6 +172,34 @@ def test_two_processes_on_the_cpu_train_like_one_with_the_same_total_batch(
     assert distance(first, second) < 0.2 * distance(start, first)
 
 
+UNUSED = (
+    "MODEL.RPN.IN_FEATURES=[p3,p4]",
+    "MODEL.ANCHOR_GENERATOR.SIZES=[[16],[32]]",
+    "MODEL.ROI_HEADS.IN_FEATURES=[p2]",
+)
+RETINANET = (
+    "model=COCO-Detection/retinanet_R_50_FPN_1x",
+    "MODEL.RETINANET.NUM_CONVS=1",
+    "MODEL.RETINANET.IN_FEATURES=[p3,p4]",
+    "MODEL.ANCHOR_GENERATOR.SIZES=[[16],[32]]",
+)
+
+
+@pytest.mark.parametrize("settings", [UNUSED, RETINANET], ids=["Mask R-CNN", "RetinaNet"])
+def test_a_run_goes_on_with_other_numbers_of_processes_also_where_no_loss_uses_some_parameters(
+    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path, settings: tuple[str, ...]
+):
+    clipped = ("SOLVER.CLIP_GRADIENTS.ENABLED=true", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE=value")
+    command = ("train", *demo_settings, *settings, *clipped, "run.name=p", "SOLVER.IMS_PER_BATCH=6", "DATASETS.TEST=[]")
+
+    done = [
+        launch(*command, f"device.count={count}", f"SOLVER.MAX_ITER={3 * (n + 1)}") for n, count in enumerate((2, 1, 3))
+    ]
+
+    assert [one.returncode for one in done] == [ExitCode.finished] * 3, done[-1].stderr
+    assert iterations_in(run_in(tmp_path, "p")) == list(range(9))
+
+
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     return math.sqrt(sum(float((one[key].double() - other[key].double()).square().sum()) for key in one))
 

@@ -101,7 +101,7 @@ def _why_not_there(path: str, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "a folder on the way to it cannot be entered by this user. Choose another place, or let this user in"
     if error.errno == errno.ELOOP:
-        return "a symbolic link on the way to it leads to itself. Mend it, or name the place itself"
+        return "a symbolic link on the way to it leads to itself. Fix it, or name the place itself"
     if match := re.search(r"\$(\w+)", path):
         return f"the environment variable {match[1]} is not set. Set it, or give the path itself"
     if path.startswith("~"):

@@ -13,8 +13,10 @@ from launcher.config.keys import Keys
 from launcher.config.known_datasets import Origin, find_registered, registered_names
 from launcher.config.own_code import settings_of
 from launcher.config.request import RunRequest
-from launcher.data.coco_file import CocoFacts, Flaw
+from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, RegisteredFacts
+from launcher.data.suspicions import suspicious_notices, suspicious_problems
+from launcher.data.tally import Flaw
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
@@ -35,6 +37,8 @@ _ERRORS = {
     "image.duplicate_id": "{count} images repeat the id of another one ({examples}). Give each its own",
     "image.no_file": "{count} of {num_images} images have no file in {images} ({examples}). "
     "Set dataset.{split}.images to the folder that holds them",
+    "image.unreadable_folder": "the folder of images cannot be read ({examples})",
+    "image.not_a_file": "{count} of {num_images} images are no files ({examples}). Remove them from the folder",
     "annotation.malformed": "{count} annotations lack an id ({examples}). Number them",
     "annotation.duplicate_id": "{count} annotations repeat the id of another one ({examples}). Give each its own",
     "annotation.iscrowd": "{count} annotations have an `iscrowd` that is neither 0 nor 1 ({examples})",
@@ -46,6 +50,34 @@ _ERRORS = {
     "Remove them or mark them iscrowd: 1",
     "box.malformed": "{count} annotations have no bbox of four numbers [x, y, width, height] ({examples})",
     "mask.malformed": "{count} segmentations are neither lists of polygons nor an RLE ({examples})",
+    "rle.malformed": "{count} segmentations are broken RLEs ({examples}). Export them again",
+    "keypoints.malformed": "{count} annotations have keypoints that are no list of numbers ({examples})",
+}
+# The key that makes it matter, and the message.
+_MODEL_ERRORS = {
+    "polygon.malformed": (
+        "MODEL.MASK_ON",
+        "{count} annotations have polygons with something else than finite numbers ({examples}). Fix or remove them",
+    ),
+    "polygon.far": (
+        "MODEL.MASK_ON",
+        "{count} annotations have polygons far beyond any image ({examples}): are they in map coordinates or at "
+        "another scale? COCO's are in pixels of the image",
+    ),
+    "rle.size": (
+        "MODEL.MASK_ON",
+        "{count} masks (RLE) have another size than their image as listed ({examples}). "
+        "An RLE's size is [height, width] of its image: correct it, or the width and height of the image",
+    ),
+    "keypoints.odd": (
+        "MODEL.KEYPOINT_ON",
+        "{count} annotations have keypoints that are not three numbers each, x, y and visibility ({examples})",
+    ),
+    "keypoints.not_finite": (
+        "MODEL.KEYPOINT_ON",
+        "{count} annotations have keypoints with something else than finite numbers ({examples}). "
+        "Write 0, 0, 0 for what cannot be seen",
+    ),
 }
 _NUMBER_THEM = (
     "To number them from 1, type: "
@@ -67,6 +99,31 @@ _EVALUATION_ERRORS = {
         "",
         "{count} annotations have an id that is text ({examples}), and COCO evaluation needs numbers. " + _NUMBER_THEM,
     ),
+    "area.ignored": (
+        "",
+        "{count} annotations have an `area` below 0 or above 10^10 ({examples}), and COCO evaluation leaves "
+        "such objects out. It is in pixels: correct it",
+    ),
+    "area.zero": (
+        "MODEL.KEYPOINT_ON",
+        "{count} annotations have the `area` 0 ({examples}), which keypoints are measured by: the AP would be too low. "
+        "Write their areas in pixels",
+    ),
+    "annotation.id_too_large": (
+        "",
+        "{count} annotations have an id that does not fit 64 bits ({examples}), which COCO evaluation needs. "
+        + _NUMBER_THEM,
+    ),
+    "image.id_too_large": (
+        "",
+        "{count} of {num_images} images have an id that does not fit 64 bits ({examples}), which COCO evaluation "
+        "needs. Number them",
+    ),
+    "category.duplicate_name": (
+        "",
+        "{count} categories repeat the name of another one ({examples}), so that the AP of one would replace the "
+        "other's. Give each its own",
+    ),
     "image.fractional_size": (
         "MODEL.MASK_ON",
         "{count} of {num_images} images have a width or height with a decimal point ({examples}), "
@@ -84,10 +141,23 @@ _EVALUATION_ERRORS = {
     ),
 }
 _NOTICES = {
+    "area.zero": "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones "
+    "in APs, APm and APl",
+    "area.too_large": "{count} annotations have an `area` larger than their bbox ({examples}): APs, APm and APl go by "
+    "it. It is in pixels of the image",
     "box.degenerate": "{count} of {num_objects} boxes have no area or are not finite numbers ({examples})",
-    "box.outside": "{count} of {num_objects} boxes lie outside their image ({examples})",
     "mask.no_polygon": "{count} objects have no polygon of three points, detectron2 leaves them out ({examples})",
+    "polygon.left_out": "{count} objects have, beside others, polygons of fewer than three points or of an odd "
+    "number of coordinates, which detectron2 leaves out ({examples})",
+    "keypoints.visibility": "{count} annotations have a visibility that is not 0, 1 or 2 ({examples})",
+    "image.too_many_pixels": "{count} images have more pixels than Pillow opens, 179 million ({examples}). "
+    "Cut or shrink them",
+    "image.wide": "{count} of the {num_headers} images looked into have more than 8 bits per value ({examples}): "
+    "16-bit values are divided by 257, floats up to 1 multiplied by 255",
+    "image.other_size": "{count} of the {num_headers} images looked into have another size than listed ({examples}), "
+    "which detectron2 refuses",
 }
+_ABOUT_EVALUATION = ("area.zero", "area.too_large")
 
 
 def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
@@ -112,8 +182,14 @@ def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
         notices += [
             f"{setting_of(coco)}: {_say(_NOTICES[flaw.code], flaw, coco)}"
             for flaw in coco.flaws
-            if flaw.code in _NOTICES
+            if flaw.code in _NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in _ABOUT_EVALUATION)
         ]
+        notices += [f"{setting_of(coco)}: {notice}" for notice in suspicious_notices(coco, keys)]
+        if unused := coco.objects.unused_categories:
+            notices.append(
+                f"{setting_of(coco)}: {len(unused)} of {len(coco.categories)} classes have no objects "
+                f"({', '.join(unused[:5])}{', ...' if len(unused) > 5 else ''})"
+            )
         without = coco.num_images - coco.objects.num_images
         if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
             notices.append(
@@ -165,11 +241,19 @@ def _problems_with_file(coco: CocoFacts, keys: Keys) -> list[str]:
     if coco.unreadable:
         return [f"{coco.unreadable}. {_how_to_get(coco)}"]
     problems = [_say(_ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in _ERRORS]
+    problems += _problems_with_model(coco, keys)
     problems += _problems_with_content(coco, keys)
+    problems += suspicious_problems(coco, keys)
     problems += _problems_with_evaluation(coco, keys)
     problems += _problems_with_masks(coco, keys)
     problems += _problems_with_keypoints(coco, keys)
     return problems
+
+
+def _problems_with_model(coco: CocoFacts, keys: Keys) -> list[str]:
+    """What only stops models that learn masks or keypoints."""
+    matter = [(flaw, *_MODEL_ERRORS[flaw.code]) for flaw in coco.flaws if flaw.code in _MODEL_ERRORS]
+    return [_say(message, flaw, coco) for flaw, switch, message in matter if keys[switch]]
 
 
 def _how_to_get(coco: CocoFacts) -> str:
@@ -238,6 +322,11 @@ def _problems_with_keypoints(coco: CocoFacts, keys: Keys) -> list[str]:
     if not coco.objects.num_with_keypoints:
         return ["no annotation has keypoints, and the model learns them. Set MODEL.KEYPOINT_ON=False"]
     problems = []
+    if not coco.objects.num_with_visible:
+        problems.append(
+            "no object has a visible keypoint (all visibilities are 0), so there is nothing to learn or measure. "
+            "Write 2 for those that can be seen, or set MODEL.KEYPOINT_ON=False"
+        )
     if without := coco.objects.num - coco.objects.num_with_keypoints:
         problems.append(
             f"{without} of {coco.objects.num} annotations have no keypoints, and the model learns them. Give every "
@@ -395,6 +484,7 @@ def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
         num_images=coco.num_images,
         num_objects=coco.objects.num,
         images=coco.images,
+        num_headers=coco.num_headers,
         json=shlex.quote(coco.json),
         split=coco.split,
     )

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_MAX_EXAMPLES = 3
+from launcher.data.geometry import (
+    Size,
+    check_box,
+    check_keypoints,
+    check_polygons,
+    check_rle,
+    is_number,
+    kind_of_mask,
+)
+from launcher.data.image_files import ListedImage, look_for_files
+from launcher.data.json_file import kind_of, read_coco_lists
+from launcher.data.tally import Flaw, Tally, printable
+
+_ID_LIMIT = 2**63
+"""pycocotools and detectron2 hold ids in 64 bits."""
+_MOST_AREA = 1e10
+"""COCO evaluation leaves out larger objects."""
+_AREA_SLACK = 1.5
+"""Of a box: how much larger the area of an object may be that fills it."""
 _FOUND_WITHOUT_CHECK = ("annotation.id_zero",)
 """Flaws that would silently give wrong metrics; every other one stops the run at some point."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flaw:
-    """One kind of thing that is wrong with the entries of a file."""
-
-    code: str
-    """For example `annotation.unknown_image`; `checks.py` says what each means."""
-    count: int
-    examples: tuple[str, ...]
-    """The first few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,10 @@ class CocoObjects:
     num_with_keypoints: int
     keypoints_per_object: tuple[int, ...]
     """The different numbers of keypoints found."""
+    num_with_visible: int = 0
+    """Objects with at least one keypoint that can be seen."""
+    unused_categories: tuple[str, ...] = ()
+    """Names of the classes that no object has."""
 
 
 NO_OBJECTS = CocoObjects(num=0, num_images=0, num_with_rle=0, num_with_keypoints=0, keypoints_per_object=())
@@ -61,6 +70,8 @@ class CocoFacts:
     unreadable: str = ""
     """Why the annotations could not be read, empty when they could."""
     num_images: int = 0
+    num_headers: int = 0
+    """Image files whose headers were read."""
     objects: CocoObjects = NO_OBJECTS
     categories: tuple[tuple[int, str], ...] = ()
     """(id, name), by id: the order in which detectron2 numbers them."""
@@ -68,36 +79,16 @@ class CocoFacts:
     flaws: tuple[Flaw, ...] = ()
 
 
-@dataclass
-class _Tally:
-    """Counts while a file is read."""
-
-    flaws: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-
-    def note(self, code: str, example: str) -> None:
-        count, examples = self.flaws.setdefault(code, (0, []))
-        if len(examples) < _MAX_EXAMPLES:
-            examples.append(example)
-        self.flaws[code] = (count + 1, examples)
-
-    def result(self) -> tuple[Flaw, ...]:
-        return tuple(
-            Flaw(code=code, count=count, examples=tuple(examples)) for code, (count, examples) in self.flaws.items()
-        )
-
-
 def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
     """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
-    text, checksum, why_not = _read(json_file)
-    content, why_not = ({}, why_not) if why_not else _parse(text)
+    content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
         return CocoFacts(name=name, split=split, json=str(json_file), images=str(images), unreadable=why_not)
 
-    tally = _Tally()
+    tally = Tally()
     categories, keypoint_names = _read_categories(content["categories"], tally)
-    image_sizes, file_names = _read_images(content["images"], tally)
-    if check:
-        _look_for_files(images, file_names, tally)
+    image_sizes, listed = _read_images(content["images"], tally)
+    num_headers = look_for_files(str(images), listed, tally) if check else 0
     objects = _read_annotations(content["annotations"], image_sizes, dict(categories), tally)
     return CocoFacts(
         name=name,
@@ -106,6 +97,7 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
         images=str(images),
         checksum=checksum,
         num_images=len(image_sizes),
+        num_headers=num_headers,
         objects=objects,
         categories=categories,
         keypoint_names=keypoint_names,
@@ -113,99 +105,62 @@ def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bo
     )
 
 
-def _read(json_file: Path) -> tuple[str, int, str]:
-    """The file's text and checksum, or why there are none."""
-    try:
-        content = json_file.read_bytes()
-        # As text: from bytes json would also read UTF-16 and byte order marks, which pycocotools does not.
-        return content.decode("utf-8"), zlib.crc32(content), ""
-    except FileNotFoundError:
-        return "", 0, f"there is no such file{_neighbours(json_file)}"
-    except UnicodeDecodeError:
-        return "", 0, "the file is not text in UTF-8, so it is not JSON that pycocotools can read"
-    except OSError as error:
-        return "", 0, f"it cannot be read: {error.strerror}"
-
-
-def _parse(text: str) -> tuple[dict[str, Any], str]:
-    """What the text holds, or why that is not COCO format."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.doc.strip() == "":
-            return {}, "the file is empty"
-        if error.doc.startswith("\ufeff"):
-            return {}, "the file begins with a byte order mark, which pycocotools cannot read. Save it as UTF-8 without"
-        return {}, f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-    except RecursionError:
-        return {}, "the JSON is nested too deeply"
-
-    if not isinstance(content, dict):
-        return {}, f"COCO format is an object with images, annotations and categories; this is a {_kind(content)}"
-    wrong = [
-        f"{part} is missing" if part not in content else f"{part} is a {_kind(content[part])}, not a list"
-        for part in ("images", "annotations", "categories")
-        if not isinstance(content.get(part), list)
-    ]
-    return (content, "") if not wrong else ({}, "this is not COCO format: " + ", ".join(wrong))
-
-
-def _kind(value: object) -> str:
-    names = {dict: "object", list: "list", str: "text", bool: "true/false", type(None): "null"}
-    return names.get(type(value), "number")
-
-
-def _neighbours(json_file: Path) -> str:
-    """What else is there, for a path that is nearly right."""
-    folder = json_file.parent
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    if folder != json_file.parent:
-        return f", not even its folder; {folder} is the last part that exists"
-    try:
-        others = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
-    except OSError:
-        return ""
-    return f"; its folder has {', '.join(others[:5])}" if others else "; its folder has no .json at all"
-
-
-def _read_categories(entries: list[Any], tally: _Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
+def _read_categories(entries: list[Any], tally: Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
     names: dict[int, str] = {}
     keypoint_names: tuple[str, ...] = ()
     for place, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not _is_whole(entry.get("id")) or not entry.get("name"):
+        if not _is_category(entry):
             tally.note("category.malformed", f"categories[{place}]")
             continue
         if entry["id"] in names:
             tally.note("category.duplicate_id", f"id {entry['id']}")
+        elif str(entry["name"]) in names.values():
+            tally.note("category.duplicate_name", f"id {entry['id']}: {entry['name']}")
         names[int(entry["id"])] = str(entry["name"])
         keypoint_names = keypoint_names or tuple(map(str, entry.get("keypoints") or ()))
     return tuple(sorted(names.items())), keypoint_names
 
 
-def _read_images(entries: list[Any], tally: _Tally) -> tuple[dict[Any, tuple[float, float]], list[str]]:
-    """Width and height by image id, and all file names."""
-    sizes: dict[Any, tuple[float, float]] = {}
-    file_names = []
+def _is_category(entry: Any) -> bool:
+    if not isinstance(entry, Mapping) or not _is_whole(entry.get("id")) or not _is_in_64_bits(entry["id"]):
+        return False
+    is_name = isinstance(entry.get("name"), (str, int, float)) and bool(entry["name"])
+    keypoints = entry.get("keypoints") or []
+    return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
+
+
+def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
+    """Width and height by image id, and the images that have a file name."""
+    sizes: dict[Any, Size] = {}
+    listed = []
+    width: Any
+    height: Any
     for place, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("image.malformed", f"images[{place}]")
             continue
+        label = f"id {_show_id(entry['id'])}"
         file_name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
         if not isinstance(file_name, str) or not file_name or not (_is_positive(width) and _is_positive(height)):
-            tally.note("image.malformed", f"images[{place}] (id {entry['id']})")
+            tally.note("image.malformed", f"images[{place}] ({label})")
         else:
-            file_names.append(file_name)
+            listed.append(ListedImage(label=label, file_name=file_name, size=(width, height)))
             if not (isinstance(width, int) and isinstance(height, int)):
-                tally.note("image.fractional_size", f"id {entry['id']}: {width} x {height}")
+                tally.note("image.fractional_size", f"{label}: {width} x {height}")
         if entry["id"] in sizes:
-            tally.note("image.duplicate_id", f"id {entry['id']}")
+            tally.note("image.duplicate_id", label)
+        if not _is_in_64_bits(entry["id"]):
+            tally.note("image.id_too_large", label)
         sizes[entry["id"]] = (_or_infinite(width), _or_infinite(height))
-    texts = [image_id for image_id in sizes if isinstance(image_id, str)]
-    if len(texts) < len(sizes):
+    _note_mixed_ids(sizes, tally)
+    return sizes, listed
+
+
+def _note_mixed_ids(image_ids: Mapping[Any, Size], tally: Tally) -> None:
+    texts = [image_id for image_id in image_ids if isinstance(image_id, str)]
+    if len(texts) < len(image_ids):
         for image_id in texts:
-            tally.note("image.mixed_ids", f'id "{image_id}"')
-    return sizes, file_names
+            tally.note("image.mixed_ids", f"id {_show_id(image_id)}")
 
 
 def _is_whole(value: object) -> bool:
@@ -217,8 +172,20 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) or _is_whole(value)
 
 
+def _is_in_64_bits(number: object) -> bool:
+    """Also where it is text, which is not held as a number."""
+    return isinstance(number, str) or bool(-_ID_LIMIT <= number < _ID_LIMIT)  # type: ignore[operator]
+
+
+def _show_id(value: object) -> str:
+    """As the file has it: a text with its quotes, so that "1" and 1 look different."""
+    if isinstance(value, (list, dict)):
+        return f"a {kind_of(value)}"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and value > 0
+    return is_number(value) and value > 0  # type: ignore[operator]
 
 
 def _or_infinite(length: Any) -> float:
@@ -226,75 +193,88 @@ def _or_infinite(length: Any) -> float:
     return length if _is_positive(length) else math.inf
 
 
-def _look_for_files(images: Path, file_names: Iterable[str], tally: _Tally) -> None:
-    # One listing per folder: asking for each file by itself takes minutes on a network file system.
-    listings: dict[str, frozenset[str]] = {}
-    for file_name in file_names:
-        folder, base = os.path.split(os.path.join(images, file_name))
-        if folder not in listings:
-            listings[folder] = _listing(folder)
-        if base not in listings[folder]:
-            tally.note("image.no_file", file_name)
-
-
-def _listing(folder: str) -> frozenset[str]:
-    try:
-        return frozenset(entry.name for entry in os.scandir(folder))
-    except OSError:
-        return frozenset()
-
-
 def _read_annotations(
-    entries: list[Any], image_sizes: Mapping[Any, tuple[float, float]], categories: Mapping[int, str], tally: _Tally
+    entries: list[Any], image_sizes: Mapping[Any, Size], categories: Mapping[int, str], tally: Tally
 ) -> CocoObjects:
-    masks: Counter[str] = Counter()
-    keypoints: Counter[int] = Counter()
+    count = _Count()
     seen_ids: set[Any] = set()
-    images_with_objects: set[Any] = set()
     for place, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")
             continue
-        label = f"annotation {entry['id']}"
+        label = f"annotation {printable(str(entry['id']))}"
         if entry["id"] in seen_ids:
             tally.note("annotation.duplicate_id", label)
         seen_ids.add(entry["id"])
         size = _find_image(entry, image_sizes, label, tally)
         _check_entry(entry, categories, label, tally)
-        _check_box(entry.get("bbox"), size, label, tally)
         _check_for_evaluation(entry, label, tally)
-        if _is_crowd(entry):
-            continue
-        if size:
-            images_with_objects.add(entry["image_id"])
-        mask = _kind_of_mask(entry.get("segmentation"))
-        masks[mask] += 1
-        if mask in ("missing", "malformed", "no_polygon"):
-            tally.note(f"mask.{mask}", label)
-        keypoints[len(entry.get("keypoints") or ()) // 3] += 1
-    return CocoObjects(
-        num=masks.total(),
-        num_images=len(images_with_objects),
-        num_with_rle=masks["rle"],
-        num_with_keypoints=keypoints.total() - keypoints[0],
-        keypoints_per_object=tuple(sorted(number for number in keypoints if number)),
-    )
+        mask = _check_shapes(entry, size, label, tally)
+        visible = check_keypoints(entry, size, label, tally)
+        if not _is_crowd(entry):
+            count.add(entry, mask, visible, has_image=size is not None)
+            if mask in ("missing", "malformed", "no_polygon"):
+                tally.note(f"mask.{mask}", label)
+    return count.result(categories)
 
 
-def _find_image(
-    entry: Mapping[str, Any], image_sizes: Mapping[Any, tuple[float, float]], label: str, tally: _Tally
-) -> tuple[float, float] | None:
+@dataclass
+class _Count:
+    """Counts the objects of a file."""
+
+    masks: Counter[str] = field(default_factory=Counter)
+    keypoints: Counter[int] = field(default_factory=Counter)
+    categories: Counter[Any] = field(default_factory=Counter)
+    images: set[Any] = field(default_factory=set)
+    num_with_visible: int = 0
+
+    def add(self, entry: Mapping[str, Any], mask: str, visible: int, *, has_image: bool) -> None:
+        if has_image:
+            self.images.add(entry["image_id"])
+        self.masks[mask] += 1
+        keypoints = entry.get("keypoints")
+        self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
+        if _is_whole(entry.get("category_id")):
+            self.categories[entry["category_id"]] += 1
+        self.num_with_visible += visible > 0
+
+    def result(self, categories: Mapping[int, str]) -> CocoObjects:
+        return CocoObjects(
+            num=self.masks.total(),
+            num_images=len(self.images),
+            num_with_rle=self.masks["rle"],
+            num_with_keypoints=self.keypoints.total() - self.keypoints[0],
+            keypoints_per_object=tuple(sorted(number for number in self.keypoints if number)),
+            num_with_visible=self.num_with_visible,
+            unused_categories=tuple(name for number, name in categories.items() if not self.categories[number]),
+        )
+
+
+def _find_image(entry: Mapping[str, Any], image_sizes: Mapping[Any, Size], label: str, tally: Tally) -> Size | None:
     image_id = entry.get("image_id")
     size = image_sizes.get(image_id) if _is_id(image_id) else None
     if size is None:
-        tally.note("annotation.unknown_image", f"{label}: image_id {image_id}")
+        other = f", but {twin}" if (twin := _other_kind_of_id(image_id, image_sizes)) else ""
+        tally.note("annotation.unknown_image", f"{label}: image_id {_show_id(image_id)}{other}")
     return size
 
 
-def _check_entry(entry: Mapping[str, Any], categories: Mapping[int, str], label: str, tally: _Tally) -> None:
+def _other_kind_of_id(wanted: object, known: Mapping[Any, object]) -> str:
+    """Where the same id is there as the other type: what each is."""
+    if isinstance(wanted, str):
+        # Of so many digits as an id has; int() refuses thousands.
+        number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 20 else None
+        return f"that is text and the file has the number {number}" if number in known else ""
+    if _is_whole(wanted) and str(wanted) in known:
+        return f"that is a number and the file has the text {_show_id(str(wanted))}"
+    return ""
+
+
+def _check_entry(entry: Mapping[str, Any], categories: Mapping[int, str], label: str, tally: Tally) -> None:
     category_id = entry.get("category_id")
     if not _is_whole(category_id) or category_id not in categories:
-        tally.note("annotation.unknown_category", f"{label}: category_id {category_id}")
+        other = f", but {twin}" if (twin := _other_kind_of_id(category_id, categories)) else ""
+        tally.note("annotation.unknown_category", f"{label}: category_id {_show_id(category_id)}{other}")
     if entry.get("ignore", 0):
         tally.note("annotation.ignore", label)
     if entry.get("iscrowd", 0) not in (0, 1):
@@ -306,43 +286,51 @@ def _is_crowd(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("iscrowd", 0) != 0)
 
 
-def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: _Tally) -> None:
+def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally: Tally) -> str:
+    """Note what is wrong with box and mask; returns the kind of mask."""
+    segmentation = entry.get("segmentation")
+    mask = kind_of_mask(segmentation)
+    known = None if _is_crowd(entry) else size  # where crowds lie is nobody's concern
+    box = check_box(entry.get("bbox"), known, label, tally)
+    if mask == "rle":
+        check_rle(segmentation, size, label, tally)  # type: ignore[arg-type]
+    elif mask in ("polygons", "no_polygon"):
+        check_polygons(segmentation, known, box, label, tally)  # type: ignore[arg-type]
+    return mask
+
+
+def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
     """What pycocotools needs of every annotation, crowds included."""
-    if not isinstance(entry.get("area"), (int, float)) or "iscrowd" not in entry:
-        tally.note("annotation.not_for_evaluation", label)
+    _check_area(entry, label, tally)
     if isinstance(entry["id"], str):
         tally.note("annotation.text_id", label)
     elif entry["id"] == 0:
         tally.note("annotation.id_zero", label)
-    if _stops_evaluation(_kind_of_mask(entry.get("segmentation")), entry):
+    elif not _is_in_64_bits(entry["id"]):
+        tally.note("annotation.id_too_large", label)
+    if _stops_evaluation(kind_of_mask(entry.get("segmentation")), entry):
         tally.note("mask.not_for_evaluation", label)
     if not isinstance(entry.get("keypoints"), list) or not _is_whole(entry.get("num_keypoints")):
         tally.note("keypoints.not_for_evaluation", label)
 
 
-def _check_box(box: Any, size: tuple[float, float] | None, label: str, tally: _Tally) -> None:
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(number, (int, float)) for number in box):
-        tally.note("box.malformed", label)
-        return
-    left, top, width, height = box
-    # Written so that NaN counts as degenerate.
-    if not (width > 0 and height > 0 and all(map(math.isfinite, box))):
-        tally.note("box.degenerate", f"{label}: {box}")
-    elif size and (left >= size[0] or top >= size[1] or left + width <= 0 or top + height <= 0):
-        tally.note("box.outside", f"{label}: {box}")
+def _check_area(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
+    area, box = entry.get("area"), entry.get("bbox")
+    if not is_number(area) or "iscrowd" not in entry:
+        tally.note("annotation.not_for_evaluation", label)
+    elif not 0 <= area <= _MOST_AREA:  # type: ignore[operator]
+        tally.note("area.ignored", f"{label}: {area}")
+    elif area == 0:
+        tally.note("area.zero", label)
+    elif not _is_crowd(entry) and area > _AREA_SLACK * _area_of(box):  # type: ignore[operator]
+        tally.note("area.too_large", f"{label}: {area}, its bbox {box}")
 
 
-def _kind_of_mask(segmentation: Any) -> str:
-    if not segmentation:
-        return "missing"
-    if isinstance(segmentation, Mapping):
-        whole = isinstance(segmentation.get("counts"), (list, str)) and isinstance(segmentation.get("size"), list)
-        return "rle" if whole else "malformed"
-    if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
-        # The same test as detectron2's loader, which drops the whole object when no polygon passes.
-        passes = any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation)
-        return "polygons" if passes else "no_polygon"
-    return "malformed"
+def _area_of(box: Any) -> float:
+    """In whole pixels; without a limit where it is no box."""
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return math.inf
+    return float((max(box[2], 0) + 1) * (max(box[3], 0) + 1))
 
 
 def _stops_evaluation(mask: str, entry: Mapping[str, Any]) -> bool:

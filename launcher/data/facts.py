@@ -86,7 +86,7 @@ def _missing(entry: RegisteredDataset, root: Path) -> list[str]:
 
 def _is_there(path: Path, *, folder: bool) -> bool:
     if not folder:
-        return path.is_file()
+        return os.path.isfile(path)  # Path.is_file raises where a folder may not be looked into
     try:
         with os.scandir(path) as entries:
             return next(entries, None) is not None

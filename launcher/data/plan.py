@@ -13,6 +13,7 @@ from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import class_count, existing_class_count_keys, notices_about, own_classes, problems_with
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.tally import printable
 from launcher.errors import DataError
 
 
@@ -52,14 +53,14 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         DataError: the data is missing, unreadable or contradicts the configuration; every problem is listed.
     """
     if problems := problems_with(request, facts):
-        raise DataError(_as_list("The data set cannot be used", problems))
+        raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
 
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
     return DatasetPlan(
         splits=tuple(_split(coco) for coco in facts.coco),
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=(*notices_about(facts, request.keys), *_mirror_notices(request, train)),
+        notices=tuple(map(printable, (*notices_about(facts, request.keys), *_mirror_notices(request, train)))),
         train_checksum=train.checksum if train else 0,
         own_classes=own_classes(facts),
     )

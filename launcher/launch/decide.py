@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from launcher.launch.scaling import plan_scaling
 from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
-from launcher.run.identity import identity_of
+from launcher.run.identity import fingerprint_of, identity_of
 from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
 from launcher.run.resume import ResumePoint
@@ -160,6 +160,9 @@ def _problems(
     if folder.foreign and request.resume != "never":
         yield _explain_foreign(folder)
     yield from _problems_with_resume(request, folder)
+    if request.resume != "never":
+        own = to_plain(identity_of(request, dataset.adjustments))
+        yield from _problems_with_origin(folder, {*folder.fingerprints, fingerprint_of(own)})
     starts_with_weights = request.resume == "never" or not (folder.checkpoints.newest_valid or folder.resume_file)
     if folder.weights_missing and starts_with_weights:
         yield (
@@ -261,6 +264,19 @@ def _problems_with_resume(request: RunRequest, folder: FolderFacts) -> list[str]
             "Start over with resume=never (the old content is renamed, not deleted), or name one with resume=PATH."
         ]
     return []
+
+
+def _problems_with_origin(folder: FolderFacts, known: Collection[str]) -> Iterator[str]:
+    """A checkpoint that another run wrote would bring its own schedule and order, whatever is asked here."""
+    point = folder.checkpoints.newest_valid
+    if point is None or point.manifest is None:
+        return
+    if (origin := point.manifest.milestone.config_fingerprint) and origin not in known:
+        yield (
+            f"{point.path} was written by a run of another configuration, as the manifest beside it says. "
+            "Move it out of this folder. To continue from it all the same, take another folder: "
+            "run.name=NAME resume=PATH; to begin with its weights only: run.name=NAME MODEL.WEIGHTS=PATH."
+        )
 
 
 def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:

@@ -17,7 +17,7 @@ from launcher.config.request import RunRequest
 from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
-from launcher.run.identity import run_folder
+from launcher.run.identity import fingerprint_of, run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
@@ -54,6 +54,8 @@ class FolderFacts:
     attempts: int
     previous: Previous | None
     """None in a folder that holds no run."""
+    fingerprints: frozenset[str]
+    """Of the run's identities in all attempts; its checkpoints say with which of them they were written."""
     last_outcome: Outcome | None
     checkpoints: Checkpoints
     resume_file: ResumePoint | None
@@ -85,6 +87,7 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         folder=str(paths.folder),
         attempts=attempts[-1] if attempts else 0,
         previous=_previous(paths, attempts),
+        fingerprints=_fingerprints(paths, attempts),
         last_outcome=last_outcome(paths.folder),
         checkpoints=look_for_checkpoints(paths),
         resume_file=resume_file,
@@ -113,6 +116,11 @@ def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
             raise _unidentified(paths.folder / "attempts", error) from error
     identity = _stored_identity(paths)
     return None if identity is None else previous_from({"identity": identity})
+
+
+def _fingerprints(paths: RunPaths, attempts: Sequence[int]) -> frozenset[str]:
+    identities = [_plan_in(paths, number).get("identity") or {} for number in attempts]
+    return frozenset(map(fingerprint_of, [*identities, _stored_identity(paths) or {}])) - {""}
 
 
 def previous_from(plan: Mapping[str, Any]) -> Previous:
@@ -185,6 +193,11 @@ def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
             return {}
     except (OSError, ValueError, AttributeError, RecursionError):
         pass  # an outcome that cannot be read says nothing about the plan
+    return _plan_in(paths, attempt)
+
+
+def _plan_in(paths: RunPaths, attempt: int) -> dict[str, Any]:
+    """Empty when it cannot be read."""
     try:
         plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -216,8 +229,11 @@ def _instead_of(damaged: Path) -> str:
 
 
 def _is_missing_file(weights: str) -> bool:
-    """Whether MODEL.WEIGHTS is a plain path (not a URL, not `detectron2://`) without a file behind it."""
-    return bool(weights) and "://" not in weights and not Path(weights).is_file()
+    """Whether MODEL.WEIGHTS is a plain path (not a URL, not `detectron2://`) without a file behind it.
+
+    A path may end in `?matching_heuristics=True`, as detectron2 has it.
+    """
+    return bool(weights) and "://" not in weights and not Path(weights.partition("?")[0]).is_file()
 
 
 def _why_unwritable(folder: Path) -> str:

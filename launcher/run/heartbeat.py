@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SMOKE, ENDING = "smoke test", "ending"
+IMPORTING = "importing modules"
 TRAINING, EVALUATION = "training", "evaluation"
 SHORT_PATIENCE_S = 60.0
 """For a forward and backward pass of milliseconds, and for ending once all is done: whoever takes longer hangs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -68,6 +69,13 @@ def name_of(overrides: tuple[str, ...]) -> str:
         return spelled
     digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
     return f"{spelled[:LONGEST_NAME].rstrip('_+-')}-{digest}"
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """A short name for an identity, as `identity_of` gives it or as it was read back; empty for none."""
+    if not identity:
+        return ""
+    return hashlib.sha256(json.dumps(to_plain(identity), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +16,10 @@ from launcher.config.request import (
     LoggingSettings,
     OwnCode,
 )
-from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.changed import ChangedSetting
+from launcher.run.identity import fingerprint_of
 from launcher.run.outcome import EarlyStop
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.resume import DamagedCheckpoint, ResumePoint
@@ -90,7 +88,7 @@ class Training:
     """How the worker trains, beside what detectron2's keys say."""
 
     own_code: OwnCode
-    """Of the user's."""
+    """Code of the user's own that every rank imports."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings
     ema: EmaSettings
@@ -161,7 +159,7 @@ class RunPlan:
     @property
     def fingerprint(self) -> str:
         """Of what makes this run the one it is."""
-        return hashlib.sha256(json.dumps(to_plain(self.identity), sort_keys=True).encode()).hexdigest()[:16]
+        return fingerprint_of(self.identity)
 
     @property
     def first_iteration(self) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from launcher.show.stream import PatientStream
+from launcher.show.stream import patient
 
 
 def make_console() -> Console:
     """A console on standard output as it is now, later redirections notwithstanding."""
-    stream: Any = PatientStream(sys.stdout, on_any_error=True)
+    stream: Any = patient(sys.stdout, on_any_error=True)
     return Console(file=stream, soft_wrap=True)

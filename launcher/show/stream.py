@@ -24,6 +24,9 @@ class PatientStream:
         self._stream = stream
         self._on_any_error = on_any_error
         self._gone = False
+        # A name that the screen's encoding does not have is shown spelled out, and ends nothing.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def write(self, text: str) -> int:
         """Raises OutputError where a write fails for another reason than a missing reader."""
@@ -64,13 +67,14 @@ class PatientStream:
 def patient_output() -> Iterator[None]:
     """Meanwhile whatever is printed goes through a `PatientStream`; nowhere, where the shell has closed a stream."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_patient(stream) for stream in before)
+    sys.stdout, sys.stderr = (patient(stream) for stream in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
 
 
-def _patient(stream: IO[str] | None) -> Any:
+def patient(stream: IO[str] | None, *, on_any_error: bool = False) -> Any:
+    """That stream as a `PatientStream`, and one to nowhere for none."""
     # Python has None for a stream that was closed before it started, as by `>&-`.
-    return PatientStream(stream if stream is not None else open(os.devnull, "w"))
+    return PatientStream(stream if stream is not None else open(os.devnull, "w"), on_any_error=on_any_error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from pathlib import Path
@@ -23,8 +24,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _wait_for_plan(descriptor: int) -> Path | None:
-    # Their warnings speak to developers, and there is no log file yet.
-    with warnings.catch_warnings():
+    # Their warnings speak to developers, and there is no log file yet. What cannot be imported is imported again by
+    # whoever needs it, where a failure is noted with its reason.
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         # Asks no driver: importing works also where that hangs or crashes.
         from launcher.train import ranks, worker  # noqa: F401

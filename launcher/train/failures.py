@@ -101,11 +101,12 @@ def _loader(error: Exception, text: str) -> Known:
     no_room = SHARED_MEMORY in text and any(words in text for words in ("No space left", "Too many open files"))
     # What the queue of a loader process says when that ended in the middle of a batch.
     cut_off = isinstance(error, ConnectionResetError | EOFError) and _came_through(error, LOADER_QUEUE)
-    if not (killed or no_room or cut_off or "insufficient shared memory" in text):
+    no_words = "insufficient shared memory" in text or "Communication with the workers is no longer possible" in text
+    if not (killed or no_room or cut_off or no_words):
         return None
     return (
         f"{text or type(error).__name__}: a data loader process ended. Usually memory or shared memory ran out: lower "
-        "DATALOADER.NUM_WORKERS, or give the container more shared memory (--shm-size).",
+        "DATALOADER.NUM_WORKERS, or give the container more shared memory (--shm-size), or open files (ulimit -n).",
         codes.LOADER_KILLED,
     )
 

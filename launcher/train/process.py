@@ -8,15 +8,21 @@ from detectron2.utils.env import seed_all_rng
 
 from launcher.device.policy.plan import DevicePlan
 from launcher.train.checkpoints.safe_load import read_proposals_safely
+from launcher.train.compat.cropping import crop_without_shapely
 from launcher.train.compat.deformable import use_torchvision_deformable
+from launcher.train.compat.gradient_clipping import clip_only_what_is_there
 from launcher.train.output.logs import take_over_torch_logs
+from launcher.train.samples.pixels import read_deep_pixels
 
 
 def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
     """Before anything is built, in every rank."""
     if devices.deformable_by == "torchvision":
         use_torchvision_deformable()
+    clip_only_what_is_there()
+    crop_without_shapely()
     read_proposals_safely()
+    read_deep_pixels(cfg.INPUT.FORMAT)
     take_over_torch_logs()
     seed_all_rng(cfg.SEED)  # for the weights to start from; every iteration brings its own
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK

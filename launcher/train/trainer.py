@@ -21,7 +21,7 @@ from fvcore.common.param_scheduler import ParamScheduler
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from launcher.errors import RequestError
+from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.paths import RunPaths
 from launcher.run.resume import ResumePoint, ResumePointGoneError
@@ -34,12 +34,14 @@ from launcher.train.hooks.states import load_states, states_of
 from launcher.train.normalizers import LossNormalizers
 from launcher.train.output.scalars import put_back_scalars, scalars_of
 from launcher.train.samples.loader import TrainLoader, Undisturbed, build_train_loader
+from launcher.train.samples.lost import StoppedWaitingError
 from launcher.train.samples.mapped import Mapper
 from launcher.train.schedule import Hyperparameters
 from launcher.train.seeds import seed_iteration
 from launcher.train.state import TrainingState
 from launcher.train.steps import Steps
 from launcher.train.stop import Stop
+from launcher.train.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class Trainer(DefaultTrainer):
         self.loader = self.make_train_loader(cfg)
         self.normalizers = LossNormalizers(model, rank=setup.rank, num_processes=setup.num_processes)
         self._trainer = Steps(
-            _distributed(model, cfg, setup.num_processes),
+            _distributed(model, cfg),
             self.loader,
             optimizer,
             micro_batches=setup.micro_batches,
@@ -104,6 +106,7 @@ class Trainer(DefaultTrainer):
             self.model, str(self.paths.checkpoints), trainer=weakref.proxy(self), **parts
         )
         self._scalars: dict[str, Any] = {}
+        self._threads = Threads.now(setup.num_processes)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> Module:
@@ -164,12 +167,6 @@ class Trainer(DefaultTrainer):
         """Writers of one's own, on rank 0; metrics.json and TensorBoard are written anyway."""
         return []
 
-    @property
-    def unwrapped(self) -> Module:
-        """The model itself, without DistributedDataParallel around it."""
-        model: Module = getattr(self.model, "module", self.model)
-        return model
-
     def make_train_loader(self, cfg: CfgNode) -> Any:
         """What `build_train_loader` gives, as this training needs it."""
         loader = self.build_train_loader(cfg)
@@ -217,6 +214,7 @@ class Trainer(DefaultTrainer):
             state["samples"] = self.loader.state_dict()
         state["scalars"] = scalars_of(self.storage)
         state["normalizers"] = self.normalizers.state()
+        state["threads"] = self._threads.state()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -230,6 +228,8 @@ class Trainer(DefaultTrainer):
             self._go_to(self.loader, state_dict.get("samples"))
         self.normalizers.put_back(state_dict.get("normalizers", []))
         self._scalars = state_dict.get("scalars", {})
+        if self.cfg.MODEL.DEVICE == "cpu":
+            self._threads = self._threads.kept(state_dict.get("threads"))
 
     def _go_to(self, loader: TrainLoader, state: dict[str, Any] | None) -> None:
         if state is not None and (loader.fits(state) or not self.setup.may_reorder):
@@ -251,20 +251,30 @@ class Trainer(DefaultTrainer):
                 for self.iter in range(self.start_iter, self.max_iter):  # noqa: B020 - detectron2's own idiom
                     if self.state.stopping:
                         break
-                    self._train_iteration()
+                    if not self._train_iteration():
+                        break
                 self.after_train()
             finally:
                 self.close()
 
-    def _train_iteration(self) -> None:
+    def _train_iteration(self) -> bool:
+        """False where it was not begun: a stop was asked, and no batch came."""
         seed_iteration(self.cfg.SEED, self.iter, self.setup.rank)
         self.before_step()
-        self.run_step()
+        try:
+            self.run_step()
+        except StoppedWaitingError as error:
+            if self.setup.num_processes > 1:  # the other ranks wait for this one, which they cannot be told
+                message = "A stop was asked while a batch was waited for, which did not come"
+                raise TrainingFailedError(message, ExitCode.resumable) from error
+            self.state.stopping = True
+            return False
         self.state.count_iteration(self.cfg.SOLVER.IMS_PER_BATCH)
         self.normalizers.note()
         self.heartbeat.beat(TRAINING, self.state.iterations_done)
         self.state.stopping = self.stop.agreed(self.setup.num_processes)
         self.after_step()
+        return True
 
     def count_bad_images(self) -> int:
         """Training images that no rank could use; every rank must call this at the same point."""
@@ -291,16 +301,16 @@ class Trainer(DefaultTrainer):
                 build_test_loader=self.build_test_loader,
                 build_evaluator=self.build_evaluator,
                 stop=self.stop,
-                num_processes=self.setup.num_processes,
                 heartbeat=self.heartbeat,
             )
 
 
-def _distributed(model: Module, cfg: CfgNode, num_processes: int) -> Module:
+def _distributed(model: Module, cfg: CfgNode) -> Module:
     device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE == "cuda" else None
-    # DistributedDataParallel arranges its gradients anew after the first iteration of each start, and from three
-    # processes on that changes the order in which they are added. Looking for unused parameters prevents it.
+    # Many models have parameters that no loss uses, and DistributedDataParallel ends a training that does not look for
+    # them. It also arranges its gradients anew after the first iteration of each start, and from three processes on
+    # that changes the order in which they are added; looking for unused parameters prevents that too.
     distributed: Module = create_ddp_model(
-        model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=num_processes > 2
+        model, broadcast_buffers=False, device_ids=device_ids, find_unused_parameters=True
     )
     return distributed

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.values import read_json, write_json
-from launcher.run.heartbeat import ENDING, Heartbeat
-from launcher.run.outcome import COULD_NOT_WRITE, WorkerResult
+from launcher.errors import ExitCode
+from launcher.run import codes
+from launcher.run.heartbeat import ENDING, IMPORTING, Heartbeat
+from launcher.run.outcome import COULD_NOT_WRITE, WorkerFailure, WorkerResult
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 from launcher.signals import handling
 from launcher.train.output.logs import log_to
 from launcher.train.stop import STOP
-
-TASK = "train"
-"""A module of `launcher.train.tasks`."""
 
 
 def work(plan_file: Path, *, raise_errors: bool = False) -> int:
@@ -43,9 +42,12 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     STOP.note_signals(attempt.stop_note)
     log_to(attempt.log(0), console=False)
     # Ranks import torch before our code can tell Python where warnings go.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    from launcher.train.ranks import launch_ranks
-
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    sys.warnoptions.clear()  # multiprocessing hands these on as options, which count more
+    try:
+        from launcher.train.ranks import launch_ranks  # torch, which may be what fails
+    except Exception as error:
+        return _end_with(error, attempt, 0)
     return launch_ranks(work_as_rank, plan_file, num_processes, attempt)
 
 
@@ -59,11 +61,10 @@ def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> i
         with _stacks_into(attempt.stacks(rank)):
             result = _perform(plan, rank, heartbeat)
     except Exception as error:
-        with _children_unheard():
-            could_say_why = _note_failure(attempt, rank, error)
+        status = _end_with(error, attempt, rank)
         if raise_errors:
             raise
-        return 1 if could_say_why else COULD_NOT_WRITE
+        return status
     if rank == 0:
         with _children_unheard():
             write_json(attempt.result, result)
@@ -77,18 +78,36 @@ def _children_unheard() -> contextlib.AbstractContextManager[None]:
 
 
 def _perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
-    heartbeat.beat("importing torch and detectron2")
-    # Only now: importing takes seconds, and an error in it is to be noted like any other.
-    task = importlib.import_module(f"launcher.train.tasks.{TASK}")
-    result: WorkerResult = task.perform(plan, rank, heartbeat)
-    return result
+    heartbeat.beat(IMPORTING)
+    from launcher.train.tasks.train import perform  # here, where an error in importing torch is noted like any other
+
+    return perform(plan, rank, heartbeat)
+
+
+def _end_with(error: Exception, attempt: AttemptPaths, rank: int) -> int:
+    """Note the failure and return the exit status."""
+    with _children_unheard():
+        return 1 if _note_failure(attempt, rank, error) else COULD_NOT_WRITE
+
+
+def _explain(error: Exception) -> WorkerFailure:
+    try:
+        from launcher.train.failures import explain  # torch, which may be what has failed
+    except Exception:
+        return WorkerFailure(
+            kind=type(error).__name__,
+            message=f"{type(error).__name__}: {error}",
+            understood=False,
+            exit_code=int(ExitCode.training_failed),
+            code=codes.FAILED,
+            traceback="".join(traceback.format_exception(error)),
+        )
+    return explain(error)
 
 
 def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> bool:
     """Write down what failed; False where that cannot be written."""
-    from launcher.train.failures import explain
-
-    failure = replace(explain(error), rank=rank)
+    failure = replace(_explain(error), rank=rank)
     try:
         if not attempt.folder.is_dir():  # renamed or deleted: it is not made again
             raise FileNotFoundError(attempt.folder)

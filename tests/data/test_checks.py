@@ -298,7 +298,7 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path):
     (tmp_path / "train.json").unlink()
     (tmp_path / "train.json").mkdir()
 
-    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read: it is a folder, not a file"):
         plan(dataset)
 
 
@@ -341,7 +341,9 @@ def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: P
         pytest.param(set_in("annotations", 0, bbox=[1, 2, 0, 4]), r"1 of 3 boxes have no area", id="degenerate"),
         pytest.param(set_in("annotations", 0, bbox=[1, 2, float("nan"), 4]), r"1 of 3 boxes", id="not a number"),
         pytest.param(set_in("annotations", 0, bbox=[1, 2, float("inf"), 4]), r"1 of 3 boxes", id="infinite"),
-        pytest.param(set_in("annotations", 0, bbox=[40, 2, 5, 4]), r"1 of 3 boxes lie outside", id="outside"),
+        pytest.param(
+            set_in("annotations", 0, bbox=[40, 2, 5, 4]), r"1 of 3 objects have boxes that lie outside", id="outside"
+        ),
         pytest.param(
             set_in("annotations", 0, segmentation=[[1, 2, 3, 4]]),
             r"1 objects have no polygon of three",
@@ -405,7 +407,8 @@ def test_crowds_need_no_polygon_but_their_image_needs_an_object(tmp_path: Path):
 
     planned = plan(dataset)
 
-    assert "1 of 2 images have no objects" in planned.notices[0]
+    assert ["1 of 2 classes have no objects (date)" in planned.notices[0], len(planned.notices)] == [True, 2]
+    assert "1 of 2 images have no objects" in planned.notices[1]
 
 
 def with_keypoints(number: int, names: int) -> Callable[[Content], None]:
@@ -490,3 +493,131 @@ def test_keypoints_that_fit_set_their_number_and_which_change_places_in_a_mirror
     assert (adjustment.setting, adjustment.planned) == ("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 3)
     assert planned.splits[0].keypoint_names == ("left_end", "right_end", "middle")
     assert planned.splits[0].keypoint_flip_map == (("left_end", "right_end"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            set_in("annotations", 0, id=2**63), r"id that does not fit 64 bits \(annotation 9", id="annotation"
+        ),
+        pytest.param(set_in("annotations", 0, id=1e300), r"id that does not fit 64 bits", id="annotation, decimal"),
+        pytest.param(
+            add_to("images", {"id": 2**64, "file_name": "1.jpg", "width": 40, "height": 30}),
+            r"1 of 3 images have an id that does not fit",
+            id="image",
+        ),
+        pytest.param(set_in("categories", 1, name="date"), r"1 categories repeat the name .*\(id 2: date\)", id="name"),
+    ],
+)
+def test_what_would_spoil_an_ap_is_refused_where_it_is_evaluated(
+    tmp_path: Path, change: Callable[[Content], object], message: str
+):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, change)
+    plan(dataset, keys_with(DATASETS__TEST=[]))
+
+    with pytest.raises(DataError, match=rf"dataset\.val\.json=.*{message}"):
+        plan(dataset)
+
+
+def test_the_largest_id_of_64_bits_is_sound(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", set_in("annotations", 0, id=2**63 - 1))
+
+    assert plan(dataset).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            set_in("annotations", 0, image_id="2"),
+            r'annotation 1: image_id "2", but that is text and the file has the number 2\)',
+            id="text beside numbers",
+        ),
+        pytest.param(
+            lambda content: [image.update(id=str(image["id"])) for image in content["images"]],
+            r'annotation 1: image_id 2, but that is a number and the file has the text "2"',
+            id="number beside texts",
+        ),
+        pytest.param(
+            set_in("annotations", 0, category_id="2"),
+            r'category_id "2", but that is text and the file has the number 2',
+            id="category",
+        ),
+        pytest.param(set_in("annotations", 0, image_id=None), r"annotation 1: image_id null\)", id="null"),
+        pytest.param(set_in("annotations", 0, image_id="9" * 5000), r'image_id "999', id="5,000 digits of text"),
+    ],
+)
+def test_ids_of_another_type_are_shown_with_it(tmp_path: Path, change: Callable[[Content], object], message: str):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    with pytest.raises(DataError, match=message):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in("categories", 0, id=2**63),
+        set_in("categories", 0, name={"en": "date"}),
+        set_in("categories", 0, keypoints=5),
+        set_in("categories", 0, keypoints=[["left"]]),
+    ],
+)
+def test_a_category_of_the_wrong_types_is_refused(tmp_path: Path, change: Callable[[Content], object]):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", change)
+
+    with pytest.raises(DataError, match=r"1 categories .*categories\[0\]"):
+        plan(dataset)
+
+
+def test_a_class_without_objects_is_a_notice(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, add_to("categories", {"id": 3, "name": "hazel\x1bnut"}))
+
+    train, val = plan(dataset).notices
+
+    assert "1 of 3 classes have no objects (hazel\\x1bnut)" in train
+    assert "dataset.val.json" in val
+
+
+@pytest.mark.parametrize("area", [-1, 1e11])
+def test_an_area_that_evaluation_leaves_out_is_refused_where_it_is_evaluated(tmp_path: Path, area: float):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "train", set_in("annotations", 0, area=area))
+    assert plan(dataset).notices == ()
+
+    edit(tmp_path, "val", set_in("annotations", 0, area=area))
+    with pytest.raises(DataError, match=r"1 annotations have an `area` below 0 or above 10\^10 \(annotation 1"):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(
+    ("area", "message"),
+    [(0, "1 annotations have the `area` 0 (annotation 1)"), (8000, "larger than their bbox (annotation 1: 8000, its")],
+)
+def test_an_area_by_which_sizes_are_measured_wrongly_is_a_notice(tmp_path: Path, area: float, message: str):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, set_in("annotations", 0, area=area))
+
+    (notice,) = plan(dataset).notices
+
+    assert notice.startswith("dataset.val.json=")
+    assert message in notice
+
+
+def test_keypoints_are_not_evaluated_by_an_area_of_0(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, with_keypoints(3, 3))
+    edit(tmp_path, "val", set_in("annotations", 0, area=0))
+
+    with pytest.raises(DataError, match=r"1 annotations have the `area` 0 .*keypoints are measured by"):
+        plan(dataset, keys_with(**FITTING))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from launcher.errors import RequestError
 from launcher.launch.decide import make_run_plan
 from launcher.run.changed import Effect
 from launcher.run.folder import FolderFacts, Previous
-from launcher.run.identity import identity_of
+from launcher.run.identity import fingerprint_of, identity_of
+from launcher.run.manifest import Manifest, Milestone
 from launcher.run.outcome import EarlyStop
 from launcher.run.plan import Finished, Lessons, New, Resume, RunPlan
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
@@ -63,6 +65,7 @@ NEW = FolderFacts(
     folder=str(WHERE),
     attempts=0,
     previous=None,
+    fingerprints=frozenset(),
     last_outcome=None,
     checkpoints=Checkpoints(newest_valid=None, damaged=()),
     resume_file=None,
@@ -107,6 +110,30 @@ def test_a_skipped_checkpoint_is_reported():
 
     skipped = "model_0000019.pth is empty: skipped, the run resumes from model_0000009.pth, the next older one"
     assert skipped in plan.report.notices
+
+
+@pytest.mark.parametrize(
+    ("written_with", "others", "is_refused"),
+    [
+        ("", (), False),
+        (fingerprint_of(to_plain(identity_of(REQUEST))), (), False),
+        ("of attempt 1", ("of attempt 1", "of attempt 2"), False),
+        ("of another run", ("of attempt 1",), True),
+    ],
+)
+def test_a_checkpoint_that_a_run_of_another_configuration_wrote_is_not_continued(
+    written_with: str, others: tuple[str, ...], is_refused: bool
+):
+    milestone = Milestone(iteration=9, config_fingerprint=written_with)
+    point = dataclasses.replace(CHECKPOINT, manifest=Manifest(milestone=milestone, size=1, crc32=1))
+    holds = Checkpoints(newest_valid=point, damaged=())
+    folder = dataclasses.replace(STARTED, checkpoints=holds, fingerprints=frozenset(others))
+
+    refusing = pytest.raises(RequestError, match=r"model_0000009\.pth was written by a run of another configuration.*")
+    with refusing if is_refused else contextlib.nullcontext():
+        plan_for(folder)
+
+    assert plan_for(folder, resume="never").start == New(archives=True)
 
 
 def test_a_finished_run_has_nothing_to_do():

@@ -15,7 +15,6 @@ from launcher.device.facts import DeviceFacts
 from launcher.device.gpus import GpuView, merge_gpus
 
 SEVERITIES = (Severity.error, Severity.warning, Severity.info)
-FATAL_CODES = frozenset(cause.code for cause in CAUSES if cause.fatal)
 
 Found = tuple[Cause, Finding]
 OnGpu = tuple[Cause, Evidence]

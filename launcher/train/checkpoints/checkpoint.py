@@ -15,11 +15,13 @@ from urllib.parse import parse_qs
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import _filter_reused_missing_keys
 
 from launcher.errors import RequestError
 from launcher.files import beside, leftovers, remove, sync_file, sync_folder, write_text
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
 from launcher.run.paths import RunPaths
+from launcher.train.checkpoints.fit import Fit, check_fit, fit_of, report_fit
 from launcher.train.checkpoints.safe_load import load_weights
 from launcher.train.checkpoints.snapshot import as_plain
 
@@ -43,7 +45,23 @@ class SafeCheckpointer(DetectionCheckpointer):
                 "parameters are missing or of another shape. To start from what fits of its weights, name it with "
                 "MODEL.WEIGHTS=PATH instead."
             )
+        if self.must_fit:
+            super()._log_incompatible_keys(incompatible)
+            return
+        fit = self._fit(incompatible)
+        check_fit(fit)
         super()._log_incompatible_keys(incompatible)
+        report_fit(fit)
+
+    def _fit(self, incompatible: Any) -> Fit:
+        url = self._parsed_url_during_load
+        return fit_of(
+            url._replace(query="").geturl() if url else "the file",
+            self.model.state_dict(),
+            missing=_filter_reused_missing_keys(self.model, incompatible.missing_keys),
+            unexpected=incompatible.unexpected_keys,
+            misshapen=[name for name, _, _ in incompatible.incorrect_shapes],
+        )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         # Not detectron2's: it reads pickles with Python's own reader, which runs what they say.

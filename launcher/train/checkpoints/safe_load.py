@@ -20,7 +20,9 @@ from detectron2.data import build
 from detectron2.structures import BoxMode
 
 from launcher.errors import RequestError
+from launcher.train.checkpoints.fit import part_alone
 
+_TENSORS = (torch.Tensor, np.ndarray)
 _PLAIN_KINDS = "biufcSU?"  # NumPy's kinds of types that are nothing but bytes; `O`, objects, is not among them
 
 
@@ -31,12 +33,37 @@ def load_weights(path: Path) -> dict[str, Any]:
         RequestError: the file wants to run something, or is no weights file.
     """
     if path.suffix == ".pkl":
-        return _as_detectron2_has_it(load_pickle(path), path)
+        return with_weights_alone(_as_detectron2_has_it(load_pickle(path), path), path)
     loaded = load_torch(path)
     if path.suffix == ".pyth":  # pycls, as detectron2 reads it
         weights = {k: v for k, v in _part(loaded, "model_state", path).items() if not k.endswith("num_batches_tracked")}
         return {"model": weights, "__author__": "pycls", "matching_heuristics": True}
-    return loaded if "model" in loaded else {"model": loaded}
+    return with_weights_alone(loaded if "model" in loaded else {"model": loaded}, path)
+
+
+def with_weights_alone(loaded: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a file whose `model` has tensors and nothing else.
+
+    Raises:
+        RequestError: it has none, or most of them are one level deeper.
+    """
+    model = _part(loaded, "model", path)
+    weights = {name: value for name, value in model.items() if isinstance(value, _TENSORS)}
+    parts = {name: _tensors_in(value) for name, value in model.items() if isinstance(value, dict)}
+    most = max(parts, key=lambda part: parts[part], default="")
+    if parts.get(most, 0) > len(weights):
+        also = "".join(f", others in {part}" for part in parts if parts[part] and part != most)
+        raise RequestError(
+            f"{path} has its weights in {most}{also}, where there should be a `model` of tensors alone. "
+            f"Save those of {most}, and name that file{part_alone(str(path), most)}"
+        )
+    if not weights:
+        raise RequestError(f"{path} holds no weights: there is not one tensor in it. Name another file.")
+    return {**loaded, "model": weights}
+
+
+def _tensors_in(part: dict[str, Any]) -> int:
+    return sum(isinstance(value, _TENSORS) for value in part.values())
 
 
 def load_torch(path: Path) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from detectron2.utils import comm
 from torch.distributed import broadcast
 from torch.nn import Module
 
+from launcher.errors import RequestError
 from launcher.run.heartbeat import EVALUATION, Heartbeat
-from launcher.train.evaluation.blank_images import EvaluatorWithBlanks
+from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
 from launcher.train.evaluation.evaluators import quietly
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
@@ -51,16 +52,16 @@ def evaluate(
     *,
     build_test_loader: BuildTestLoader,
     build_evaluator: BuildEvaluator,
-    stop: Stop,
-    num_processes: int,
-    heartbeat: Heartbeat,
+    stop: Stop | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> Evaluation:
     """Evaluate the model, as it is, on every data set of DATASETS.TEST.
 
     Every rank calls this at the same point. It can be stopped between two batches: an evaluation can take longer than
     the grace time of a scheduler.
     """
-    if num_processes > 1:
+    stop, heartbeat = stop or Stop(), heartbeat or Heartbeat(None)
+    if comm.get_world_size() > 1:
         _take_buffers_of_rank_zero(model)
     unreadable = _Unreadable()
     results: dict[str, Any] = {}
@@ -68,7 +69,7 @@ def evaluate(
     try:
         with quietly():
             for name in cfg.DATASETS.TEST:
-                batches = StoppableBatches(build_test_loader(cfg, name), stop, num_processes, heartbeat)
+                batches = StoppableBatches(build_test_loader(cfg, name), stop, heartbeat)
                 evaluator = EvaluatorWithBlanks(_as_one(build_evaluator(cfg, name)), unreadable.note)
                 results[name] = inference_on_dataset(model, batches, evaluator)
     except EvaluationStoppedError:
@@ -125,10 +126,10 @@ class StoppableBatches:
     Ranks may have one batch more or less than others, so they ask each other only for those that all of them have.
     """
 
-    def __init__(self, loader: Any, stop: Stop, num_processes: int, heartbeat: Heartbeat) -> None:
+    def __init__(self, loader: Any, stop: Stop, heartbeat: Heartbeat) -> None:
         self._loader = loader
         self._stop = stop
-        self._num_processes = num_processes
+        self._num_processes = comm.get_world_size()
         self._num_shared = min(comm.all_gather(len(loader)))
         self._heartbeat = heartbeat
 
@@ -140,4 +141,6 @@ class StoppableBatches:
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
             self._heartbeat.beat(EVALUATION)
+            if refusal := next((sample[REFUSED] for sample in batch if REFUSED in sample), ""):
+                raise RequestError(refusal)
             yield batch

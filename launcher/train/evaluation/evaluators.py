@@ -6,7 +6,7 @@ import contextlib
 import io
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ class SturdyCOCOEvaluator(COCOEvaluator):
     _distributed: bool
     _output_dir: str | None
     _predictions: list[dict[str, Any]]
+    _coco_api: Any
+
+    def __init__(self, dataset_name: str, **options: Any) -> None:
+        super().__init__(dataset_name, **options)
+        _complete_keypoints(self._coco_api.dataset.get("annotations", []))
 
     def evaluate(self, img_ids: Any = None) -> Any:
         if self._distributed:
@@ -68,19 +73,35 @@ class SturdyCOCOEvaluator(COCOEvaluator):
         self._output_dir = None
 
 
-# Of a data set's name and the folder for results, for each `evaluator_type` of detectron2's MetadataCatalog.
-MAKERS: dict[str, Callable[[str, str], list[DatasetEvaluator]]] = {
-    "coco": lambda name, folder: [SturdyCOCOEvaluator(name, output_dir=folder)],
-    "coco_panoptic_seg": lambda name, folder: [
+def _complete_keypoints(annotations: Sequence[dict[str, Any]]) -> None:
+    """Give objects without keypoints, among others that have some, invisible ones, and each their number.
+
+    pycocotools asks every object for both, and does not count one whose keypoints are all invisible.
+    """
+    length = max((len(annotation.get("keypoints") or ()) for annotation in annotations), default=0)
+    for annotation in annotations if length else ():
+        found = annotation["keypoints"] = annotation.get("keypoints") or [0] * length
+        annotation.setdefault("num_keypoints", sum(visible > 0 for visible in found[2::3]))
+
+
+def _coco(cfg: CfgNode, name: str, folder: str) -> DatasetEvaluator:
+    return SturdyCOCOEvaluator(name, output_dir=folder, kpt_oks_sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS))
+
+
+# Of the configuration, a data set's name and the folder for results, for each `evaluator_type` of detectron2's
+# MetadataCatalog.
+MAKERS: dict[str, Callable[[CfgNode, str, str], list[DatasetEvaluator]]] = {
+    "coco": lambda cfg, name, folder: [_coco(cfg, name, folder)],
+    "coco_panoptic_seg": lambda cfg, name, folder: [
         SemSegEvaluator(name, distributed=True, output_dir=folder),
-        SturdyCOCOEvaluator(name, output_dir=folder),
+        _coco(cfg, name, folder),
         COCOPanopticEvaluator(name, folder),
     ],
-    "sem_seg": lambda name, folder: [SemSegEvaluator(name, distributed=True, output_dir=folder)],
-    "lvis": lambda name, folder: [LVISEvaluator(name, output_dir=folder)],
-    "pascal_voc": lambda name, _: [PascalVOCDetectionEvaluator(name)],
-    "cityscapes_instance": lambda name, _: [CityscapesInstanceEvaluator(name)],
-    "cityscapes_sem_seg": lambda name, _: [CityscapesSemSegEvaluator(name)],
+    "sem_seg": lambda _, name, folder: [SemSegEvaluator(name, distributed=True, output_dir=folder)],
+    "lvis": lambda _, name, folder: [LVISEvaluator(name, output_dir=folder)],
+    "pascal_voc": lambda _, name, __: [PascalVOCDetectionEvaluator(name)],
+    "cityscapes_instance": lambda _, name, __: [CityscapesInstanceEvaluator(name)],
+    "cityscapes_sem_seg": lambda _, name, __: [CityscapesSemSegEvaluator(name)],
 }
 
 
@@ -123,7 +144,7 @@ def evaluator_for(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     """
     kind = _check_evaluator(dataset_name)
     folder = str(RunPaths(Path(cfg.OUTPUT_DIR)).evaluation / dataset_name)
-    evaluators = MAKERS[kind](dataset_name, folder)
+    evaluators = MAKERS[kind](cfg, dataset_name, folder)
     return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
 
 

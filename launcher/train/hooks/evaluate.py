@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from launcher.train.evaluation.evaluate import Evaluation
 from launcher.train.samples.loader import TrainLoader
 from launcher.train.state import Evaluated, TrainingState
+from launcher.train.steps import DivergedError
 
 
 class SteadyPreciseBN(hooks.PreciseBN):
@@ -19,7 +20,10 @@ class SteadyPreciseBN(hooks.PreciseBN):
         if isinstance(self._data_loader, TrainLoader):
             self._data_loader.skip_to(0)
             self._data_iter = None
-        super().update_stats()
+        try:
+            super().update_stats()
+        except FloatingPointError as error:  # detectron2 looks at the proposals
+            raise DivergedError(f"precise batch normalisation: {error}".rstrip(".")) from error
 
 
 class Evaluate(HookBase):

@@ -40,6 +40,8 @@ class SaveCheckpoint(HookBase):
         self.heartbeat = heartbeat
         self._evaluated_before = state.evaluated.after
         self._last_time = time.monotonic()
+        self._tried = -1
+        """Iterations that were done when a save was last begun."""
 
     def before_train(self) -> None:
         """Give what was left without them the names that it is due: as the best so far, as the final weights."""
@@ -76,12 +78,15 @@ class SaveCheckpoint(HookBase):
     def _save(self, *, ends: bool = False, already_saved: bool = False) -> None:
         milestone = replace(self.milestone, iteration=self.state.last_iteration, images_seen=self.state.images_seen)
         self.heartbeat.beat("saving")
+        self._tried = self.state.iterations_done
         self.saver.save(
             milestone, metrics=self._metrics(), is_last=self.state.at_end, ends=ends, already_saved=already_saved
         )
         self._last_time = time.monotonic()
 
     def after_train(self) -> None:
+        if self.state.stopping and self.state.iterations_done not in (self.state.start, self._tried):
+            self._save(ends=True)  # the stop came while a batch was waited for
         self.saver.finish()
         saved = self.saver.saved_iterations
         if saved is not None and not self.state.at_end:

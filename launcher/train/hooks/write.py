@@ -10,6 +10,7 @@ import numpy as np
 from detectron2.engine import HookBase
 from detectron2.utils.events import EventWriter
 
+from launcher.errors import LauncherError
 from launcher.run.fence import Fence, check_fence
 from launcher.run.paths import RunPaths
 from launcher.train.output.drawing import draw_inputs, draw_predictions
@@ -101,7 +102,12 @@ class WriteEvents(HookBase):
 
     def after_train(self) -> None:
         if self.state.finished:
-            self._write()
+            try:
+                self._write()
+            except LauncherError:
+                raise
+            except Exception:  # whatever a writer of somebody's own does, a finished training is finished
+                logger.warning("The last metrics could not be written", exc_info=True)
 
     def _write(self) -> None:
         # An attempt that was overtaken would write every line a second time.
@@ -114,4 +120,7 @@ class WriteEvents(HookBase):
 
     def close(self) -> None:
         for writer in self.writers:
-            writer.close()
+            try:
+                writer.close()
+            except Exception:  # as above
+                logger.warning("%s could not be closed", type(writer).__name__, exc_info=True)

@@ -16,7 +16,8 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 from launcher.files import beside
-from launcher.train.samples.mapped import Mapper, is_about_the_image, reason_of
+from launcher.train.samples.blame import is_about_the_image, reason_of
+from launcher.train.samples.mapped import Mapper
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
     """
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_readable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
-    return _save_grid([_draw_sample(sample, metadata, cfg) for sample in samples if sample], file)
+        samples = list(_drawable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
+    tiles = _drawable(lambda sample: _draw_sample(sample, metadata, cfg), [sample for sample in samples if sample])
+    return _save_grid(list(tiles), file)
 
 
 def draw_predictions(cfg: CfgNode, model: torch.nn.Module, mapper: Mapper, count: int, file: Path) -> np.ndarray | None:
@@ -53,18 +55,20 @@ def draw_predictions(cfg: CfgNode, model: torch.nn.Module, mapper: Mapper, count
     metadata = MetadataCatalog.get(name)
     model = getattr(model, "module", model)  # DistributedDataParallel would wait for the other ranks
 
-    def read(sample: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray, dict[str, Any] | None]:
-        return sample, detection_utils.read_image(sample["file_name"], "RGB"), mapper(dict(sample))
-
-    tiles = []
-    for sample, image, mapped in _readable(read, _spread(_dicts((name,), cfg, keep_empty=True), count)):
+    def draw(sample: dict[str, Any]) -> list[np.ndarray]:
+        image, mapped = detection_utils.read_image(sample["file_name"], "RGB"), mapper(dict(sample))
         if mapped is None:
-            continue
+            return []
         with _evaluating(model):
             prediction = model([mapped])[0]
-        tiles.append(_captioned(_draw_truth(image, sample, metadata), "truth"))
-        tiles.append(_captioned(_draw_prediction(image, prediction, metadata), f"predicted, scores from {SCORE_SHOWN}"))
-    return _save_grid(tiles, file)
+        predicted = _draw_prediction(image, prediction, metadata)
+        return [
+            _captioned(_draw_truth(image, sample, metadata), "truth"),
+            _captioned(predicted, f"predicted, scores from {SCORE_SHOWN}"),
+        ]
+
+    chosen = _spread(_dicts((name,), cfg, keep_empty=True), count)
+    return _save_grid([tile for tiles in _drawable(draw, chosen) for tile in tiles], file)
 
 
 def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
@@ -73,17 +77,17 @@ def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> l
     )
 
 
-def _readable(read: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
-    """What `read` gives for each sample whose image it can use."""
+def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    """What `draw` gives for each sample, but for those that cannot be read or drawn."""
     for sample in samples:
         try:
-            usable = read(sample)
-        except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+            drawn = draw(sample)
+        except Exception as error:  # what unreadable bytes and odd annotations raise has no common ground
             if not is_about_the_image(error):
                 raise
-            logger.info("%s is not drawn: it cannot be read (%s)", sample.get("file_name"), reason_of(error))
+            logger.info("%s is not drawn (%s)", sample.get("file_name"), reason_of(error))
         else:
-            yield usable
+            yield drawn
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:
@@ -109,7 +113,17 @@ def _draw_sample(sample: dict[str, Any], metadata: Any, cfg: CfgNode) -> np.ndar
 
 
 def _draw_truth(image: np.ndarray, sample: dict[str, Any], metadata: Any) -> np.ndarray:
-    return _canvas(image, metadata).draw_dataset_dict(sample).get_image()
+    canvas = _canvas(image, metadata)
+    annotations = sample.get("annotations") or []
+    canvas.draw_dataset_dict({**sample, "annotations": []})
+    # detectron2 goes by what the first object of an image has; another may be without a mask or keypoints.
+    for kind in sorted({_kind_of(annotation) for annotation in annotations}):
+        canvas.draw_dataset_dict({"annotations": [one for one in annotations if _kind_of(one) == kind]})
+    return canvas.output.get_image()
+
+
+def _kind_of(annotation: dict[str, Any]) -> tuple[bool, bool]:
+    return "segmentation" in annotation, "keypoints" in annotation
 
 
 def _draw_prediction(image: np.ndarray, prediction: dict[str, Any], metadata: Any) -> np.ndarray:

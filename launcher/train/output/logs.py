@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import warnings
 from pathlib import Path
+from typing import Any, cast
 
 from launcher.show.console import make_console
+from launcher.train.output.unhurried import UnhurriedStream
 
 # Made at the start: evaluation redirects sys.stdout for pycocotools.
 CONSOLE = make_console()
+CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
-# How far an evaluation is; everything else below a warning is for the file.
-SHOWN_AT_INFO = "detectron2.evaluation.evaluator"
+# How far an evaluation is, and how much of the weights fits; everything else below a warning is for the file.
+SHOWN_AT_INFO = ("detectron2.evaluation.evaluator", "launcher.train.checkpoints.fit")
 # Warnings for developers, and exceptions that the launcher reports itself.
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 
@@ -24,7 +28,7 @@ def log_to(file: Path, *, console: bool) -> None:
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
     the file. Python warnings do too: they speak to developers.
     """
-    to_file = _FileHandler(file, encoding="utf-8")
+    to_file = _FileHandler(file, encoding="utf-8", errors="backslashreplace")  # names need not be UTF-8
     to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if console:
@@ -33,6 +37,9 @@ def log_to(file: Path, *, console: bool) -> None:
         handlers.append(to_console)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
+    if any(action == "error" for action, *_ in warnings.filters):
+        # As PYTHONWARNINGS=error asks for. Others' warnings are no reason to end a training.
+        warnings.simplefilter("default")
     threading.excepthook = _log_end_of_thread
 
 
@@ -66,6 +73,6 @@ class _ConsoleHandler(logging.Handler):
 
 
 def _matters(record: logging.LogRecord) -> bool:
-    if record.name == SHOWN_AT_INFO:
+    if record.name in SHOWN_AT_INFO:
         return True
     return record.levelno >= logging.WARNING and not record.name.startswith(FILE_ONLY)

@@ -131,10 +131,11 @@ class TensorBoardWriter(TensorboardXWriter):
             return
         try:
             act()
-        except OSError as error:
+        except Exception as error:  # a text or an image that its library cannot take is no reason to end a training
             self._has_given_up = True
+            reason = getattr(error, "strerror", None) or error
             self._report(
-                f"TensorBoard's files in {self._folder} could not be written ({error.strerror or error}). "
+                f"TensorBoard's files in {self._folder} could not be written ({reason}). "
                 "Nothing more goes there before the next start; metrics.json has all metrics."
             )
 

@@ -19,8 +19,10 @@ from torch.utils.data import DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
+from launcher.train.samples.lost import end_where_batches_get_lost, hearing_stops
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
+from launcher.train.samples.pixels import told_once
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
@@ -90,6 +92,7 @@ class TrainLoader:
         self._rank = rank
         self._num_processes = num_processes
         self._num_workers = num_workers
+        self._told: set[str] = set()
         self.max_bad = 0
         """Images that may turn out to be unusable before loading ends with an error."""
         self.bad: dict[str, BadImage] = {}
@@ -141,25 +144,39 @@ class TrainLoader:
     def _accepted(self, loaded: Loaded) -> dict[str, Any]:
         for image in loaded.bad:
             self._count(image)
+        for note in told_once(loaded.notes, self._told):
+            logger.warning("%s is a %s", (loaded.sample or {}).get("file_name"), note)
+        if loaded.refusal:
+            raise RequestError(loaded.refusal)
         if len(self.bad) > self.max_bad:
             raise DataError(
                 f"More training images than dataset.max_bad={self.max_bad} cannot be used:{self._listed()}"
-                "\nRepair them, take them out of the annotations, or allow more with dataset.max_bad=N."
+                f"\n{self._mend()}, take them out of the annotations, or allow more with dataset.max_bad=N."
             )
         if loaded.sample is None:
-            raise DataError(f"No training image can be used:{self._listed()}\nRepair them, or name others.")
+            raise DataError(f"No training image can be used:{self._listed()}\n{self._mend()}, or name others.")
         return loaded.sample
+
+    def _mend(self) -> str:
+        at_fault = {image.in_annotations for image in self.bad.values()}
+        if at_fault == {True}:
+            return "The images are sound: correct these images' annotations"
+        return "Repair them" if at_fault == {False} else "Repair them, or their annotations"
 
     def _count(self, image: BadImage) -> None:
         known = self.bad.get(image.file)
         if known is None:
-            logger.warning("%s cannot be used and another image replaces it (%s)", image.file, image.reason)
+            logger.warning("%s cannot be used and another image replaces it (%s)", image.file, _reason(image))
         self.bad[image.file] = replace(image, times=known.times + 1 if known else 1)
 
     def _listed(self) -> str:
         shown = list(self.bad.values())[:SHOWN_BAD]
         more = f"\n  and {len(self.bad) - SHOWN_BAD} more" if len(self.bad) > SHOWN_BAD else ""
-        return "".join(f"\n  {image.file}: {image.reason}" for image in shown) + more
+        return "".join(f"\n  {image.file}: {_reason(image)}" for image in shown) + more
+
+
+def _reason(image: BadImage) -> str:
+    return f"its annotations: {image.reason}" if image.in_annotations else image.reason
 
 
 class _Parts:
@@ -181,8 +198,9 @@ def _started(loader: DataLoader) -> Iterator[list[Loaded]]:
     A scheduler signals every process of a job, and torch ends a training whose loader was killed.
     """
     _end_loader_processes_at_exit()
+    end_where_batches_get_lost()
     with blocking(STOP_SIGNALS):
-        return iter(loader)
+        return hearing_stops(iter(loader))
 
 
 def _as_it_is(batch: list[Loaded]) -> list[Loaded]:
@@ -208,6 +226,7 @@ def undisturbed(loader: Any) -> Iterator[Any]:
     Loaders may start their processes with the first batch, or others with each epoch.
     """
     _end_loader_processes_at_exit()
+    end_where_batches_get_lost()
     with blocking(STOP_SIGNALS):
         batches = iter(loader)
     while True:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,11 +11,13 @@ import numpy as np
 from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import Dataset, get_worker_info
 
+from launcher.train.samples.blame import Blame, blame_for, is_about_the_image, reason_of, refusal_of
 from launcher.train.samples.order import Place, SampleOrder
+from launcher.train.samples.pixels import take_notes
 from launcher.train.seeds import Purpose, generator, seed_sample, unchanged_randomness
 
-LONGEST_REASON = 200
-NOT_THE_IMAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+ASKED = 4
+"""Other samples that are tried before one's failure is taken for that of all."""
 
 Mapper = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 
@@ -27,6 +28,8 @@ class BadImage:
 
     file: str
     reason: str
+    in_annotations: bool = False
+    """Its annotations are what is wrong: with others, or none, it could be used."""
     times: int = 1
     """How often another one took its place."""
 
@@ -38,6 +41,10 @@ class Loaded(NamedTuple):
     """None when too many were tried."""
     bad: tuple[BadImage, ...]
     """The images that were tried before."""
+    refusal: str = ""
+    """Why no image can be mapped, where it is the settings' fault. An exception would lose its kind on its way."""
+    notes: Mapping[str, str] = {}
+    """How images of more than 8 bits per value were scaled, by kind."""
 
 
 class MappedSamples(Dataset):
@@ -71,31 +78,31 @@ class MappedSamples(Dataset):
                 break
             record = self._records[candidate]
             file = str(record.get("file_name", f"image {candidate}"))
-            seed_sample(self._seed, position)
             try:
-                sample = self._mapper(record)
+                sample = self._map(record, position)
             except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
                 if not is_about_the_image(error):
                     raise
-                bad.append(BadImage(file=file, reason=reason_of(error)))
+                blame = self._blame(error, candidate, position)
+                if blame is Blame.settings:
+                    return Loaded(None, tuple(bad), refusal_of(error))
+                bad.append(BadImage(file=file, reason=reason_of(error), in_annotations=blame is Blame.annotations))
                 continue
             if sample is not None:
-                return Loaded(sample, tuple(bad))
+                return Loaded(sample, tuple(bad), notes=take_notes())
             bad.append(BadImage(file=file, reason="the mapper gave nothing for it"))
         return Loaded(None, tuple(bad))
+
+    def _blame(self, error: Exception, index: int, position: int) -> Blame:
+        others = (self._records[other] for other in self._chosen[:ASKED] if other != index)
+        return blame_for(error, self._records[index], others, lambda other: self._map(other, position))
+
+    def _map(self, record: dict[str, Any], position: int) -> dict[str, Any] | None:
+        seed_sample(self._seed, position)
+        mapped: dict[str, Any] | None = self._mapper(record)
+        return mapped
 
     def _candidates(self, position: int, index: int) -> Iterator[int]:
         yield index
         others = self._chosen[self._chosen != index]
         yield from generator(self._seed, Purpose.replacement, position).permutation(others).tolist()
-
-
-def is_about_the_image(error: Exception) -> bool:
-    """Whether an error while an image was mapped is the image's own, and not a lack of memory or open files."""
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
-
-
-def reason_of(error: Exception) -> str:
-    """What is wrong, in one short line."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

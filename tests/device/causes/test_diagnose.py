@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.device.causes.diagnose import FATAL_CODES, diagnose
+from launcher.device.causes.catalogue import CAUSES
+from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import (
     DeviceFacts,
@@ -692,7 +693,7 @@ def test_two_unrelated_causes_are_both_reported():
     assert codes(facts) == ["driver.absent", "torch.cpu_only"]
 
 
-@pytest.mark.parametrize("code", sorted(FATAL_CODES))
+@pytest.mark.parametrize("code", [cause.code for cause in CAUSES if cause.fatal])
 def test_the_verdict_says_where_not_even_the_cpu_can_train(code: str):
     assert "cannot train" in diagnose(MACHINES[code]).verdict
 

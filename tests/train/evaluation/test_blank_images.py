@@ -77,6 +77,27 @@ def test_a_missing_image_is_replaced_in_the_size_that_is_recorded(
     assert (sample["image_id"], sample["file_name"]) == (7, record["file_name"])
 
 
+def test_an_image_above_pillows_limit_is_replaced_by_a_blank_one_that_is_not(
+    cfg: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    width, height = 4000, 2000
+    Image.new("L", (width, height)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3_000_000)  # twice that is refused
+    record = {
+        "file_name": str(tmp_path / "large.png"),
+        "width": width,
+        "height": height,
+        "sem_seg_file_name": str(tmp_path / "large.png"),
+    }
+
+    sample = MapperWithBlanks(DatasetMapper(cfg, is_train=False))(record)
+
+    assert sample is not None
+    assert "decompression bomb" in sample[BLANK_FOR]
+    assert sample["image"].shape == (3, 64, 128)
+    assert (sample["width"], sample["height"], sample["file_name"]) == (width, height, record["file_name"])
+
+
 def test_a_lack_of_memory_is_not_taken_for_an_unreadable_image():
     def fail(record: dict[str, Any]) -> dict[str, Any]:
         if record["file_name"] == "a.jpg":
@@ -141,3 +162,21 @@ def _drawn(cfg: CfgNode, folder: Path) -> list[np.ndarray | None]:
 def _tiles(image: np.ndarray | None) -> int:
     assert image is not None
     return round(image.shape[2] / 388)  # a tile and the gap beside it
+
+
+def test_truth_is_drawn_also_where_some_objects_are_without_a_mask(cfg: CfgNode, tmp_path: Path):
+    mixed = DatasetCatalog.get(NAME)[1]
+    without = {**mixed["annotations"][0], "bbox": [10.0, 10.0, 30.0, 30.0]}
+    del without["segmentation"]
+    records = [{**mixed, "annotations": [mixed["annotations"][0], without]}]
+    with_all = [{**mixed, "annotations": [mixed["annotations"][0]]}]
+
+    drawn = []
+    for chosen in (records, with_all):
+        DatasetCatalog.remove(NAME)
+        DatasetCatalog.register(NAME, lambda chosen=chosen: chosen)
+        mapper = DatasetMapper(cfg, is_train=False)
+        drawn.append(draw_predictions(cfg, FindsNothing(), mapper, 2, tmp_path / "predictions.png"))
+
+    assert [_tiles(image) for image in drawn] == [2, 2]
+    assert (drawn[0] != drawn[1]).any()  # the other object has been drawn as well

@@ -53,7 +53,6 @@ def evaluated(*names: str, stop: Stop | None = None, build_evaluator: Any = lamb
         build_test_loader=lambda _, name: batches_of(name),
         build_evaluator=build_evaluator,
         stop=stop or Stop(),
-        num_processes=1,
         heartbeat=Heartbeat(None),
     )
 
@@ -108,7 +107,7 @@ def test_an_evaluation_that_is_asked_to_stop_has_no_metrics():
 
 
 def stoppable(loader: Any, stop: Stop) -> StoppableBatches:
-    return StoppableBatches(loader, stop, num_processes=1, heartbeat=Heartbeat(None))
+    return StoppableBatches(loader, stop, Heartbeat(None))
 
 
 def test_batches_end_when_asked_between_two_of_them():

@@ -7,15 +7,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 from iopath.common.file_io import PathManager
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from launcher.train.evaluation.evaluators import SturdyCOCOEvaluator
+from launcher.train.evaluation.evaluators import SturdyCOCOEvaluator, evaluator_for
 
 NAME = "evaluated_by_a_test"
 FILES = ("instances_predictions.pth", "coco_instances_results.json")
@@ -94,3 +98,75 @@ def test_results_that_cannot_be_written_end_no_evaluation_and_change_no_number(
     assert repr(results) == repr(expected)
     assert "could not be written" in caplog.text
     assert list(folder.iterdir()) == []
+
+
+def with_keypoints(file: Path, number: int) -> Any:
+    """Two people with that many keypoints, and one, the first, without any."""
+    people = [
+        {"id": n + 1, "image_id": 1, "category_id": 1, "bbox": [2 + 50 * n, 2, 40, 40], "area": 1600, "iscrowd": 0}
+        for n in range(3)
+    ]
+    for person in people[1:]:
+        person["keypoints"] = [part for k in range(number) for part in (person["bbox"][0] + k, 5 + k, 2)]
+    images = [{"id": 1, "file_name": "a.png", "height": 100, "width": 200}]
+    categories = [{"id": 1, "name": "person", "keypoints": [str(k) for k in range(number)], "skeleton": []}]
+    coco = {"info": {}, "images": images, "categories": categories, "annotations": people}
+    file.write_text(json.dumps(coco))
+    return coco
+
+
+OFF = (2.0, 5.0)
+"""How far the predicted keypoints of the two people are from the true ones, in pixels."""
+
+
+def keypoint_ap_by_pycocotools(coco: Any, file: Path, number: int, sigmas: list[float]) -> float:
+    truth = COCO(str(file))
+    for person in truth.dataset["annotations"]:
+        person.setdefault("keypoints", [0] * 3 * number)
+        person["num_keypoints"] = sum(flag > 0 for flag in person["keypoints"][2::3])
+    found = [
+        {
+            "image_id": 1,
+            "category_id": 1,
+            "score": 0.9,
+            "keypoints": [v + off if k % 3 == 0 else v for k, v in enumerate(person["keypoints"])],
+        }
+        for person, off in zip(coco["annotations"][1:], OFF, strict=True)
+    ]
+    evaluation = COCOeval(truth, truth.loadRes(found), "keypoints")
+    evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+    for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
+        step()
+    return 100 * float(evaluation.stats[0])
+
+
+def keypoint_ap(coco: Any, number: int, sigmas: list[float], folder: Path) -> float:
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR, cfg.TEST.KEYPOINT_OKS_SIGMAS = str(folder), sigmas
+    found = Instances((100, 200))
+    people = coco["annotations"][1:]
+    found.pred_boxes = Boxes(torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in people)]))
+    found.scores, found.pred_classes = torch.tensor([0.9, 0.9]), torch.tensor([0, 0])
+    # detectron2 takes half a pixel off, to have COCO's coordinates.
+    true = torch.tensor([one["keypoints"] for one in people]).reshape(2, number, 3) + torch.tensor([0.5, 0.5, 0.0])
+    found.pred_keypoints = true + torch.tensor(OFF)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
+    evaluator = evaluator_for(cfg, NAME)
+    evaluator.reset()
+    evaluator.process([{"image_id": 1, "height": 100, "width": 200}], [{"instances": found}])
+    return float(evaluator.evaluate()["keypoints"]["AP"])
+
+
+@pytest.mark.parametrize(("number", "sigma"), [(4, 0.025), (4, 0.1), (17, 0.025), (17, 0.1)])
+def test_keypoints_of_ones_own_are_measured_with_ones_own_sigmas(
+    number: int, sigma: float, tmp_path: Path, request: pytest.FixtureRequest
+):
+    coco = with_keypoints(tmp_path / "data.json", number)
+    register_coco_instances(NAME, {}, str(tmp_path / "data.json"), str(tmp_path))
+    request.addfinalizer(lambda: (DatasetCatalog.remove(NAME), MetadataCatalog.remove(NAME)))
+    DatasetCatalog.get(NAME)
+    expected = keypoint_ap_by_pycocotools(coco, tmp_path / "data.json", number, [sigma] * number)
+
+    ap = keypoint_ap(coco, number, [sigma] * number, tmp_path)
+
+    assert ap == pytest.approx(expected)
+    assert ap == pytest.approx({0.025: 15.1485, 0.1: 85.1485}[sigma], abs=1e-3)

@@ -95,3 +95,25 @@ def test_what_cannot_be_drawn_ends_no_training(monkeypatch: pytest.MonkeyPatch, 
 
     assert storage._vis_data == []
     assert caplog.messages == ["The inputs could not be drawn"]
+
+
+class Broken(EventWriter):
+    def write(self) -> None:
+        raise KeyError("own")
+
+    def close(self) -> None:
+        raise ValueError("own")
+
+
+def test_a_writer_of_somebodys_own_that_fails_ends_no_finished_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    hook, counting = writing(tmp_path, TrainingState(max_iter=3, iterations_done=3))
+    hook.writers = [counting, Broken()]
+
+    with caplog.at_level(logging.WARNING):
+        hook.after_train()
+        hook.close()
+
+    assert counting.written == 1
+    assert caplog.messages == ["The last metrics could not be written", "Broken could not be closed"]

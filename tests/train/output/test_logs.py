@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,29 @@ def test_lines_that_a_full_disk_does_not_take_are_lost_without_a_traceback():
     assert done.returncode == 0
     assert "hello" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_name_that_the_screen_or_the_file_cannot_spell_ends_nothing(tmp_path: Path):
+    program = (
+        "import logging, pathlib, sys, warnings; from launcher.train.output.logs import log_to\n"
+        "log_to(pathlib.Path(sys.argv[1]), console=True)\n"
+        "logging.warning('k\\xf6ln-\\u4e2d-\\udce9.png')\n"
+        "warnings.warn('harmless', FutureWarning)\n"
+        "logging.warning('end')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONWARNINGS": "error::FutureWarning"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "log.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [r"warning: k\xf6ln-\u4e2d-\udce9.png", "warning: end"]
+    assert r"köln-中-\udce9.png" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 ENDING_THREAD = """

@@ -24,6 +24,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets import register_coco_instances
 
+from launcher.train.samples import lost
 from launcher.train.samples.loader import TrainLoader, build_train_loader, undisturbed
 from launcher.train.samples.order import SampleOrder, each_once
 
@@ -203,7 +204,7 @@ def test_a_process_that_still_has_loader_processes_can_end(evaluates: bool, cfg:
 
 def refusing(*numbers: int):
     def mapper(record: dict) -> dict:
-        if record["number"] in numbers:
+        if record["file_name"] in {f"{number}.png" for number in numbers}:
             raise ValueError("odd")
         return record
 
@@ -258,6 +259,95 @@ def test_only_some_of_many_names_are_listed():
 def test_data_of_unusable_images_alone_ends_the_training_however_many_are_tolerated():
     with pytest.raises(DataError, match="No training image can be used"):
         take(small(refusing(0, 1, 2), size=3, max_bad=100), 1)
+
+
+class Wants:
+    """A mapper that fails in its own way."""
+
+    def __init__(self, error: Exception, *, files: tuple[str, ...] = ()) -> None:
+        self.error, self.files = error, files
+
+    def __call__(self, record: dict) -> dict:
+        if not self.files or f"{record['number']}.npz" in self.files:
+            raise self.error
+        return record
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("mapper", "kind", "said"),
+    [
+        (
+            Wants(ModuleNotFoundError("No module named 'shapely'", name="shapely.geometry")),
+            RequestError,
+            "pip install shapely",
+        ),
+        (Wants(ImportError("cannot import name 'x'")), RequestError, "what cannot be imported"),
+        (Wants(TypeError("own mistake")), RequestError, "even a blank one .* TypeError: own mistake"),
+        (Wants(ValueError("odd depth"), files=("5.npz",)), DataError, "5.png: ValueError: odd depth"),
+    ],
+    ids=["package", "import", "mapper", "one other file"],
+)
+def test_what_fails_for_every_image_is_not_blamed_on_one(
+    mapper: Wants, kind: type[Exception], said: str, num_workers: int
+):
+    with pytest.raises(kind, match=said) as ended:
+        take(small(mapper, max_bad=0, num_workers=num_workers), 4)
+
+    assert ("Repair" in str(ended.value)) == (kind is DataError)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"FORMAT": "BRG"}, "INPUT.FORMAT"), ({"MIN_SIZE_TRAIN": ()}, "MIN_SIZE_")]
+)
+def test_a_wrong_setting_is_blamed_on_the_settings(cfg: CfgNode, settings: dict, said: str):
+    cfg.INPUT.merge_from_other_cfg(CfgNode(settings))
+    loader = build(cfg)
+    loader.max_bad = 5
+
+    with pytest.raises(RequestError, match=said) as ended:
+        take(loader, 3)
+
+    assert "Repair" not in str(ended.value)
+
+
+def test_annotations_that_cannot_be_used_are_blamed_and_not_their_images(cfg: CfgNode):
+    def with_text(record: dict) -> dict:
+        record = {
+            **record,
+            "annotations": [{**one, "bbox": [*map(str, one["bbox"])]} for one in record.get("annotations", [])],
+        }
+        return DatasetMapper(cfg, is_train=True)(record)
+
+    with pytest.raises(DataError, match=r"its annotations: (.|\n)*correct these images' annotations") as ended:
+        take(build(cfg, mapper=with_text), 3)
+
+    assert "Repair" not in str(ended.value)
+
+
+def test_a_batch_that_cannot_be_handed_over_ends_the_wait_for_it():
+    """As where /dev/shm is full: it fails in a thread of the loader process."""
+
+    def mapper(record: dict) -> dict:
+        return {**record, "not to be sent": lambda: None}
+
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"exited unexpectedly|killed"):
+        take(small(mapper, num_workers=1), 1)
+
+    assert time.monotonic() - began < 60
+
+
+def test_a_stop_is_heard_while_a_batch_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    def mapper(record: dict) -> dict:
+        time.sleep(3600)
+        return record
+
+    monkeypatch.setattr(lost, "GRACE_S", 0.5)
+    monkeypatch.setattr(lost.STOP, "asked", True)
+
+    with pytest.raises(lost.StoppedWaitingError):
+        take(small(mapper, num_workers=1), 1)
 
 
 def test_a_sampler_that_nobody_knows_is_refused_with_those_that_there_are(cfg: CfgNode):

@@ -364,3 +364,25 @@ def test_hooks_of_ones_own_run_between_evaluation_and_writing(cfg: CfgNode):
     written = [json.loads(line) for line in (run_of(cfg).folder / "lines").read_text().splitlines()]
     assert [line["seen_by_hook"] for line in written][:2] == [0.0, 1.0]
     assert [line["seen_by_hook"] for line in metrics_in(run_of(cfg))] == [0.0, 1.0]
+
+
+def test_a_resumed_training_computes_with_as_many_threads_as_it_began_with(
+    cfg: CfgNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    assert attempt(cfg, Trainer).finished
+    whole = weights_in(run_of(cfg).final_weights)
+    cfg.OUTPUT_DIR = str(tmp_path / "interrupted")
+    stop = Stop()
+
+    class Stopping(Trainer):
+        def build_hooks(self) -> list[HookBase]:
+            return [stopped_after(1, stop)()]
+
+    assert not attempt(cfg, Stopping, stop).finished
+    torch.set_num_threads(3)
+    with caplog.at_level(logging.WARNING, "launcher"):
+        assert attempt(cfg, Trainer).finished
+
+    assert torch.get_num_threads() == 1
+    assert any("began with 1 thread per process and keeps that number" in message for message in caplog.messages)
+    assert weights_in(run_of(cfg).final_weights) == whole

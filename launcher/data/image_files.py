@@ -1,0 +1,109 @@
+"""Looks at the image files that a COCO file names: at their listing, and into the headers of some. Decodes none."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from launcher.data.geometry import Size
+from launcher.data.json_file import why_no_file
+from launcher.data.tally import Tally
+
+_MAX_HEADERS = 200
+_MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**63)
+"""Above, Pillow refuses to open an image."""
+_WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
+"""Modes of Pillow with more than eight bits for a value."""
+_EXIF_ORIENTATION = 0x112
+_TURNED = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedImage:
+    """What a COCO file says of one image."""
+
+    label: str
+    """Its id, as shown."""
+    file_name: str
+    size: Size
+
+
+def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:
+    """Note images without a file, and what the headers of up to 200 of them say; returns how many those are."""
+    # One listing per folder: asking for each file by itself takes minutes on a network file system.
+    listings: dict[str, Mapping[str, bool]] = {}
+    found = []
+    for image in images:
+        if image.size[0] * image.size[1] > _MOST_PIXELS:
+            tally.note("image.too_many_pixels", f"{image.label}: {image.size[0]} x {image.size[1]}")
+        parent, base = os.path.split(os.path.join(folder, image.file_name))
+        if parent not in listings:
+            listings[parent] = _listing(parent, tally)
+        if base not in listings[parent]:
+            tally.note("image.no_file", image.file_name)
+        elif not listings[parent][base]:
+            _note_no_file(os.path.join(parent, base), image.file_name, tally)
+        else:
+            found.append(image)
+    sample = found[:: max(1, -(-len(found) // _MAX_HEADERS))]
+    for image in sample:
+        _look_into(os.path.join(folder, image.file_name), image, tally)
+    return len(sample)
+
+
+def _listing(folder: str, tally: Tally) -> dict[str, bool]:
+    """Names, and whether each is a regular file."""
+    try:
+        return {entry.name: _is_file(entry) for entry in os.scandir(folder)}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        tally.note("image.unreadable_folder", f"{folder}: {error.strerror}")
+    except ValueError as error:
+        tally.note("image.unreadable_folder", f"{folder}: {error}")
+    return {}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that may not be followed, or in a circle
+        return False
+
+
+def _note_no_file(path: str, file_name: str, tally: Tally) -> None:
+    try:
+        kind = why_no_file(path)
+    except OSError:
+        tally.note("image.no_file", f"{file_name}, a link to nothing")
+        return
+    tally.note("image.not_a_file", f"{file_name}: {kind or 'no file'}")
+
+
+def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
+    try:
+        mode, size = _read_header(path, image.size)
+    except Image.DecompressionBombError as error:
+        tally.note("image.too_many_pixels", f"{image.file_name}: {error}")
+        return
+    except Exception:  # a format's reader raises anything at a damaged file, which training replaces and names
+        return
+    if mode in _WIDE_MODES:
+        tally.note("image.wide", f"{image.file_name}: {_WIDE_MODES[mode]}")
+    if size != image.size:
+        listed = f"{image.size[0]} x {image.size[1]}"
+        tally.note("image.other_size", f"{image.file_name}: {size[0]} x {size[1]}, listed as {listed}")
+
+
+def _read_header(path: str, listed: Size) -> tuple[str, Size]:
+    """Pillow's mode, and the size as it is once the image is turned as its header says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as opened:
+            size = opened.size
+            is_turned = size != listed and opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
+            return opened.mode, size[::-1] if is_turned else size

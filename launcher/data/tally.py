@@ -1,0 +1,46 @@
+"""Counts what is wrong with the entries of a file while it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_MAX_EXAMPLES = 3
+_MAX_EXAMPLE_LENGTH = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flaw:
+    """One kind of thing that is wrong with the entries of a file."""
+
+    code: str
+    """For example `annotation.unknown_image`; `checks.py` and `suspicions.py` say what each means."""
+    count: int
+    examples: tuple[str, ...]
+    """The first few."""
+
+
+@dataclass
+class Tally:
+    """Counts while a file is read."""
+
+    flaws: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+
+    def note(self, code: str, example: str) -> None:
+        count, examples = self.flaws.setdefault(code, (0, []))
+        if len(examples) < _MAX_EXAMPLES:
+            examples.append(_shorten(printable(example)))
+        self.flaws[code] = (count + 1, examples)
+
+    def result(self) -> tuple[Flaw, ...]:
+        return tuple(
+            Flaw(code=code, count=count, examples=tuple(examples)) for code, (count, examples) in self.flaws.items()
+        )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_EXAMPLE_LENGTH else text[:_MAX_EXAMPLE_LENGTH] + "..."
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal or could not be encoded."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -1,0 +1,177 @@
+"""Data that cannot be meant as it is written: reported by kind, refused where most objects are so."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.config.keys import Keys
+from launcher.config.request import DatasetRequest
+from launcher.data.facts import inspect_dataset
+from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.errors import DataError
+from tests.data.examples import KEYS, annotation, coco_content, keys_with, request_for, write_fruits
+
+Entry = dict[str, Any]
+NO_MASKS = keys_with(MODEL__MASK_ON=False)
+SIZE = 100
+
+
+def plan(dataset: DatasetRequest, keys: Keys = KEYS) -> DatasetPlan:
+    return plan_dataset(request_for(dataset, keys), inspect_dataset(dataset, keys))
+
+
+def rectangle(left: float, top: float, width: float, height: float) -> list[float]:
+    return [left, top, left + width, top, left + width, top + height, left, top + height]
+
+
+def write_objects(
+    folder: Path, spoil: Callable[[Entry], object], *, split: str = "train", num: int = 8
+) -> DatasetRequest:
+    """Eight sound objects per file in images of 100 x 100, of which `spoil` changes the first `num` of one file."""
+    dataset = write_fruits(folder)
+    for each in ("train", "val"):
+        content = coco_content()
+        for image in content["images"]:
+            image.update(width=SIZE, height=SIZE)
+        boxes = [[10 + 5 * number, 50 - 3 * number, 30, 40] for number in range(8)]
+        content["annotations"] = [
+            annotation(number, bbox=list(box), segmentation=[rectangle(*box)]) for number, box in enumerate(boxes, 1)
+        ]
+        for entry in content["annotations"][:num] if each == split else ():
+            spoil(entry)
+        (folder / f"{each}.json").write_text(json.dumps(content))
+    return dataset
+
+
+def as_fractions(entry: Entry) -> None:
+    entry["bbox"] = [number / SIZE for number in entry["bbox"]]
+    entry["segmentation"] = [[number / SIZE for number in entry["segmentation"][0]]]
+
+
+def as_corners(entry: Entry) -> None:
+    left, top, width, height = entry["bbox"]
+    entry["bbox"] = [left, top, left + width, top + height]
+
+
+def with_polygon(change: Callable[[float], float]) -> Callable[[Entry], None]:
+    return lambda entry: entry.update(segmentation=[[change(number) for number in entry["segmentation"][0]]])
+
+
+def with_values(**values: Any) -> Callable[[Entry], None]:
+    return lambda entry: entry.update(values)
+
+
+def all_scaled(entry: Entry) -> None:
+    entry["bbox"] = [2 * number for number in entry["bbox"]]
+    with_polygon(lambda number: 2 * number)(entry)
+
+
+KINDS = [
+    pytest.param(
+        as_fractions, r"bbox.*fractions of the image size.*in pixels \(annotation 1: \[0\.1, ", id="fractions"
+    ),
+    pytest.param(as_corners, r"two corners \[x1, y1, x2, y2\].*annotation 1", id="corners"),
+    pytest.param(with_polygon(lambda x: 10 * x), r"does not fit their own bbox: .*another scale", id="ten times"),
+    pytest.param(
+        with_polygon(lambda x: x / SIZE), r"segmentation.*polygons look like fractions", id="polygon fractions"
+    ),
+    pytest.param(
+        with_values(segmentation=[rectangle(1, 1, 9, 9)]), r"does not fit their own bbox", id="another object"
+    ),
+    pytest.param(all_scaled, r"were the images resized", id="resized"),
+    pytest.param(with_values(bbox=[400, 400, 20, 20]), r"lie outside their image", id="other images"),
+]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(("spoil", "message"), KINDS)
+def test_what_cannot_be_meant_is_refused_where_most_objects_are_so(
+    tmp_path: Path, spoil: Callable[[Entry], object], message: str, split: str
+):
+    dataset = write_objects(tmp_path, spoil, split=split)
+
+    with pytest.raises(DataError, match=rf"dataset\.{split}\.json=.* of 8 objects .*{message}"):
+        plan(dataset)
+
+
+@pytest.mark.parametrize(("spoil", "message"), KINDS)
+def test_what_cannot_be_meant_is_one_notice_where_few_objects_are_so(
+    tmp_path: Path, spoil: Callable[[Entry], object], message: str
+):
+    (notice,) = plan(write_objects(tmp_path, spoil, num=1)).notices
+
+    assert re.search(rf"1 of 8 objects .*{message}", notice)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(with_polygon(lambda x: x - 1.5 if x < 20 else x), id="a polygon outside by a pixel"),
+        pytest.param(with_values(bbox=[-1, 20, 103, 79], segmentation=[rectangle(-1, 20, 103, 79)]), id="whole width"),
+        pytest.param(
+            with_values(bbox=[10, 10, 80, 20], segmentation=[rectangle(10, 10, 15, 20), rectangle(70, 10, 20, 20)]),
+            id="occluded, in two parts",
+        ),
+        pytest.param(
+            with_values(iscrowd=1, bbox=[0, 0, 1, 1], segmentation={"size": [100, 100], "counts": "o"}), id="crowd"
+        ),
+        pytest.param(with_values(bbox=[40, 40, 2, 1], segmentation=[[40, 40, 42, 40, 42, 41]]), id="two pixels"),
+        pytest.param(with_values(bbox=[5, 30, 60, 60], segmentation=[rectangle(12, 40, 45, 40)]), id="a loose box"),
+        pytest.param(with_values(segmentation={"size": [100, 100], "counts": [9000, 1000]}), id="RLE"),
+    ],
+)
+def test_sound_data_is_passed_over_in_silence(tmp_path: Path, spoil: Callable[[Entry], object]):
+    assert plan(write_objects(tmp_path, spoil, num=6)).notices == ()
+
+
+def test_masks_that_are_not_learnt_need_not_fit_the_boxes(tmp_path: Path):
+    dataset = write_objects(tmp_path, with_polygon(lambda number: 10 * number))
+
+    assert plan(dataset, NO_MASKS).notices == ()
+
+
+def test_corners_are_refused_without_masks_too(tmp_path: Path):
+    dataset = write_objects(tmp_path, lambda entry: (as_corners(entry), entry.pop("segmentation")))
+
+    with pytest.raises(DataError, match=r"two corners"):
+        plan(dataset, NO_MASKS)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("rle", "message"),
+    [
+        ({"size": [50, 100], "counts": "o"}, r"another size .*\[50, 100\] in an image of 100 x 100"),
+        ({"size": [10**6, 10**6], "counts": "o"}, r"another size .*\[1000000, 1000000\] in an image of 100 x 100"),
+        ({"size": [10**6, 10**6], "counts": [10**12]}, r"another size .*\[1000000, 1000000\]"),
+        ({"size": [100], "counts": "o"}, r"broken RLEs .*size \[100\]"),
+        ({"size": [100, "100"], "counts": "o"}, r"broken RLEs"),
+        ({"size": [100, 100], "counts": [9000, 900]}, r"broken RLEs .*counts of 9900 pixels in a size of 10000"),
+        ({"size": [100, 100], "counts": [10001, -1]}, r"broken RLEs .*no lengths of runs"),
+        ({"size": [100, 100], "counts": [None]}, r"broken RLEs"),
+        ({"size": [100, 100], "counts": "~~é"}, r"broken RLEs .*letters"),
+    ],
+)
+def test_an_rle_that_is_not_its_images_is_refused_and_never_decoded(
+    tmp_path: Path, rle: dict[str, Any], message: str, split: str
+):
+    dataset = write_objects(tmp_path, with_values(segmentation=rle), num=1, split=split)
+
+    with pytest.raises(DataError, match=rf"dataset\.{split}\.json=.*{message}"):
+        plan(dataset)
+
+
+def test_an_rle_with_its_size_swapped_is_told_so(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    content = coco_content()
+    content["annotations"][0]["segmentation"] = {"size": [40, 30], "counts": [1200]}
+    (tmp_path / "train.json").write_text(json.dumps(content))
+
+    with pytest.raises(DataError, match=r"\[width, height\] in place of \[height, width\]"):
+        plan(dataset)
