@@ -133,8 +133,8 @@ CAUSES = (
         title="tensors on different devices met in one operation",
         meaning="Part of the model or of its input stayed on the CPU: as a rule a tensor that is made in `forward` or "
         "kept as a plain attribute, which `model.to(device)` does not move.",
-        fix="make it with `device=x.device`, or register it with `register_buffer`; with device=cpu the launcher trains "
-        "everything on the CPU",
+        fix="make it with `device=x.device`, or register it with `register_buffer`; with device=cpu the launcher "
+        "trains everything on the CPU",
         symptoms=(
             "Expected all tensors to be on the same device",
             "Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same",
@@ -162,8 +162,8 @@ CAUSES = (
         title="the CUDA toolkit cannot compile for this GPU",
         meaning="nvcc is older or newer than the architecture that it is asked for. Only building detectron2's or "
         "other operators needs it, not training.",
-        fix="a toolkit that knows the GPU and fits torch.version.cuda, or TORCH_CUDA_ARCH_LIST with what it knows (such as "
-        "`8.6+PTX`); detectron2 without compiled operators trains all but rotated boxes",
+        fix="a toolkit that knows the GPU and fits torch.version.cuda, or TORCH_CUDA_ARCH_LIST with what it knows "
+        "(such as `8.6+PTX`); detectron2 without compiled operators trains all but rotated boxes",
         symptoms=("nvcc fatal : Unsupported gpu architecture", "Unsupported gpu architecture 'compute_"),
     ),
 )

@@ -190,7 +190,7 @@ FIRST = [
         "run.visible_changed",
     ),
     (
-        "RuntimeError: Expected to have finished reduction in the prior iteration before starting a new one. This error",
+        "RuntimeError: Expected to have finished reduction in the prior iteration before starting a new one. This",
         "run.unused_parameters",
     ),
     (
@@ -198,7 +198,7 @@ FIRST = [
         "run.no_process_group",
     ),
     (
-        "AssertionError: A prediction has class=10, but the dataset only has 3 classes and predicted class id should be",
+        "AssertionError: A prediction has class=10, but the dataset only has 3 classes and predicted class id should",
         "run.other_classes",
     ),
     (
