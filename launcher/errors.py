@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     request_wrong = 2
     data_wrong = 3
     device_refused = 4
+    busy = 5
     resumable = 75
     out_of_memory = 76
     interrupted = 130

@@ -22,15 +22,16 @@ def beside(target: Path) -> Iterator[Path]:
         remove(draft)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside, sync and rename; the parent folder is created if needed.
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write beside, sync and rename; the parent folder is created if needed, the file with at most these rights.
 
     Raises:
         OSError: it cannot be written; an existing file of that name stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as draft:
-        with open(draft, "w", encoding="utf-8") as file:
+        new = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(new, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

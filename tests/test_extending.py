@@ -112,3 +112,15 @@ def test_an_example_trains_and_ends_the_same_after_a_kill(
     assert weights_in(run.final_weights) == weights_in(uninterrupted.final_weights)
     assert metrics_in(run) == metrics_in(uninterrupted)
     assert WRITES.get(example.title, "total_loss") in metrics_in(run)[-1]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_files_of_the_current_folder_replace_nothing_that_a_training_needs(
+    launch: Launch, tmp_path: Path, demo_settings: tuple[str, ...], processes: int
+):
+    for name in ("random", "yaml", "torch", "copy", "decimal", "statistics"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('imported {name}')")
+
+    done = launch("train", *demo_settings, f"device.count={processes}", "device=cpu", "SOLVER.MAX_ITER=2")
+
+    assert done.returncode == ExitCode.finished, done.stdout + done.stderr

@@ -12,8 +12,10 @@ from launcher.cli.training import make_session
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode
+from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
 from launcher.launch.supervise import execute
+from launcher.run.identity import run_folder
 from launcher.show.run import plan_json, show_plan
 
 
@@ -33,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _print_plan(request: RunRequest, *, as_json: bool) -> None:
     session = make_session(("launcher", "plan"), execute)
+    refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan
     if as_json:
         print(plan_json(plan))

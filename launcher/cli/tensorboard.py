@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.config.request import RunSettings
 from launcher.errors import RequestError
+from launcher.safe_start import python_command
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,5 +23,5 @@ def run(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"TensorBoard should show {folder}, but there is no such folder. Name a run: launcher tensorboard DIR"
         )
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", *own]
+    command = [*python_command("tensorboard.main"), "--logdir", str(folder), "--host", "127.0.0.1", *own]
     return subprocess.run(command, check=False).returncode

@@ -21,6 +21,7 @@ from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Ending, Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
+from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
 
@@ -82,7 +83,6 @@ def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherite
     started = time.monotonic()
     os.environ.clear()
     os.environ.update(environment)
-    if (here := os.getcwd()) not in sys.path:  # where the worker finds the user's code
-        sys.path.insert(0, here)
+    sys.path[:] = import_path(sys.path)  # where the worker finds the user's code
     status = work(plan.attempt_paths.plan, raise_errors=True)
     return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

@@ -28,6 +28,7 @@ from launcher.config.described import (
     store,
 )
 from launcher.errors import RequestError
+from launcher.safe_start import import_path, python_command
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
 _FORMAT = 2
@@ -141,7 +142,7 @@ def _version_text(detectron2: Path) -> str:
 def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
         output = Path(folder) / "keys.json"
-        command = [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, str(output), *extensions]
+        command = [*python_command(CHILD_PROGRAM, "-W", "ignore"), str(output), *extensions]
         try:
             child = subprocess.run(
                 command, env=_environment(environ), capture_output=True, timeout=deadline_s, text=True, errors="replace"
@@ -161,7 +162,7 @@ def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s:
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The child's: it sees the modules that this process sees, and no GPU."""
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    path = os.pathsep.join(import_path(sys.path))
     return {**environ, "PYTHONPATH": path, **HIDES_GPUS}
 
 

@@ -27,6 +27,7 @@ from launcher.config.described import (
 )
 from launcher.config.request import OwnCode
 from launcher.errors import RequestError
+from launcher.safe_start import python_command
 
 CHILD_PROGRAM = "launcher.train.compat.describe_own_code"
 _FORMAT = 1
@@ -157,7 +158,7 @@ def _run_child(
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", CHILD_PROGRAM, *arguments],
+            [*python_command(CHILD_PROGRAM, "-W", "ignore"), *arguments],
             env={**environ, **HIDES_GPUS},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -145,6 +145,8 @@ class RunSettings:
     """Settings that may change when the run resumes although that would make it another run."""
     retries: int = ranged(3, at_least=0, note="0 never retries")
     """Retries in a row without a new checkpoint before the launcher gives up; 0 never retries."""
+    provenance: bool = True
+    """Write provenance.json: the command, the installed packages, and git's commit and diff; only you may read it."""
     hang_minutes: float = ranged(30.0, at_least=0, note="0 disables the check")
     """Minutes without progress after which a training counts as hung and is ended; 0 disables the check."""
 
@@ -226,7 +228,7 @@ class Typed:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCode:
-    """Code of your own, by name: found in the current folder, on PYTHONPATH and among what is installed."""
+    """Code of your own, by name: found on PYTHONPATH, among what is installed and in the current folder."""
 
     config_extensions: tuple[str, ...] = ()
     """Functions `module:function` that add keys to detectron2's configuration; they are called with its CfgNode."""

@@ -52,5 +52,5 @@ def read_json_if_valid(path: Path, kind: type[T]) -> T | None:
     """The value that `write_json` wrote; None where there is no such file, or one that holds no such value."""
     try:
         return read_json(path, kind)
-    except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, BaseValidationError):
         return None

@@ -104,6 +104,6 @@ class Diagnosis:
     num_cpus: int = 0
     """CPUs that this process may use; 0 when nobody counted."""
     started_by: str = ""
-    """`srun` or `torchrun`, when it started this process."""
+    """`srun`, `torchrun`, `mpirun` or `Kubernetes`, when it started this process."""
     num_launchers: int = 1
     """As how many tasks it did."""

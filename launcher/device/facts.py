@@ -83,7 +83,7 @@ class ChildEnd:
     """How a probe's child process ended."""
 
     how: str
-    """answered, hung, signal or exit."""
+    """answered, hung, signal, exit, or unwritten: it could not say what it found."""
     number: int
     """The signal or the exit code; 0 for an answer."""
     stage: str

@@ -1,4 +1,4 @@
-"""What a scheduler or torchrun set in this process's environment. Looks nowhere else."""
+"""What a scheduler, torchrun or mpirun set in this process's environment. Looks nowhere else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JobFacts:
     promised_by: str
     """The variable that says so, for example `SLURM_JOB_GPUS`."""
     started_by: str
-    """torchrun, srun or empty."""
+    """torchrun, mpirun, srun, Kubernetes (a training operator such as Kubeflow's) or empty."""
     num_tasks: int
     """As how many tasks `started_by` started this program; 1 when nobody did."""
     ends: int | None = None
@@ -31,6 +31,8 @@ SLURM_GPU_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 SLURM_GPU_COUNTS = ("SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_GPUS")
 BATCH_SCHEDULERS = ("slurm", "pbs", "lsf", "sge")
 
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Of Open MPI and MVAPICH; what others set, srun sets as well."""
 JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge": "JOB_ID"}
 
 
@@ -101,15 +103,25 @@ def _allocated_by_container(environ: Mapping[str, str]) -> tuple[int | None, str
 def _started_by(scheduler: str, environ: Mapping[str, str]) -> str:
     if environ.get("TORCHELASTIC_RUN_ID"):
         return "torchrun"
+    if any(name in environ for name in MPI_SIZES):
+        return "mpirun"
     # A batch script has SLURM_PROCID too, but only a step of srun has a step id that is a number. A shell that
     # `srun --pty` opened has both: what people type there is started once, however many tasks the step has.
     in_step = environ.get("SLURM_PROCID") and _number(environ.get("SLURM_STEP_ID")) is not None
-    return "srun" if scheduler == "slurm" and in_step and "SLURM_PTY_PORT" not in environ else ""
+    if scheduler == "slurm" and in_step and "SLURM_PTY_PORT" not in environ:
+        return "srun"
+    is_rank = all(environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+    return "Kubernetes" if scheduler == "kubernetes" and is_rank else ""
 
 
 def _num_tasks(started_by: str, environ: Mapping[str, str]) -> int:
     # SLURM_NTASKS may still be what the job was submitted with; the step has a count of its own.
-    names = {"torchrun": ("WORLD_SIZE",), "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")}.get(started_by, ())
+    names = {
+        "torchrun": ("WORLD_SIZE",),
+        "mpirun": MPI_SIZES,
+        "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+        "Kubernetes": ("WORLD_SIZE",),
+    }.get(started_by, ())
     return next((count for name in names if (count := _number(environ.get(name)))), 1)
 
 

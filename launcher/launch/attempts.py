@@ -14,11 +14,13 @@ from pathlib import Path
 from launcher.config.request import RunRequest
 from launcher.launch.claims import GpusTakenError
 from launcher.launch.environment import worker_environment, write_empty_libraries
+from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
-from launcher.launch.record import archive, lock_folder, record_outcome, record_start
+from launcher.launch.record import archive, record_outcome, record_start
 from launcher.launch.retry import learn, pause_before
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
+from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.plan import Finished, Lessons, New, RunPlan
 from launcher.run.resume import look_for_checkpoints
@@ -41,6 +43,7 @@ def launch(request: RunRequest, session: Session) -> Ended:
         LauncherError: it cannot be started.
     """
     since = Since(began=session.now())
+    wait_for_folder(run_folder(request), session.console, session.sleep)
     prepared = prepare(request, session, since)
     show_plan(prepared.plan, session.console)
     folder, start = Path(prepared.plan.folder), prepared.plan.start
@@ -113,6 +116,7 @@ def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims
     plan = prepared.plan
     record_start(request, plan, prepared.facts, session.command, session.environ)
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
+    refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
         print(f"warning: {problem}", file=sys.stderr)
     return outcome

@@ -22,8 +22,10 @@ from launcher.run.folder import FolderFacts, Previous
 from launcher.run.identity import fingerprint_of, identity_of
 from launcher.run.outcome import EarlyStop, Ending, Outcome
 from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
+from launcher.run.resume import ResumePoint
 
 SHOWN_DIFFERENCES = 8
+SHOWN_FILES = 4
 
 
 def make_run_plan(
@@ -87,14 +89,25 @@ def make_run_plan(
 
 def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     if request.resume == "never":
-        return New(archives=folder.previous is not None or folder.attempts > 0)
+        return New(archives=folder.previous is not None or folder.attempts > 0 or bool(folder.foreign))
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
     point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
+    _refuse_fewer(point, keys["SOLVER.MAX_ITER"])
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
     return Resume(point=point, damaged=folder.checkpoints.damaged, may_reorder=may_reorder)
+
+
+def _refuse_fewer(point: ResumePoint, total: int) -> None:
+    """Raises RequestError where more iterations are done than are asked for."""
+    done = point.next_iteration or 0
+    if done > total:
+        raise RequestError(
+            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. Set SOLVER.MAX_ITER={done} to "
+            "end there, more to continue, or choose another folder with run.name=NAME."
+        )
 
 
 def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished | None:
@@ -144,6 +157,8 @@ def _problems(
     yield from _problems_with_folder(folder, changed)
     if before is not None:
         yield from _problems_with_content(request, folder, before.train_checksum, dataset.train_checksum)
+    if folder.foreign and request.resume != "never":
+        yield _explain_foreign(folder)
     yield from _problems_with_resume(request, folder)
     if request.resume != "never":
         own = to_plain(identity_of(request, dataset.adjustments))
@@ -201,6 +216,25 @@ def _problems_with_folder(folder: FolderFacts, changed: Sequence[ChangedSetting]
     ]
 
 
+def _explain_foreign(folder: FolderFacts) -> str:
+    there = f"{folder.folder} holds a training that this launcher did not start ({listed_briefly(folder.foreign)})"
+    newest = folder.foreign[-1]
+    use = ""
+    if newest.endswith(".pth"):
+        path = Path(folder.folder, newest)
+        use = f" To train from its weights: MODEL.WEIGHTS={path}; to continue it in another folder: resume={path}."
+    return (
+        f"{there}; training there would overwrite it. Choose another folder with OUTPUT_DIR=FOLDER or run.name=NAME, "
+        f"or rename this one and start over there with resume=never.{use}"
+    )
+
+
+def listed_briefly(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:SHOWN_FILES])
+    return f"{shown} and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else shown
+
+
 def _problems_with_content(request: RunRequest, folder: FolderFacts, before: int, now: int) -> list[str]:
     key = "dataset.train.json"
     if not (before and now) or before == now or key in request.run.allow_changes:
@@ -249,7 +283,9 @@ def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -
     yield from notices_of_unused(request)
     if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
-    yield from (f"{Path(damaged.path).name} {damaged.problem}: skipped" for damaged in folder.checkpoints.damaged)
+    taken = Path(folder.checkpoints.newest_valid.path).name
+    for damaged in folder.checkpoints.damaged:
+        yield f"{Path(damaged.path).name} {damaged.problem}: skipped, the run resumes from {taken}, the next older one"
     if folder.previous is not None:
         yield from _notices_of_devices(folder.previous, devices)
     if folder.resume_file is not None:

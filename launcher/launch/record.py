@@ -1,18 +1,12 @@
-"""Writing down in a run folder what is asked, planned and happened; locking and archiving it."""
+"""Writing down what is asked, planned and happened in a run folder."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import json
 import os
-import platform
 import shlex
 import shutil
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +17,30 @@ from launcher.config.values import to_plain, write_json
 from launcher.device.facts import DeviceFacts
 from launcher.errors import RequestError
 from launcher.files import write_text
+from launcher.launch.folder_lock import unwritable
+from launcher.launch.provenance import provenance
 from launcher.run.outcome import Outcome
-from launcher.run.paths import AttemptPaths, RunPaths
+from launcher.run.paths import AttemptPaths
 from launcher.run.plan import PLAN_VERSION, Resume, RunPlan
 from launcher.run.resume import rename_damaged
 
 
 def archive(folder: Path) -> Path:
-    """Rename a run folder to the first free `<folder>.<n>` and return the new name."""
+    """Rename a run folder to the first free `<folder>.<n>` and return the new name.
+
+    Raises:
+        RequestError: it cannot be renamed.
+    """
     number = 1
     while (target := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise RequestError(
+            f"resume=never renames {folder} to {target.name}, which is refused ({error.strerror}): it may be a mount "
+            "point. Choose another folder with run.name=NAME, or empty this one yourself."
+        ) from error
     return target
 
 
@@ -55,12 +61,16 @@ def record_start(
         shutil.rmtree(beside.folder, ignore_errors=True)
         beside.folder.mkdir(parents=True)
         paths.checkpoints.mkdir(exist_ok=True)
+        _remove_links(paths.evaluation)
         if isinstance(plan.start, Resume):
             rename_damaged(plan.start.damaged)
         if not paths.request.exists():
             stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
-            write_text(paths.request, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
-        write_json(paths.provenance, provenance(command, environ))
+            write_text(paths.request, _as_yaml(stored))
+        if request.run.provenance:
+            # A command, a diff and the names of packages may hold what is nobody else's business.
+            text = json.dumps(provenance(command, environ), indent=2, default=str) + "\n"
+            write_text(paths.provenance, text, mode=0o600)
         write_json(beside.facts, facts)
         write_json(beside.plan, {"version": PLAN_VERSION, **to_plain(plan)})
         beside.folder.rename(attempt.folder)
@@ -70,7 +80,23 @@ def record_start(
             "Run the command again."
         ) from error
     except OSError as error:
-        raise _unwritable(paths.folder, error) from error
+        raise unwritable(paths.folder, error) from error
+
+
+def _as_yaml(stored: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump(stored, sort_keys=False, allow_unicode=True)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path of bytes that are no text
+        return yaml.safe_dump(stored, sort_keys=False, allow_unicode=False)
+    return text
+
+
+def _remove_links(folder: Path) -> None:
+    """Of results that are written in place: what is written now must not go where somebody's link leads."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
+            path.unlink()
 
 
 def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
@@ -80,60 +106,3 @@ def record_outcome(plan: RunPlan, outcome: Outcome) -> str:
     except OSError as error:
         return f"the outcome could not be written into {plan.folder} ({error.strerror})"
     return ""
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[int]:
-    """Hold a run folder for this process, and for those that inherit the file descriptor given out.
-
-    Raises:
-        RequestError: another process on this host holds it, or it cannot be written.
-    """
-    paths = RunPaths(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(paths.lock, "a+")  # noqa: SIM115 - closed below, where failing to lock is told apart
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise RequestError(
-                f"{folder} is being trained right now by {file.read().strip() or 'another process'}. "
-                "Wait for it, stop it, or choose another folder with run.name=NAME."
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield file.fileno()
-
-
-def _unwritable(folder: Path, error: OSError) -> RequestError:
-    return RequestError(
-        f"The run folder is {folder}, but it cannot be written ({error.strerror}). Choose another with run.root=FOLDER."
-    )
-
-
-def provenance(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """With what a run was started: command, place, packages, and the state of the git tree it was started in."""
-    return {
-        "command": shlex.join(command),
-        "working_directory": os.getcwd(),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "python": sys.version.split()[0],
-        "user": environ.get("USER", ""),
-        "packages": {d.name: d.version for d in sorted(metadata.distributions(), key=lambda d: str(d.name).lower())},
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_diff": _git("diff", "HEAD"),
-    }
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

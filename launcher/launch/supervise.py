@@ -48,6 +48,14 @@ class Supervision:
         self.stop_signal = self.stop_signal or number
         self.pass_to_worker()
 
+    def suspend(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-Z: the worker, which the terminal does not reach, stops and continues together with this process."""
+        if self.process is not None:
+            _signal_group(self.process.pid, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        if self.process is not None:
+            _signal_group(self.process.pid, signal.SIGCONT)
+
     def pass_to_worker(self) -> None:
         # Only to the worker, which tells its ranks: a data loader process that gets SIGTERM takes the run with it.
         if self.process is not None and self.stop_signal is not None:
@@ -89,7 +97,7 @@ def execute(
     started = time.monotonic()
     kills = count_memory_kills()
     supervision = Supervision()
-    with handling(dict.fromkeys(FORWARDED, supervision.forward)):
+    with handling({**dict.fromkeys(FORWARDED, supervision.forward), signal.SIGTSTP: supervision.suspend}):
         worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
         process = supervision.process = worker.process
         worker.begin(attempt.plan, environment, inherited)

@@ -21,8 +21,10 @@ from launcher.run.identity import fingerprint_of, run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
-from launcher.run.resume import Checkpoints, ResumePoint, damage_of, look_for_checkpoints
+from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
 
+FOREIGN = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", f"model_{7 * '[0-9]'}.pth", "model_final.pth")
+"""Files that a training of detectron2's own writes into its OUTPUT_DIR."""
 RESUME_WORDS = ("auto", "must", "never")
 
 
@@ -63,6 +65,8 @@ class FolderFacts:
     """A seed to begin with, where none is asked for."""
     weights_missing: bool
     """MODEL.WEIGHTS names a local file that is not there."""
+    foreign: tuple[str, ...]
+    """Files of a training in that folder which the launcher did not start, its newest checkpoint last."""
     unwritable: str
     """Why nothing can be written into the folder, empty where it can."""
 
@@ -90,14 +94,26 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         resume_file_problem=problem,
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(request.keys["MODEL.WEIGHTS"])),
+        foreign=_find_foreign(paths, attempts),
         unwritable=_why_unwritable(paths.folder),
     )
+
+
+def _find_foreign(paths: RunPaths, attempts: Sequence[int]) -> tuple[str, ...]:
+    """What detectron2's own trainer, or a program like it, has left in the folder."""
+    if attempts or paths.request.exists():
+        return ()
+    found = [path for pattern in FOREIGN for path in sorted(paths.folder.glob(pattern))]
+    return tuple(path.name for path in found if path.is_file())
 
 
 def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
     plan = next((plan for number in reversed(attempts) if (plan := _plan_before(paths, number))), {})
     if plan.get("identity"):
-        return previous_from(plan)
+        try:
+            return previous_from(plan)
+        except (LookupError, TypeError, ValueError, AttributeError, BaseValidationError) as error:
+            raise _unidentified(paths.folder / "attempts", error) from error
     identity = _stored_identity(paths)
     return None if identity is None else previous_from({"identity": identity})
 
@@ -129,11 +145,15 @@ def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:
         return dict(stored["identity"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"{paths.request} identifies this run but cannot be read ({type(error).__name__}). "
-            "Choose another folder with run.name=NAME, or move this one away."
-        ) from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _unidentified(paths.request, error) from error
+
+
+def _unidentified(file: Path, error: Exception) -> RequestError:
+    return RequestError(
+        f"{file} identifies this run but cannot be read ({type(error).__name__}): it is damaged or of another version. "
+        "Choose another folder with run.name=NAME, or move this one away."
+    )
 
 
 def last_outcome(folder: Path) -> Outcome | None:
@@ -158,7 +178,7 @@ def _read_first_version(file: Path) -> Outcome | None:
         fault = {"rank": 0, "stage": "", "cuda_code": None, **plain} if plain["cause"] != "none" else None
         code = codes.FAILED if fault else codes.NONE
         return from_plain(Outcome, {**plain, "code": code, "work": {**_NOTHING_BAD, **plain}, "fault": fault})
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, BaseValidationError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, BaseValidationError):
         return None
 
 
@@ -171,7 +191,7 @@ def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
         outcome = paths.attempt(attempt).outcome
         if outcome.exists() and json.loads(outcome.read_text(encoding="utf-8")).get("exit_code") in NOTHING_TRAINED:
             return {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass  # an outcome that cannot be read says nothing about the plan
     return _plan_in(paths, attempt)
 
@@ -180,7 +200,7 @@ def _plan_in(paths: RunPaths, attempt: int) -> dict[str, Any]:
     """Empty when it cannot be read."""
     try:
         plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return plan if isinstance(plan, dict) else {}
 
@@ -195,8 +215,17 @@ def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:
         return (found, "") if found else (None, f"the folder {path} holds no valid checkpoint")
     if not path.is_file():
         return None, "there is no such file"
-    problem = damage_of(path)
-    return (None, f"that file {problem}") if problem else (ResumePoint(path=str(path), next_iteration=None), "")
+    if problem := damage_of(path):
+        return None, f"that file {problem}{_instead_of(path)}"
+    return ResumePoint(path=str(path), next_iteration=None), ""
+
+
+def _instead_of(damaged: Path) -> str:
+    """Which checkpoint beside a damaged one may be taken instead, and how."""
+    others = sorted(damaged.parent.glob("model_*.pth"), reverse=True)
+    older = (path for path in others if path.name < damaged.name and CHECKPOINT_NAME.fullmatch(path.name))
+    valid = next((path for path in older if damage_of(path) is None), None)
+    return f"; an older one beside it is valid: resume={valid}" if valid else ""
 
 
 def _is_missing_file(weights: str) -> bool:

@@ -12,11 +12,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-TRAIN = (sys.executable, "-m", "launcher.train")
+from launcher.safe_start import drop_empty_parts, python_command
+
+TRAIN = tuple(python_command("launcher.train"))
 MOST_DESCRIPTORS = 64
 # What may still change once torch is imported: they are read when a GPU is first asked for, or by processes that are
 # started later.
@@ -54,7 +55,7 @@ class Worker:
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
         """Hand over its plan, its environment and the files to keep open."""
-        message = json.dumps({"plan": str(plan), "environment": dict(environment)}).encode()
+        message = json.dumps({"plan": str(plan), "environment": dict(environment), "launcher": os.getpid()}).encode()
         with self._channel, contextlib.suppress(BrokenPipeError):  # it has died: whoever waits for it will see
             sent = socket.send_fds(self._channel, [message], list(inherited))
             self._channel.sendall(message[sent:])
@@ -88,6 +89,9 @@ def wait_for_plan(descriptor: int) -> Path | None:
     if not message:
         return None
     job = json.loads(message)
+    if os.getppid() != job["launcher"]:  # it died, perhaps before this process could ask to hear of it
+        return None
     os.environ.clear()
     os.environ.update(job["environment"])
+    drop_empty_parts(os.environ)
     return Path(job["plan"])

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cattrs import BaseValidationError
+
 from launcher.config.values import from_plain, to_plain
 
 
@@ -48,7 +50,7 @@ def read_manifest(checkpoint: Path) -> Manifest | None:
         plain = json.loads(manifest_path(checkpoint).read_bytes())
         checksum = plain.pop("checksum")
         return from_plain(Manifest, plain) if checksum == _checksum(plain) else None
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError, BaseValidationError):
         return None
 
 

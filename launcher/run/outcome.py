@@ -15,6 +15,9 @@ from launcher.run import codes
 COULD_NOT_WRITE = 74  # the exit status of a worker that failed and could not write why; EX_IOERR of sysexits.h
 RANK_KILLED = "RankKilled"  # the kind of failure that is noted for a rank that could not do it itself
 
+TIME_LIMIT = "the time limit"
+"""What asked a training to stop when the clock did."""
+
 
 class Ending(Enum):
     finished = "finished"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,4 +140,5 @@ class RunPaths:
         return AttemptPaths(self.folder / "attempts" / str(number))
 
     def attempt_numbers(self) -> list[int]:
-        return sorted(int(path.name) for path in self.folder.glob("attempts/*") if path.name.isdigit())
+        names = (path.name for path in self.folder.glob("attempts/*"))
+        return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,8}", name))

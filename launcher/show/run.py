@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
 from launcher.device.policy.plan import DevicePlan
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, printable
 from launcher.run import codes
-from launcher.run.outcome import EarlyStop, Ending, Outcome, explain_early_stop, headlines
+from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     """
 
     def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(printable(text), highlight=False, markup=False)
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
@@ -60,7 +60,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
-        console.print(f"note: {notice}", highlight=False, markup=False)
+        console.print(printable(f"note: {notice}"), highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
@@ -98,9 +98,9 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
             "resume=never restarts this one"
         )
     else:
-        lines.append("  next          run the same command again")
+        lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
-        console.print(text, highlight=False, markup=False)
+        console.print(printable(text), highlight=False, markup=False)
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
@@ -133,6 +133,17 @@ def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
+def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
+    """What to do after a stop: the same again, unless that would stop in the same place."""
+    done, before = outcome.work.iterations, plan.first_iteration
+    if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
+        return "run the same command again"
+    return (
+        "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
+        "scheduler's job)"
+    )
+
+
 def _device_line(devices: DevicePlan) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
@@ -161,9 +172,12 @@ def _start_line(plan: RunPlan) -> str:
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
         case Finished(stopped_early=None):
-            return f"start: nothing to do, all {total} iterations are done"
+            return f"start: nothing to do, all {total} iterations are done. Increase SOLVER.MAX_ITER to continue."
         case Finished(stopped_early=EarlyStop() as stop):
             return f"start: nothing to do: {explain_early_stop(stop)}. Increase early_stopping.patience to continue."
+        case Resume(point=point) if point.next_iteration == total:
+            where = _relative(Path(point.path))
+            return f"start: all {total} iterations are done, what follows them is repeated from {where}"
         case Resume(point=point):
             where = "" if point.next_iteration is None else f"iteration {point.next_iteration} of {total}, "
             return f"start: {where}resumed from {_relative(Path(point.path))}"

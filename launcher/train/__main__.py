@@ -1,4 +1,4 @@
-"""The worker process of an attempt: `python -m launcher.train DESCRIPTOR FOLDER` (see `launcher.run.handover`)."""
+"""The worker process of an attempt: started by `launcher.run.handover`."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -62,7 +63,11 @@ def _did_you_mean(attribute: str, module: ModuleType) -> str:
 
 def _import(name: str, asked: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        _refuse_another(module, asked)
+        return module
+    except RequestError:
+        raise
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise RequestError(f"{asked}, but {_not_found(error.name)}") from error
@@ -71,6 +76,18 @@ def _import(name: str, asked: str) -> ModuleType:
         if isinstance(error, Exception) and cuda_code(error) is not None:
             raise  # the GPU failed, whoever asked it first
         raise _failing(name, asked, error) from error
+
+
+def _refuse_another(module: ModuleType, asked: str) -> None:
+    """Raises RequestError where a module of that name lies in the current folder, and another one was found first."""
+    top = module.__name__.partition(".")[0]
+    found = getattr(sys.modules[top], "__file__", None)
+    for meant in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):
+        if meant.is_file() and not (found and os.path.samefile(found, meant)):
+            raise RequestError(
+                f"{asked}, but of that name there is also {found or 'a part of Python'}, which is found before "
+                f"{meant}. Rename yours, or set PYTHONPATH to its folder, if nothing installed needs the other one."
+            )
 
 
 def _failing(name: str, asked: str, error: BaseException) -> RequestError:

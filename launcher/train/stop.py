@@ -9,9 +9,15 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
+OUTLIVES_S = 600.0
+"""For which a worker may outlive its launcher, to finish its iteration and save."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Schedulers send the latter two some time before they end a job."""
+
+
+LOOK_EVERY_S = 0.5
 
 
 class Stop:
@@ -20,8 +26,8 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
         self.note: Path | None = None
-        self.at = 0.0
-        """When to stop by the clock, in seconds since the epoch; 0 for never."""
+        self._late_at: float | None = None
+        """When to stop by `_elapsed`; None for never."""
 
     def note_signals(self, note: Path | None = None) -> None:
         """From now on a stop signal sets the flag.
@@ -37,6 +43,13 @@ class Stop:
         """Take the existence of that file for a stop signal too."""
         self.note = note
 
+    def stop_at(self, when: float) -> None:
+        """Stop by the clock, at that time in seconds since the epoch; 0 for never.
+
+        From now on another clock counts: somebody may set that one.
+        """
+        self._late_at = _elapsed() + when - time.time() if when > 0 else None
+
     def agreed(self, num_processes: int) -> bool:
         """Whether any rank was asked; every rank must call this at the same point."""
         asked = self.asked or (self.note is not None and self.note.exists()) or self.is_late()
@@ -47,7 +60,7 @@ class Stop:
         return any(comm.all_gather(asked))
 
     def is_late(self) -> bool:
-        return 0 < self.at <= time.time()
+        return self._late_at is not None and self._late_at <= _elapsed()
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
@@ -55,15 +68,53 @@ class Stop:
             self.note.touch()
 
 
+def _elapsed() -> float:
+    """Seconds by a clock that nobody sets, and that counts while the machine is suspended where there is such a one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
 STOP = Stop()
 
 
 def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the launcher dies, so that no training continues without anybody to report to."""
+    """Ask Linux for SIGTERM when the launcher dies, so that no training continues without anybody to report to.
+
+    Whoever does not hear it ends `OUTLIVES_S` later.
+    """
     if sys.platform != "linux":
         return
-    pr_set_pdeathsig = 1  # prctl(2)
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    parent, worker = os.getppid(), os.getpid()
+    _ask_for(signal.SIGTERM)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(worker, signal.SIGTERM)
+    if os.fork() == 0:
+        _watch(worker, parent)
+
+
+def _ask_for(number: int) -> None:
+    """To be sent that signal at the parent's death."""
+    pr_set_pdeathsig = 1  # prctl(2)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
+
+
+def _watch(worker: int, launcher: int) -> NoReturn:
+    """In a process of its own: end a worker that does not hear the signal, however it is stuck, and what it started."""
+    try:
+        os.setsid()  # not stopped together with the worker
+        os.closerange(0, 1024)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        _ask_for(signal.SIGKILL)
+        while _parent_of(worker) == launcher:
+            time.sleep(LOOK_EVERY_S)
+        send = os.killpg if os.getpgid(worker) == worker else os.kill
+        send(worker, signal.SIGCONT)
+        time.sleep(OUTLIVES_S)
+        send(worker, signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+def _parent_of(process: int) -> int:
+    with open(f"/proc/{process}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])

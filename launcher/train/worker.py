@@ -109,6 +109,8 @@ def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> bool:
     """Write down what failed; False where that cannot be written."""
     failure = replace(_explain(error), rank=rank)
     try:
+        if not attempt.folder.is_dir():  # renamed or deleted: it is not made again
+            raise FileNotFoundError(attempt.folder)
         write_json(attempt.failure(rank), failure)
     except OSError:  # a full disk: then the console and the exit status are the only places left
         print(failure.message if failure.understood else failure.traceback, file=sys.stderr)

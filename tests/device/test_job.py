@@ -47,6 +47,29 @@ def test_torchrun_counts_even_inside_srun():
     assert (job.started_by, job.num_tasks) == ("torchrun", 8)
 
 
+KUBEFLOW = {
+    "KUBERNETES_SERVICE_HOST": "10.0.0.1", "RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "job-master-0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "started_by", "tasks"),
+    [
+        ({"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "0"}, "mpirun", 3),
+        ({**SBATCH, "OMPI_COMM_WORLD_SIZE": "2"}, "mpirun", 2),
+        ({"MV2_COMM_WORLD_SIZE": "2"}, "mpirun", 2),
+        (KUBEFLOW, "Kubernetes", 4),
+        ({**KUBEFLOW, "WORLD_SIZE": "1"}, "Kubernetes", 1),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "WORLD_SIZE": "4"}, "", 1),
+        ({name: value for name, value in KUBEFLOW.items() if name != "KUBERNETES_SERVICE_HOST"}, "", 1),
+    ],
+)
+def test_other_programs_that_start_ranks_are_noticed(variables: dict[str, str], started_by: str, tasks: int):
+    job = read_job(variables)
+
+    assert (job.started_by, job.num_tasks) == (started_by, tasks)
+
+
 @pytest.mark.parametrize(
     ("variables", "gpus"),
     [

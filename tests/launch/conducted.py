@@ -50,6 +50,8 @@ class World:
     """By others at the first, the second, … time that GPUs are claimed."""
     plan_data: Callable[[RunRequest], DatasetPlan] = lambda _: NO_DATA
     sleep: Callable[[float], None] = lambda _: None
+    meanwhile: Callable[[RunPlan], None] = lambda _: None
+    """What happens while an attempt runs."""
     carried_out: list[RunPlan] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
     inherited: list[Sequence[int]] = field(default_factory=list)
@@ -106,4 +108,5 @@ class World:
         self.carried_out.append(plan)
         self.environments.append(environment)
         self.inherited.append(inherited)
+        self.meanwhile(plan)
         return self.ends[len(self.carried_out) - 1]

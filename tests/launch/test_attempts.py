@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.config.request import DeviceChoice, DeviceRequest
+from launcher.errors import RequestError
 from launcher.launch.attempts import launch
-from launcher.launch.record import lock_folder
+from launcher.launch.folder_lock import FolderBusyError, lock_folder
 from launcher.run import codes
+from launcher.run.fence import FencedError
 from launcher.run.heartbeat import SMOKE
 from launcher.run.outcome import Ending, Outcome
-from launcher.run.plan import Finished, New
+from launcher.run.plan import Finished, New, RunPlan
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
 from tests.launch.conducted import World, request_in
 from tests.values import failed_with, finished_after
@@ -229,3 +232,40 @@ def test_the_worker_of_a_cpu_run_is_shown_no_gpu(tmp_path: Path, choice: Any):
 
     assert world.environments[0]["CUDA_VISIBLE_DEVICES"] == ""
     assert world.environments[0]["HOME"] == "/home/me"
+
+
+def test_a_busy_folder_is_refused_before_a_plan_is_shown(tmp_path: Path):
+    world = World()
+
+    with lock_folder(run_folder(tmp_path)), pytest.raises(FolderBusyError):
+        launch(request_in(tmp_path), world.session())
+
+    assert (world.text, world.looked_at_devices, world.carried_out) == ("", 0, [])
+
+
+def test_a_run_folder_that_cannot_be_renamed_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    launch(request_in(tmp_path), World().session())
+
+    def refuse(*_: object) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(RequestError, match=r"mount point.*run\.name"):
+        launch(request_in(tmp_path, resume="never"), World().session())
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted"])
+def test_a_run_folder_that_goes_in_mid_run_is_not_made_again(tmp_path: Path, how: str):
+    def go(plan: RunPlan) -> None:
+        if how == "renamed":
+            plan.paths.folder.rename(tmp_path / "elsewhere")
+        else:
+            shutil.rmtree(plan.paths.folder)
+
+    world = World(ends=(failed_with(codes.CRASH), DONE), meanwhile=go)
+
+    with pytest.raises(FencedError, match="was renamed, deleted or replaced"):
+        launch(request_in(tmp_path), world.session())
+
+    assert len(world.carried_out) == 1
+    assert not run_folder(tmp_path).exists()

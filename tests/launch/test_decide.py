@@ -50,6 +50,7 @@ DATASET = dataclasses.replace(
     notices=("a notice",),
 )
 CHECKPOINT = ResumePoint(path="/runs/coco/default/checkpoints/model_0000009.pth", next_iteration=10)
+PAST_THE_END = ResumePoint(path="/runs/coco/default/checkpoints/model_0000100.pth", next_iteration=101)
 DAMAGED = DamagedCheckpoint(path="/runs/coco/default/checkpoints/model_0000019.pth", problem="is empty")
 BEFORE = Previous(
     identity=to_plain(identity_of(REQUEST)),
@@ -71,6 +72,7 @@ NEW = FolderFacts(
     resume_file_problem="",
     drawn_seed=0,
     weights_missing=False,
+    foreign=(),
     unwritable="",
 )
 STARTED = dataclasses.replace(
@@ -106,7 +108,8 @@ def test_the_same_command_resumes_from_the_newest_valid_checkpoint():
 def test_a_skipped_checkpoint_is_reported():
     plan = plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=CHECKPOINT, damaged=(DAMAGED,))))
 
-    assert any("model_0000019.pth is empty" in notice for notice in plan.report.notices)
+    skipped = "model_0000019.pth is empty: skipped, the run resumes from model_0000009.pth, the next older one"
+    assert skipped in plan.report.notices
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,21 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(folder: FolderFacts, ch
 def test_several_problems_are_reported_at_once():
     with pytest.raises(RequestError, match=r"(?s)resume=must.*MODEL.WEIGHTS"):
         plan_for(dataclasses.replace(NEW, weights_missing=True), resume="must")
+
+
+def test_fewer_iterations_than_are_done_are_refused_with_the_way_out():
+    with pytest.raises(RequestError, match=r"SOLVER\.MAX_ITER=100, but 101 iterations.*SOLVER\.MAX_ITER=101 to end"):
+        plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=PAST_THE_END, damaged=())))
+
+
+def test_a_training_that_somebody_else_started_is_not_overwritten_and_can_be_used():
+    theirs = dataclasses.replace(NEW, foreign=("metrics.json", "last_checkpoint", "model_0000002.pth"))
+
+    with pytest.raises(RequestError) as refused:
+        plan_for(theirs)
+    assert f"MODEL.WEIGHTS={WHERE}/model_0000002.pth" in str(refused.value)
+    assert f"resume={WHERE}/model_0000002.pth" in str(refused.value)
+    assert plan_for(theirs, resume="never").start == New(archives=True)
 
 
 def test_missing_weights_do_not_matter_to_a_run_that_continues():

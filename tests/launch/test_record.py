@@ -2,10 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,7 @@ import torch
 from launcher.config.request import RunRequest, RunSettings
 from launcher.errors import RequestError
 from launcher.files import write_text
-from launcher.launch.record import archive, lock_folder, record_start
+from launcher.launch.record import archive, record_start
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
 from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
@@ -77,6 +73,25 @@ def test_a_broken_request_file_is_refused_by_name(tmp_path: Path):
         look_at_folder(request_in(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("files", "foreign"),
+    [
+        (
+            ["model_0000002.pth", "last_checkpoint", "metrics.json"],
+            ["metrics.json", "last_checkpoint", "model_0000002.pth"],
+        ),
+        (["metrics.json", "request.yaml"], []),
+        (["metrics.json", "attempts/1/plan.json"], []),
+        (["notes.txt", "config.yaml", "model_of_mine.pth"], []),
+    ],
+)
+def test_a_training_of_somebody_else_is_told_from_a_run(tmp_path: Path, files: list[str], foreign: list[str]):
+    for name in files:
+        write_text(tmp_path / "coco" / "default" / name, "identity: {a: 1}")
+
+    assert look_at_folder(request_in(tmp_path)).foreign == tuple(foreign)
+
+
 def test_archiving_never_overwrites(tmp_path: Path):
     for content in ("first", "second"):
         (tmp_path / "run").mkdir()
@@ -85,65 +100,6 @@ def test_archiving_never_overwrites(tmp_path: Path):
 
     assert (tmp_path / "run.1" / "file").read_text() == "first"
     assert (tmp_path / "run.2" / "file").read_text() == "second"
-
-
-def test_a_run_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
-    hold = "import sys; from pathlib import Path; from launcher.launch.record import lock_folder\n"
-    hold += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    other = subprocess.Popen(
-        [sys.executable, "-c", hold, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    with other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-
-        with pytest.raises(RequestError, match=rf"process {other.pid} on .*run\.name"), lock_folder(tmp_path):
-            pass
-
-        other.communicate("")
-    with lock_folder(tmp_path):
-        pass
-
-
-def test_a_run_folder_stays_held_while_the_worker_of_a_killed_launcher_lives(tmp_path: Path):
-    launch = "import os, subprocess, sys; from pathlib import Path; from launcher.launch.record import lock_folder\n"
-    launch += "with lock_folder(Path(sys.argv[1])) as lock:\n"
-    launch += "    worker = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, pass_fds=(lock,))\n"
-    launch += "    print(worker.pid, flush=True); os._exit(9)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", launch, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    with launcher:
-        assert launcher.stdout is not None
-        worker = int(launcher.stdout.readline())
-        launcher.wait()
-
-        with pytest.raises(RequestError, match="is being trained right now"), lock_folder(tmp_path):
-            pass
-
-        os.kill(worker, 9)
-    _wait_until_free(tmp_path)
-
-
-def _wait_until_free(folder: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with lock_folder(folder):
-                return
-        except RequestError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def test_an_attempt_without_a_plan_or_with_a_wrong_request_says_nothing_about_the_run(tmp_path: Path):
@@ -220,3 +176,24 @@ def test_an_outcome_of_the_first_version_says_what_was_done(tmp_path: Path):
     assert outcome is not None
     assert (outcome.ending, outcome.code, outcome.fault) == (Ending.finished, "", None)
     assert (outcome.work.iterations, outcome.work.metrics) == (30, {"bbox/AP": 1.0})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"version": 9, "identity": {"a": 1}}', '{"version": 2, "identity": 3}'],
+    ids=["brackets", "later", "earlier"],
+)
+def test_a_plan_that_is_damaged_or_of_another_version_is_a_sentence(tmp_path: Path, text: str):
+    paths = RunPaths(tmp_path / "coco" / "default")
+    write_text(paths.attempt(1).plan, text)
+    write_text(paths.request, "[" * 100_000)
+
+    with pytest.raises(RequestError, match=r"identifies this run but cannot be read.*run\.name"):
+        look_at_folder(request_in(tmp_path))
+
+
+def test_only_numbers_are_attempts(tmp_path: Path):
+    for name in ("1", "\u00b2", "007", "1x", "9" * 200):
+        (tmp_path / "attempts" / name).mkdir(parents=True)
+
+    assert RunPaths(tmp_path).attempt_numbers() == [1]

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from launcher.run.handover import Worker, early_worker
+from launcher.run.handover import Worker, early_worker, wait_for_plan
 
 ENVIRON = {**os.environ, "KEPT": "1"}
 
@@ -80,3 +81,11 @@ def test_it_ends_when_its_launcher_dies():
     while not gone(pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert gone(pid)
+
+
+def test_one_whose_launcher_has_died_gets_no_plan():
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall(json.dumps({"plan": "p", "environment": {}, "launcher": os.getpid()}).encode())
+
+    assert wait_for_plan(theirs.detach()) is None

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
 from launcher.config.adjustment import Adjustment
-from launcher.show.run import _adjustment_rows
+from launcher.run.outcome import TIME_LIMIT, Ending, Outcome
+from launcher.run.plan import Resume
+from launcher.run.resume import ResumePoint
+from launcher.show.run import _adjustment_rows, _start_line, show_outcome
+from tests.values import a_plan, finished_after
 
 
 def test_an_overridden_ordinal_is_reported_and_the_default_is_not():
@@ -15,3 +25,37 @@ def test_an_overridden_ordinal_is_reported_and_the_default_is_not():
     (row,) = _adjustment_rows([adjustment("cuda:1"), adjustment("cuda")])
 
     assert row.split()[:5] == ["MODEL.DEVICE", "asked", '"cuda:1"', "planned", '"cuda"']
+
+
+RESUMED = a_plan(
+    {"SOLVER": {"MAX_ITER": 10}},
+    start=Resume(
+        point=ResumePoint(path="/r/checkpoints/model_0000009.pth", next_iteration=10), damaged=(), may_reorder=False
+    ),
+)
+
+
+def test_a_start_behind_the_last_iteration_says_what_it_is_for():
+    assert _start_line(RESUMED) == (
+        "start: all 10 iterations are done, what follows them is repeated from /r/checkpoints/model_0000009.pth"
+    )
+
+
+def stopped_by(why: str, *, after: int) -> Outcome:
+    return replace(finished_after(after), ending=Ending.stopped, exit_code=75, explanation=why)
+
+
+@pytest.mark.parametrize(
+    ("why", "after", "advice"),
+    [
+        (TIME_LIMIT, 10, "raise run.time_limit"),
+        (TIME_LIMIT, 11, "run the same command again"),
+        ("asked to stop by SIGTERM", 10, "run the same command again"),
+    ],
+)
+def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why: str, after: int, advice: str):
+    printed = io.StringIO()
+
+    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True))
+
+    assert advice in printed.getvalue().splitlines()[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap  # noqa: F401 - found before another of its name
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ Write = Callable[..., None]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes modules into the current folder, which is on Python's path as for `python -m`."""
+    """Writes modules into the current folder, which is on Python's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     known = set(sys.modules)
@@ -148,3 +150,10 @@ def test_a_gpu_that_fails_during_an_import_is_no_mistake_of_the_module(write: Wr
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
         load_own_code(OwnCode(imports=("own_cuda",)))
+
+
+@pytest.mark.parametrize(("name", "other"), [("textwrap", r"textwrap\.py"), ("sys", "a part of Python")])
+def test_a_module_that_another_one_hides_is_named(write: Write, name: str, other: str):
+    write({f"{name}.py": ""})
+
+    assert re.search(rf"imports names {name}, but .*{other}.*Rename yours", refusal(imports=(name,)))

@@ -65,3 +65,40 @@ def test_a_worker_gets_a_signal_when_its_launcher_dies(tmp_path: Path):
         time.sleep(0.05)
     launcher.stdout.close()
     assert told.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who a process's parent is")
+def test_a_worker_that_hears_no_signal_ends_all_the_same():
+    worker = (
+        "import ctypes, os, signal; from launcher.train import stop\n"
+        "stop.OUTLIVES_S = 0.5; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "stop.end_with_parent(); print(os.getpid(), flush=True)\n"
+        "ctypes.PyDLL(None).sleep(60)"  # keeps the interpreter's lock, so that nothing of Python's runs
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}], start_new_session=True)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    launcher = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environment, text=True)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline().strip().isdigit()
+
+    launcher.kill()
+    launcher.wait()
+    since = time.monotonic()
+
+    # Its end of the pipe is closed when it is gone, and nobody else keeps it open.
+    assert launcher.stdout.read() == ""
+    assert time.monotonic() - since < 30
+    launcher.stdout.close()
+
+
+def test_a_clock_that_is_set_back_does_not_put_off_the_time_limit(monkeypatch: pytest.MonkeyPatch):
+    stop = Stop()
+    stop.stop_at(time.time() + 0.05)
+    assert not stop.is_late()
+
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    time.sleep(0.06)
+
+    assert stop.is_late()
+    stop.stop_at(0.0)
+    assert not stop.is_late()

@@ -190,7 +190,11 @@ OTHER_CUDA = Cause(
     title="detectron2's compiled operators were built with another CUDA than torch",
     meaning="They were built with a toolkit of another major version than torch's CUDA.",
     fix=f"build them again with the toolkit that fits torch.version.cuda: {REBUILD}; {WITHOUT}",
-    symptoms=("libcudart.so…cannot open shared object file", "Detectron2 CUDA Compiler…differs"),
+    symptoms=(
+        "libcudart.so…cannot open shared object file",
+        "Detectron2 CUDA Compiler…differs",
+        "The detected CUDA version…mismatches the version",
+    ),
     find=find_other_cuda,
     unless=(ops_pass,),
     hides=OPS,

@@ -188,7 +188,13 @@ UVM = Cause(
     "nvidia-smi work all the same.",
     fix="`sudo nvidia-modprobe -u -c 0`; after a suspend `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or "
     "reboot",
-    symptoms=(UNKNOWN_ERROR, "Error 999:", "CUDA_ERROR_UNKNOWN", "OS call failed or operation not supported"),
+    symptoms=(
+        UNKNOWN_ERROR,
+        "Error 999:",
+        "cuda runtime error (999)",
+        "CUDA_ERROR_UNKNOWN",
+        "OS call failed or operation not supported",
+    ),
     find=find_uvm,
     unless=(gpu_is_lost, in_wsl, on_jetson),
     hides=UNREACHABLE,

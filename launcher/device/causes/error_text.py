@@ -80,7 +80,7 @@ def _is_a_word(symptom: str) -> bool:
 def _pattern(symptom: str) -> str:
     if number := re.fullmatch(r"(cuda )?error (\d+):?", _plain(symptom)):
         # A single digit is the exit status of anything, and servers number their errors too.
-        return rf"(?<!http )\b{number[1] or ''}error:? {number[2]}\b"
+        return rf"(?<!http )\b{number[1] or ''}error:? \(?{number[2]}\b"
     return ANYTHING.join(re.escape(piece) for piece in _plain(symptom).split("…"))
 
 

@@ -30,7 +30,11 @@ CAUSES = (
         title="CUDA_VISIBLE_DEVICES was changed too late",
         meaning="Once CUDA was used, a change counts for half of torch only.",
         fix="set it before the program starts; better use device.ids",
-        symptoms=("changing env variable CUDA_VISIBLE_DEVICES after program start",),
+        symptoms=(
+            "changing env variable CUDA_VISIBLE_DEVICES after program start",
+            "device < num_gpus INTERNAL ASSERT FAILED",
+            "num_gpus…INTERNAL ASSERT FAILED",
+        ),
     ),
     Cause(
         code="run.nvml_assert",
@@ -93,5 +97,73 @@ CAUSES = (
             "libSM.so.6: cannot open shared object file",
             "libXext.so.6: cannot open shared object file",
         ),
+    ),
+    Cause(
+        code="run.unused_parameters",
+        title="parameters of the model took no part in the loss",
+        meaning="DistributedDataParallel waits for the gradient of every parameter, and some had none in the iteration "
+        "before.",
+        fix="in detectron2's own trainer `find_unused_parameters=True` of `create_ddp_model`; the launcher looks for "
+        "such parameters by itself",
+        symptoms=(
+            "Expected to have finished reduction in the prior iteration before starting a new one",
+            "parameters that were not used in producing loss",
+        ),
+    ),
+    Cause(
+        code="run.no_process_group",
+        title="a model for several processes runs in a program that started one",
+        meaning="SyncBN and other collective operations need a process group, which only a training of several "
+        "processes has.",
+        fix="with the launcher nothing, which normalizes in one process as BN does; in your own code NORM=BN, or "
+        "detectron2.engine.launch",
+        symptoms=("Default process group has not been initialized",),
+    ),
+    Cause(
+        code="run.other_classes",
+        title="the model predicts more classes than the data set of the evaluation has",
+        meaning="The evaluator numbers the classes as the data set does: MODEL.ROI_HEADS.NUM_CLASSES is larger, or the "
+        "weights are those of a model with other classes.",
+        fix="set MODEL.ROI_HEADS.NUM_CLASSES (RETINANET.NUM_CLASSES) to the number of classes of the data set, which "
+        "the launcher does for COCO-format files, and train the head for them",
+        symptoms=("A prediction has class=…but the dataset only has",),
+    ),
+    Cause(
+        code="run.two_devices",
+        title="tensors on different devices met in one operation",
+        meaning="Part of the model or of its input stayed on the CPU: as a rule a tensor that is made in `forward` or "
+        "kept as a plain attribute, which `model.to(device)` does not move.",
+        fix="make it with `device=x.device`, or register it with `register_buffer`; with device=cpu the launcher "
+        "trains everything on the CPU",
+        symptoms=(
+            "Expected all tensors to be on the same device",
+            "Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same",
+        ),
+    ),
+    Cause(
+        code="run.unregistered",
+        title="a data set of that name is not registered",
+        meaning="detectron2 knows data sets by name in the process that registered them. A name was mistyped, or the "
+        "module that registers it was not imported, or not in every process.",
+        fix="with the launcher dataset=coco_json for COCO-format files, or imports=[MODULE] for the module that "
+        "registers it; see the names in the message",
+        symptoms=("Dataset…is not registered! Available datasets are", "is not registered! Available datasets are"),
+    ),
+    Cause(
+        code="run.unknown_key",
+        title="the configuration sets a key that detectron2 does not have",
+        meaning="The file was made for another project, which adds keys of its own, or for another version.",
+        fix="with the launcher config_extensions=[MODULE:FUNCTION], the project's function that adds its keys, such as "
+        "add_pointrend_config; or leave the key out",
+        symptoms=("Non-existent config key:",),
+    ),
+    Cause(
+        code="run.nvcc_arch",
+        title="the CUDA toolkit cannot compile for this GPU",
+        meaning="nvcc is older or newer than the architecture that it is asked for. Only building detectron2's or "
+        "other operators needs it, not training.",
+        fix="a toolkit that knows the GPU and fits torch.version.cuda, or TORCH_CUDA_ARCH_LIST with what it knows "
+        "(such as `8.6+PTX`); detectron2 without compiled operators trains all but rotated boxes",
+        symptoms=("nvcc fatal : Unsupported gpu architecture", "Unsupported gpu architecture 'compute_"),
     ),
 )

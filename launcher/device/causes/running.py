@@ -168,7 +168,7 @@ CUDA_ERROR = Cause(
     "`unknown error` (999) in a running training is often a GPU that was lost, or a machine that was suspended.",
     fix="`launcher doctor` tries driver and GPUs; `CUDA_LAUNCH_BLOCKING=1 launcher train ...` shows the place; `sudo "
     "dmesg | grep -i -e xid -e nvrm` shows what the driver logged",
-    symptoms=("CUDA error: unknown error", "cudaErrorUnknown"),
+    symptoms=("CUDA error: unknown error", "cudaErrorUnknown", "cuda runtime error (999)"),
 )
 
 # The request, the data and the folder
@@ -217,6 +217,15 @@ FENCED = Cause(
     "how it goes",
 )
 
+BUSY = Cause(
+    code="run.busy",
+    title="another launch trains in the run folder",
+    meaning="One launch at a time trains in a folder. Nothing was changed, and the exit code is 5. Where that launch "
+    "has died and only its worker is left, which finishes its iteration and saves, the same command waits for it.",
+    fix="wait for it, stop it with SIGTERM, or choose another folder with run.name=NAME",
+    symptoms=("is being trained right now by",),
+)
+
 CHECKPOINT_GONE = Cause(
     code="run.checkpoint_gone",
     title="the checkpoint to resume from has gone",
@@ -251,6 +260,7 @@ CAUSES = (
     DISK_FULL,
     WEIGHTS_UNAVAILABLE,
     FENCED,
+    BUSY,
     CHECKPOINT_GONE,
     FAILED,
 )

@@ -37,6 +37,8 @@ SHM = Cause(
     fix="start the container with `--shm-size=8g` or `--ipc=host`, or set DATALOADER.NUM_WORKERS=0",
     symptoms=(
         "is killed by signal: Bus error",
+        "Bus error",
+        "unable to open shared memory object",
         "DataLoader's workers are out of shared memory",
         "unable to write to file </torch_",
         "unable to write to file </torch_…No space left on device",
@@ -110,6 +112,7 @@ OPEN_FILES = Cause(
     fix="`ulimit -n 4096` before the start, or `--ulimit nofile=4096` for the container",
     symptoms=(
         "Too many open files",
+        "unable to open shared memory object",
         "unable to open shared memory object </torch_…Too many open files",
         "received 0 items of ancdata",
     ),

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+UNWRITTEN = 74
+"""The exit code of a child that could not write its journal; EX_IOERR of sysexits.h."""
 
 
 class Journal:
@@ -22,7 +24,10 @@ class Journal:
         self.file = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
 
     def say(self, **entry: Any) -> None:
-        self.file.write(json.dumps(entry) + "\n")
+        try:
+            self.file.write(json.dumps(entry) + "\n")
+        except OSError:  # a full disk: nothing can be said, and that is not the fault of what is looked at
+            os._exit(UNWRITTEN)
 
 
 def run(main: Callable[[Journal, dict[str, Any]], None]) -> None:
@@ -61,9 +66,11 @@ def read_journal(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def how_it_ended(returncode: int, stage: str) -> tuple[str, int]:
-    """`answered`, `signal` or `exit`, with the number of the latter two."""
+    """`answered`, `unwritten`, `signal` or `exit`, with the number of the latter two."""
     if returncode < 0:
         return "signal", -returncode
+    if returncode == UNWRITTEN:
+        return "unwritten", 0
     return ("answered", 0) if returncode == 0 and stage == "end" else ("exit", returncode)
 
 

@@ -18,9 +18,12 @@ from typing import Any
 
 from launcher.device.facts import ChildEnd
 from launcher.device.look.child_journal import how_it_ended, kernel_state, read_journal
+from launcher.errors import DeviceUnavailableError
 
 POLL_S = 0.005
 KILL_PATIENCE_S = 1.0
+MEMORY = "/dev/shm"
+ROOM = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,26 @@ class ChildAnswer:
     end: ChildEnd
     said: Mapping[str, Any]
     """Everything the child wrote before it ended, however it ended."""
+
+
+def _make_folder() -> tempfile.TemporaryDirectory[str]:
+    """In the first place that takes as much as a probe may have to say.
+
+    Raises:
+        DeviceUnavailableError: none does.
+    """
+    for place in (None, MEMORY):
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="launcher-probe-", dir=place, ignore_cleanup_errors=True)
+            Path(folder.name, "journal").write_bytes(bytes(ROOM))
+            Path(folder.name, "journal").write_bytes(b"")
+        except OSError:
+            continue
+        return folder
+    raise DeviceUnavailableError(
+        "The devices cannot be looked at: neither the folder for temporary files nor /dev/shm can be written, or they "
+        "are full. Make room there, or set TMPDIR=FOLDER."
+    )
 
 
 def _kill_group(pid: int) -> None:
@@ -51,7 +74,7 @@ class Child:
         deadline_s: float,
         kill: Callable[[int], None] = _kill_group,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="launcher-probe-", ignore_cleanup_errors=True)
+        self._folder = _make_folder()
         self._journal = Path(self._folder.name) / "journal"
         self._stderr = Path(self._folder.name) / "stderr"
         self._kill = kill

@@ -25,14 +25,17 @@ GPU_CLASSES = ("0x03", "0x12")
 
 RELEVANT_PREFIXES = (
     "CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "TORCH_", "TORCHELASTIC_", "HIP_", "ROCR_", "HSA_", "GPU_",
-    "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_COMM_WORLD_",
+    "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_",
 )  # fmt: skip
 RELEVANT_NAMES = frozenset({
     "LD_LIBRARY_PATH", "LD_PRELOAD", "CONDA_PREFIX", "KUBERNETES_SERVICE_HOST", "JOB_ID", "OMP_NUM_THREADS",
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "container",
 })  # fmt: skip
 # Facts go into run folders and bug reports; SLURM_JWT, for one, lets its reader act as the user.
-SECRET = re.compile(r"TOKEN|JWT|SECRET|PASSW|CREDENTIAL|_KEY|_COOKIE", re.IGNORECASE)
+SECRET = re.compile(r"TOKEN|JWT|SECRET|PASSW|CREDENTIAL|_KEY|_COOKIE|_AUTH|^AUTH|SIGNATURE", re.IGNORECASE)
+# The same of values: who logs in before the @ of an address, and what is signed behind its question mark.
+USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+QUERY_OF_URL = re.compile(r"(://[^\s?#]*)[?#]\S*")
 
 LIBRARY_FOLDERS = (
     "usr/lib/wsl/lib",
@@ -55,7 +58,7 @@ SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e09
 def relevant(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that matter for devices, without those that look like secrets."""
     return {
-        name: value
+        name: QUERY_OF_URL.sub(r"\1?...", USER_IN_URL.sub("...@", value))
         for name, value in sorted(environ.items())
         if (name in RELEVANT_NAMES or name.startswith(RELEVANT_PREFIXES)) and not SECRET.search(name)
     }

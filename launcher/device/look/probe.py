@@ -17,6 +17,7 @@ from launcher.device.gpus import cuda_name
 from launcher.device.job import read_job
 from launcher.device.look.children import Child, ChildAnswer
 from launcher.device.look.files import look_at_packages, look_at_platform, look_at_system, relevant
+from launcher.safe_start import import_path
 
 HERE = Path(__file__).parent
 STAGES = ("context", "allocate", "copy", "fill", "matmul", "sync", "convolution", "nms", "operators")
@@ -107,9 +108,10 @@ def _ask_driver(
 
 
 def _start_torch(stack: ExitStack, environ: Mapping[str, str], deadlines: Deadlines) -> Child:
-    path = [entry or str(Path.cwd()) for entry in sys.path]
     script = HERE / "child_torch.py"
-    return stack.enter_context(Child(script, environ=environ, ask={"path": path}, deadline_s=deadlines.torch_s))
+    return stack.enter_context(
+        Child(script, environ=environ, ask={"path": import_path(sys.path)}, deadline_s=deadlines.torch_s)
+    )
 
 
 def torch_question(

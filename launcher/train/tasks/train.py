@@ -13,7 +13,7 @@ from launcher.config.values import to_plain
 from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import SMOKE, TRAINING, Heartbeat
-from launcher.run.outcome import Work, WorkerResult
+from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Resume, RunPlan
 from launcher.run.resume import ResumePoint
 from launcher.train.build import is_overridden, own_writers
@@ -47,7 +47,7 @@ class Attempt:
 
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     """Train as the plan says, to the end or until asked to stop."""
-    STOP.at = plan.limits.stop_at
+    STOP.stop_at(plan.limits.stop_at)
     trainer_class = load_own_code(plan.training.own_code)
     cfg = _prepare(plan, heartbeat)
     return train(cfg, _attempt_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
@@ -128,7 +128,7 @@ def _result_of(trainer: Trainer) -> WorkerResult:
     state, stop = trainer.state, trainer.stop
     return WorkerResult(
         finished=state.finished,
-        stopped_by="the time limit" if stop.is_late() and not stop.asked else "",
+        stopped_by=TIME_LIMIT if stop.is_late() and not stop.asked else "",
         work=Work(
             iterations=state.iterations_done,
             metrics={key: value if math.isfinite(value) else None for key, value in state.evaluated.metrics.items()},

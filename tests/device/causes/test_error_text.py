@@ -182,6 +182,37 @@ FIRST = [
         "RuntimeError: unable to open shared memory object </torch_12_3> in read-write mode: Too many open files (24)",
         "limits.open_files",
     ),
+    ("RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "torch.cudnn"),
+    ("RuntimeError: cuda runtime error (999) : unknown error at /x/aten/src/THC/THCGeneral.cpp:50", "driver.uvm"),
+    ("Bus error (core dumped)", "shm.small"),
+    (
+        'RuntimeError: device >= 0 && device < num_gpus INTERNAL ASSERT FAILED at "../aten/src/ATen/cuda/CUDAContext"',
+        "run.visible_changed",
+    ),
+    (
+        "RuntimeError: Expected to have finished reduction in the prior iteration before starting a new one. This",
+        "run.unused_parameters",
+    ),
+    (
+        "RuntimeError: Default process group has not been initialized, please make sure to call init_process_group.",
+        "run.no_process_group",
+    ),
+    (
+        "AssertionError: A prediction has class=10, but the dataset only has 3 classes and predicted class id should",
+        "run.other_classes",
+    ),
+    (
+        "The detected CUDA version (11.8) mismatches the version that was used to compile PyTorch (12.1).",
+        "detectron2.ops_other_cuda",
+    ),
+    ("nvcc fatal   : Unsupported gpu architecture 'compute_89'", "run.nvcc_arch"),
+    (
+        "RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        "run.two_devices",
+    ),
+    ("KeyError: \"Dataset 'fruits_train' is not registered! Available datasets are: coco_2014\"", "run.unregistered"),
+    ("KeyError: 'Non-existent config key: MODEL.POINT_HEAD'", "run.unknown_key"),
+    ("RuntimeError: unable to open shared memory object </torch_1_2> in read-write mode", "shm.small"),
 ]
 
 
@@ -201,6 +232,8 @@ ONE_OF = [
     ("no kernel image is available for execution on the device", {"torch.not_for_jetson", "detectron2.ops_arch"}),
     ("RuntimeError: No HIP GPUs are available", {"torch.wrong_vendor"}),
     ("Error 802: system not yet initialized", {"driver.confidential"}),
+    ("unable to open shared memory object </torch_12_3> in read-write mode", {"shm.small", "limits.open_files"}),
+    ("cuda runtime error (999) : unknown error", {"driver.uvm", "run.cuda_error"}),
     (AT_COUNT + "Error 2: out of memory", {"driver.wsl", "gpu.out_of_memory"}),
 ]
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from launcher.device.causes.diagnose import diagnose
+from launcher.device.facts import DriverFacts
+from launcher.device.look import children
 from launcher.device.look.child_journal import kernel_state, read_journal
 from launcher.device.look.children import Child
+from launcher.errors import DeviceUnavailableError
+from tests.device.recorded import NO_GPU
+
+LOOK = Path(children.__file__).parent
 
 PREAMBLE = "import json, os, signal, sys, time\njournal = open(sys.argv[1], 'a', buffering=1)\n"
 
@@ -130,3 +138,34 @@ def test_no_journal_means_that_nothing_was_said(tmp_path: Path):
 
 def test_the_kernel_knows_nothing_of_a_process_that_is_gone():
     assert kernel_state(2**22 + 1) == ""
+
+
+def test_a_full_folder_for_temporary_files_is_not_the_end(script, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", "/dev/full")
+    body = "print(json.dumps({'folder': json.loads(sys.argv[2])['folder'], 'stage': 'end'}), file=journal)"
+
+    answer = ask(script(body)).answer()
+
+    assert answer.end.how == "answered"
+    assert answer.said["folder"].startswith("/dev/shm/")
+
+
+def test_without_any_room_the_reason_is_a_sentence(script, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", "/dev/full")
+    monkeypatch.setattr("launcher.device.look.children.MEMORY", "/dev/full")
+
+    with pytest.raises(DeviceUnavailableError, match=r"Make room there, or set TMPDIR=FOLDER\."):
+        ask(script("pass"))
+
+
+def test_a_child_that_cannot_write_its_journal_has_found_nothing_out(script):
+    body = (
+        f"sys.path.insert(0, {str(LOOK)!r})\nfrom child_journal import Journal\n"
+        "Journal('/dev/full').say(stage='load libcuda')\n"
+    )
+
+    end = ask(script(body)).answer().end
+
+    assert (end.how, end.number) == ("unwritten", 0)
+    machine = replace(NO_GPU, driver=DriverFacts(end=replace(end, stage="load libcuda")))
+    assert not [finding.code for finding in diagnose(machine).findings if finding.code.startswith("driver.")]

@@ -138,10 +138,16 @@ def test_only_what_matters_is_kept_of_the_environment_and_no_secret():
         "SLURM_JWT": "x",
         "NVIDIA_API_KEY": "x",
         "TORCH_HUB_TOKEN": "x",
+        "NVIDIA_HUB_AUTH": "x",
+        "TORCH_MIRROR": "https://me:pass@host/path/file?X-Amz-Signature=x&y=1",
         "HOME": "/home/me",
     }
 
-    assert relevant(environ) == {"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "7"}
+    assert relevant(environ) == {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "SLURM_JOB_ID": "7",
+        "TORCH_MIRROR": "https://...@host/path/file?...",
+    }
 
 
 def test_versions_are_read_without_importing_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
