@@ -352,9 +352,12 @@ def test_a_closed_pipe_does_not_end_a_training(
 
 
 def test_weights_alone_are_no_training_to_resume(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
-    torch.save({"model": {}}, tmp_path / "weights.pth")
+    settings = (*demo_settings, "DATASETS.TEST=[]", "SOLVER.MAX_ITER=1")
+    launch("train", *settings, "run.name=w")
+    trained = torch.load(run_in(tmp_path, "w").final_weights, weights_only=True)
+    torch.save({"model": trained["model"]}, tmp_path / "weights.pth")
 
-    done = launch("train", *demo_settings, "run.name=o", "DATASETS.TEST=[]", f"resume={tmp_path / 'weights.pth'}")
+    done = launch("train", *settings, "run.name=o", f"resume={tmp_path / 'weights.pth'}")
 
     assert done.returncode == ExitCode.request_wrong
     assert "MODEL.WEIGHTS=PATH" in done.stderr
