@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -100,6 +100,28 @@ def _first_value(text: str) -> str:
     key, equals, value = text.partition("=")
     is_list = re.fullmatch(r"[^\[{('\"]+", value) is not None
     return f"{key}={value.partition(',')[0]}" if equals and is_list else text
+
+
+def with_text_as_typed(arguments: Arguments, names: Collection[str]) -> Arguments:
+    """The command line with quotes around what is text and looks like a number to Hydra.
+
+    It would make `100000.0` of `run.name=1e5`, and `202601` of `run.name=2026_01`.
+    """
+    return replace(arguments, overrides=tuple(_as_text(text, names) for text in arguments.overrides))
+
+
+def _as_text(text: str, names: Collection[str]) -> str:
+    key, equals, value = text.partition("=")
+    if not equals or key.lstrip("+") not in names:
+        return text
+    parts = (f'"{part}"' if _is_spelled_otherwise(part) else part for part in value.split(","))
+    return f"{key}={','.join(parts)}"
+
+
+def _is_spelled_otherwise(value: str) -> bool:
+    """Whether Hydra reads it as a number or a truth value, and would not write that as it stands here."""
+    is_scalar = re.fullmatch(r"[-+]?[\d_]*\.?[\d_]*([eE][-+]?[\d_]+)?|[-+]?(inf|nan)|true|false", value, re.IGNORECASE)
+    return is_scalar is not None and re.search(r"\d|[a-z]", value, re.IGNORECASE) is not None and not value.isdecimal()
 
 
 def override_for_hydra(text: str) -> str:

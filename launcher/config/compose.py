@@ -32,7 +32,9 @@ from launcher.config.arguments import (
     override_for_hydra,
     take_apart,
     with_config_dir,
+    with_text_as_typed,
 )
+from launcher.config.asked import names_in
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.keys import Keys
@@ -52,7 +54,15 @@ from launcher.config.mistakes import (
 from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
 from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, OwnCode, RunRequest, Typed
-from launcher.config.schema import OWN_NODES, OWN_ROOT_SETTINGS, flat, make_schema, number_lists, own_value
+from launcher.config.schema import (
+    OWN_NODES,
+    OWN_ROOT_SETTINGS,
+    flat,
+    make_schema,
+    number_lists,
+    own_value,
+    setting_names,
+)
 from launcher.config.source import MODEL_GROUP, option_name, serve
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
@@ -90,9 +100,9 @@ def run_hydra(
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
     serve(keys)
-    given = asked
+    given = with_text_as_typed(asked, _text_settings(keys))
     if sweep_folder is not None and asked.is_multirun:
-        given = replace(asked, overrides=(*asked.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
+        given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
     jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
@@ -129,6 +139,7 @@ def to_request(
         raise RequestError(_first_line(error)) from error
     detectron2 = expand_keys(Keys({key: plain[key] for key in keys.defaults}))
     _refuse_non_numbers(detectron2, keys)
+    _refuse_non_names(detectron2)
     overrides = _overrides_of(hydra_cfg)
     if is_set("MODEL.DEVICE", overrides):
         own["device"] = _insisting(own["device"], detectron2)
@@ -304,6 +315,16 @@ def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
         raise RequestError("\n".join(problems))
 
 
+def _refuse_non_names(keys: Keys) -> None:
+    problems = [
+        f"DATASETS.{part} takes names of data sets, not {wrong[0]!r}. For example: DATASETS.{part}=[mine]"
+        for part in ("TRAIN", "TEST")
+        if (wrong := [name for name in names_in(keys, part) if not isinstance(name, str)])
+    ]
+    if problems:
+        raise RequestError("\n".join(problems))
+
+
 def _refuse_missing_folder(asked: Arguments) -> None:
     folder = asked.config_dir
     if folder is not None and (problem := problem_with_path(folder)):
@@ -335,10 +356,21 @@ def _refuse_mistakes(asked: Arguments, keys: Detectron2Keys, command: str) -> No
     if not mistakes:
         return
     corrected = corrected_arguments(mistakes, asked)
-    # A correction that is refused itself helps nobody.
-    is_right = corrected is not None and request_of(corrected, _extensions_of(corrected), keys) is not None
-    lines = command_line(command, corrected) if corrected is not None and is_right else []
+    lines = _corrected_lines(corrected, keys, command) if corrected is not None else []
     raise RequestError("\n".join([describe(mistakes), *lines]))
+
+
+def _corrected_lines(corrected: Arguments, keys: Detectron2Keys, command: str) -> list[str]:
+    """The corrected command line, or what is wrong with it too: one that is refused itself helps nobody."""
+    composed = request_of(corrected, _extensions_of(corrected), keys)
+    if composed is None:
+        return []
+    return problems_with(composed, keys) or command_line(command, corrected)
+
+
+def _text_settings(keys: Detectron2Keys) -> frozenset[str]:
+    schema = make_schema(keys)
+    return frozenset(name for name in setting_names(schema) if isinstance(OmegaConf.select(schema, name), str))
 
 
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
@@ -365,7 +397,8 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
     folders = [f"file://{Path(asked.config_dir).absolute()}"] if asked.config_dir else []
     search_path = f"hydra.searchpath={folders}".replace("'", '"')
     try:
-        overrides = [*for_hydra(replace(first_of_sweep(asked), flags=())), search_path]
+        given = with_text_as_typed(replace(first_of_sweep(asked), flags=()), _text_settings(keys))
+        overrides = [*for_hydra(given), search_path]
         with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):

@@ -51,6 +51,10 @@ class YamlFiles(FileConfigSource):
             raise RequestError(_not_utf8(path, error)) from error
         except yaml.YAMLError as error:
             raise RequestError(_not_yaml(path, error)) from error
+        except RecursionError:
+            raise RequestError(
+                f"{path} is nested too deeply, or a value in it contains itself (&NAME, *NAME)."
+            ) from None
         if not isinstance(result.config, DictConfig):
             raise RequestError(f"{path} holds a list. A configuration file holds settings, one KEY: VALUE per line.")
         content: Any = OmegaConf.to_container(result.config, resolve=False)

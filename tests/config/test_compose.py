@@ -200,10 +200,23 @@ def test_hydra_writes_about_a_sweep_where_it_is_told_to(tmp_path):
 
     assert len(requests) == 2
     with pytest.raises(RequestError) as refused:
-        run_hydra(["-m", "SOLVER.BASE_LRR=1,2"], requests.append, sweep_folder=tmp_path / "a, b")
-    assert str(refused.value).endswith("launcher train -m SOLVER.BASE_LR=1,2")
+        run_hydra(["-m", "dataset=coco_2017", "SOLVER.BASE_LRR=1,2"], requests.append, sweep_folder=tmp_path / "a, b")
+    assert str(refused.value).endswith("launcher train -m dataset=coco_2017 SOLVER.BASE_LR=1,2")
     assert list((tmp_path / "a, b").iterdir())
     assert not any("hydra." in override for request in requests for override in request.typed.overrides)
+
+
+@pytest.mark.parametrize("name", ["1e5", "1.50", "2026_01", "+3", ".5", "true", "False", "inf", "3", "007", "v1.0"])
+def test_text_that_looks_like_a_number_stays_as_it_is_typed(name: str):
+    assert requested(DATA, f"run.name={name}").run.name == name
+
+
+def test_the_jobs_of_a_sweep_get_text_as_it_is_typed_too(tmp_path):
+    requests: list[RunRequest] = []
+
+    run_hydra(["-m", DATA, "run.name=1.50,2e3"], requests.append, sweep_folder=tmp_path)
+
+    assert [request.run.name for request in requests] == ["1.50", "2e3"]
 
 
 def test_several_experiments_name_the_run_together():
@@ -280,12 +293,16 @@ def test_a_bug_in_the_task_keeps_its_type():
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["SOLVER.BASE_LRR=1", "BASE_LR=2"], r"(?s)SOLVER\.BASE_LRR=1: .*BASE_LR=2: .*Type:\n  launcher train SOLVER"),
+        (
+            ["SOLVER.BASE_LRR=1", "BASE_LR=2", "dataset=coco_2017"],
+            r"(?s)SOLVER\.BASE_LRR=1: .*BASE_LR=2: .*Type:\n  launcher train SOLVER",
+        ),
         (["SOLVER.MAX_ITER=1.5"], "takes a whole number"),
         (["experiment=coc"], "launcher train experiment=coco"),
+        (["SOLVER.BASE_LRR=1"], r"SOLVER\.BASE_LRR=1: .*\nDATASETS\.TRAIN is empty[^\n]*$"),
         (["dataset=coco_json", "dataset=nope"], "there is no dataset nope"),
         (["model=COCO-Detection/nope_R_50"], "there is no model COCO-Detection/nope_R_50"),
-        (["INPUT.MIN_SIZE_TRAIN=(1,2)"], r"INPUT\.MIN_SIZE_TRAIN=\[1,2\]"),
+        (["INPUT.MIN_SIZE_TRAIN=(1,2)", "dataset=coco_2017"], r"INPUT\.MIN_SIZE_TRAIN=\[1,2\]"),
         (["+FOO.BAR=1"], "config_extensions"),
         (["+FOO.BAR=1", "--cfg", "job"], "config_extensions"),
         (["~SOLVER.MAX_ITER"], "cannot be removed"),
@@ -301,8 +318,10 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["--num-gpus=2"], r"without dashes: device\.count=VALUE"),
         (["model=null"], "~model"),
         (["experiment=null"], "~experiment"),
-        (["SOLVER.BASE_LR", "0.1"], r"launcher train SOLVER\.BASE_LR=0\.1"),
+        (["SOLVER.BASE_LR", "0.1", "dataset=coco_2017"], r"launcher train SOLVER\.BASE_LR=0\.1"),
         (["SOLVER.STEPS=[a]"], r"SOLVER\.STEPS takes numbers, not 'a'.*SOLVER\.STEPS=\[30000\]"),
+        (["DATASETS.TRAIN=[0.5]"], r"DATASETS\.TRAIN takes names of data sets, not 0\.5\. .*DATASETS\.TRAIN=\[mine\]"),
+        (["DATASETS.TEST=[[a]]"], r"DATASETS\.TEST takes names of data sets, not \['a'\]"),
         (["SOLVER.STEPS=[1,null]"], "takes numbers, not None"),
         (["MODEL.ANCHOR_GENERATOR.SIZES=[[32],[a]]"], r"SIZES takes numbers, not 'a'.*=\[\[32,64"),
         (["--cfg", "jobs"], "jobs"),

@@ -111,3 +111,12 @@ def test_a_training_gets_the_environment_that_its_file_sets(tmp_path: Path):
     )
 
     assert seen == ["1"]
+
+
+@pytest.mark.parametrize("content", [b"A: &a [*a]\n", b"A: " + b"[" * 5000 + b"]" * 5000], ids=["itself", "deep"])
+def test_a_file_without_an_end_is_refused_by_name(tmp_path: Path, content: bytes):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(GLOBAL + content)
+
+    with pytest.raises(RequestError, match=r"mine\.yaml is nested too deeply"):
+        run_hydra(["experiment=mine", "--config-dir", str(tmp_path)], print)
