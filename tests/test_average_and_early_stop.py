@@ -83,7 +83,7 @@ def test_two_processes_stop_early_together_in_spite_of_bad_images_and_resume_wit
     assert stopped.returncode == ExitCode.finished, stopped.stderr
     assert re.search(r"finished: 4 iterations.*stopped early: bbox/AP has not improved on \d", stopped.stdout)
     assert "1 training images could not be used" in stopped.stdout
-    assert "1 unreadable validation images count as images without detections" in stopped.stdout
+    assert "1 unreadable validation image counts as an image without detections" in stopped.stdout
     assert run.final_weights.exists()
     assert run.predictions.exists()
     assert not run.final_average.exists()

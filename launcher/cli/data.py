@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.data.demo import write_demo
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,5 +26,5 @@ def run(arguments: Sequence[str]) -> int:
     demo.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     write_demo(asked.folder, num_train=asked.train, num_val=asked.val, size=asked.size, seed=asked.seed)
-    print(f"{asked.train} training and {asked.val} validation images in {asked.folder}")
+    print(printable(f"{asked.train} training and {asked.val} validation images in {asked.folder}"))
     return ExitCode.finished

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.policy.choice import by_default
+from launcher.show.console import PrintableConsole
 from launcher.show.doctor import doctor_json, show_doctor
 
 
@@ -17,5 +16,5 @@ def show(facts: DeviceFacts, *, as_json: bool, verbose: bool) -> bool:
     if as_json:
         print(doctor_json(diagnosis, facts))
     else:
-        show_doctor(diagnosis, facts, Console(), verbose=verbose)
+        show_doctor(diagnosis, facts, PrintableConsole(), verbose=verbose)
     return any(finding.severity is Severity.error for finding in diagnosis.findings)

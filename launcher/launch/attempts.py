@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.request import RunRequest
+from launcher.errors import printable
 from launcher.launch.claims import GpusTakenError
 from launcher.launch.environment import worker_environment, write_empty_libraries
 from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
@@ -51,7 +52,7 @@ def launch(request: RunRequest, session: Session) -> Ended:
         return Ended(plan=prepared.plan, outcome=last_outcome(folder))
     if isinstance(start, New) and start.archives:
         with lock_folder(folder):
-            session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False)
+            session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False, markup=False)
     with lock_folder(folder) as lock, _claiming(session, lock) as claims:
         return _attempts(request, session, prepared, claims, since)
 
@@ -118,7 +119,7 @@ def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
     refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
-        print(f"warning: {problem}", file=sys.stderr)
+        print(printable(f"warning: {problem}"), file=sys.stderr)
     return outcome
 
 

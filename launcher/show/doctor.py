@@ -14,6 +14,7 @@ from rich.text import Text
 from launcher.config.values import to_plain
 from launcher.device.diagnosis import Diagnosis, Finding, Severity, gpu_label, in_order
 from launcher.device.facts import DeviceFacts
+from launcher.errors import printable
 
 MAX_EVIDENCE, MAX_FURTHER_CAUSES = 4, 3
 """Lines of the doctor's screen for the evidence of the root cause, and for other causes."""
@@ -96,8 +97,8 @@ def _gpu_table(diagnosis: Diagnosis, *, short: bool) -> Table:
         for gpu in diagnosis.excluded_gpus
     ]
     for _, label, mark, name, text in sorted([*rows, *excluded]):
-        last = Text(text, no_wrap=short, overflow="ellipsis" if short else "fold")
-        table.add_row(mark, label, escape(name), last)
+        last = Text(printable(text), no_wrap=short, overflow="ellipsis" if short else "fold")
+        table.add_row(mark, label, escape(printable(name)), last)
     return table
 
 

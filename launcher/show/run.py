@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
 from launcher.device.policy.plan import DevicePlan
-from launcher.errors import ExitCode, printable
+from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan
@@ -39,7 +39,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     """
 
     def line(text: str) -> None:
-        console.print(printable(text), highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False)
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
@@ -60,7 +60,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
-        console.print(printable(f"note: {notice}"), highlight=False, markup=False)
+        console.print(f"note: {notice}", highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
@@ -100,7 +100,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
     else:
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
-        console.print(printable(text), highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False)
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
@@ -193,10 +193,22 @@ def _done_line(outcome: Outcome) -> str:
 def _bad_images_line(outcome: Outcome) -> str:
     work, parts = outcome.work, []
     if work.bad_images:
-        parts.append(f"{work.bad_images} training images could not be used and were replaced")
+        parts.append(_bad_training_images(work.bad_images))
     if work.bad_test_images:
-        parts.append(f"{work.bad_test_images} unreadable validation images count as images without detections")
+        parts.append(_bad_validation_images(work.bad_test_images))
     return f"bad images    {'; '.join(parts)} (log.txt names them)" if parts else ""
+
+
+def _bad_training_images(number: int) -> str:
+    if number == 1:
+        return "1 training image could not be used and was replaced by another"
+    return f"{number} training images could not be used and were replaced by others"
+
+
+def _bad_validation_images(number: int) -> str:
+    if number == 1:
+        return "1 unreadable validation image counts as an image without detections"
+    return f"{number} unreadable validation images count as images without detections"
 
 
 def _metrics_line(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.values import read_json, write_json
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, printable
 from launcher.run import codes
 from launcher.run.heartbeat import ENDING, IMPORTING, Heartbeat
 from launcher.run.outcome import COULD_NOT_WRITE, WorkerFailure, WorkerResult
@@ -113,7 +113,7 @@ def _note_failure(attempt: AttemptPaths, rank: int, error: Exception) -> bool:
             raise FileNotFoundError(attempt.folder)
         write_json(attempt.failure(rank), failure)
     except OSError:  # a full disk: then the console and the exit status are the only places left
-        print(failure.message if failure.understood else failure.traceback, file=sys.stderr)
+        print(printable(failure.message if failure.understood else failure.traceback), file=sys.stderr)
         return False
     return True
 

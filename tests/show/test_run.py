@@ -59,3 +59,20 @@ def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why:
     show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True))
 
     assert advice in printed.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        ({"bad_images": 1}, "1 training image could not be used and was replaced by another"),
+        ({"bad_images": 2}, "2 training images could not be used and were replaced by others"),
+        ({"bad_test_images": 1}, "1 unreadable validation image counts as an image without detections"),
+        ({"bad_test_images": 2}, "2 unreadable validation images count as images without detections"),
+    ],
+)
+def test_one_bad_image_is_not_spoken_of_as_several(bad: dict[str, int], text: str):
+    printed = io.StringIO()
+
+    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True))
+
+    assert f"bad images    {text} (log.txt names them)" in printed.getvalue()
