@@ -59,6 +59,7 @@ from launcher.config.schema import (
     OWN_ROOT_SETTINGS,
     flat,
     make_schema,
+    name_lists,
     number_lists,
     own_value,
     setting_names,
@@ -139,7 +140,7 @@ def to_request(
         raise RequestError(_first_line(error)) from error
     detectron2 = expand_keys(Keys({key: plain[key] for key in keys.defaults}))
     _refuse_non_numbers(detectron2, keys)
-    _refuse_non_names(detectron2)
+    _refuse_non_names(detectron2, keys)
     overrides = _overrides_of(hydra_cfg)
     if is_set("MODEL.DEVICE", overrides):
         own["device"] = _insisting(own["device"], detectron2)
@@ -315,11 +316,13 @@ def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
         raise RequestError("\n".join(problems))
 
 
-def _refuse_non_names(keys: Keys) -> None:
+def _refuse_non_names(keys: Keys, known: Detectron2Keys) -> None:
+    lists = [(name, default, keys[name]) for name, default in name_lists(known.defaults)]
+    data = [(f"DATASETS.{part}", ["mine"], names_in(keys, part)) for part in ("TRAIN", "TEST")]
     problems = [
-        f"DATASETS.{part} takes names of data sets, not {wrong[0]!r}. For example: DATASETS.{part}=[mine]"
-        for part in ("TRAIN", "TEST")
-        if (wrong := [name for name in names_in(keys, part) if not isinstance(name, str)])
+        f"{name} takes names, not {wrong[0]!r}. For example: {name}=[{','.join(example)}]"
+        for name, example, value in (*lists, *data)
+        if (wrong := [one for one in value if not isinstance(one, str)])
     ]
     if problems:
         raise RequestError("\n".join(problems))

@@ -18,6 +18,7 @@ from omegaconf import (
     StringNode,
 )
 
+from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
@@ -80,6 +81,13 @@ def number_lists(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
             yield from number_lists(value, f"{prefix}{key}.")
         elif isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
             yield prefix + key, value
+
+
+def name_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Dotted names and defaults of the lists that hold text alone."""
+    for name, value in Keys(defaults).leaves():
+        if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+            yield name, value
 
 
 def flat(value: Any) -> Iterator[Any]:
