@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from launcher.cli.flags import take_flag
 from launcher.cli.training import make_session
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
+from launcher.config.yaml_files import YamlFiles
 from launcher.errors import ExitCode
 from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
@@ -28,16 +30,25 @@ def run(arguments: Sequence[str]) -> int:
     asked, as_json = take_flag(arguments, "--json")
     # Hydra writes down a sweep; of a plan nothing is to stay.
     with TemporaryDirectory() as folder:
-        show = partial(_print_plan, as_json=as_json)
+        show = partial(_print_plan, as_json=as_json, asked=asked)
         run_hydra(asked, show, command="launcher plan", sweep_folder=Path(folder), only_looks=True)
     return ExitCode.finished
 
 
-def _print_plan(request: RunRequest, *, as_json: bool) -> None:
+def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> None:
     session = make_session(("launcher", "plan"), execute)
     refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan
+    plan = replace(plan, report=replace(plan.report, notices=(*plan.report.notices, *_notices_of_looking(asked))))
     if as_json:
         print(plan_json(plan))
     else:
         show_plan(plan, session.console, composition=True)
+
+
+def _notices_of_looking(asked: Sequence[str]) -> Iterator[str]:
+    """What a training would run or set, and a plan does not."""
+    typed = (word.partition("=")[0].lstrip("+") for word in asked)
+    in_words = [f"{name} on the command line" for name in typed if name.startswith("hydra.job.env_set")]
+    for what in (*YamlFiles.left_out, *in_words):
+        yield f"{what} is not applied here, launcher train applies it"

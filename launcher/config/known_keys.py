@@ -152,8 +152,8 @@ def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s:
                 f"detectron2 could not be read: importing it took longer than {deadline_s:.0f} s. "
                 'See what hangs with: python -X importtime -c "import detectron2.config"'
             ) from error
-        if child.returncode == RequestError.exit_code:
-            raise RequestError(child.stderr.strip().splitlines()[-1])
+        if child.returncode == RequestError.exit_code and output.exists():
+            raise RequestError(output.read_text())
         if child.returncode != 0 or not output.exists():
             raise RequestError(_could_not_read(child.returncode, child.stderr, extensions))
         described: dict[str, Any] = json.loads(output.read_text())

@@ -39,11 +39,14 @@ class YamlFiles(FileConfigSource):
     files: ClassVar[list[FileRead]] = []
     only_looks: ClassVar[bool] = False
     """Nothing is to be run, so what would run code or change its environment is left out."""
+    left_out: ClassVar[list[str]] = []
+    """Of what the files set, with a clause that names the file."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         # A composition begins with the primary configuration; the jobs of a sweep are composed one by one.
         if config_path.removesuffix(".yaml") == PRIMARY:
             YamlFiles.files.clear()
+            YamlFiles.left_out.clear()
         path = os.path.join(self.path, self._normalize_file_name(config_path))
         try:
             result = super().load_config(config_path)
@@ -61,7 +64,9 @@ class YamlFiles(FileConfigSource):
         if problems := list(problems_with_content(content)):
             raise RequestError("\n".join(f"{path}: {problem}" for problem in problems))
         if YamlFiles.only_looks:
-            content = without_what_runs(content)
+            kept = without_what_runs(content)
+            YamlFiles.left_out += _what_is_missing(content, kept, path)
+            content = kept
         result.config = OmegaConf.create(with_options_spelled(content))
         settings = _settings(content, result.header.get("package"), config_path)
         YamlFiles.files.append(FileRead(path=path, settings=tuple(settings)))
@@ -110,6 +115,12 @@ def without_what_runs(content: dict[Any, Any]) -> dict[Any, Any]:
     if isinstance(job := kept.get("job"), dict):
         kept["job"] = {key: value for key, value in job.items() if key not in ("env_set", "env_copy")}
     return {**content, "hydra": kept}
+
+
+def _what_is_missing(content: Mapping[Any, Any], kept: Mapping[Any, Any], path: str) -> Iterator[str]:
+    there = {name for name, _ in _leaves(kept, "")}
+    missing = (".".join(name.split(".")[:3]) for name, _ in _leaves(content, "") if name not in there)
+    yield from (f"{name} in {path}" for name in dict.fromkeys(missing))
 
 
 def with_options_spelled(content: dict[Any, Any]) -> dict[Any, Any]:

@@ -144,6 +144,20 @@ def test_an_extension_that_cannot_be_loaded_is_named(fake_detectron2, environ, e
         read_keys([extension], environ=environ)
 
 
+def test_the_reason_why_an_extension_cannot_be_imported_is_given_whole(fake_detectron2, environ):
+    (fake_detectron2.parent / "other_project.py").write_text("raise ImportError('first line\\nsecond line')\n")
+
+    with pytest.raises(RequestError, match=r"module other_project cannot be imported \(first line\nsecond line\)"):
+        read_keys(["other_project:add_keys"], environ=environ)
+
+
+def test_an_extension_that_exits_gives_its_last_words(fake_detectron2, environ):
+    (fake_detectron2.parent / "other_project.py").write_text("import sys\nprint('why', file=sys.stderr)\nsys.exit(2)\n")
+
+    with pytest.raises(RequestError, match=r"(?s)exit code 2.*why"):
+        read_keys(["other_project:add_keys"], environ=environ)
+
+
 def test_a_detectron2_that_cannot_be_imported_gives_its_last_words(fake_detectron2, environ):
     (fake_detectron2 / "config" / "defaults.py").write_text("raise ImportError('libtorch.so is broken')\n")
 

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         described = describe_keys(extensions)
     except RequestError as error:
-        print(error, file=sys.stderr)
+        # Not to stderr, where the extension itself may have printed.
+        Path(output).write_text(str(error), errors="backslashreplace")
         return int(error.exit_code)
     Path(output).write_text(json.dumps(described))
     return 0
