@@ -16,7 +16,7 @@ MIN_LOCKED_MIB = 64
 
 def find_small_shm(facts: DeviceFacts) -> Evidence | None:
     platform = facts.platform
-    there = platform.shm_mib if platform.shm_free_mib is None else platform.shm_free_mib
+    there = platform.shm_there_mib
     needed = min(platform.num_cpus, USUAL_WORKERS) * SHM_PER_WORKER_MIB
     if there is None or there >= needed:
         return None
