@@ -13,6 +13,7 @@ import torch
 
 from launcher.device.cuda_codes import code_of, number_in
 from launcher.errors import ExitCode, LauncherError
+from launcher.process_limits import limit_reached
 from launcher.run import codes
 from launcher.run.outcome import WorkerFailure
 from launcher.train.steps import DivergedError
@@ -128,6 +129,11 @@ def _device(error: Exception, text: str) -> Known:
     return (f"A GPU failed{'' if number is None else f' with CUDA error {number}'}: {text[:200]}", code_of(number))
 
 
+def _limits(error: Exception, text: str) -> Known:
+    reached = limit_reached(error)
+    return (str(reached), reached.code) if reached else None
+
+
 def _disk(error: Exception, text: str) -> Known:
     if not _is_about_space(error):
         return None
@@ -153,6 +159,7 @@ RULES: tuple[Callable[[Exception, str], Known], ...] = (
     _host_memory,
     _diverged,
     _loader,
+    _limits,
     _disk,
     _download,
     _device,

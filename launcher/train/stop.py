@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -87,8 +88,10 @@ def end_with_parent() -> None:
     _ask_for(signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(worker, signal.SIGTERM)
-    if os.fork() == 0:
-        _watch(worker, parent)
+    # Where no process may be started: what needs one to train will name the limit.
+    with contextlib.suppress(BlockingIOError):
+        if os.fork() == 0:
+            _watch(worker, parent)
 
 
 def _ask_for(number: int) -> None:
