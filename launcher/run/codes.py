@@ -14,6 +14,8 @@ HOST_MEMORY = "run.host_memory"
 LOADER_KILLED = "run.loader_killed"
 PROCESSES, OPEN_FILES = process_limits.PROCESSES, process_limits.OPEN_FILES
 """The system lets no further process start, or no further file be opened."""
+SHARED_MEMORY = "shm.small"
+"""/dev/shm is full."""
 CRASH = "run.crash"
 KILLED = "run.killed"
 HANG = "run.hang"

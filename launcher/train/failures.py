@@ -54,6 +54,7 @@ def cuda_code(error: Exception) -> int | None:
 
 
 SHARED_MEMORY = "/torch_"  # how torch names its files there
+SEMAPHORES = "multiprocessing/synchronize.py"
 LOADER_QUEUE = "torch/utils/data/dataloader.py"
 
 Known = tuple[str, str] | None
@@ -134,6 +135,16 @@ def _limits(error: Exception, text: str) -> Known:
     return (str(reached), reached.code) if reached else None
 
 
+def _semaphores(error: Exception, text: str) -> Known:
+    if not _is_about_space(error) or not _came_through(error, SEMAPHORES):
+        return None
+    return (
+        f"/dev/shm has no room for another semaphore ({text}), which data loader processes share. Make room there, "
+        "give the container more (--shm-size=8g), or set DATALOADER.NUM_WORKERS=0.",
+        codes.SHARED_MEMORY,
+    )
+
+
 def _disk(error: Exception, text: str) -> Known:
     if not _is_about_space(error):
         return None
@@ -160,6 +171,7 @@ RULES: tuple[Callable[[Exception, str], Known], ...] = (
     _diverged,
     _loader,
     _limits,
+    _semaphores,
     _disk,
     _download,
     _device,

@@ -46,6 +46,7 @@ SHM = Cause(
         "insufficient shared memory (shm)",
         "SIGBUS",
         "unable to allocate shared memory",
+        "/dev/shm has no room for another semaphore",
     ),
     find=find_small_shm,
 )
