@@ -21,6 +21,14 @@ def reference_of(keys: Keys) -> int:
     return reference if isinstance(reference, int) else 0
 
 
+def images_per_process(keys: Keys, batch: int | None, num_processes: int) -> int:
+    """Of one batch, which is `shared_batch`; 0 where the settings do not say."""
+    if batch is not None:
+        return -(-batch // num_processes)
+    total, reference = keys.get("SOLVER.IMS_PER_BATCH", 0), reference_of(keys)
+    return total // reference if isinstance(total, int) and reference > 0 else 0
+
+
 def why_not_shared(batch: int | None, num_processes: int) -> str:
     """Why this batch cannot be shared.
 

@@ -26,6 +26,7 @@ from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
+from launcher.config.weights import problems_with_weights
 from launcher.errors import RequestError
 
 KEY_RANGES = {
@@ -321,6 +322,6 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
     "own_code": (_names_of_own_code,),
-    "keys": (_key_ranges, _reference_batch, _sampler, typed_without_effect),
+    "keys": (problems_with_weights, _key_ranges, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""

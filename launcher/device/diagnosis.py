@@ -103,6 +103,8 @@ class Diagnosis:
     """What keeps even the CPU from training; the verdict names it."""
     num_cpus: int = 0
     """CPUs that this process may use; 0 when nobody counted."""
+    shm_mib: int | None = None
+    """Free in /dev/shm; None where nobody can tell."""
     started_by: str = ""
     """`srun`, `torchrun`, `mpirun` or `Kubernetes`, when it started this process."""
     num_launchers: int = 1

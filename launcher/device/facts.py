@@ -29,6 +29,11 @@ class Platform:
     disk_free_mib: int | None = None
     """Where runs are written by default."""
 
+    @property
+    def shm_there_mib(self) -> int | None:
+        """What is free in /dev/shm, or else its size."""
+        return self.shm_mib if self.shm_free_mib is None else self.shm_free_mib
+
 
 @dataclass(frozen=True, kw_only=True)
 class PciGpu:

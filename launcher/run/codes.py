@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import process_limits
 from launcher.device.cuda_codes import CUDA_ERRORS, code_of
 
 NONE = ""
@@ -11,6 +12,10 @@ OUT_OF_MEMORY = "run.out_of_memory"
 HOST_MEMORY = "run.host_memory"
 """The machine's memory, or that of its control group."""
 LOADER_KILLED = "run.loader_killed"
+PROCESSES, OPEN_FILES = process_limits.PROCESSES, process_limits.OPEN_FILES
+"""The system lets no further process start, or no further file be opened."""
+SHARED_MEMORY = "shm.small"
+"""/dev/shm is full."""
 CRASH = "run.crash"
 KILLED = "run.killed"
 HANG = "run.hang"

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from launcher.process_limits import naming_limits
 from launcher.safe_start import drop_empty_parts, python_command
 
 TRAIN = tuple(python_command("launcher.train"))
@@ -30,10 +31,18 @@ READ_LATER = frozenset({
 
 
 class Worker:
-    """The launcher's end of it."""
+    """The launcher's end of it.
+
+    Raises:
+        ProcessLimitError: the system lets no further process start.
+    """
 
     def __init__(self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN) -> None:
         self._environ = dict(environ)
+        with naming_limits():
+            self._start(command, folder)
+
+    def _start(self, command: Sequence[str], folder: Path) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.

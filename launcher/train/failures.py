@@ -13,6 +13,7 @@ import torch
 
 from launcher.device.cuda_codes import code_of, number_in
 from launcher.errors import ExitCode, LauncherError
+from launcher.process_limits import limit_reached
 from launcher.run import codes
 from launcher.run.outcome import WorkerFailure
 from launcher.train.steps import DivergedError
@@ -53,6 +54,7 @@ def cuda_code(error: Exception) -> int | None:
 
 
 SHARED_MEMORY = "/torch_"  # how torch names its files there
+SEMAPHORES = "multiprocessing/synchronize.py"
 LOADER_QUEUE = "torch/utils/data/dataloader.py"
 
 Known = tuple[str, str] | None
@@ -128,6 +130,21 @@ def _device(error: Exception, text: str) -> Known:
     return (f"A GPU failed{'' if number is None else f' with CUDA error {number}'}: {text[:200]}", code_of(number))
 
 
+def _limits(error: Exception, text: str) -> Known:
+    reached = limit_reached(error)
+    return (str(reached), reached.code) if reached else None
+
+
+def _semaphores(error: Exception, text: str) -> Known:
+    if not _is_about_space(error) or not _came_through(error, SEMAPHORES):
+        return None
+    return (
+        f"/dev/shm has no room for another semaphore ({text}), which data loader processes share. Make room there, "
+        "give the container more (--shm-size=8g), or set DATALOADER.NUM_WORKERS=0.",
+        codes.SHARED_MEMORY,
+    )
+
+
 def _disk(error: Exception, text: str) -> Known:
     if not _is_about_space(error):
         return None
@@ -153,6 +170,8 @@ RULES: tuple[Callable[[Exception, str], Known], ...] = (
     _host_memory,
     _diverged,
     _loader,
+    _limits,
+    _semaphores,
     _disk,
     _download,
     _device,

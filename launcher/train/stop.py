@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from launcher.errors import ExitCode, TrainingFailedError
 
 OUTLIVES_S = 600.0
 """For which a worker may outlive its launcher, to finish its iteration and save."""
@@ -20,6 +25,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_EVERY_S = 0.5
 
 
+class _InterruptedError(BaseException):
+    """Raised by a signal's handler wherever the process is; no `except Exception` on the way takes it for its own."""
+
+
 class Stop:
     """The wish to stop, as far as this process knows. Nothing is saved inside a handler."""
 
@@ -28,6 +37,7 @@ class Stop:
         self.note: Path | None = None
         self._late_at: float | None = None
         """When to stop by `_elapsed`; None for never."""
+        self._interrupts = False
 
     def note_signals(self, note: Path | None = None) -> None:
         """From now on a stop signal sets the flag.
@@ -59,6 +69,35 @@ class Stop:
 
         return any(comm.all_gather(asked))
 
+    @contextlib.contextmanager
+    def interrupting(self, what: str) -> Iterator[None]:
+        """Let a stop end `what` is done in the block, however long it waits: for before there is anything to save.
+
+        Raises:
+            TrainingFailedError: a stop was asked.
+        """
+        done = threading.Event()
+        threading.Thread(target=self._watch_note, args=(done,), daemon=True).start()
+        try:
+            self._interrupts = True
+            try:
+                if self.asked:
+                    raise _InterruptedError
+                yield
+            finally:
+                self._interrupts = False
+        except _InterruptedError:
+            raise TrainingFailedError(f"A stop was asked while {what}", ExitCode.resumable) from None
+        finally:
+            done.set()
+
+    def _watch_note(self, done: threading.Event) -> None:
+        """Send the signal that this rank did not get, to the thread that waits."""
+        while self.note is not None and not done.wait(LOOK_EVERY_S):
+            if self.note.exists():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                return
+
     def is_late(self) -> bool:
         return self._late_at is not None and self._late_at <= _elapsed()
 
@@ -66,6 +105,8 @@ class Stop:
         self.asked = True
         if self.note is not None:
             self.note.touch()
+        if self._interrupts:
+            raise _InterruptedError
 
 
 def _elapsed() -> float:
@@ -87,8 +128,10 @@ def end_with_parent() -> None:
     _ask_for(signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(worker, signal.SIGTERM)
-    if os.fork() == 0:
-        _watch(worker, parent)
+    # Where no process may be started: what needs one to train will name the limit.
+    with contextlib.suppress(BlockingIOError):
+        if os.fork() == 0:
+            _watch(worker, parent)
 
 
 def _ask_for(number: int) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import urllib.error
+from multiprocessing import synchronize
 
 import pytest
 import torch
@@ -82,3 +84,18 @@ def test_the_cause_of_a_failure_is_told_from_its_exception(error: Exception, cod
     failure = explain(error)
 
     assert (failure.code, failure.cuda_code) == (code, number)
+
+
+def test_a_semaphore_without_room_is_not_the_disk_of_the_run_folder(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(synchronize._multiprocessing, "SemLock", refuse)
+    with pytest.raises(OSError, match="No space left") as raised:
+        multiprocessing.get_context("fork").Lock()
+
+    failure = explain(raised.value)
+
+    assert failure.code == codes.SHARED_MEMORY
+    assert "/dev/shm" in failure.message
+    assert "run.root" not in failure.message

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from launcher.errors import ExitCode, TrainingFailedError
 from launcher.train.stop import STOP_SIGNALS, Stop
 
 
@@ -41,6 +47,72 @@ def test_a_note_reaches_ranks_that_got_no_signal(tmp_path: Path):
     os.kill(os.getpid(), signal.SIGTERM)
 
     assert rank.agreed(1)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """It accepts, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/weights.pkl"
+
+
+def after(seconds: float, action: Callable[[], object]) -> None:
+    threading.Timer(seconds, action).start()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_stop_ends_waiting_for_weights_that_never_come(number: int, silent_server: str):
+    stop = Stop()
+    stop.note_signals()
+    after(0.2, lambda: os.kill(os.getpid(), number))
+
+    with pytest.raises(TrainingFailedError, match="while the weights were loaded") as raised:
+        fetch(stop, silent_server)
+
+    assert raised.value.exit_code == ExitCode.resumable
+
+
+def test_a_rank_that_gets_no_signal_hears_of_the_stop_while_it_waits_for_weights(tmp_path: Path, silent_server: str):
+    stop = Stop()
+    stop.note_signals()
+    stop.look_for(tmp_path / "stop")
+    after(0.2, (tmp_path / "stop").touch)
+
+    with pytest.raises(TrainingFailedError, match="while the weights were loaded"):
+        fetch(stop, silent_server)
+
+
+def test_after_a_stop_no_waiting_begins():
+    stop = Stop()
+    stop.note_signals()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingFailedError), stop.interrupting("the weights were loaded"):
+        pytest.fail("it was begun")
+
+
+def test_a_stop_passes_what_takes_every_exception_for_its_own():
+    stop = Stop()
+    stop.note_signals()
+
+    with pytest.raises(TrainingFailedError), stop.interrupting("the weights were loaded"), suppress(Exception):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_once_the_weights_are_there_a_stop_is_noted_again():
+    stop = Stop()
+    stop.note_signals()
+    with stop.interrupting("the weights were loaded"):
+        pass
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert stop.agreed(1)
+
+
+def fetch(stop: Stop, address: str) -> None:
+    with stop.interrupting("the weights were loaded"):
+        urllib.request.urlopen(address, timeout=10).read()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")

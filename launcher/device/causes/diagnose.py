@@ -54,6 +54,7 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         blocking=why_none,
         fatal=fatal,
         num_cpus=facts.platform.num_cpus,
+        shm_mib=facts.platform.shm_there_mib,
         started_by=facts.job.started_by,
         num_launchers=facts.job.num_tasks,
     )

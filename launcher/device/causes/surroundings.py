@@ -16,7 +16,7 @@ MIN_LOCKED_MIB = 64
 
 def find_small_shm(facts: DeviceFacts) -> Evidence | None:
     platform = facts.platform
-    there = platform.shm_mib if platform.shm_free_mib is None else platform.shm_free_mib
+    there = platform.shm_there_mib
     needed = min(platform.num_cpus, USUAL_WORKERS) * SHM_PER_WORKER_MIB
     if there is None or there >= needed:
         return None
@@ -46,6 +46,7 @@ SHM = Cause(
         "insufficient shared memory (shm)",
         "SIGBUS",
         "unable to allocate shared memory",
+        "/dev/shm has no room for another semaphore",
     ),
     find=find_small_shm,
 )
@@ -112,11 +113,29 @@ OPEN_FILES = Cause(
     fix="`ulimit -n 4096` before the start, or `--ulimit nofile=4096` for the container",
     symptoms=(
         "Too many open files",
+        "No further file can be opened",
         "unable to open shared memory object",
         "unable to open shared memory object </torch_…Too many open files",
         "received 0 items of ancdata",
     ),
     find=find_few_open_files,
+)
+
+
+PROCESSES = Cause(
+    code="limits.processes",
+    title="no further process or thread may be started",
+    meaning="The kernel counts processes and threads of a user (`ulimit -u`) and of a container or job (its pids "
+    "limit). A training starts a process per GPU and per data loader worker, and each of them some threads.",
+    fix="`ulimit -u 4096` before the start, or `--pids-limit=-1` for the container; end other programs; "
+    "DATALOADER.NUM_WORKERS=0 needs the fewest",
+    symptoms=(
+        "No further process or thread can be started",
+        "can't start new thread",
+        "Resource temporarily unavailable",
+        "pthread_create failed",
+        "Thread creation failed",
+    ),
 )
 
 
@@ -164,4 +183,4 @@ MIXED_LIBRARIES = Cause(
     find=find_mixed_libraries,
 )
 
-CAUSES = (SHM, DISK, MEMORY, OPEN_FILES, LOCKED_MEMORY, MIXED_LIBRARIES)
+CAUSES = (SHM, DISK, MEMORY, OPEN_FILES, PROCESSES, LOCKED_MEMORY, MIXED_LIBRARIES)

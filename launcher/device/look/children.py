@@ -19,6 +19,7 @@ from typing import Any
 from launcher.device.facts import ChildEnd
 from launcher.device.look.child_journal import how_it_ended, kernel_state, read_journal
 from launcher.errors import DeviceUnavailableError
+from launcher.process_limits import naming_limits
 
 POLL_S = 0.005
 KILL_PATIENCE_S = 1.0
@@ -83,7 +84,7 @@ class Child:
         self._deadline_s = deadline_s
         self._deadline = self._started + deadline_s
         question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
-        with open(self._stderr, "wb") as stderr:
+        with naming_limits(), open(self._stderr, "wb") as stderr:
             self._process = subprocess.Popen(
                 # -B: leave no compiled files beside the script.
                 [sys.executable, "-B", str(script), str(self._journal), question],

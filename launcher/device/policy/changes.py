@@ -9,6 +9,7 @@ from launcher.config.asked import count_of
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.policy.shared_memory import needed_per_worker_mib
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 # detectron2's own synchronised norms use plain collectives, which gloo has; torch's requires a GPU.
@@ -69,16 +70,36 @@ def without_sync_norms(keys: Keys, num_processes: int) -> Iterator[Adjustment]:
         yield Adjustment(setting=setting, asked=norm, planned=planned, reason=reason)
 
 
-def fewer_workers(keys: Keys, num_cpus: int, num_processes: int) -> Iterator[Adjustment]:
-    """Every process has its own loader workers."""
+def fewer_workers(keys: Keys, diagnosis: Diagnosis, num_processes: int, images: int) -> Iterator[Adjustment]:
+    """No more than there are CPUs and than /dev/shm has room for, with that many images in a batch of each process.
+
+    Every process has its own loader workers.
+    """
     asked = keys.get("DATALOADER.NUM_WORKERS", 0)
-    planned = max(1, num_cpus // num_processes)
-    if isinstance(asked, int) and num_cpus and asked > planned:
-        each = f" for {num_processes} processes" if num_processes > 1 else ""
+    if not isinstance(asked, int):
+        return
+    each = f" for {num_processes} processes" if num_processes > 1 else ""
+    limits = [
+        *_workers_by_cpus(diagnosis.num_cpus, num_processes, each),
+        *_workers_by_shared_memory(diagnosis.shm_mib, needed_per_worker_mib(keys, images) * num_processes, asked, each),
+    ]
+    planned, reason = min(limits, key=lambda limit: limit[0], default=(asked, ""))
+    if asked > planned:
+        yield Adjustment(setting="DATALOADER.NUM_WORKERS", asked=asked, planned=planned, reason=reason)
+
+
+def _workers_by_cpus(num_cpus: int, num_processes: int, each: str) -> Iterator[tuple[int, str]]:
+    if num_cpus:
         cpus = "1 CPU is" if num_cpus == 1 else f"{num_cpus} CPUs are"
-        yield Adjustment(
-            setting="DATALOADER.NUM_WORKERS", asked=asked, planned=planned, reason=f"{cpus} available{each}"
-        )
+        yield max(1, num_cpus // num_processes), f"{cpus} available{each}"
+
+
+def _workers_by_shared_memory(there: int | None, needed: int, asked: int, each: str) -> Iterator[tuple[int, str]]:
+    """`needed` for one worker of every process, in MiB."""
+    if there is not None and needed:
+        workers = "1 worker needs" if asked == 1 else f"{asked} workers need"
+        total = asked * needed
+        yield there // needed, f"/dev/shm has {there} MiB free; {workers} up to {total} MiB{each} (shm.small)"
 
 
 # Mixed precision

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.asked import choice_of, count_of, listed
-from launcher.config.batch import most_sharers, shared_batch, sharing_problem, why_not_shared
+from launcher.config.batch import images_per_process, most_sharers, shared_batch, sharing_problem, why_not_shared
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, gpu_label
@@ -131,6 +131,11 @@ def _check_needs(kind: str, there: Situation) -> None:
         raise DeviceUnavailableError("\n".join(problems))
 
 
+def _fewer_workers(there: Situation, num_processes: int) -> Iterator[Adjustment]:
+    images = images_per_process(there.keys, there.batch, num_processes)
+    return changes.fewer_workers(there.keys, there.diagnosis, num_processes, images)
+
+
 # GPUs
 
 
@@ -180,7 +185,7 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         *count,
         *changes.adjust_device(keys, "cuda", "GPUs are chosen with device.ids; the run sees only its own"),
         *changes.adjust_precision(chosen, asked.precision, precision),
-        *changes.fewer_workers(keys, there.diagnosis.num_cpus, len(chosen)),
+        *_fewer_workers(there, len(chosen)),
     )
     return DevicePlan(
         kind="cuda",
@@ -194,7 +199,9 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         precision=precision,
         deformable_by=deformable_by,
         notices=(
-            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=True, told=fewer if count else None),
+            *notices_of_diagnosis(
+                there.diagnosis, asked, keys.with_(adjustments), with_gpus=True, told=fewer if count else None
+            ),
             *_notices_of_mixture(chosen),
             *changes.notices_of_precision(asked.precision, precision),
             *changes.notices_of_deformable("cuda", deformable_by),
@@ -279,7 +286,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         *changes.adjust_device(keys, "cpu", why.clause),
         *changes.without_amp(keys),
         *changes.without_sync_norms(keys, num_processes),
-        *changes.fewer_workers(keys, num_cpus, num_processes),
+        *_fewer_workers(there, num_processes),
     )
     return DevicePlan(
         kind="cpu",
@@ -294,7 +301,9 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         default_environment=_threads(num_cpus, num_processes),
         deformable_by=deformable_by,
         notices=(
-            *notices_of_diagnosis(there.diagnosis, asked, keys, with_gpus=wants_gpus(asked, keys), told=why),
+            *notices_of_diagnosis(
+                there.diagnosis, asked, keys.with_(adjustments), with_gpus=wants_gpus(asked, keys), told=why
+            ),
             *changes.notices_of_deformable("cpu", deformable_by),
         ),
     )

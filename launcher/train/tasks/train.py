@@ -103,7 +103,8 @@ def train(
     # Before loading: from here on no earlier attempt replaces or removes what is being read.
     fence = take_fence(trainer.paths, attempt.number) if attempt.setup.rank == 0 else None
     heartbeat.beat("loading weights")
-    trainer.continue_from(attempt.resume)
+    with stop.interrupting("the weights were loaded"):
+        trainer.continue_from(attempt.resume)
     heartbeat.beat(TRAINING, trainer.state.iterations_done)
     if fence is not None:
         _equip(trainer, attempt, fence, unwritten)

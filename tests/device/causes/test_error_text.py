@@ -185,6 +185,9 @@ FIRST = [
     ("RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "torch.cudnn"),
     ("RuntimeError: cuda runtime error (999) : unknown error at /x/aten/src/THC/THCGeneral.cpp:50", "driver.uvm"),
     ("Bus error (core dumped)", "shm.small"),
+    ("BlockingIOError: [Errno 11] Resource temporarily unavailable", "limits.processes"),
+    ("RuntimeError: can't start new thread", "limits.processes"),
+    ("OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 64: Resource temp", "limits.processes"),
     (
         'RuntimeError: device >= 0 && device < num_gpus INTERNAL ASSERT FAILED at "../aten/src/ATen/cuda/CUDAContext"',
         "run.visible_changed",

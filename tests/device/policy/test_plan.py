@@ -308,7 +308,7 @@ NEWER = {"name": "H100", "capability": (9, 0)}
     ],
 )
 def test_the_best_gpus_are_chosen(there: list[UsableGpu], count: int, chosen: list[int]):
-    plan = plan_devices(ask(count=count), {}, replace(ONE, usable_gpus=tuple(there)))
+    plan = plan_devices(ask(count=count), Keys({}), replace(ONE, usable_gpus=tuple(there)))
 
     assert plan.gpu_uuids == tuple(f"GPU-{index}" for index in chosen)
 
@@ -316,10 +316,10 @@ def test_the_best_gpus_are_chosen(there: list[UsableGpu], count: int, chosen: li
 def test_gpus_that_are_not_alike_are_reported():
     mixed = replace(ONE, usable_gpus=(gpu(0), gpu(1, **NEWER)))
 
-    (notice,) = plan_devices(ask(count=2), {}, mixed).notices
+    (notice,) = plan_devices(ask(count=2), Keys({}), mixed).notices
 
     assert notice.startswith("the GPUs are not alike (GPU 0 A100, GPU 1 H100)")
-    assert plan_devices(ask(count=1), {}, mixed).notices == ()
+    assert plan_devices(ask(count=1), Keys({}), mixed).notices == ()
 
 
 def test_a_batch_that_grows_with_the_processes_needs_no_equal_shares():
