@@ -74,7 +74,7 @@ def test_a_folder_that_may_not_be_entered_is_named_and_raises_nothing(monkeypatc
 
     monkeypatch.setattr(os, "stat", refuse)
 
-    assert "cannot be entered by this user" in problem_with_path("/root/a")
+    assert "cannot be entered by this user" in problem_with_path("/locked/a")
 
 
 def test_names_have_the_limits_of_file_names():
