@@ -82,7 +82,7 @@ def test_two_processes_stop_early_together_in_spite_of_bad_images_and_resume_wit
 
     assert stopped.returncode == ExitCode.finished, stopped.stderr
     assert re.search(r"finished: 4 iterations.*stopped early: bbox/AP has not improved on \d", stopped.stdout)
-    assert "1 training images could not be used" in stopped.stdout
+    assert "1 training image could not be used" in stopped.stdout
     assert "1 unreadable validation image counts as an image without detections" in stopped.stdout
     assert run.final_weights.exists()
     assert run.predictions.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,8 +72,18 @@ def _run(arguments: Sequence[str]) -> int:
         print(__version__)
         return ExitCode.finished
     name, rest = split_command(arguments)
+    _refuse_missing_folder()
     run = import_module(f"launcher.cli.{name}").run
     return int(run(rest))
+
+
+def _refuse_missing_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise RequestError(
+            "The current folder has been deleted or moved. Change to one that is there: cd DIR."
+        ) from error
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:

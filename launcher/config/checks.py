@@ -33,6 +33,9 @@ KEY_RANGES = {
     "SOLVER.MAX_ITER": Range(at_least=1),
     "SOLVER.IMS_PER_BATCH": Range(at_least=1),
     "SOLVER.REFERENCE_WORLD_SIZE": Range(at_least=0, note="0 stands for no particular number"),
+    "SOLVER.BASE_LR": Range(at_least=0),
+    "SEED": Range(at_least=-1, at_most=2**32 - 1, note="-1 draws one"),
+    "DATALOADER.NUM_WORKERS": Range(at_least=0),
 }
 """Of detectron2's keys."""
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
@@ -272,6 +275,21 @@ def _key_ranges(request: RunRequest) -> Iterator[str]:
             yield f"{name}={str(value).replace(' ', '')}: must not be NaN."
 
 
+def _steps(request: RunRequest) -> Iterator[str]:
+    """What fvcore's MultiStepParamScheduler refuses; detectron2 itself leaves out steps behind the last iteration."""
+    keys = request.keys
+    if request.own_code.trainer or keys.get("SOLVER.LR_SCHEDULER_NAME", "") != "WarmupMultiStepLR":
+        return
+    last, asked = keys["SOLVER.MAX_ITER"], keys.get("SOLVER.STEPS", [])
+    steps = [step for step in asked if isinstance(step, int | float) and step <= last]
+    if steps != sorted(set(steps)) or last in steps:
+        better = [step for step in sorted(set(steps)) if step < last]
+        yield (
+            f"SOLVER.STEPS={listed(asked)}: steps must increase and lie below SOLVER.MAX_ITER={last}. "
+            f"Set SOLVER.STEPS={listed(better)}."
+        )
+
+
 def _reference_batch(request: RunRequest) -> Iterator[str]:
     reference, batch = reference_of(request.keys), shared_batch(request.keys, Scaling.none)
     if request.scaling is Scaling.linear and reference > 0 and batch is not None and batch % reference:
@@ -322,6 +340,6 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
     "own_code": (_names_of_own_code,),
-    "keys": (problems_with_weights, _key_ranges, _reference_batch, _sampler, typed_without_effect),
+    "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""

@@ -116,6 +116,9 @@ def run_hydra(
         if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
             # The one thing that Hydra writes is the sweep's folder under run.root.
             raise RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR") from error
+        if isinstance(error, RecursionError):
+            circle = "A configuration file includes itself, directly or through others. Look at its `defaults:`."
+            raise RequestError(circle) from error
         if not _is_about_the_request(error):
             raise
         _refuse_mistakes(asked, keys, command)

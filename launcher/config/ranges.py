@@ -35,8 +35,8 @@ class Range:
         low, is_closed = max(self.at_least, self.above), self.at_least > self.above
         high = min(self.at_most, self.below)
         if not self.is_bounded_above:
-            return f"{'>=' if is_closed else '>'} {low:g}"
-        return f"in {'[' if is_closed else '('}{low:g}, {high:g}{']' if self.at_most < self.below else ')'}"
+            return f"{'>=' if is_closed else '>'} {low:.10g}"
+        return f"in {'[' if is_closed else '('}{low:.10g}, {high:.10g}{']' if self.at_most < self.below else ')'}"
 
 
 def ranged(default: Number, *, note: str = "", **limits: float) -> Number:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,15 @@ def test_tensorboard_needs_a_folder(capsys: pytest.CaptureFixture[str], tmp_path
     assert main(["tensorboard", str(tmp_path / "missing")]) == ExitCode.request_wrong
 
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path: Path, launcher_environment: dict[str, str]):
+    command = f'mkdir gone && cd gone && rmdir ../gone && "{sys.executable}" -m launcher plan experiment=demo'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=launcher_environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (
+        ExitCode.request_wrong,
+        "error: The current folder has been deleted or moved. Change to one that is there: cd DIR.\n",
+    )

@@ -162,8 +162,22 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ),
         ({"SOLVER.MAX_ITER": 0}, "SOLVER.MAX_ITER=0: must be >= 1.", ""),
         ({"SOLVER.IMS_PER_BATCH": 0}, "SOLVER.IMS_PER_BATCH=0: must be >= 1.", ""),
+        ({"SOLVER.BASE_LR": -1.0}, "SOLVER.BASE_LR=-1: must be >= 0.", ""),
+        ({"SEED": 2**32}, "SEED=4294967296: must be in [-1, 4294967295]", "-1 draws one"),
+        ({"DATALOADER.NUM_WORKERS": -1}, "DATALOADER.NUM_WORKERS=-1: must be >= 0.", ""),
+        (
+            {"SOLVER.STEPS": [60, 90], "SOLVER.MAX_ITER": 90},
+            "SOLVER.STEPS=[60,90]: steps must increase and lie below SOLVER.MAX_ITER=90.",
+            "Set SOLVER.STEPS=[60].",
+        ),
+        (
+            {"SOLVER.STEPS": [30, 20], "SOLVER.MAX_ITER": 90},
+            "SOLVER.STEPS=[30,20]: steps must increase",
+            "STEPS=[20,30]",
+        ),
         ({"SOLVER.REFERENCE_WORLD_SIZE": -1}, "SOLVER.REFERENCE_WORLD_SIZE=-1: must be >= 0", "0 stands for"),
-        ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan", "must not be NaN"),
+        ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan: must be >= 0.", ""),
+        ({"SOLVER.WARMUP_FACTOR": math.nan}, "SOLVER.WARMUP_FACTOR=nan", "must not be NaN"),
         ({"MODEL.PIXEL_MEAN": [1.0, math.nan]}, "MODEL.PIXEL_MEAN=[1.0,nan]", "must not be NaN"),
         (
             {"scaling": Scaling.linear, "SOLVER.REFERENCE_WORLD_SIZE": 5},

@@ -499,3 +499,11 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
 
     with pytest.raises(RequestError, match=r"run\.root=\$NOWHERE/x: the environment variable NOWHERE is not set"):
         requested("run.root=$NOWHERE/x", DATA)
+
+
+def test_a_file_that_includes_itself_is_refused_by_its_defaults(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "circle.yaml").write_text("# @package _global_\ndefaults:\n  - circle\n")
+
+    with pytest.raises(RequestError, match=r"includes itself.*`defaults:`"):
+        requested("experiment=circle", "dataset=coco_2017", "--config-dir", str(tmp_path))
