@@ -86,7 +86,7 @@ def _note_no_file(path: str, file_name: str, tally: Tally) -> None:
 
 def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
     try:
-        mode, size = _read_header(path, image.size)
+        mode, size, is_turned = _read_header(path)
     except Image.DecompressionBombError as error:
         tally.note("image.too_many_pixels", f"{image.file_name}: {error}")
         return
@@ -96,14 +96,14 @@ def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
         tally.note("image.wide", f"{image.file_name}: {_WIDE_MODES[mode]}")
     if size != image.size:
         listed = f"{image.size[0]} x {image.size[1]}"
-        tally.note("image.other_size", f"{image.file_name}: {size[0]} x {size[1]}, listed as {listed}")
+        how = " turned as its EXIF orientation says" if is_turned else ""
+        tally.note("image.other_size", f"{image.file_name}: {size[0]} x {size[1]}{how}, listed as {listed}")
 
 
-def _read_header(path: str, listed: Size) -> tuple[str, Size]:
-    """Pillow's mode, and the size as it is once the image is turned as its header says."""
+def _read_header(path: str) -> tuple[str, Size, bool]:
+    """Pillow's mode, the size as detectron2 will have it, and whether the header has it turned for that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as opened:
-            size = opened.size
-            is_turned = size != listed and opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
-            return opened.mode, size[::-1] if is_turned else size
+            is_turned = opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
+            return opened.mode, opened.size[::-1] if is_turned else opened.size, is_turned

@@ -134,6 +134,17 @@ def test_an_image_that_its_header_turns_has_the_size_as_listed(tmp_path: Path):
     assert notices_of(dataset) == ()
 
 
+def test_an_image_that_its_header_turns_and_that_is_listed_as_stored_is_named_before_training(tmp_path: Path):
+    dataset = list_image(tmp_path, "2.jpg")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    save(tmp_path / "train" / "2.jpg", size=(40, 30), exif=exif)
+
+    (notice,) = notices_of(dataset)
+
+    assert "2.jpg: 30 x 40 turned as its EXIF orientation says, listed as 40 x 30" in notice
+
+
 def test_images_with_more_pixels_than_pillow_opens_are_a_notice_with_their_size(tmp_path: Path):
     dataset = list_image(tmp_path, "2.jpg", width=20_000, height=10_000)
 
