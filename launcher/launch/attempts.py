@@ -6,8 +6,7 @@ What it needs of the machine comes in through its session; what it writes goes i
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,32 +52,26 @@ def launch(request: RunRequest, session: Session) -> Ended:
     if isinstance(start, New) and start.archives:
         with lock_folder(folder):
             session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False, markup=False)
-    with lock_folder(folder) as lock, _claiming(session, lock) as claims:
+    with lock_folder(folder) as lock, _Claims(session, lock) as claims:
         return _attempts(request, session, prepared, claims, since)
 
 
-class _Claims:
-    """The GPUs of this launch: kept until its end, because between two attempts somebody else would take them."""
+class _Claims(ExitStack):
+    """The GPUs of this launch: kept until the end of the block, because between two attempts others would take them."""
 
-    def __init__(self, session: Session, stack: ExitStack, lock: int) -> None:
+    def __init__(self, session: Session, lock: int) -> None:
+        super().__init__()
         self._session = session
-        self._stack = stack
         self.uuids: frozenset[str] = frozenset()
         self.descriptors: tuple[int, ...] = (lock,)
         """To be inherited by the worker: what holds the folder, and the GPUs."""
 
     def take(self, uuids: frozenset[str]) -> None:
         """Raises GpusTakenError where others have some of them."""
-        claimed = self._stack.enter_context(self._session.claim(uuids - self.uuids))
+        claimed = self.enter_context(self._session.claim(uuids - self.uuids))
         self.uuids |= uuids
         self.descriptors += claimed.descriptors
         show_notices(claimed.notices, self._session.console)
-
-
-@contextmanager
-def _claiming(session: Session, lock: int) -> Iterator[_Claims]:
-    with ExitStack() as stack:
-        yield _Claims(session, stack, lock)
 
 
 def _attempts(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims, since: Since) -> Ended:
