@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,33 +87,84 @@ class CocoFacts:
     flaws: tuple[Flaw, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Header:
+    """The categories and images of a file: what its annotations refer to."""
+
+    categories: tuple[tuple[int, str], ...]
+    keypoint_names: tuple[str, ...]
+    sizes: Mapping[Any, Size]
+    """By image id."""
+    listed: Sequence[ListedImage]
+    """The images that have a file name, as the file lists them."""
+    flaws: tuple[Flaw, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What a COCO-format file says by itself, whatever its image folder holds."""
+
+    checksum: int
+    num_images: int
+    objects: CocoObjects
+    categories: tuple[tuple[int, str], ...]
+    keypoint_names: tuple[str, ...]
+    flaws_of_header: tuple[Flaw, ...]
+    flaws_of_annotations: tuple[Flaw, ...]
+
+
 def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
     """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
+    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images))
     content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
-        return CocoFacts(name=name, split=split, json=str(json_file), images=str(images), unreadable=why_not)
+        return replace(asked, unreadable=why_not)
+    header = read_header(content["categories"], content["images"])
+    judge = AnnotationJudge(header)
+    for place, entry in enumerate(content["annotations"]):
+        judge.see(place, entry)
+    return with_images(asked, file_facts(checksum, header, judge), header.listed, check=check)
 
-    tally = Tally()
-    categories, keypoint_names = _read_categories(content["categories"], tally)
-    image_sizes, listed = _read_images(content["images"], tally)
-    num_headers = look_for_files(str(images), listed, tally) if check else 0
-    objects = _read_annotations(content["annotations"], image_sizes, dict(categories), tally)
-    return CocoFacts(
-        name=name,
-        split=split,
-        json=str(json_file),
-        images=str(images),
+
+def file_facts(checksum: int, header: Header, judge: AnnotationJudge) -> FileFacts:
+    """What was found, once every annotation has been seen."""
+    return FileFacts(
         checksum=checksum,
-        num_images=len(image_sizes),
-        num_headers=num_headers,
-        objects=objects,
-        categories=categories,
-        keypoint_names=keypoint_names,
-        flaws=tuple(flaw for flaw in tally.result() if check or flaw.code in _FOUND_WITHOUT_CHECK),
+        num_images=len(header.sizes),
+        objects=judge.count.result(dict(header.categories)),
+        categories=header.categories,
+        keypoint_names=header.keypoint_names,
+        flaws_of_header=header.flaws,
+        flaws_of_annotations=judge.tally.result(),
     )
 
 
-def _read_categories(entries: list[Any], tally: Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
+def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage], *, check: bool) -> CocoFacts:
+    """What was asked for, with what its file says and, when `check`, what its image folder holds."""
+    tally = Tally()
+    num_headers = look_for_files(asked.images, listed, tally) if check else 0
+    flaws = (*found.flaws_of_header, *tally.result(), *found.flaws_of_annotations)
+    return replace(
+        asked,
+        checksum=found.checksum,
+        num_images=found.num_images,
+        num_headers=num_headers,
+        objects=found.objects,
+        categories=found.categories,
+        keypoint_names=found.keypoint_names,
+        flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
+    )
+
+
+def read_header(categories: Iterable[Any], images: Iterable[Any]) -> Header:
+    """Read what annotations refer to, and note what is wrong with it."""
+    tally = Tally()
+    named, keypoint_names = _read_categories(categories, tally)
+    sizes, listed = _read_images(images, tally)
+    return Header(categories=named, keypoint_names=keypoint_names, sizes=sizes, listed=listed, flaws=tally.result())
+
+
+def _read_categories(entries: Iterable[Any], tally: Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
     names: dict[int, str] = {}
     keypoint_names: tuple[str, ...] = ()
     for place, entry in enumerate(entries):
@@ -137,7 +188,7 @@ def _is_category(entry: Any) -> bool:
     return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
 
 
-def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
+def _read_images(entries: Iterable[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
     """Width and height by image id, and the images that have a file name."""
     sizes: dict[Any, Size] = {}
     listed = []
@@ -201,33 +252,56 @@ def _or_infinite(length: Any) -> float:
     return length if _is_positive(length) else math.inf
 
 
-def _read_annotations(
-    entries: list[Any], image_sizes: Mapping[Any, Size], categories: Mapping[int, str], tally: Tally
-) -> CocoObjects:
-    count = _Count()
-    seen_ids: set[Any] = set()
-    for place, entry in enumerate(entries):
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was seen of some annotations of a file."""
+
+    count: Count
+    flaws: tuple[Flaw, ...]
+
+
+class AnnotationJudge:
+    """Sees one annotation after the other, and counts them and what is wrong with them."""
+
+    def __init__(self, header: Header) -> None:
+        self.tally = Tally()
+        self.count = Count()
+        self._sizes = header.sizes
+        self._categories = dict(header.categories)
+        self._seen_ids: set[Any] = set()
+
+    def found(self) -> Found:
+        """What has been seen so far, without the file that it was seen in."""
+        return Found(count=self.count, flaws=self.tally.result())
+
+    def add(self, found: Found) -> None:
+        """Take over what another one has seen of the annotations behind those seen here."""
+        self.count.update(found.count)
+        self.tally.add(found.flaws)
+
+    def see(self, place: int, entry: Any) -> None:
+        """Judge the annotation that stands in that place of the file's list."""
+        tally = self.tally
         if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")
-            continue
+            return
         label = f"annotation {printable(str(entry['id']))}"
-        if entry["id"] in seen_ids:
+        if entry["id"] in self._seen_ids:
             tally.note("annotation.duplicate_id", label)
-        seen_ids.add(entry["id"])
-        size = _find_image(entry, image_sizes, label, tally)
-        _check_entry(entry, categories, label, tally)
+        self._seen_ids.add(entry["id"])
+        size = _find_image(entry, self._sizes, label, tally)
+        _check_entry(entry, self._categories, label, tally)
         _check_for_evaluation(entry, label, tally)
         mask = _check_shapes(entry, size, label, tally)
         visible = check_keypoints(entry, size, label, tally)
         if not _is_crowd(entry):
-            count.add(entry, mask, visible, has_image=size is not None)
+            self.count.add(entry, mask, visible, has_image=size is not None)
             if mask in ("missing", "malformed", "no_polygon"):
                 tally.note(f"mask.{mask}", label)
-    return count.result(categories)
 
 
 @dataclass
-class _Count:
+class Count:
     """Counts the objects of a file."""
 
     masks: Counter[str] = field(default_factory=Counter)
@@ -245,6 +319,14 @@ class _Count:
         if _is_whole(entry.get("category_id")):
             self.categories[entry["category_id"]] += 1
         self.num_with_visible += visible > 0
+
+    def update(self, other: Count) -> None:
+        """Add what was counted elsewhere."""
+        self.masks.update(other.masks)
+        self.keypoints.update(other.keypoints)
+        self.categories.update(other.categories)
+        self.images.update(other.images)
+        self.num_with_visible += other.num_with_visible
 
     def result(self, categories: Mapping[int, str]) -> CocoObjects:
         return CocoObjects(

@@ -31,6 +31,13 @@ class Tally:
             examples.append(_shorten(printable(example)))
         self.flaws[code] = (count + 1, examples)
 
+    def add(self, flaws: tuple[Flaw, ...]) -> None:
+        """Take over what was counted of the entries behind those counted here."""
+        for flaw in flaws:
+            count, examples = self.flaws.setdefault(flaw.code, (0, []))
+            examples.extend(flaw.examples[: _MAX_EXAMPLES - len(examples)])
+            self.flaws[flaw.code] = (count + flaw.count, examples)
+
     def result(self) -> tuple[Flaw, ...]:
         return tuple(
             Flaw(code=code, count=count, examples=tuple(examples)) for code, (count, examples) in self.flaws.items()
