@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from launcher.data.coco_file import AnnotationJudge, Found, Header, file_facts, read_header
+from launcher.data.coco_file import AnnotationJudge, Header, Seen, file_facts, read_header, without_collection
 from launcher.data.index.columns import AnnotationColumns, Columns, ImageColumns, Index, pack_listed
 from launcher.data.index.identity import ChangedError, Content, Stamp, read_content
 from launcher.data.index.rows import (
@@ -46,7 +46,7 @@ def build_index(file: Path, *, num_processes: int | None = None) -> Index:
         ChangedError: it changed meanwhile.
     """
     before = read_content(file)
-    with _opened(file, before) as content:
+    with _opened(file, before) as content, without_collection():
         index = _index_of(content, before, num_processes)
     # A write within the same tick of the file system's clock as the last one before would leave the times as they are.
     after = read_content(file) if not before.stamp.was_settled(before.taken_s) else before
@@ -71,8 +71,8 @@ def _index_of(content: mmap.mmap, before: Content, num_processes: int | None) ->
     images = [decode_entry(raw) for raw in _entries(content, layout.images)]
     header = read_header(layout.categories, images)
     job = _Job.of(content, layout.annotations, header, layout.categories)
-    judge, rows = _judge_all(job, num_processes)
-    facts = file_facts(zlib.crc32(content), header, judge)
+    seen, rows = _judge_all(job, num_processes)
+    facts = file_facts(zlib.crc32(content), header, seen, _Decoded(content, layout.annotations))
     image_rows, unusable = _image_rows(images)
     unusable = job.unusable or unusable or rows.unusable or rows.repeated()
     index = Index(
@@ -110,6 +110,21 @@ def _entries(content: mmap.mmap, spans: Spans) -> Iterator[bytes]:
         yield content[start : start + length]
 
 
+class _Decoded(Sequence[Any]):
+    """The entries of a list, decoded when they are looked at."""
+
+    def __init__(self, content: mmap.mmap, spans: Spans) -> None:
+        self._content = content
+        self._spans = spans
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, place: Any) -> Any:
+        start = int(self._spans.starts[place])
+        return decode_entry(self._content[start : start + int(self._spans.lengths[place])])
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
     """What every process needs to judge its part of the annotations."""
@@ -141,6 +156,14 @@ class _Rows:
     unusable: str = ""
     """Why there are none."""
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[_Rows]) -> _Rows:
+        return cls(
+            rows=np.concatenate([part.rows for part in parts]),
+            crc=np.concatenate([part.crc for part in parts]),
+            unusable=next((part.unusable for part in parts if part.unusable), ""),
+        )
+
     def repeated(self) -> str:
         ids = self.rows[:, 0]
         return "two annotations have the same id" if len(np.unique(ids)) < len(ids) else ""
@@ -149,35 +172,20 @@ class _Rows:
 _ROW = len(AnnotationRow._fields)
 
 
-def _judge_all(job: _Job, num_processes: int | None) -> tuple[AnnotationJudge, _Rows]:
+def _judge_all(job: _Job, num_processes: int | None) -> tuple[Seen, _Rows]:
     """Every annotation, in several processes where that is faster."""
     most = num_processes or min(_MOST_PROCESSES, _num_cpus(), 1 + len(job.spans) // _FEWEST_PER_PROCESS)
-    if most > 1 and sys.platform == "linux":
-        judge, rows = _judge_in_processes(job, most)
-        # What one process has seen of ids, the others do not know.
-        if not (rows.unusable or rows.repeated()):
-            return judge, rows
-    return _judge_part(job, 0, len(job.spans))
+    if most == 1 or sys.platform != "linux":
+        return _judge_part(job, 0, len(job.spans))
+    bounds = np.linspace(0, len(job.spans), 4 * most + 1).astype(int).tolist()
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(most, context, initializer=_begin, initargs=(job,)) as pool:
+        seen, rows = zip(*pool.map(_judge_mine, bounds[:-1], bounds[1:]), strict=True)
+    return Seen.of_parts(seen), _Rows.of_parts(rows)
 
 
 def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
-def _judge_in_processes(job: _Job, num_processes: int) -> tuple[AnnotationJudge, _Rows]:
-    bounds = np.linspace(0, len(job.spans), 4 * num_processes + 1).astype(int).tolist()
-    judge, parts = AnnotationJudge(job.header), []
-    with ProcessPoolExecutor(
-        num_processes, multiprocessing.get_context("fork"), initializer=_begin, initargs=(job,)
-    ) as pool:
-        for found, rows in pool.map(_judge_mine, bounds[:-1], bounds[1:]):
-            judge.add(found)
-            parts.append(rows)
-    return judge, _Rows(
-        rows=np.concatenate([part.rows for part in parts]),
-        crc=np.concatenate([part.crc for part in parts]),
-        unusable=next((part.unusable for part in parts if part.unusable), ""),
-    )
 
 
 _mine: list[_Job] = []
@@ -187,13 +195,12 @@ def _begin(job: _Job) -> None:
     _mine[:] = [job]
 
 
-def _judge_mine(begin: int, end: int) -> tuple[Found, _Rows]:
-    judge, rows = _judge_part(_mine[0], begin, end)
-    return judge.found(), rows
+def _judge_mine(begin: int, end: int) -> tuple[Seen, _Rows]:
+    return _judge_part(_mine[0], begin, end)
 
 
-def _judge_part(job: _Job, begin: int, end: int) -> tuple[AnnotationJudge, _Rows]:
-    judge, unusable = AnnotationJudge(job.header), job.unusable
+def _judge_part(job: _Job, begin: int, end: int) -> tuple[Seen, _Rows]:
+    judge, unusable = AnnotationJudge(job.header, len(job.spans)), job.unusable
     rows: list[AnnotationRow] = []
     checksums = []
     part = Spans(starts=job.spans.starts[begin:end], lengths=job.spans.lengths[begin:end])
@@ -210,7 +217,7 @@ def _judge_part(job: _Job, begin: int, end: int) -> tuple[AnnotationJudge, _Rows
     if unusable:
         rows, checksums = [], []
     table = np.array(rows, np.int64).reshape(-1, _ROW)
-    return judge, _Rows(rows=table, crc=np.array(checksums, np.uint32), unusable=unusable)
+    return judge.found(), _Rows(rows=table, crc=np.array(checksums, np.uint32), unusable=unusable)
 
 
 def _image_rows(images: Sequence[Any]) -> tuple[list[ImageRow], str]:

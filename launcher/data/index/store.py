@@ -26,7 +26,19 @@ from launcher.data.index.identity import ChangedError, Content, content_of
 from launcher.files import leftovers, remove
 from launcher.safe_start import python_command
 
-_JUDGES = ("coco_file", "geometry", "json_file", "tally", "index/build", "index/columns", "index/rows", "index/scan")
+_JUDGES = (
+    "box_readings",
+    "coco_file",
+    "geometry",
+    "json_file",
+    "repeats",
+    "rle",
+    "tally",
+    "index/build",
+    "index/columns",
+    "index/rows",
+    "index/scan",
+)
 """The files whose code decides what is in an index, beside this folder."""
 _FEWEST_BYTES = 8_000_000
 _UNUSED_DAYS = 60
