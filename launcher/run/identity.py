@@ -27,6 +27,7 @@ NOT_IDENTITY = (
     "hydra",
     "dataset.root",
     "dataset.check",
+    "dataset.index",
     "dataset.max_bad",
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, detection_utils, get_detection_dataset_dicts
+from detectron2.data import MetadataCatalog, detection_utils
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw
 
 from launcher.files import beside
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.samplers import read_records
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
     """
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
+        samples = list(_drawable(mapper, _spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
     tiles = _drawable(lambda sample: _draw_sample(sample, metadata, cfg), [sample for sample in samples if sample])
     return _save_grid(list(tiles), file)
 
@@ -67,14 +68,8 @@ def draw_predictions(cfg: CfgNode, model: torch.nn.Module, mapper: Mapper, count
             _captioned(predicted, f"predicted, scores from {SCORE_SHOWN}"),
         ]
 
-    chosen = _spread(_dicts((name,), cfg, keep_empty=True), count)
+    chosen = _spread(read_records(cfg, (name,), training=False), count)
     return _save_grid([tile for tiles in _drawable(draw, chosen) for tile in tiles], file)
-
-
-def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
-    return get_detection_dataset_dicts(
-        list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
 
 
 def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
