@@ -14,7 +14,8 @@ from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
-from launcher.run.plan import Finished, Lessons, Resume, RunPlan
+from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.show.inference import outcome_lines, start_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,6 +74,10 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
+    if not isinstance(plan.task, Train):
+        for text in outcome_lines(outcome, plan, plan.task):
+            console.print(text, highlight=False, markup=False)
+        return
     lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
     if outcome.explanation:
         lines[0] += f" ({outcome.explanation})"
@@ -120,6 +125,8 @@ def failure_text(outcome: Outcome, plan: RunPlan) -> str:
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it resumes from the last valid checkpoint" if saved else "no checkpoint was saved, so it starts over"
+    if not isinstance(plan.task, Train):
+        continues = "it continues with what is left"
     what_next = f"run the same command again: {continues}"
     if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
         what_next = "fix that, and run the command again"
@@ -169,6 +176,8 @@ def _yaml(value: object) -> str:
 
 
 def _start_line(plan: RunPlan) -> str:
+    if not isinstance(plan.task, Train):
+        return start_line(plan, plan.task)
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
         case Finished(stopped_early=None):
