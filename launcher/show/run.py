@@ -136,12 +136,19 @@ def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = Fa
         what_next = (
             "the same command would fail the same way; the traceback shows which setting, file or code to change first"
         )
+    if outcome.code == codes.UNREADABLE_IMAGES:
+        what_next = "repair or remove them, and run the same command again: only they are left"
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
+        f"{_how_it_ended(outcome)}{explain_with_code(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
         f"  next   {what_next}"
     )
+
+
+def _how_it_ended(outcome: Outcome) -> str:
+    """Nothing of one that came to its end and has left something out."""
+    return "" if outcome.ending is Ending.finished else f"{outcome.ending.value.replace('_', ' ')}: "
 
 
 def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
