@@ -29,6 +29,11 @@ class Command:
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
     "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "predict": Command(
+        usage="predict RUN|model=NAME IMAGE...",
+        help="what a model finds in images",
+        flags="[--out DIR] [--threshold SCORE] [--no-images] [--images-json FILE] [--json]",
+    ),
     "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
     "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
