@@ -13,6 +13,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
     RunRequest,
@@ -52,6 +53,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "checkpoint": CheckpointSettings(),
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
+        "evaluation": EvaluationSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
     }
@@ -68,6 +70,7 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "data": NO_DATA,
         "devices": CPU,
         "training": TRAINING,
+        "evaluation": EvaluationSettings(),
         "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),
         "lessons": Lessons(),
         "report": Report(adjustments=(), notices=(), changed=()),

@@ -81,6 +81,7 @@ def make_run_plan(
         devices=devices,
         keys=keys,
         training=_training(request, scaling.accumulate, begun_with),
+        evaluation=request.evaluation,
         limits=_limits(request, began, job_ends),
         lessons=lessons,
         report=Report(adjustments=adjustments, notices=notices, changed=changed),

@@ -13,6 +13,7 @@ from launcher.config.request import (
     CheckpointSettings,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
 )
@@ -138,6 +139,7 @@ class RunPlan:
     keys: Keys
     """detectron2's as they will be, adjustments included."""
     training: Training
+    evaluation: EvaluationSettings
     limits: Limits
     lessons: Lessons
     """What earlier attempts taught this one."""

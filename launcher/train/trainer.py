@@ -21,6 +21,7 @@ from fvcore.common.param_scheduler import ParamScheduler
 from torch.nn import Module
 from torch.optim import Optimizer
 
+from launcher.config.request import EvaluationSettings
 from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.paths import RunPaths
@@ -62,6 +63,7 @@ class Setup:
     """Training images that may turn out to be unusable."""
     ema_decay: float
     """0 for no averaged weights."""
+    evaluation: EvaluationSettings
     may_reorder: bool
     """The checkpoint may be of another order of samples."""
 
@@ -300,6 +302,7 @@ class Trainer(DefaultTrainer):
                 self.cfg,
                 build_test_loader=self.build_test_loader,
                 build_evaluator=self.build_evaluator,
+                settings=self.setup.evaluation,
                 stop=self.stop,
                 heartbeat=self.heartbeat,
             )

@@ -15,9 +15,11 @@ from detectron2.utils import comm
 from torch.distributed import broadcast
 from torch.nn import Module
 
+from launcher.config.request import EvaluationSettings
 from launcher.errors import RequestError
 from launcher.run.heartbeat import EVALUATION, Heartbeat
 from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
+from launcher.train.evaluation.coco import coco_evaluators_in
 from launcher.train.evaluation.evaluators import quietly
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
@@ -52,6 +54,7 @@ def evaluate(
     *,
     build_test_loader: BuildTestLoader,
     build_evaluator: BuildEvaluator,
+    settings: EvaluationSettings | None = None,
     stop: Stop | None = None,
     heartbeat: Heartbeat | None = None,
 ) -> Evaluation:
@@ -60,7 +63,7 @@ def evaluate(
     Every rank calls this at the same point. It can be stopped between two batches: an evaluation can take longer than
     the grace time of a scheduler.
     """
-    stop, heartbeat = stop or Stop(), heartbeat or Heartbeat(None)
+    stop, heartbeat, settings = stop or Stop(), heartbeat or Heartbeat(None), settings or EvaluationSettings()
     if comm.get_world_size() > 1:
         _take_buffers_of_rank_zero(model)
     unreadable = _Unreadable()
@@ -70,7 +73,10 @@ def evaluate(
         with quietly():
             for name in cfg.DATASETS.TEST:
                 batches = StoppableBatches(build_test_loader(cfg, name), stop, heartbeat)
-                evaluator = EvaluatorWithBlanks(_as_one(build_evaluator(cfg, name)), unreadable.note)
+                evaluator = _as_one(build_evaluator(cfg, name))
+                for measuring in coco_evaluators_in(evaluator):
+                    measuring.backend = settings.backend
+                evaluator = EvaluatorWithBlanks(evaluator, unreadable.note)
                 results[name] = inference_on_dataset(model, batches, evaluator)
     except EvaluationStoppedError:
         results, stopped = {}, True

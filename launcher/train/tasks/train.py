@@ -75,6 +75,7 @@ def _attempt_of(plan: RunPlan, rank: int) -> Attempt:
         precision=plan.devices.precision,
         max_bad=training.max_bad,
         ema_decay=training.ema.decay,
+        evaluation=plan.evaluation,
         may_reorder=isinstance(plan.start, Resume) and plan.start.may_reorder,
     )
     return Attempt(

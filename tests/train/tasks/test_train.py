@@ -24,7 +24,7 @@ from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
-from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, LoggingSettings
+from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, EvaluationSettings, LoggingSettings
 from launcher.errors import DataError
 from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import WorkerResult
@@ -38,7 +38,16 @@ from launcher.train.trainer import Setup
 from tests.exact import metrics_in, weights_in
 
 SPLITS = ("task_test_train", "task_test_val")
-SETUP = Setup(rank=0, num_processes=1, micro_batches=1, precision="", max_bad=0, ema_decay=0.0, may_reorder=False)
+SETUP = Setup(
+    rank=0,
+    num_processes=1,
+    micro_batches=1,
+    precision="",
+    max_bad=0,
+    ema_decay=0.0,
+    evaluation=EvaluationSettings(),
+    may_reorder=False,
+)
 
 
 @pytest.fixture
