@@ -19,7 +19,7 @@ from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
-from launcher.run.outcome import Ending, Outcome, WorkerEnd, main_metric
+from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
@@ -59,11 +59,13 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
 
 def _result_of(ended: Ended) -> float | None:
     plan, outcome = ended.plan, ended.outcome
-    if outcome is None or outcome.ending is Ending.finished or isinstance(plan.start, Finished):
+    if outcome is None or outcome.exit_code == ExitCode.finished or isinstance(plan.start, Finished):
         return main_metric(outcome)
     if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
         raise SystemExit(outcome.exit_code)
-    raise TrainingFailedError(failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+    raise TrainingFailedError(
+        failure_text(outcome, plan, would_fail_again=ended.would_fail_again), exit_code=ExitCode(outcome.exit_code)
+    )
 
 
 @contextmanager

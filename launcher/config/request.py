@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.config.keys import Keys
 from launcher.config.ranges import ranged
+from launcher.config.task import TRAIN, TaskRequest
 
 DEFAULT_OUTPUT_DIR = "./output"
 """detectron2's; a run whose OUTPUT_DIR is spelled otherwise has been given that folder."""
@@ -243,6 +244,8 @@ class Typed:
     """Whether the request is one job of a sweep."""
     swept: tuple[str, ...]
     """In a sweep, those of the overrides that differ from job to job."""
+    task: TaskRequest = TRAIN
+    """What the command does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,3 +292,8 @@ class RunRequest:
     """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""
+
+    @property
+    def task(self) -> TaskRequest:
+        """What is to be done."""
+        return self.typed.task

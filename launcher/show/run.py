@@ -14,7 +14,8 @@ from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
-from launcher.run.plan import Finished, Lessons, Resume, RunPlan
+from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.show.inference import outcome_lines, start_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,6 +74,10 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
+    if not isinstance(plan.task, Train):
+        for text in outcome_lines(outcome, plan, plan.task):
+            console.print(text, highlight=False, markup=False)
+        return
     lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
     if outcome.explanation:
         lines[0] += f" ({outcome.explanation})"
@@ -115,16 +120,22 @@ def explain_with_code(outcome: Outcome) -> str:
     return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
 
-def failure_text(outcome: Outcome, plan: RunPlan) -> str:
+def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = False) -> str:
     """One paragraph for the error line: what happened, where the log is, what to do next."""
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it resumes from the last valid checkpoint" if saved else "no checkpoint was saved, so it starts over"
+    if not isinstance(plan.task, Train):
+        continues = "it continues with what is left"
     what_next = f"run the same command again: {continues}"
     if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
         what_next = "fix that, and run the command again"
     elif outcome.code == codes.DIVERGED:
         what_next = "the same command would fail the same way; change a setting to start another run"
+    elif would_fail_again:
+        what_next = (
+            "the same command would fail the same way; the traceback shows which setting, file or code to change first"
+        )
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
         f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
@@ -169,6 +180,8 @@ def _yaml(value: object) -> str:
 
 
 def _start_line(plan: RunPlan) -> str:
+    if not isinstance(plan.task, Train):
+        return start_line(plan, plan.task)
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
         case Finished(stopped_early=None):

@@ -350,7 +350,7 @@ def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: P
             id="two points",
         ),
         pytest.param(
-            add_to("images", {"id": 3, "file_name": "1.jpg", "width": 40, "height": 30}),
+            add_to("images", {"id": 3, "file_name": "3.jpg", "width": 40, "height": 30}),
             r"1 of 3 images have no objects and are left out",
             id="image without objects",
         ),

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import DatasetPlan, plan_dataset
+from launcher.data.rle import run_lengths
 from launcher.errors import DataError
 from tests.data.examples import KEYS, annotation, coco_content, keys_with, request_for, write_fruits
 
@@ -66,6 +69,35 @@ def with_polygon(change: Callable[[float], float]) -> Callable[[Entry], None]:
 
 def with_values(**values: Any) -> Callable[[Entry], None]:
     return lambda entry: entry.update(values)
+
+
+def in_turn(spoil: Callable[[Entry], object]) -> Callable[[Entry], None]:
+    """As `spoil`, with a box that differs a little from object to object."""
+
+    def spoil_and_differ(entry: Entry) -> None:
+        spoil(entry)
+        left, top, width, height = entry["bbox"]
+        entry["bbox"] = [left, top, width + entry["id"] / 100, height]
+
+    return spoil_and_differ
+
+
+def bitmap_of(box: list[float]) -> np.ndarray:
+    left, top, width, height = map(int, box)
+    bitmap = np.zeros((SIZE, SIZE), np.uint8, order="F")
+    bitmap[top : top + height, left : left + width] = 1
+    return bitmap
+
+
+def as_compressed_rle(entry: Entry, *, shift: int = 0) -> None:
+    left, top, width, height = entry["bbox"]
+    rle = coco_mask.encode(bitmap_of([left + shift, top, width, height]))
+    entry["segmentation"] = {"size": [SIZE, SIZE], "counts": rle["counts"].decode()}
+
+
+def as_rle(entry: Entry, *, shift: int = 0) -> None:
+    as_compressed_rle(entry, shift=shift)
+    entry["segmentation"]["counts"] = run_lengths(entry["segmentation"]["counts"])
 
 
 def all_scaled(entry: Entry) -> None:
@@ -120,15 +152,16 @@ def test_what_cannot_be_meant_is_one_notice_where_few_objects_are_so(
             id="occluded, in two parts",
         ),
         pytest.param(
-            with_values(iscrowd=1, bbox=[0, 0, 1, 1], segmentation={"size": [100, 100], "counts": "o"}), id="crowd"
+            with_values(iscrowd=1, bbox=[0, 0, 1, 1], segmentation={"size": [100, 100], "counts": "`h9"}), id="crowd"
         ),
         pytest.param(with_values(bbox=[40, 40, 2, 1], segmentation=[[40, 40, 42, 40, 42, 41]]), id="two pixels"),
         pytest.param(with_values(bbox=[5, 30, 60, 60], segmentation=[rectangle(12, 40, 45, 40)]), id="a loose box"),
-        pytest.param(with_values(segmentation={"size": [100, 100], "counts": [9000, 1000]}), id="RLE"),
+        pytest.param(as_rle, id="RLE"),
+        pytest.param(as_compressed_rle, id="compressed RLE"),
     ],
 )
 def test_sound_data_is_passed_over_in_silence(tmp_path: Path, spoil: Callable[[Entry], object]):
-    assert plan(write_objects(tmp_path, spoil, num=6)).notices == ()
+    assert plan(write_objects(tmp_path, in_turn(spoil), num=6)).notices == ()
 
 
 def test_masks_that_are_not_learnt_need_not_fit_the_boxes(tmp_path: Path):
