@@ -78,7 +78,6 @@ def make_inference_plan(
         keys=request.keys.with_((*adjustments, where)),
         own_code=request.own_code,
         task=_task_of(request, task, work, lessons),
-        evaluation=request.evaluation,
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
         report=Report(adjustments=adjustments, notices=(*dataset.notices, *devices.notices, *notices), changed=()),
@@ -94,7 +93,7 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
         annotations=request.dataset.train.json,
     )
     if not isinstance(task, PredictRequest):
-        return Evaluate(model=model)
+        return Evaluate(model=model, evaluation=request.evaluation)
     return Predict(
         model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
     )

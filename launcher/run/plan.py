@@ -100,6 +100,7 @@ class Train:
     checkpoint: CheckpointSettings
     ema: EmaSettings
     early_stopping: EarlyStoppingSettings
+    evaluation: EvaluationSettings
     max_bad: int
     """Training images that may turn out to be unusable."""
     accumulate: int
@@ -127,6 +128,7 @@ class Evaluate:
     """How the worker evaluates on DATASETS.TEST."""
 
     model: Model
+    evaluation: EvaluationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +187,6 @@ class RunPlan:
     own_code: OwnCode
     """Code of the user's own that every rank imports."""
     task: Task
-    evaluation: EvaluationSettings
     limits: Limits
     lessons: Lessons
     """What earlier attempts taught this one."""

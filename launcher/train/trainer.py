@@ -21,7 +21,6 @@ from fvcore.common.param_scheduler import ParamScheduler
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from launcher.config.request import EvaluationSettings
 from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.paths import RunPaths
@@ -29,7 +28,7 @@ from launcher.run.resume import ResumePoint, ResumePointGoneError
 from launcher.train.average import AveragedWeights
 from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.evaluation.blank_images import MapperWithBlanks
-from launcher.train.evaluation.evaluate import Evaluation, evaluate
+from launcher.train.evaluation.evaluate import Evaluation, Options, evaluate
 from launcher.train.evaluation.evaluators import evaluator_for
 from launcher.train.hooks.states import load_states, states_of
 from launcher.train.normalizers import LossNormalizers
@@ -63,7 +62,7 @@ class Setup:
     """Training images that may turn out to be unusable."""
     ema_decay: float
     """0 for no averaged weights."""
-    evaluation: EvaluationSettings
+    evaluation: Options
     may_reorder: bool
     """The checkpoint may be of another order of samples."""
 
@@ -302,7 +301,7 @@ class Trainer(DefaultTrainer):
                 self.cfg,
                 build_test_loader=self.build_test_loader,
                 build_evaluator=self.build_evaluator,
-                settings=self.setup.evaluation,
+                options=self.setup.evaluation,
                 stop=self.stop,
                 heartbeat=self.heartbeat,
             )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvaluators
+from detectron2.utils import comm
 
 from launcher.config.request import EvaluationBackend
 from launcher.errors import DataError
 from launcher.files import write_text
+from launcher.train.evaluation.blank_images import BLANK_FOR
 from launcher.train.evaluation.measures import Measured, Result, measure
+from launcher.train.evaluation.unfinished import ImageId, ImageResults
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class SturdyCOCOEvaluator(COCOEvaluator):
     def __init__(self, dataset_name: str, **options: Any) -> None:
         super().__init__(dataset_name, **options, use_fast_impl=False)
         self.backend = EvaluationBackend.auto
+        self.kept: ImageResults | None = None
+        """What earlier attempts measured, and where this one keeps what it measures."""
         # Without it detectron2 does not write all detections a second time, as pickled Python objects.
         self._folder, self._output_dir = self._output_dir, None
         numbers = getattr(self._metadata, "thing_dataset_id_to_contiguous_id", {})
@@ -45,11 +50,18 @@ class SturdyCOCOEvaluator(COCOEvaluator):
 
     def process(self, inputs: Any, outputs: Any) -> None:
         """Also gives detections the numbers that the categories have in the file."""
-        first = len(self._predictions)
-        super().process(inputs, outputs)
-        for prediction in self._predictions[first:]:
-            for result in prediction.get("instances", []) if self._category_of else []:
-                result["category_id"] = self._category(result["category_id"])
+        for sample, output in zip(inputs, outputs, strict=True):
+            first = len(self._predictions)
+            super().process([sample], [output])
+            for prediction in self._predictions[first:]:
+                self._finish(prediction, sample)
+
+    def _finish(self, prediction: dict[str, Any], sample: Mapping[str, Any]) -> None:
+        for result in prediction.get("instances", []) if self._category_of else []:
+            result["category_id"] = self._category(result["category_id"])
+        if self.kept is not None and "proposals" not in prediction:  # those are no plain numbers
+            blank = {"blank": [sample["file_name"], sample[BLANK_FOR]]} if BLANK_FOR in sample else {}
+            self.kept.add(prediction["image_id"], {"instances": prediction["instances"], **blank})
 
     def _category(self, class_index: int) -> int:
         assert class_index in self._category_of, (
@@ -57,8 +69,15 @@ class SturdyCOCOEvaluator(COCOEvaluator):
         )
         return self._category_of[class_index]
 
+    def evaluate(self, img_ids: Any = None) -> Any:
+        if self.kept is not None and comm.is_main_process():
+            earlier = self.kept.earlier.items()
+            self._predictions += [{"image_id": image, "instances": entry["instances"]} for image, entry in earlier]
+        return super().evaluate(img_ids)
+
     def _eval_predictions(self, predictions: Sequence[dict[str, Any]], img_ids: Any = None) -> None:
-        results = list(itertools.chain.from_iterable(prediction["instances"] for prediction in predictions))
+        ordered = predictions if self.kept is None else _in_order(predictions, self.kept.ids)
+        results = list(itertools.chain.from_iterable(prediction["instances"] for prediction in ordered))
         self._write(results)
         if not self._do_evaluation:
             logger.warning("%s has no annotations: results are written, nothing is measured", self._metadata.name)
@@ -108,6 +127,12 @@ def coco_evaluators_in(evaluator: DatasetEvaluator) -> Iterator[SturdyCOCOEvalua
             yield from coco_evaluators_in(one)
     elif isinstance(evaluator, SturdyCOCOEvaluator):
         yield evaluator
+
+
+def _in_order(predictions: Sequence[dict[str, Any]], ids: Sequence[ImageId]) -> list[dict[str, Any]]:
+    """One for each image, in the order of the data set, whenever and in whichever process they came about."""
+    by_image = {prediction["image_id"]: prediction for prediction in predictions}
+    return [by_image[image] for image in ids if image in by_image]
 
 
 def _check_keypoints(truth: Any, results: Sequence[Result], sigmas: Sequence[float]) -> None:

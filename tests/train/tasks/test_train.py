@@ -24,7 +24,7 @@ from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
-from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, EvaluationSettings, LoggingSettings
+from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, LoggingSettings
 from launcher.errors import DataError
 from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import WorkerResult
@@ -32,6 +32,7 @@ from launcher.run.paths import RunPaths
 from launcher.run.resume import look_for_checkpoints
 from launcher.train import Trainer
 from launcher.train.evaluation.blank_images import BLANK_FOR
+from launcher.train.evaluation.evaluate import Options
 from launcher.train.stop import Stop
 from launcher.train.tasks.train import Attempt, train
 from launcher.train.trainer import Setup
@@ -45,7 +46,7 @@ SETUP = Setup(
     precision="",
     max_bad=0,
     ema_decay=0.0,
-    evaluation=EvaluationSettings(),
+    evaluation=Options(),
     may_reorder=False,
 )
 
