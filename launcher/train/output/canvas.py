@@ -34,6 +34,8 @@ PALETTE: tuple[Colour, ...] = (
 """Of the first classes; easy to tell apart, also in small pieces."""
 GOLDEN = 0.618034
 WRONG: Colour = (200, 0, 0)
+MISSED, FALSE = "missed", "false"
+"""What is written on a missed object and on a false positive."""
 PADDING = 2  # pixels around a label's text
 
 

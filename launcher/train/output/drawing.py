@@ -15,9 +15,9 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, detection_utils, get_detection_dataset_dicts
 
 from launcher.train.evaluation.pairing import NONE, Detections, Pairs, Truth, pair
-from launcher.train.output.canvas import Labelled, paint
+from launcher.train.output.canvas import FALSE, MISSED, Labelled, paint
 from launcher.train.output.shapes import Shape, shapes_of_annotations, shapes_of_result, shapes_of_targets
-from launcher.train.output.sheet import Tile, beside_each_other, captioned, save_sheet
+from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
 from launcher.train.seeds import unchanged_randomness
@@ -29,7 +29,6 @@ TALLEST_TILE = 700
 SCORE_SHOWN = 0.5
 MOST_FALSE = 30
 """False positives that are drawn on an image: an untrained model has a hundred of them."""
-MISSED, FALSE = "missed", "false"
 LEGEND = "solid: right. dashed and red: missed, false positive, or taken for another class (boxes, IoU 0.5)"
 
 
@@ -191,7 +190,8 @@ def _pair_of(
         caption = "truth and prediction"
     sides = [_tile(image, left, names), _tile(image, right, names)]
     headings = (f"truth: {_file_name(sample)}", f"predicted, scores from {threshold:.2f}")
-    return captioned(beside_each_other(sides, headings), caption)
+    pair = in_a_row([headed(side, heading) for side, heading in zip(sides, headings, strict=True)])
+    return captioned(pair, caption)
 
 
 def judged(truth: Sequence[Shape], found: Sequence[Shape], names: Names) -> Judged:

@@ -26,20 +26,28 @@ GAP = 6
 
 def captioned(tile: Tile, text: str) -> Tile:
     """With a line of text below it."""
-    framed = Image.new("RGB", (tile.shape[1], tile.shape[0] + CAPTION_HEIGHT), "white")
-    framed.paste(Image.fromarray(tile), (0, 0))
-    _write(framed, text, (2, tile.shape[0] + CAPTION_HEIGHT // 2), tile.shape[1] - 4)
+    return _framed(tile, text, above=False)
+
+
+def headed(tile: Tile, text: str) -> Tile:
+    """With a line of text above it."""
+    return _framed(tile, text, above=True)
+
+
+def _framed(tile: Tile, text: str, *, above: bool) -> Tile:
+    height, width = tile.shape[:2]
+    framed = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
+    framed.paste(Image.fromarray(tile), (0, CAPTION_HEIGHT if above else 0))
+    _write(framed, text, (2, CAPTION_HEIGHT // 2 if above else height + CAPTION_HEIGHT // 2), width - 4)
     return np.asarray(framed)
 
 
-def beside_each_other(tiles: Sequence[Tile], headings: Sequence[str]) -> Tile:
-    """In one row, each below its heading."""
+def in_a_row(tiles: Sequence[Tile]) -> Tile:
     width = sum(tile.shape[1] for tile in tiles) + GAP // 2 * (len(tiles) - 1)
-    row = Image.new("RGB", (width, max(tile.shape[0] for tile in tiles) + CAPTION_HEIGHT), "white")
+    row = Image.new("RGB", (width, max(tile.shape[0] for tile in tiles)), "white")
     left = 0
-    for tile, heading in zip(tiles, headings, strict=True):
-        row.paste(Image.fromarray(tile), (left, CAPTION_HEIGHT))
-        _write(row, heading, (left + 2, CAPTION_HEIGHT // 2), tile.shape[1] - 4)
+    for tile in tiles:
+        row.paste(Image.fromarray(tile), (left, 0))
         left += tile.shape[1] + GAP // 2
     return np.asarray(row)
 
@@ -62,7 +70,7 @@ def save_sheet(tiles: Sequence[Tile], file: Path, *, heading: str = "") -> np.nd
         return None
     sheet = _arranged(tiles)
     if heading:
-        sheet = beside_each_other([sheet], [heading])
+        sheet = headed(sheet, heading)
     save_png(sheet, file)
     return np.ascontiguousarray(sheet.transpose(2, 0, 1))
 
