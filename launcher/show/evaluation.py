@@ -20,6 +20,8 @@ EXTREMES = 5
 """How many of each."""
 METRIC_COLUMNS = 6
 NOT_DEFINED = "-"
+FEW_IMAGES = 30
+FEW_IMAGES_NOTE = f"  of fewer than {FEW_IMAGES} images the intervals are too narrow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ def _notes(task: TaskSummary, num_shown: int) -> list[str]:
 
 def comparison_lines(comparison: Comparison) -> list[str]:
     percent = f"{comparison.confidence:.0%}"
-    head = Row(name="class", cells=["objects", "A", "B", "B - A", percent, ""])
+    head = Row(name="class", cells=["objects", "A", "B", "B - A", f"{percent} interval", "differs"])
     ordered = sorted(comparison.classes, key=lambda one: -abs((one.b or 0.0) - (one.a or 0.0)))
     shown = comparison.classes if len(ordered) <= MOST_CLASSES else ordered[: 2 * EXTREMES]
     lines = [
@@ -135,9 +137,10 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         lines.append(f"  {len(shown)} of {len(comparison.classes):,} classes: the largest differences")
     return [
         *lines,
-        f"  {percent} confidence intervals of {comparison.samples:,} bootstrap samples of the images "
-        f"(seed {comparison.seed})",
-        f"  yes: 0 is not in the interval. Of 20 equal classes about one says so by chance ({percent})",
+        f"  {percent} confidence intervals of B - A from {comparison.samples:,} bootstrap samples of the images, "
+        f"seed {comparison.seed}.",
+        "  differs: 0 is outside of the interval; of 20 classes that do not differ, about 1 is by chance.",
+        *([FEW_IMAGES_NOTE] if comparison.images < FEW_IMAGES else []),
     ]
 
 

@@ -74,7 +74,7 @@ class Judged:
         )
         return (
             f"{len(self.objects) - crowds} objects: {found} found, {missed} missed, {confused} as another class; "
-            f"{false} false positives"
+            f"false positives: {false}"
         )
 
 

@@ -111,7 +111,7 @@ def test_what_is_wrong_with_objects_and_detections_is_said_beside_them():
         ("dog 0.70", "false"),
         ("cat 0.60", ""),
     ]
-    assert str(comparison) == "3 objects: 1 found, 1 missed, 1 as another class; 1 false positives"
+    assert str(comparison) == "3 objects: 1 found, 1 missed, 1 as another class; false positives: 1"
 
 
 def test_a_class_without_a_name_is_drawn_with_its_number():
