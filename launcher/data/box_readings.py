@@ -42,6 +42,11 @@ class PlacedBox(NamedTuple):
     def bottom(self) -> float:
         return self.box[1] + self.box[3]
 
+    def as_corners(self) -> PlacedBox:
+        """What it is where it is meant as [x1, y1, x2, y2]."""
+        left, top, right, bottom = self.box
+        return self._replace(box=[left, top, right - left, bottom - top])
+
     def shown(self) -> str:
         return f"{self.label}: {list(self.box)} in an image of {self.size[0]} x {self.size[1]}"
 
@@ -50,23 +55,38 @@ def judge_boxes(boxes: Sequence[PlacedBox], tally: Tally) -> None:
     """Note all boxes of a file under the one reading that they fit, if they fit one and not as written."""
     if len(boxes) < _MIN_BOXES:
         return
-    unconfirmed = [one for one in boxes if not one.is_confirmed]
-    code = _range_of(boxes) or _reading_of(boxes, _SWAPPED)
-    if not code and len(unconfirmed) >= max(_MIN_BOXES, len(boxes) / 2):
-        boxes, code = unconfirmed, _other_reading_of(unconfirmed)
+    code = _range_of(boxes) or _swapped(boxes)
+    if not code:
+        unconfirmed = [one for one in boxes if not one.is_confirmed]
+        if len(unconfirmed) >= max(_MIN_BOXES, len(boxes) / 2):
+            boxes, code = unconfirmed, _otherwise(unconfirmed) or _by_areas(unconfirmed)
     if code:
         tally.replace(code, [one.shown() for one in boxes[:3]], count=len(boxes))
 
 
 def _range_of(boxes: Sequence[PlacedBox]) -> str:
     """Percent and thousandths fill their range and leave most of every image empty."""
-    for code, limit, least_size in (("box.percent", 100, 200), ("box.thousandths", 1000, 1500)):
-        if all(one.right <= 1.005 * limit and one.bottom <= 1.005 * limit for one in boxes):
-            furthest = min(max(one.right for one in boxes), max(one.bottom for one in boxes))
-            is_large = all(min(one.size) >= least_size for one in boxes)
-            if is_large and furthest > 0.85 * limit:
-                return code
+    for code, limit in (("box.percent", 100), ("box.thousandths", 1000)):
+        if _fill(boxes, limit, least_size=2 * limit) or (
+            all(map(_fits_as_corners, boxes))
+            and _fill([one.as_corners() for one in boxes], limit, least_size=4 * limit)
+        ):
+            return code
     return "box.scaled" if _are_scaled(boxes) else ""
+
+
+def _fill_as_corners(boxes: Sequence[PlacedBox], limit: float, *, least_size: float) -> bool:
+    return all(map(_fits_as_corners, boxes)) and _fill(
+        [one.as_corners() for one in boxes], limit, least_size=least_size
+    )
+
+
+def _fill(boxes: Sequence[PlacedBox], limit: float, *, least_size: float) -> bool:
+    """Whether all lie within so many pixels of images that are larger, and some reach nearly so far."""
+    if not all(one.right <= 1.005 * limit and one.bottom <= 1.005 * limit for one in boxes):
+        return False
+    furthest = min(max(one.right for one in boxes), max(one.bottom for one in boxes))
+    return furthest > 0.85 * limit and all(min(one.size) >= least_size for one in boxes)
 
 
 def _are_scaled(boxes: Sequence[PlacedBox]) -> bool:
@@ -89,13 +109,10 @@ def _fits(left: float, top: float, right: float, bottom: float, size: Size) -> b
     return -_MARGIN <= left < right <= size[0] + _MARGIN and -_MARGIN <= top < bottom <= size[1] + _MARGIN
 
 
-def _is_beyond_right(one: PlacedBox) -> bool:
-    """By more than a careless hand has it."""
-    return one.right - one.size[0] > max(_MARGIN, one.box[2] / 10)
-
-
-def _is_beyond_bottom(one: PlacedBox) -> bool:
-    return one.bottom - one.size[1] > max(_MARGIN, one.box[3] / 10)
+def _beyond(boxes: Sequence[PlacedBox], side: int) -> list[PlacedBox]:
+    """Those that reach beyond the right (0) or lower (1) edge of their image by more than a careless hand has it."""
+    outside = (one for one in boxes if one.box[side] + one.box[2 + side] > one.size[side] + _MARGIN)
+    return [one for one in outside if one.box[side] + 0.9 * one.box[2 + side] > one.size[side]]
 
 
 def _fits_as_corners(one: PlacedBox) -> bool:
@@ -126,7 +143,6 @@ class _Reading(NamedTuple):
 
 
 _SWAPPED = (_Reading("box.swapped", _fits_swapped),)
-"""Where polygons are swapped too, they confirm it."""
 _OTHERWISE = (
     _Reading("box.corners", _fits_as_corners, _MIN_SHARE_OF_CORNERS),
     _Reading("box.swapped_corners", _fits_as_swapped_corners, _MIN_SHARE_OF_CORNERS),
@@ -135,8 +151,20 @@ _OTHERWISE = (
 """The narrower ones first."""
 
 
-def _reading_of(boxes: Sequence[PlacedBox], readings: Sequence[_Reading]) -> str:
-    beyond = [one for one in boxes if _is_beyond_right(one) or _is_beyond_bottom(one)]
+def _swapped(boxes: Sequence[PlacedBox]) -> str:
+    """Only the longer side of images shows it; polygons that are swapped too confirm the boxes."""
+    return _reading_of(boxes, [*_beyond(boxes, 0), *_beyond(boxes, 1)], _SWAPPED)
+
+
+def _otherwise(boxes: Sequence[PlacedBox]) -> str:
+    """Only what shows on both edges: a careless hand may cross one."""
+    right, lower = _beyond(boxes, 0), _beyond(boxes, 1)
+    if not right or not lower:
+        return ""
+    return _reading_of(boxes, [*right, *lower], _OTHERWISE)
+
+
+def _reading_of(boxes: Sequence[PlacedBox], beyond: Sequence[PlacedBox], readings: Sequence[_Reading]) -> str:
     if len(beyond) < _MIN_WITNESSES:
         return ""
     for code, fits, min_share in readings:
@@ -145,11 +173,6 @@ def _reading_of(boxes: Sequence[PlacedBox], readings: Sequence[_Reading]) -> str
         if witnesses >= max(_MIN_WITNESSES, _WITNESSES_PER_MISFIT * misfits, min_share * len(boxes)):
             return code
     return ""
-
-
-def _other_reading_of(boxes: Sequence[PlacedBox]) -> str:
-    reaches_both_ways = any(map(_is_beyond_right, boxes)) and any(map(_is_beyond_bottom, boxes))
-    return (_reading_of(boxes, _OTHERWISE) if reaches_both_ways else "") or _by_areas(boxes)
 
 
 def _by_areas(boxes: Sequence[PlacedBox]) -> str:

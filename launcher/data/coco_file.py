@@ -254,7 +254,8 @@ def _read_annotations(
             count.num_crowds += 1
             continue
         count.add(entry, shapes, size, label)
-        _note_repeated(entry, shapes, label, first, tally)
+        if size and shapes.box and _is_whole(entry.get("category_id")):
+            _note_repeated(entry, shapes, label, first, tally)
         if shapes.mask in ("missing", "malformed", "no_polygon"):
             tally.note(f"mask.{shapes.mask}", label)
     judge_boxes(count.boxes, tally)
@@ -368,8 +369,6 @@ def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally
 
 
 def _note_repeated(entry: Mapping[str, Any], shapes: _Shapes, label: str, first: dict[Any, str], tally: Tally) -> None:
-    if shapes.box is None or not _is_id(entry.get("image_id")) or not _is_whole(entry.get("category_id")):
-        return
     other = first.setdefault((entry["image_id"], entry["category_id"], shapes.box), label)
     if other is not label:
         tally.note("annotation.repeated", f"{label} and {other}")
