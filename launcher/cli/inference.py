@@ -96,21 +96,36 @@ def compose_for(
         LauncherError: it cannot be meant, or failed.
         SystemExit: it was stopped.
     """
+    with handling(dict.fromkeys(STOPPING, _exit_resumable)):
+        _compose(task, words, use, command=command)
+    return ExitCode.finished
+
+
+def compose_request(task: InferenceRequest, words: Words, *, command: str) -> RunRequest:
+    """The request alone; in any thread.
+
+    Raises:
+        LauncherError: it cannot be meant.
+    """
+    requests: list[RunRequest] = []
+    _compose(task, words, requests.append, command=command)
+    return requests[0]
+
+
+def _compose(task: InferenceRequest, words: Words, use: Callable[[RunRequest], float | None], *, command: str) -> None:
     frozen, settings = None, list(words.settings)
     if words.run:
         own = next((word.partition("=")[2] for word in reversed(settings) if _key_of(word) == "MODEL.WEIGHTS"), "")
         weights = own or str(find_weights(Path(words.run), words.checkpoint))
         frozen = read_trained(Path(words.run), weights)
         settings += list(_extensions(frozen, settings))
-    with handling(dict.fromkeys(STOPPING, _exit_resumable)):
-        run_hydra(
-            settings,
-            lambda request: use(for_inference(request)),
-            command=command,
-            frozen=frozen,
-            asks=task,
-        )
-    return ExitCode.finished
+    run_hydra(
+        settings,
+        lambda request: use(for_inference(request)),
+        command=command,
+        frozen=frozen,
+        asks=task,
+    )
 
 
 def _extensions(frozen: dict[str, object], settings: Sequence[str]) -> Iterator[str]:

@@ -33,9 +33,14 @@ def for_inference(request: RunRequest) -> RunRequest:
     A model that was trained in mixed precision is evaluated in full precision, as its training did; only a
     `device.precision` that is asked for changes that.
     """
-    asked, mixed = request.keys["SOLVER.AMP.ENABLED"], request.device.precision is not Precision.auto
-    changed = Adjustment(setting="SOLVER.AMP.ENABLED", asked=asked, planned=mixed, reason="")
-    return replace(request, keys=request.keys.with_([changed]))
+    planned = {
+        "SOLVER.AMP.ENABLED": request.device.precision is not Precision.auto,
+        "SEED": max(0, request.keys["SEED"]),  # nothing is drawn but what the weights replace
+    }
+    changed = (
+        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
+    )
+    return replace(request, keys=request.keys.with_(changed))
 
 
 def make_inference_plan(

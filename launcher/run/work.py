@@ -43,7 +43,7 @@ def look_at_work(request: RunRequest, task: InferenceRequest) -> WorkFacts:
     done = len(known & set(_stamps(files))) if files else len(known)
     return WorkFacts(
         weights=_which(str(request.keys["MODEL.WEIGHTS"])),
-        classes=_classes_of(task),
+        classes=classes_of(task),
         files=files,
         done=done,
         left=len(files) - done if files else None,
@@ -74,6 +74,7 @@ def _which(weights: str) -> dict[str, Any]:
     return {"name": weights, "size": status.st_size, "changed": status.st_mtime_ns}
 
 
-def _classes_of(task: InferenceRequest) -> str:
+def classes_of(task: InferenceRequest) -> str:
+    """The file of a run that names its classes; empty without one."""
     file = RunPaths(Path(task.run)).classes
     return str(file) if task.run and file.is_file() else ""

@@ -68,7 +68,8 @@ def _weights() -> Iterator[tuple[str, str]]:
     folder = Path(detectron2.model_zoo.__file__).parent / "configs"
     for file in sorted(folder.rglob("*.yaml")):
         name = file.relative_to(folder)
-        with contextlib.suppress(RuntimeError):  # it has none of that model
+        # It has none of that model, or is a fork that offers none.
+        with contextlib.suppress(RuntimeError, AttributeError):
             yield name.with_suffix("").as_posix(), detectron2.model_zoo.get_checkpoint_url(name.as_posix())
 
 

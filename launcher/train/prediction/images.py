@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.data.detection_utils import read_image
 from torch.utils.data import DataLoader, Dataset
 
-from launcher.train.prediction.predictor import Inputs
+from launcher.train.prediction.batches import Inputs
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.loader import undisturbed
 

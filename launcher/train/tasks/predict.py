@@ -18,11 +18,11 @@ from launcher.run.heartbeat import PREDICTION, Heartbeat
 from launcher.run.journal import Journal, entries_in, keys_in, stamp_of
 from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Predict, RunPlan
+from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
 from launcher.train.prediction.drawing import draw, drawing_of, save
 from launcher.train.prediction.images import LoadedImage, load_images
 from launcher.train.prediction.model import build_for_inference
-from launcher.train.prediction.predictor import Predictor, on_cpu
 from launcher.train.prediction.results import as_coco, image_ids, scores_in, write_results
 from launcher.train.prediction.rows import Rows
 from launcher.train.stop import STOP
@@ -42,7 +42,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     heartbeat.beat("loading weights")
     with STOP.interrupting("the weights were loaded"):
         model = build_for_inference(trainer_class, cfg, averaged=plan.task.model.averaged)
-    predictor = Predictor(model, cfg, precision=plan.devices.precision)
+    predictor = BatchPredictor(model, cfg, precision=plan.devices.precision)
     todo = _left(plan.task.files, known)
     with (
         Journal(plan.paths.results, attempt=plan.attempt, rank=rank) as journal,
@@ -84,7 +84,7 @@ class _Work:
     unreadable: dict[str, str] = field(default_factory=dict)
     """By file, why."""
 
-    def do(self, predictor: Predictor, files: Sequence[str], rank: int, heartbeat: Heartbeat) -> None:
+    def do(self, predictor: BatchPredictor, files: Sequence[str], rank: int, heartbeat: Heartbeat) -> None:
         """Predict on this rank's part of the files, until a stop is asked."""
         ranks = self.plan.devices.num_processes
         own, workers = files[rank::ranks], self.plan.keys["DATALOADER.NUM_WORKERS"]
@@ -97,7 +97,7 @@ class _Work:
             if self.stopped:
                 break
 
-    def _do_batch(self, predictor: Predictor, images: Sequence[LoadedImage]) -> None:
+    def _do_batch(self, predictor: BatchPredictor, images: Sequence[LoadedImage]) -> None:
         began = time.monotonic()
         usable = [image for image in images if image.input is not None]
         predicted = predictor.predict([image.input for image in usable if image.input]) if usable else []

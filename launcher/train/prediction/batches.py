@@ -41,7 +41,7 @@ class Inputs:
         return {"image": tensor, "height": height, "width": width}
 
 
-class Predictor:
+class BatchPredictor:
     """A model and its inputs."""
 
     def __init__(self, model: Module, cfg: CfgNode, *, precision: str = "") -> None:
