@@ -132,6 +132,7 @@ def _training(request: RunRequest, accumulate: int, begun_with: int) -> Train:
         checkpoint=request.checkpoint,
         ema=request.ema,
         early_stopping=request.early_stopping,
+        evaluation=request.evaluation,
         max_bad=request.dataset.max_bad,
         accumulate=accumulate,
         begun_with=begun_with,

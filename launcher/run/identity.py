@@ -21,6 +21,7 @@ NOT_IDENTITY = (
     "device",
     "checkpoint",
     "early_stopping",
+    "evaluation",
     "cluster",
     "resume",
     "run",

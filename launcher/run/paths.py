@@ -125,6 +125,11 @@ class RunPaths:
         return self.folder / "evaluation"
 
     @property
+    def unfinished_evaluation(self) -> Path:
+        """What an evaluation in a training has done so far; see `launcher.run.journal`."""
+        return self.evaluation / ".unfinished"
+
+    @property
     def results(self) -> Path:
         """What an evaluation or prediction has done so far; see `launcher.run.journal`."""
         return self.folder / "results"
