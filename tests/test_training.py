@@ -68,7 +68,7 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert yaml.safe_load(run.config.read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
     assert yaml.safe_load(run.request.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is True
     assert json.loads(run.attempt(1).plan.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is False
-    assert json.loads(run.provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert json.loads(run.attempt(1).provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")
     _check_events(run)

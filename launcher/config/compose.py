@@ -64,7 +64,7 @@ from launcher.config.schema import (
     own_value,
     setting_names,
 )
-from launcher.config.source import MODEL_GROUP, option_name, serve
+from launcher.config.source import MODEL_GROUP, option_name, primary, serve
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
@@ -79,13 +79,14 @@ def run_hydra(
     command: str = "launcher train",
     sweep_folder: Path | None = None,
     only_looks: bool = False,
+    frozen: Mapping[str, Any] | None = None,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
     With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
-    environment variables.
+    environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
@@ -97,17 +98,17 @@ def run_hydra(
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
     keys = read_keys(extensions, announce=_announce)
+    serve(keys, frozen)
     # What Hydra would simply add or delete; everything else it refuses by itself.
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
-    serve(keys)
     given = with_text_as_typed(asked, _text_settings(keys))
     if sweep_folder is not None and asked.is_multirun:
         given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
     jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
-    main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
+    main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
             main(jobs)()
@@ -406,7 +407,7 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
         given = with_text_as_typed(replace(first_of_sweep(asked), flags=()), _text_settings(keys))
         overrides = [*for_hydra(given), search_path]
         with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
-            cfg = compose("config", overrides=overrides, return_hydra_config=True)
+            cfg = compose(primary(), overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):
             hydra_cfg = cfg.pop("hydra")
         return to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)

@@ -56,7 +56,7 @@ def stopped_by(why: str, *, after: int) -> Outcome:
 def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why: str, after: int, advice: str):
     printed = io.StringIO()
 
-    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert advice in printed.getvalue().splitlines()[-1]
 
@@ -73,6 +73,6 @@ def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why:
 def test_one_bad_image_is_not_spoken_of_as_several(bad: dict[str, int], text: str):
     printed = io.StringIO()
 
-    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert f"bad images    {text} (log.txt names them)" in printed.getvalue()
