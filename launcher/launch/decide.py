@@ -105,11 +105,11 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
 def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
     """Raises RequestError where more iterations are done than are asked for, by this `run` or, if empty, by another."""
     done = point.next_iteration or 0
-    command = f"launcher resume {shlex.quote(run)} " if run else ""
     if done > total:
+        how = f"launcher resume {shlex.quote(run)} SOLVER.MAX_ITER={done}" if run else f"SOLVER.MAX_ITER={done}"
         raise RequestError(
-            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. To end there, {command}SOLVER.MAX_ITER={done}; "
-            "to continue, give it more; for another run, choose another folder with run.name=NAME."
+            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. To end there: {how}; give it "
+            "more to continue. For another run, choose another folder with run.name=NAME."
         )
 
 

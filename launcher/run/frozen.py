@@ -28,7 +28,7 @@ from launcher.config.values import from_plain, to_plain
 from launcher.errors import RequestError
 from launcher.run.attempts import read_plain
 from launcher.run.paths import RunPaths
-from launcher.run.summary import read_request
+from launcher.run.stored import read_request
 
 DEFAULTS = RunRequest(
     typed=Typed(experiment="", overrides=(), in_sweep=False, swept=()),

@@ -11,13 +11,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
-
 from launcher.run import codes
 from launcher.run.attempts import Attempt, read_attempts
 from launcher.run.holder import Holder, holder_of
 from launcher.run.outcome import HEADLINE_METRICS, Ending, headlines
 from launcher.run.paths import RunPaths
+from launcher.run.stored import read_request
 from launcher.run.submission import Submission, read_submission
 
 ELSEWHERE_S = 1800.0
@@ -142,17 +141,6 @@ def _total_of_request(paths: RunPaths) -> int | None:
         return int(request["keys"]["SOLVER"]["MAX_ITER"])
     except (LookupError, TypeError, ValueError):
         return None
-
-
-def read_request(paths: RunPaths) -> dict[str, Any]:
-    """request.yaml as plain data; empty where it cannot be read."""
-    # Six times as fast, where PyYAML was built with it.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        plain = yaml.load(paths.request.read_bytes(), loader)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    return plain if isinstance(plain, dict) else {}
 
 
 def _score_of(paths: RunPaths, last: Attempt | None, metric: str) -> Score | None:
