@@ -46,16 +46,26 @@ def run(arguments: Sequence[str]) -> int:
     folder, settings = take_run(arguments, usage=USAGE)
     _refuse_elsewhere(settings, folder)
     frozen = read_frozen(folder)
-    here, name = [_from_here(setting) for setting in settings], shlex.quote(called(folder))
+    here = [_from_here(setting) for setting in settings]
+    train_frozen(frozen, here, command=("launcher", "resume", *arguments), name=shlex.quote(called(folder)))
+    return ExitCode.finished
+
+
+def train_frozen(frozen: Frozen, settings: Sequence[str], *, command: tuple[str, ...], name: str) -> None:
+    """Train what is frozen, with these settings, to its end; it is called `name` in what is to be typed next.
+
+    Raises:
+        LauncherError: it cannot be continued or started, or it failed.
+        SystemExit: it was stopped.
+    """
     _go_to(frozen.working_directory)
     with resumable_until_trained():
         run_hydra(
-            [*here, *_extensions(frozen)],
-            partial(_continue, frozen=frozen, command=("launcher", "resume", *arguments), name=name),
+            [*settings, *_extensions(frozen)],
+            partial(_continue, frozen=frozen, command=command, name=name),
             command=f"launcher resume {name}",
             frozen=as_composed(frozen.request),
         )
-    return ExitCode.finished
 
 
 def _refuse_elsewhere(settings: Sequence[str], folder: Path) -> None:

@@ -55,10 +55,11 @@ class Attempt:
     end: End | None
     """None while it runs, and where a kill or the disk left no outcome."""
     beat: Beat | None
+    """The last one; None also where the outcome says all."""
     seen: float
     """When it last wrote an outcome or a heartbeat, in seconds since the epoch; 0 for never."""
     saved: bool
-    """Its worker ended in order, whatever happened to the launcher."""
+    """Its worker ended in order, although nobody wrote an outcome."""
 
     @property
     def seconds(self) -> float:
@@ -81,13 +82,14 @@ def read_attempts(paths: RunPaths) -> tuple[Attempt, ...]:
 
 
 def _read_attempt(number: int, paths: AttemptPaths) -> Attempt:
+    end = _read_end(paths.outcome)
     return Attempt(
         number=number,
         started=_read_started(paths),
-        end=_read_end(paths.outcome),
-        beat=read_beat(paths.heartbeat),
-        seen=max(_changed_at(paths.outcome), _changed_at(paths.heartbeat)),
-        saved=paths.result.exists(),
+        end=end,
+        beat=read_beat(paths.heartbeat) if end is None or end.iterations is None else None,
+        seen=_changed_at(paths.heartbeat if end is None else paths.outcome),
+        saved=end is None and paths.result.exists(),
     )
 
 
