@@ -38,6 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     now = time.time()
     metric = "" if asked.sort in ORDERS else asked.sort
     found = [summarize(folder, now, metric) for folder in find_runs(asked.folder)]
+    if found and metric and not any(run.score for run in found):
+        raise RequestError(_no_metric(found, metric, now))
     shown = _in_order([run for run in found if run.state.value in _states(asked.state)], asked.sort)
     if asked.json:
         print(runs_json(shown))
@@ -76,6 +78,13 @@ def _by_score(run: RunSummary) -> float:
 def _name_in(folder: Path, run: RunSummary) -> str:
     name = str(run.folder.relative_to(folder))
     return str(run.folder) if name == "." else name
+
+
+def _no_metric(found: Sequence[RunSummary], metric: str, now: float) -> str:
+    scores = [run.score for run in (summarize(one.folder, now) for one in found) if run.score is not None]
+    known = ", ".join(dict.fromkeys(score.metric for score in scores))
+    there = f"They have {known} among others" if known else "None has been evaluated yet"
+    return f"--sort={metric}: no run has a metric {metric}. {there}. Sort by a metric, or by {', '.join(ORDERS)}."
 
 
 def _nothing(found: Sequence[RunSummary], asked: argparse.Namespace) -> str:

@@ -15,6 +15,8 @@ from launcher.run.progress import Pace, read_pace, tail_of
 from launcher.run.summary import RunSummary, State, summarize
 
 LOG_TAIL = 1 << 14  # bytes
+WORKER = b"launcher.train"
+"""In a worker's command line, see `launcher.run.handover.TRAIN`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,12 @@ def worker_of(paths: RunPaths) -> int | None:
     if fence.get("host") != socket.gethostname() or not isinstance(process, int):
         return None
     try:
-        return os.getsid(process)  # the fence names rank 0, which may be a child of the worker
+        leader = os.getsid(process)  # the fence names rank 0, which may be a child of the worker
+        command = Path(f"/proc/{leader}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
+    # One that trains in the launcher's own process belongs to the session of somebody's shell.
+    return leader if WORKER in command else None
 
 
 def _memory_of(paths: RunPaths) -> int | None:
