@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from launcher import __version__
+from launcher.cli.broken_import import refusal_of
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.show.stream import OutputError, patient_output
 
@@ -79,8 +80,14 @@ def _run(arguments: Sequence[str]) -> int:
         return ExitCode.finished
     name, rest = split_command(arguments)
     _refuse_missing_folder()
-    run = import_module(f"launcher.cli.{name}").run
-    return int(run(rest))
+    try:
+        return int(import_module(f"launcher.cli.{name}").run(rest))
+    except LauncherError:
+        raise
+    except Exception as error:
+        if refusal := refusal_of(error):
+            raise refusal from error
+        raise
 
 
 def _refuse_missing_folder() -> None:

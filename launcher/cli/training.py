@@ -66,7 +66,9 @@ def _result_of(ended: Ended) -> float | None:
         return main_metric(outcome)
     if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
         raise SystemExit(outcome.exit_code)
-    raise TrainingFailedError(failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+    raise TrainingFailedError(
+        failure_text(outcome, plan, would_fail_again=ended.would_fail_again), exit_code=ExitCode(outcome.exit_code)
+    )
 
 
 @contextmanager

@@ -282,10 +282,10 @@ def _steps(request: RunRequest) -> Iterator[str]:
         return
     last, asked = keys["SOLVER.MAX_ITER"], keys.get("SOLVER.STEPS", [])
     steps = [step for step in asked if isinstance(step, int | float) and step <= last]
-    if steps != sorted(set(steps)) or last in steps:
-        better = [step for step in sorted(set(steps)) if step < last]
+    if steps != sorted(set(steps)) or last in steps or min(steps, default=1) <= 0:
+        better = [step for step in sorted(set(steps)) if 0 < step < last]
         yield (
-            f"SOLVER.STEPS={listed(asked)}: steps must increase and lie below SOLVER.MAX_ITER={last}. "
+            f"SOLVER.STEPS={listed(asked)}: steps must increase from above 0 and lie below SOLVER.MAX_ITER={last}. "
             f"Set SOLVER.STEPS={listed(better)}."
         )
 

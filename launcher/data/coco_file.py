@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from launcher.data.box_readings import PlacedBox, judge_boxes
 from launcher.data.geometry import (
+    Extents,
     Size,
     check_box,
     check_keypoints,
@@ -29,6 +33,8 @@ _MOST_AREA = 1e10
 """COCO evaluation leaves out larger objects."""
 _AREA_SLACK = 1.5
 """Of a box: how much larger the area of an object may be that fills it."""
+_MOST_DECODED = 1000
+"""Compressed RLEs of a file that are decoded."""
 _FOUND_WITHOUT_CHECK = (
     "annotation.id_zero",
     "annotation.id_too_large",
@@ -54,6 +60,10 @@ class CocoObjects:
     """The different numbers of keypoints found."""
     num_with_visible: int = 0
     """Objects with at least one keypoint that can be seen."""
+    num_decoded: int = 0
+    """RLEs that were looked into for where they lie."""
+    num_crowds: int = 0
+    """Annotations that are no objects."""
     unused_categories: tuple[str, ...] = ()
     """Names of the classes that no object has."""
 
@@ -89,6 +99,23 @@ class CocoFacts:
 
 def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
     """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
+    with _without_collection():
+        return _read_coco(name, split, json_file, images, check=check)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """What is read has no circles, and looking for some among millions of lists takes a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool) -> CocoFacts:
     content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
         return CocoFacts(name=name, split=split, json=str(json_file), images=str(images), unreadable=why_not)
@@ -140,6 +167,7 @@ def _is_category(entry: Any) -> bool:
 def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
     """Width and height by image id, and the images that have a file name."""
     sizes: dict[Any, Size] = {}
+    first: dict[str, str] = {}
     listed = []
     width: Any
     height: Any
@@ -153,6 +181,8 @@ def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], lis
             tally.note("image.malformed", f"images[{place}] ({label})")
         else:
             listed.append(ListedImage(label=label, file_name=file_name, size=(width, height)))
+            if (other := first.setdefault(file_name, label)) is not label:
+                tally.note("image.repeated", f"{file_name}: {label} and {other}")
             if not (isinstance(width, int) and isinstance(height, int)):
                 tally.note("image.fractional_size", f"{label}: {width} x {height}")
         if entry["id"] in sizes:
@@ -206,8 +236,10 @@ def _read_annotations(
 ) -> CocoObjects:
     count = _Count()
     seen_ids: set[Any] = set()
+    first: dict[Any, str] = {}
+    every = -(-len(entries) // _MOST_DECODED)
     for place, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
+        if not isinstance(entry, dict) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")
             continue
         label = f"annotation {printable(str(entry['id']))}"
@@ -216,14 +248,32 @@ def _read_annotations(
         seen_ids.add(entry["id"])
         size = _find_image(entry, image_sizes, label, tally)
         _check_entry(entry, categories, label, tally)
-        _check_for_evaluation(entry, label, tally)
-        mask = _check_shapes(entry, size, label, tally)
-        visible = check_keypoints(entry, size, label, tally)
-        if not _is_crowd(entry):
-            count.add(entry, mask, visible, has_image=size is not None)
-            if mask in ("missing", "malformed", "no_polygon"):
-                tally.note(f"mask.{mask}", label)
+        shapes = _check_shapes(entry, size, label, tally, decode=place % every == 0)
+        _check_for_evaluation(entry, shapes, label, tally)
+        if _is_crowd(entry):
+            count.num_crowds += 1
+            continue
+        count.add(entry, shapes, size, label)
+        if size and shapes.box and _is_whole(entry.get("category_id")):
+            _note_repeated(entry, shapes, label, first, tally)
+        if shapes.mask in ("missing", "malformed", "no_polygon"):
+            tally.note(f"mask.{shapes.mask}", label)
+    judge_boxes(count.boxes, tally)
     return count.result(categories)
+
+
+class _Shapes(NamedTuple):
+    """What was found of one annotation's box, mask and keypoints."""
+
+    mask: str
+    """As `kind_of_mask` calls it."""
+    box: Extents | None
+    """None where it is not sound."""
+    is_confirmed: bool
+    """Whether its polygons fit the box."""
+    is_decoded: bool
+    """Whether its RLE was looked into."""
+    num_visible: int
 
 
 @dataclass
@@ -234,17 +284,23 @@ class _Count:
     keypoints: Counter[int] = field(default_factory=Counter)
     categories: Counter[Any] = field(default_factory=Counter)
     images: set[Any] = field(default_factory=set)
+    boxes: list[PlacedBox] = field(default_factory=list)
     num_with_visible: int = 0
+    num_decoded: int = 0
+    num_crowds: int = 0
 
-    def add(self, entry: Mapping[str, Any], mask: str, visible: int, *, has_image: bool) -> None:
-        if has_image:
+    def add(self, entry: Mapping[str, Any], shapes: _Shapes, size: Size | None, label: str) -> None:
+        if size:
             self.images.add(entry["image_id"])
-        self.masks[mask] += 1
+            if shapes.box and not shapes.box.is_fraction(size) and math.isfinite(size[0] + size[1]):
+                self.boxes.append(PlacedBox(label, entry["bbox"], size, entry.get("area"), shapes.is_confirmed))
+        self.masks[shapes.mask] += 1
         keypoints = entry.get("keypoints")
         self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
         if _is_whole(entry.get("category_id")):
             self.categories[entry["category_id"]] += 1
-        self.num_with_visible += visible > 0
+        self.num_with_visible += shapes.num_visible > 0
+        self.num_decoded += shapes.is_decoded
 
     def result(self, categories: Mapping[int, str]) -> CocoObjects:
         return CocoObjects(
@@ -254,6 +310,8 @@ class _Count:
             num_with_keypoints=self.keypoints.total() - self.keypoints[0],
             keypoints_per_object=tuple(sorted(number for number in self.keypoints if number)),
             num_with_visible=self.num_with_visible,
+            num_decoded=self.num_decoded,
+            num_crowds=self.num_crowds,
             unused_categories=tuple(name for number, name in categories.items() if not self.categories[number]),
         )
 
@@ -294,51 +352,57 @@ def _is_crowd(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("iscrowd", 0) != 0)
 
 
-def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally: Tally) -> str:
-    """Note what is wrong with box and mask; returns the kind of mask."""
+def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally: Tally, *, decode: bool) -> _Shapes:
+    """Note what is wrong with box, mask and keypoints."""
     segmentation = entry.get("segmentation")
     mask = kind_of_mask(segmentation)
-    known = None if _is_crowd(entry) else size  # where crowds lie is nobody's concern
+    is_crowd = _is_crowd(entry)
+    known = None if is_crowd else size  # where crowds lie is nobody's concern
     box = check_box(entry.get("bbox"), known, label, tally)
+    is_confirmed = is_decoded = False
     if mask == "rle":
-        check_rle(segmentation, size, label, tally)  # type: ignore[arg-type]
+        is_decoded = check_rle(segmentation, size, None if is_crowd else box, label, tally, decode=decode)  # type: ignore[arg-type]
     elif mask in ("polygons", "no_polygon"):
-        check_polygons(segmentation, known, box, label, tally)  # type: ignore[arg-type]
-    return mask
+        is_confirmed = check_polygons(segmentation, known, box, label, tally)  # type: ignore[arg-type]
+    num_visible = check_keypoints(entry, size, box if known else None, label, tally)
+    return _Shapes(mask, box, is_confirmed, is_decoded, num_visible)
 
 
-def _check_for_evaluation(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
+def _note_repeated(entry: Mapping[str, Any], shapes: _Shapes, label: str, first: dict[Any, str], tally: Tally) -> None:
+    other = first.setdefault((entry["image_id"], entry["category_id"], shapes.box), label)
+    if other is not label:
+        tally.note("annotation.repeated", f"{label} and {other}")
+
+
+def _check_for_evaluation(entry: Mapping[str, Any], shapes: _Shapes, label: str, tally: Tally) -> None:
     """What pycocotools needs of every annotation, crowds included."""
-    _check_area(entry, label, tally)
+    _check_area(entry, shapes.box, label, tally)
     if isinstance(entry["id"], str):
         tally.note("annotation.text_id", label)
     elif entry["id"] == 0:
         tally.note("annotation.id_zero", label)
     elif not _is_in_64_bits(entry["id"]):
         tally.note("annotation.id_too_large", label)
-    if _stops_evaluation(kind_of_mask(entry.get("segmentation")), entry):
+    if _stops_evaluation(shapes.mask, entry):
         tally.note("mask.not_for_evaluation", label)
     if not isinstance(entry.get("keypoints"), list) or not _is_whole(entry.get("num_keypoints")):
         tally.note("keypoints.not_for_evaluation", label)
 
 
-def _check_area(entry: Mapping[str, Any], label: str, tally: Tally) -> None:
-    area, box = entry.get("area"), entry.get("bbox")
+def _check_area(entry: Mapping[str, Any], box: Extents | None, label: str, tally: Tally) -> None:
+    area = entry.get("area")
     if not is_number(area) or "iscrowd" not in entry:
         tally.note("annotation.not_for_evaluation", label)
     elif not 0 <= area <= _MOST_AREA:  # type: ignore[operator]
         tally.note("area.ignored", f"{label}: {area}")
     elif area == 0:
         tally.note("area.zero", label)
-    elif not _is_crowd(entry) and area > _AREA_SLACK * _area_of(box):  # type: ignore[operator]
-        tally.note("area.too_large", f"{label}: {area}, its bbox {box}")
+    elif box and area > _AREA_SLACK * _whole_pixels(box) and not _is_crowd(entry):  # type: ignore[operator]
+        tally.note("area.too_large", f"{label}: {area}, its bbox {entry['bbox']}")
 
 
-def _area_of(box: Any) -> float:
-    """In whole pixels; without a limit where it is no box."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return math.inf
-    return float((max(box[2], 0) + 1) * (max(box[3], 0) + 1))
+def _whole_pixels(box: Extents) -> float:
+    return (box.right - box.left + 1) * (box.bottom - box.top + 1)
 
 
 def _stops_evaluation(mask: str, entry: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from launcher.launch.environment import worker_environment, write_empty_librarie
 from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
 from launcher.launch.record import archive, record_outcome, record_start
-from launcher.launch.retry import learn, pause_before
+from launcher.launch.retry import learn, pause_before, would_fail_again
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
@@ -34,6 +34,8 @@ class Ended:
     plan: RunPlan
     outcome: Outcome | None
     """None for a finished run whose outcome can no longer be read."""
+    would_fail_again: bool = False
+    """The same command would end as this one did."""
 
 
 def launch(request: RunRequest, session: Session) -> Ended:
@@ -76,15 +78,17 @@ class _Claims(ExitStack):
 
 def _attempts(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims, since: Since) -> Ended:
     """The plan and the outcome of the first attempt that ended in order, or that none should follow."""
+    before = last_outcome(Path(prepared.plan.folder))
     while True:
         prepared = _with_gpus(request, session, prepared, claims, since)
         plan = prepared.plan
         outcome = _carry_out(request, session, prepared, claims)
         lessons = None if request.run.in_place else _lessons_of(plan, outcome)
         if lessons is None:
-            return Ended(plan=plan, outcome=outcome)
+            return Ended(plan=plan, outcome=outcome, would_fail_again=would_fail_again(outcome, before))
         show_retry(outcome, plan, lessons, session.console)
         session.sleep(pause_before(lessons))
+        before = outcome
         if request.resume == "never":  # the first attempt has started over
             request = replace(request, resume="auto")
         since = replace(since, lessons=lessons, ours=claims.uuids)

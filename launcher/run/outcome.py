@@ -73,6 +73,10 @@ class Fault:
     """The error that CUDA returned, where it was one."""
     traceback: str
     """Empty where the explanation says what to do."""
+    kind: str = ""
+    """Class name of the exception, where one ended it."""
+    place: str = ""
+    """Where it was raised, as in `WorkerFailure`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,8 @@ class WorkerFailure:
     signal: int = 0
     """That ended the rank, where one did."""
     rank: int = 0
+    place: str = ""
+    """`FILE:FUNCTION` where it was raised; empty where it came from the system, whose state may be another later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +215,8 @@ def _failed_by(end: WorkerEnd, failure: WorkerFailure) -> Outcome:
         stage=end.stage,
         cuda_code=failure.cuda_code,
         traceback="" if failure.understood else failure.traceback,
+        kind=failure.kind,
+        place=failure.place,
     )
     return _failed(end, _ending_of(failure), failure.exit_code, failure.code, failure.message, fault)
 

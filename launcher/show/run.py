@@ -116,7 +116,7 @@ def explain_with_code(outcome: Outcome) -> str:
     return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
 
-def failure_text(outcome: Outcome, plan: RunPlan) -> str:
+def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = False) -> str:
     """One paragraph for the error line: what happened, where the log is, what to do next."""
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
@@ -126,6 +126,10 @@ def failure_text(outcome: Outcome, plan: RunPlan) -> str:
         what_next = "fix that, and run the command again"
     elif outcome.code == codes.DIVERGED:
         what_next = "the same command would fail the same way; change a setting to start another run"
+    elif would_fail_again:
+        what_next = (
+            "the same command would fail the same way; the traceback shows which setting, file or code to change first"
+        )
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
         f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"

@@ -32,7 +32,15 @@ def explain(error: Exception) -> WorkerFailure:
         code=code,
         traceback="".join(traceback.format_exception(error)),
         cuda_code=cuda_code(error) if code in codes.DEVICE else None,
+        place=_place(error),
     )
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    # A disk, a server or a limit that failed once may do next time.
+    is_of_the_system = isinstance(error, OSError | LauncherError)
+    return "" if is_of_the_system or not frames else f"{frames[-1].filename}:{frames[-1].name}"
 
 
 def _exit_code(error: Exception, code: str) -> ExitCode:

@@ -11,6 +11,7 @@ from launcher.train.checkpoints.safe_load import read_proposals_safely
 from launcher.train.compat.cropping import crop_without_shapely
 from launcher.train.compat.deformable import use_torchvision_deformable
 from launcher.train.compat.gradient_clipping import clip_only_what_is_there
+from launcher.train.compat.step_decay import decay_to_the_end
 from launcher.train.output.logs import take_over_torch_logs
 from launcher.train.samples.pixels import read_deep_pixels
 
@@ -21,6 +22,7 @@ def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
         use_torchvision_deformable()
     clip_only_what_is_there()
     crop_without_shapely()
+    decay_to_the_end()
     read_proposals_safely()
     read_deep_pixels(cfg.INPUT.FORMAT)
     take_over_torch_logs()

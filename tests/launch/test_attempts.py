@@ -167,6 +167,15 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path, end: Outcome):
     assert launch(request_in(tmp_path), World(ends=(end,)).session()).outcome == end
 
 
+def test_what_the_last_command_has_ended_with_too_would_come_again(tmp_path: Path):
+    raised = failed_with(codes.FAILED, iterations=7, kind="ValueError", place="model.py:forward")
+
+    first = launch(request_in(tmp_path), World(ends=(raised,)).session())
+    second = launch(request_in(tmp_path), World(ends=(raised,)).session())
+
+    assert [first.would_fail_again, second.would_fail_again] == [False, True]
+
+
 def test_a_training_in_the_launchers_own_process_is_not_tried_again(tmp_path: Path):
     world = World(ends=(failed_with(codes.CRASH),))
 

@@ -239,7 +239,8 @@ FAILED = Cause(
     title="the training ended with an error",
     meaning="An exception that the launcher has no closer code for: of your own code, of detectron2 or of a library. "
     "It is not retried, because it would come again.",
-    fix="the traceback in the attempt's log.txt shows the place; when that is fixed, the same command resumes the run",
+    fix="the traceback in the attempt's log.txt shows the place; when that is fixed, the same command resumes the run. "
+    "Before the first iteration, or twice from the same place, it follows from settings, data or code",
 )
 
 CAUSES = (
