@@ -63,8 +63,8 @@ def called(folder: Path) -> str:
 
 
 def matching(asked: str, names: Sequence[str]) -> list[str]:
-    """The names that are meant: the very name, else those that end with it as a path, else those that contain it."""
-    for fits in (str.__eq__, _ends_with, str.__contains__):
+    """The names that are meant: the very name, else those that end with it, best as a path, else those that have it."""
+    for fits in (str.__eq__, _ends_with, str.endswith, str.__contains__):
         if found := [name for name in names if fits(name, asked)]:
             return found
     return []

@@ -37,7 +37,7 @@ class State(Enum):
     """It saved after it was asked to stop, and can be resumed."""
     finished = "finished"
     failed = "failed"
-    """It ended with an error, or without a word: then its code is run.killed."""
+    """It ended with an error, or left no outcome: then its code is run.killed."""
 
 
 @dataclass(frozen=True, kw_only=True)

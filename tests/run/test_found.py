@@ -38,6 +38,8 @@ def test_every_run_below_a_folder_is_found_and_nothing_else(outputs: Path):
         ("lr/BASE_LR=0.1", "coco/lr/BASE_LR=0.1"),
         ("0.5", "demo/BASE_LR=0.5"),
         ("BASE_LR=0.5", "demo/BASE_LR=0.5"),
+        ("mo/default", "demo/default"),
+        ("mo/BASE", "demo/BASE_LR=0.5"),
         ("outputs/demo/default", "demo/default"),
         ("./outputs/../outputs/demo/default", "demo/default"),
     ],

@@ -43,6 +43,17 @@ def test_a_start_behind_the_last_iteration_says_what_it_is_for():
     )
 
 
+def test_a_finished_run_says_how_it_trains_longer_and_how_long_all_its_attempts_took(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    plan = replace(RESUMED, folder=str(tmp_path / "outputs" / "demo" / "LR=1,B=2"))
+    printed = io.StringIO()
+
+    show_outcome(finished_after(10), plan, Console(file=printed, soft_wrap=True), seconds=90.0)
+
+    assert printed.getvalue().startswith("finished: 10 iterations, 1 min 30 s\n")
+    assert "launcher resume demo/LR=1,B=2 SOLVER.MAX_ITER=20 trains longer" in printed.getvalue().splitlines()[-1]
+
+
 def stopped_by(why: str, *, after: int) -> Outcome:
     return replace(finished_after(after), ending=Ending.stopped, exit_code=75, explanation=why)
 
