@@ -214,6 +214,25 @@ class EarlyStoppingSettings:
     """Which value of `early_stopping.metric` is better."""
 
 
+class EvaluationBackend(Enum):
+    """What computes COCO's AP."""
+
+    auto = "auto"
+    """hotcoco where it is installed and its numbers are pycocotools' to the last bit, otherwise pycocotools."""
+    hotcoco = "hotcoco"
+    """hotcoco; refused where it is not installed."""
+    pycocotools = "pycocotools"
+    """COCO's own code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How detections are measured."""
+
+    backend: EvaluationBackend = EvaluationBackend.auto
+    """What computes the AP of boxes, masks and keypoints."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """How much is logged."""
@@ -278,6 +297,8 @@ class RunRequest:
     """A moving average of the weights."""
     early_stopping: EarlyStoppingSettings
     """When a training ends although iterations are left."""
+    evaluation: EvaluationSettings
+    """How detections are measured."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
     own_code: OwnCode
