@@ -10,6 +10,7 @@ from launcher.run import codes
 from launcher.run.attempts import read_attempts
 from launcher.run.holder import holder_of
 from launcher.run.paths import RunPaths
+from launcher.run.status import RunStatus
 from launcher.run.submission import Submission, read_submission
 from launcher.run.summary import RunSummary, State, state_of
 
@@ -21,12 +22,15 @@ def with_jobs(runs: Sequence[RunSummary], now: float) -> list[RunSummary]:
     return [_with_job(run, submissions[run.folder], jobs, now) for run in runs]
 
 
-def job_of(run: RunSummary) -> tuple[str, JobState | None]:
-    """The job of an unfinished run, empty where it was not submitted, and what the scheduler says of it."""
+def status_with_job(status: RunStatus, now: float) -> RunStatus:
+    """The same for one run, with the words of the scheduler."""
+    run = status.summary
     submission = _submission_of(run)
     if submission is None:
-        return "", None
-    return submission.job_id, (look_at_jobs([submission.job_id]) or {}).get(submission.job_id)
+        return status
+    jobs = look_at_jobs([submission.job_id])
+    job = (jobs or {}).get(submission.job_id)
+    return replace(status, summary=_with_job(run, submission, jobs, now), job_state=str(job or ""))
 
 
 def _submission_of(run: RunSummary) -> Submission | None:
