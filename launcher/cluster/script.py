@@ -51,9 +51,16 @@ fi
 case ${status:-killed} in
     75) why="stopped and saved" ;;
     killed | 137 | 143) why="killed" ;;
+    5) [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exit 5; why="an earlier start still trains elsewhere" ;;
     *) exit "$status" ;; # finished, or failed for a reason of its own
 esac
 [ "$starts" -lt %(most)d ] || [ "$(newest)" != "$before" ] || give_up "$starts"
+# On a node that was given up this start may end after another one has begun.
+restarts=$(scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* Restarts=\\([0-9]*\\).*/\\1/p')
+if [ "${restarts:-${SLURM_RESTART_COUNT:-0}}" != "${SLURM_RESTART_COUNT:-0}" ]; then
+    ours "$why; Slurm has started the job again"
+    exit 75
+fi
 ours "$why at ${now:+attempt $now, }$(newest): requeued"
 scontrol requeue "$SLURM_JOB_ID" && sleep 60
 exit 75

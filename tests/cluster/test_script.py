@@ -27,6 +27,12 @@ exit ${{ENDS:-0}}
 """
 
 
+SCONTROL = """#!/bin/bash
+[ "$1" = show ] && echo "   Requeue=1 Restarts=$RESTARTS BatchFlag=1 Reboot=0" && exit
+echo "$@" >> {place}/scontrol.log
+"""
+
+
 @dataclass(frozen=True)
 class Node:
     """Where the script runs."""
@@ -59,7 +65,7 @@ def node(tmp_path: Path) -> Node:
     (tmp_path / "job.sh").write_text(batch_script(a_job(run)))
     for name, text in {
         "srun": SRUN.format(place=tmp_path, run=run),
-        "scontrol": f"#!/bin/bash\necho \"$@\" >> {tmp_path}/scontrol.log\n",
+        "scontrol": SCONTROL.format(place=tmp_path),
         "sleep": "#!/bin/bash\n",
     }.items():
         command = tmp_path / "bin" / name
@@ -97,6 +103,21 @@ def test_a_job_is_requeued_when_its_run_was_stopped_or_killed_and_at_no_other_en
     assert done.returncode == status, done.stdout + done.stderr
     assert node.requeues == (["requeue 17"] if is_requeued else [])
     assert done.stderr == ""
+
+
+def test_a_start_after_a_lost_node_waits_for_one_that_lives_on_elsewhere(node: Node):
+    done = node.start(ENDS="5", SLURM_RESTART_COUNT="1")
+
+    assert (done.returncode, node.requeues) == (75, ["requeue 17"])
+    assert "an earlier start still trains" in done.stdout
+
+
+def test_a_start_that_slurm_has_replaced_does_not_requeue_the_other_one(node: Node):
+    assert node.start(ENDS="75", WRITES="75", SAVES="yes", RESTARTS="1").returncode == 75
+    assert node.requeues == []
+
+    assert node.start(ENDS="75", WRITES="75", SAVES="yes", RESTARTS="1", SLURM_RESTART_COUNT="1").returncode == 75
+    assert node.requeues == ["requeue 17"]
 
 
 def test_three_starts_in_a_row_without_a_checkpoint_end_the_job_and_say_so(node: Node):
