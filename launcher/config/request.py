@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.config.keys import Keys
 from launcher.config.ranges import ranged
+from launcher.config.task import TRAIN, TaskRequest
 
 DEFAULT_OUTPUT_DIR = "./output"
 """detectron2's; a run whose OUTPUT_DIR is spelled otherwise has been given that folder."""
@@ -213,6 +214,25 @@ class EarlyStoppingSettings:
     """Which value of `early_stopping.metric` is better."""
 
 
+class EvaluationBackend(Enum):
+    """What computes COCO's AP."""
+
+    auto = "auto"
+    """hotcoco where it is installed and its numbers are pycocotools' to the last bit, otherwise pycocotools."""
+    hotcoco = "hotcoco"
+    """hotcoco; refused where it is not installed."""
+    pycocotools = "pycocotools"
+    """COCO's own code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How detections are measured."""
+
+    backend: EvaluationBackend = EvaluationBackend.auto
+    """What computes the AP of boxes, masks and keypoints."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """How much is logged."""
@@ -237,6 +257,8 @@ class Typed:
     """Whether the request is one job of a sweep."""
     swept: tuple[str, ...]
     """In a sweep, those of the overrides that differ from job to job."""
+    task: TaskRequest = TRAIN
+    """What the command does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,9 +297,16 @@ class RunRequest:
     """A moving average of the weights."""
     early_stopping: EarlyStoppingSettings
     """When a training ends although iterations are left."""
+    evaluation: EvaluationSettings
+    """How detections are measured."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
     own_code: OwnCode
     """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""
+
+    @property
+    def task(self) -> TaskRequest:
+        """What is to be done."""
+        return self.typed.task

@@ -132,13 +132,21 @@ def judge_boxes(boxes: PlacedBoxes, tally: Tally) -> None:
 
 def _range_of(boxes: PlacedBoxes) -> str:
     """Percent and thousandths fill their range and leave most of every image empty."""
-    furthest_right, furthest_bottom = boxes.right.max(), boxes.bottom.max()
-    for code, limit, least_size in (("box.percent", 100, 200), ("box.thousandths", 1000, 1500)):
-        if max(furthest_right, furthest_bottom) <= 1.005 * limit:
-            is_large = boxes.size.min() >= least_size
-            if is_large and min(furthest_right, furthest_bottom) > 0.85 * limit:
-                return code
+    are_corners = bool(_fit_as_corners(boxes).all())
+    for code, limit in (("box.percent", 100), ("box.thousandths", 1000)):
+        if _fill(boxes.right, boxes.bottom, limit) and boxes.size.min() >= 2 * limit:
+            return code
+        if are_corners and _fill(boxes.box[2], boxes.box[3], limit) and boxes.size.min() >= 4 * limit:
+            return code
     return "box.scaled" if _are_scaled(boxes) else ""
+
+
+def _fill(right: np.ndarray, bottom: np.ndarray, limit: float) -> bool:
+    """Whether all lie within so many pixels, and some reach nearly so far."""
+    furthest_right, furthest_bottom = right.max(), bottom.max()
+    return bool(
+        max(furthest_right, furthest_bottom) <= 1.005 * limit and min(furthest_right, furthest_bottom) > 0.85 * limit
+    )
 
 
 def _are_scaled(boxes: PlacedBoxes) -> bool:

@@ -342,7 +342,7 @@ class AnnotationJudge:
         self._count.add(entry, shapes, size)
         if shapes.box and size and not shapes.box.is_fraction(size) and math.isfinite(size[0] + size[1]):
             self._boxes.add(PlacedBox(label, entry["bbox"], size, entry.get("area"), shapes.is_confirmed))
-        if shapes.box and _is_id(entry.get("image_id")) and _is_whole(entry.get("category_id")):
+        if shapes.box and size and _is_whole(entry.get("category_id")):
             self._keys.add_object(place, entry)
         if shapes.mask in ("missing", "malformed", "no_polygon"):
             tally.note(f"mask.{shapes.mask}", label)

@@ -81,6 +81,18 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     )
 
 
+def without_data(request: RunRequest) -> DatasetPlan:
+    """For what needs no data set."""
+    return DatasetPlan(
+        splits=(),
+        environment=data_environment(request.dataset),
+        adjustments=(),
+        notices=(),
+        train_checksum=0,
+        own_classes={},
+    )
+
+
 def data_environment(asked: DatasetRequest) -> dict[str, str]:
     """What detectron2 reads when it is imported."""
     return {"DETECTRON2_DATASETS": str(absolute(asked.root))}
