@@ -66,6 +66,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
 
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
+    notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         environment=data_environment(request.dataset),
