@@ -13,6 +13,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
     RunRequest,
@@ -52,6 +53,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "checkpoint": CheckpointSettings(),
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
+        "evaluation": EvaluationSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
     }
@@ -81,6 +83,7 @@ TRAINING = Train(
     checkpoint=CheckpointSettings(),
     ema=EmaSettings(),
     early_stopping=EarlyStoppingSettings(),
+    evaluation=EvaluationSettings(),
     max_bad=0,
     accumulate=1,
     begun_with=1,

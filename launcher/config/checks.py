@@ -298,10 +298,10 @@ def _steps(request: RunRequest) -> Iterator[str]:
         return
     last, asked = keys["SOLVER.MAX_ITER"], keys.get("SOLVER.STEPS", [])
     steps = [step for step in asked if isinstance(step, int | float) and step <= last]
-    if steps != sorted(set(steps)) or last in steps:
-        better = [step for step in sorted(set(steps)) if step < last]
+    if steps != sorted(set(steps)) or last in steps or min(steps, default=1) <= 0:
+        better = [step for step in sorted(set(steps)) if 0 < step < last]
         yield (
-            f"SOLVER.STEPS={listed(asked)}: steps must increase and lie below SOLVER.MAX_ITER={last}. "
+            f"SOLVER.STEPS={listed(asked)}: steps must increase from above 0 and lie below SOLVER.MAX_ITER={last}. "
             f"Set SOLVER.STEPS={listed(better)}."
         )
 
@@ -355,6 +355,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "evaluation": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }

@@ -37,6 +37,7 @@ from launcher.config.arguments import (
 from launcher.config.asked import names_in
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
+from launcher.config.key_bounds import problems_with_bounds
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.mistakes import (
@@ -443,7 +444,7 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
 
 def problems_with(request: RunRequest, keys: Detectron2Keys) -> list[str]:
     """Everything that can be known of a request by itself and of the installed detectron2."""
-    return [*problems_with_request(request), *problems_with_names(request, keys)]
+    return [*problems_with_request(request), *problems_with_names(request, keys), *problems_with_bounds(request)]
 
 
 def _is_about_the_request(error: Exception) -> bool:

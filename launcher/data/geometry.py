@@ -44,10 +44,6 @@ class Extents(NamedTuple):
     right: float
     bottom: float
 
-    @property
-    def area(self) -> float:
-        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
-
     def is_within(self, size: Size) -> bool:
         return self.left >= 0 and self.top >= 0 and self.right <= size[0] and self.bottom <= size[1]
 
@@ -88,17 +84,17 @@ def _is_float_or_small(value: object) -> bool:
 
 def overlap(one: Extents, other: Extents, *, margin: float = 0) -> float:
     """Intersection over union, of both with so many pixels more on each side."""
-    across = min(one.right, other.right) - max(one.left, other.left) + 2 * margin
-    down = min(one.bottom, other.bottom) - max(one.top, other.top) + 2 * margin
+    more = 2 * margin
+    left, top, right, bottom = one
+    its_left, its_top, its_right, its_bottom = other
+    across = min(right, its_right) - max(left, its_left) + more
+    down = min(bottom, its_bottom) - max(top, its_top) + more
     if across <= 0 or down <= 0:
         return 0.0
-    union = _area(one, margin) + _area(other, margin) - across * down
-    return across * down / union if union > 0 and math.isfinite(union) else 0.0
-
-
-def _area(extents: Extents, margin: float) -> float:
-    left, top, right, bottom = extents
-    return max(0.0, right - left + 2 * margin) * max(0.0, bottom - top + 2 * margin)
+    area = (right - left + more) * (bottom - top + more)
+    its_area = (its_right - its_left + more) * (its_bottom - its_top + more)
+    union = area + its_area - across * down
+    return across * down / union if math.isfinite(union) else 0.0
 
 
 def check_box(box: Any, size: Size | None, label: str, tally: Tally) -> Extents | None:
@@ -108,7 +104,7 @@ def check_box(box: Any, size: Size | None, label: str, tally: Tally) -> Extents 
         tally.note("box.malformed", f"{label}: {_shown(box)}")
         return None
     left, top, width, height = box
-    if not (is_finite and width > 0 and height > 0 and max(width, height, abs(left), abs(top)) <= _LARGEST):
+    if not (is_finite and 0 < width <= _LARGEST and 0 < height <= _LARGEST and abs(left) + abs(top) <= _LARGEST):
         tally.note("box.degenerate", f"{label}: {_shown(box)}")
         return None
     found = Extents(left, top, left + width, top + height)
@@ -188,7 +184,7 @@ def _check_edges(edges: tuple[int, int, int, int] | None, box: Extents, label: s
 
 def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | None, label: str, tally: Tally) -> bool:
     """Note polygons that hold no coordinates, or such as cannot be meant; whether they fit their box as it stands."""
-    if wrong := next((place for place in map(_wrong_in, polygons) if place), ""):
+    if not all(map(_are_finite, polygons)) and (wrong := next(filter(None, map(_wrong_in, polygons)), "")):
         tally.note("polygon.malformed", f"{label}: {wrong}")
         return False
     kept = [polygon for polygon in polygons if _is_kept(polygon)]
@@ -204,16 +200,14 @@ def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | No
 
 
 def _reaches_far(found: Extents, size: Size | None) -> bool:
-    furthest = max(-found.left, -found.top, found.right, found.bottom)
-    if furthest <= _MIN_FAR:
+    left, top, right, bottom = found
+    if right <= _MIN_FAR and bottom <= _MIN_FAR and left >= -_MIN_FAR and top >= -_MIN_FAR:
         return False
-    return furthest > (max(_MIN_FAR, _FAR * max(size)) if size and math.isfinite(max(size)) else 1e6)
+    return max(map(abs, found)) > (max(_MIN_FAR, _FAR * max(size)) if size and math.isfinite(max(size)) else 1e6)
 
 
 def _wrong_in(polygon: Sequence[Any]) -> str:
     """What is no finite number in a polygon; empty when all is."""
-    if _are_finite(polygon):
-        return ""
     odd = next((value for value in polygon if not is_number(value)), polygon)
     if odd is polygon:
         return ""
@@ -231,7 +225,7 @@ def _extents_of(polygons: Sequence[Sequence[float]]) -> Extents:
 
 def _check_meaning(found: Extents, size: Size, box: Extents | None, label: str, tally: Tally) -> bool:
     """What is said of the box already is not said of its polygons again."""
-    if box and not found.area:
+    if box and (found.left == found.right or found.top == found.bottom):
         tally.note("mask.blank", f"{label}: polygons without area")
         return False
     if found.is_fraction(size):

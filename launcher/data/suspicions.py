@@ -13,6 +13,8 @@ from launcher.data.tally import Flaw
 _REFUSED_FROM = 0.5
 """Of all objects: from here on, what is learnt or measured means nothing."""
 
+_DECODED = "masks (RLE)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suspicion:
@@ -85,7 +87,7 @@ _SUSPICIONS = {
         message="that were looked into do not fit the bbox of their object: an RLE of another object, one written row "
         "by row (COCO's runs down the columns), or a bbox that is not [x, y, width, height]",
         matters_with="MODEL.MASK_ON",
-        of="masks (RLE)",
+        of=_DECODED,
     ),
     "box.outside": Suspicion(
         message="have boxes that lie outside their image: were the images resized, or are they other images"
@@ -160,6 +162,8 @@ def _is_refused(flaw: Flaw, coco: CocoFacts, keys: Keys) -> bool:
 
 
 def _is_most(flaw: Flaw, coco: CocoFacts) -> bool:
+    if _SUSPICIONS[flaw.code].of == _DECODED and 2 * coco.objects.num_with_rle < coco.objects.num:
+        return False
     alike = _MISPLACED if flaw.code in _MISPLACED else (flaw.code,)
     count = sum(other.count for other in coco.flaws if other.code in alike)
     return count >= max(1, _REFUSED_FROM * _total(flaw, coco))
@@ -167,7 +171,7 @@ def _is_most(flaw: Flaw, coco: CocoFacts) -> bool:
 
 def _total(flaw: Flaw, coco: CocoFacts) -> int:
     """How many could be so."""
-    totals = {"images": coco.num_images, "masks (RLE)": coco.objects.num_decoded}
+    totals = {"images": coco.num_images, _DECODED: coco.objects.num_decoded}
     return totals.get(_SUSPICIONS[flaw.code].of, coco.objects.num)
 
 

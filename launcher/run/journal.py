@@ -56,7 +56,7 @@ def entries_in(folder: Path) -> Iterator[tuple[str, Any]]:
 
 def _valid_entries(folder: Path) -> Iterator[tuple[bytes, bytes]]:
     """Key and value; a line that a kill has cut off, or a disk has damaged, is none."""
-    for file in sorted(folder.glob(PATTERN)):
+    for file in sorted(folder.rglob(PATTERN)):
         with open(file, "rb") as lines:
             for line in lines:
                 checksum, _, entry = line.rstrip(b"\n").partition(b"\t")

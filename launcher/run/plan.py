@@ -13,6 +13,7 @@ from launcher.config.request import (
     CheckpointSettings,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
 )
@@ -99,6 +100,7 @@ class Train:
     checkpoint: CheckpointSettings
     ema: EmaSettings
     early_stopping: EarlyStoppingSettings
+    evaluation: EvaluationSettings
     max_bad: int
     """Training images that may turn out to be unusable."""
     accumulate: int
@@ -126,6 +128,7 @@ class Evaluate:
     """How the worker evaluates on DATASETS.TEST."""
 
     model: Model
+    evaluation: EvaluationSettings
 
 
 @dataclass(frozen=True, kw_only=True)

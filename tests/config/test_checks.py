@@ -167,7 +167,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ({"DATALOADER.NUM_WORKERS": -1}, "DATALOADER.NUM_WORKERS=-1: must be >= 0.", ""),
         (
             {"SOLVER.STEPS": [60, 90], "SOLVER.MAX_ITER": 90},
-            "SOLVER.STEPS=[60,90]: steps must increase and lie below SOLVER.MAX_ITER=90.",
+            "SOLVER.STEPS=[60,90]: steps must increase from above 0 and lie below SOLVER.MAX_ITER=90.",
             "Set SOLVER.STEPS=[60].",
         ),
         (
@@ -175,6 +175,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "SOLVER.STEPS=[30,20]: steps must increase",
             "STEPS=[20,30]",
         ),
+        ({"SOLVER.STEPS": [0, 20], "SOLVER.MAX_ITER": 90}, "must increase from above 0", "Set SOLVER.STEPS=[20]."),
         ({"SOLVER.REFERENCE_WORLD_SIZE": -1}, "SOLVER.REFERENCE_WORLD_SIZE=-1: must be >= 0", "0 stands for"),
         ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan: must be >= 0.", ""),
         ({"SOLVER.WARMUP_FACTOR": math.nan}, "SOLVER.WARMUP_FACTOR=nan", "must not be NaN"),

@@ -9,7 +9,7 @@ from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Evaluate, RunPlan
 from launcher.train.build import is_overridden
-from launcher.train.evaluation.evaluate import evaluate
+from launcher.train.evaluation.evaluate import Options, evaluate
 from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.stop import STOP
@@ -30,6 +30,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
         cfg,
         build_test_loader=trainer_class.build_test_loader,
         build_evaluator=trainer_class.build_evaluator,
+        options=Options(settings=plan.task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
         stop=STOP,
         heartbeat=heartbeat,
     )

@@ -17,7 +17,9 @@ from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Resume, RunPlan, Train
 from launcher.run.resume import ResumePoint
 from launcher.train.build import is_overridden, own_writers
+from launcher.train.evaluation.evaluate import Options
 from launcher.train.evaluation.evaluators import check_test_sets
+from launcher.train.evaluation.unfinished import forget
 from launcher.train.hooks import chosen
 from launcher.train.output.writers import UNWRITTEN, Unwritten, build_writers, write_as_text
 from launcher.train.prediction.classes import write_classes
@@ -57,6 +59,9 @@ def _attempt_of(plan: RunPlan, training: Train, rank: int) -> Attempt:
         precision=plan.devices.precision,
         max_bad=training.max_bad,
         ema_decay=training.ema.decay,
+        evaluation=Options(
+            settings=training.evaluation, kept_in=plan.paths.unfinished_evaluation, attempt=plan.attempt
+        ),
         may_reorder=isinstance(plan.start, Resume) and plan.start.may_reorder,
     )
     return Attempt(
@@ -91,6 +96,8 @@ def train(
     if fence is not None:
         _equip(trainer, attempt, fence, unwritten)
     trainer.train()
+    if fence is not None and trainer.state.finished:
+        forget(trainer.paths.unfinished_evaluation)
     return _result_of(trainer)
 
 
