@@ -96,7 +96,7 @@ def test_a_file_is_an_image_whatever_it_is_called(here: Path):
     [
         ([], r"Whose model\? Name a run, launcher predict RUN, or a model"),
         (["device=cpu"], r"Whose model\?"),
-        (["nowhere", "a.jpg"], r"nowhere is neither a run folder nor the name of a run.*are demo/first"),
+        (["nowhere", "a.jpg"], r"(?s)no run in .* is called 'nowhere'.*without a run, name one: model="),
         (["first", "solver=cosine"], r"solver=cosine would make another model than that of first"),
         ([MODEL, "checkpoint=best"], r"checkpoint=best chooses among a run's; with model=.* set MODEL\.WEIGHTS=PATH"),
     ],
@@ -202,7 +202,7 @@ def test_a_run_that_says_nothing_of_its_settings_is_refused(here: Path):
         ([MODEL, "a.jpg", "--out", "full"], 2, "full holds files that are not of an evaluation or prediction"),
         ([MODEL, "a.jpg", "MODEL.WEIGHTS=no.pth"], 2, "MODEL.WEIGHTS=no.pth, but there is no such file"),
         ([MODEL, "a.jpg", "resume=other"], 2, "resume=other: an evaluation or prediction continues by itself"),
-        (["nowhere", "a.jpg"], 2, "nowhere is neither a run folder nor the name of a run"),
+        (["nowhere", "a.jpg"], 2, "is called 'nowhere'"),
         (["unsaved", "a.jpg"], 2, "holds no checkpoint: its training has not saved one yet"),
         ([MODEL, "a.jpg", "--thresholds", "0.1"], 2, "nrecognized arguments"),
         ([MODEL, "a.jpg", "device=gpu"], 2, "device"),
