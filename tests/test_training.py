@@ -71,6 +71,12 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert json.loads(run.attempt(1).provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")
+    assert "evaluation on small_val after iteration 6: 6 images" in done.stdout
+    assert "class   objects   bbox AP   segm AP" in done.stdout
+    assert "inference" not in done.stdout  # detectron2's lines are for the log file
+    assert "Start inference" in run.attempt(1).log(0).read_text()
+    summary = json.loads((run.evaluation / "small_val" / "summary.json").read_text())
+    assert summary["tasks"]["bbox"]["metrics"]["AP"] == outcome["metrics"]["bbox/AP"]
     _check_events(run)
 
 

@@ -29,6 +29,11 @@ class Command:
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
     "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "predict": Command(
+        usage="predict RUN|model=NAME IMAGE...",
+        help="what a model finds in images",
+        flags="[--out DIR] [--threshold SCORE] [--no-images] [--images-json FILE] [--json]",
+    ),
     "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric", flags="[--state] [--sort] [--json]"),
     "status": Command(usage="status RUN", help="what a run does now", flags="[--follow] [--json]"),
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run as it was frozen, from anywhere"),

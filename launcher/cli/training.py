@@ -20,7 +20,7 @@ from launcher.launch.supervise import execute, outcome_of
 from launcher.run.attempts import read_attempts
 from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
-from launcher.run.outcome import Ending, Outcome, WorkerEnd, main_metric
+from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
 from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
@@ -62,7 +62,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
 
 def _result_of(ended: Ended) -> float | None:
     plan, outcome = ended.plan, ended.outcome
-    if outcome is None or outcome.ending is Ending.finished or isinstance(plan.start, Finished):
+    if outcome is None or outcome.exit_code == ExitCode.finished or isinstance(plan.start, Finished):
         return main_metric(outcome)
     if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
         raise SystemExit(outcome.exit_code)

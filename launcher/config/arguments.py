@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from launcher.config.task import TRAIN, TaskRequest
+
 FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun"),
@@ -27,6 +29,8 @@ class Arguments:
     """`key=value`, as typed."""
     flags: tuple[str, ...]
     """Hydra's options and their values."""
+    task: TaskRequest = TRAIN
+    """What the command does with them."""
 
     @property
     def is_multirun(self) -> bool:

@@ -66,11 +66,13 @@ from launcher.config.schema import (
     setting_names,
 )
 from launcher.config.source import MODEL_GROUP, option_name, primary, serve
+from launcher.config.task import TRAIN, TaskRequest
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
+NOTHING = Arguments(overrides=(), flags=())
 
 
 def run_hydra(
@@ -81,6 +83,7 @@ def run_hydra(
     sweep_folder: Path | None = None,
     only_looks: bool = False,
     frozen: Mapping[str, Any] | None = None,
+    asks: TaskRequest = TRAIN,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
@@ -88,13 +91,14 @@ def run_hydra(
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
     With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
     environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
+    A command that does something else with the model than to train it `asks` for that.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
             every problem is named.
         SystemExit: Hydra is done after an option such as `--help`.
     """
-    asked = with_config_dir(take_apart(arguments), expanded)
+    asked = replace(with_config_dir(take_apart(arguments), expanded), task=asks)
     _refuse_unknown_flags(asked.flags)
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
@@ -130,9 +134,9 @@ def run_hydra(
 
 
 def to_request(
-    cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str] = ()
+    cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, asked: Arguments = NOTHING
 ) -> RunRequest:
-    """The composed configuration as a value; `typed` are the overrides with their sweeps not yet taken apart.
+    """The composed configuration as a value; `asked` is the command line with its sweeps not yet taken apart.
 
     Raises:
         RequestError: a file sets what does not exist, or a value refers to something that does not exist.
@@ -149,13 +153,16 @@ def to_request(
     overrides = _overrides_of(hydra_cfg)
     if is_set("MODEL.DEVICE", overrides):
         own["device"] = _insisting(own["device"], detectron2)
+    if asked.task != TRAIN and not is_set("MODEL.WEIGHTS", overrides):
+        detectron2 = _with_zoo_weights(detectron2, hydra_cfg, keys)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
         typed=Typed(
             experiment=_experiment_of(hydra_cfg),
             overrides=overrides,
             in_sweep=in_sweep,
-            swept=_swept(overrides, typed) if in_sweep else (),
+            swept=_swept(overrides, asked.overrides) if in_sweep else (),
+            task=asked.task,
         ),
         resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
@@ -165,6 +172,23 @@ def to_request(
         keys=_as_set(detectron2, overrides),
         **own,
     )
+
+
+def _with_zoo_weights(keys: Keys, hydra_cfg: Any, known: Detectron2Keys) -> Keys:
+    """With detectron2's own trained weights of a model of the zoo: its file names those that a training starts from."""
+    chosen = hydra_cfg.runtime.choices.get(MODEL_GROUP)
+    names = {option_name(name): name for name in known.zoo}
+    if chosen not in names:
+        return keys
+    name = names[chosen]
+    if name not in known.weights:
+        raise RequestError(
+            f"model={name}: detectron2 offers no trained weights of it. Name some: MODEL.WEIGHTS=PATH, "
+            "or choose another model."
+        )
+    asked = keys["MODEL.WEIGHTS"]
+    reason = "detectron2's own of that model"
+    return keys.with_([Adjustment(setting="MODEL.WEIGHTS", asked=asked, planned=known.weights[name], reason=reason)])
 
 
 def _as_set(keys: Keys, overrides: tuple[str, ...]) -> Keys:
@@ -246,7 +270,7 @@ class _Jobs:
             return None
 
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
-        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
+        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked)
         if problems := problems_with(request, self._keys):
             corrected = self._with_files_of_ones_own(request)
             raise RequestError("\n".join([*problems, *corrected]))
@@ -411,7 +435,7 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
             cfg = compose(primary(), overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):
             hydra_cfg = cfg.pop("hydra")
-        return to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
+        return to_request(cfg, hydra_cfg, extensions, keys, asked)
     except Exception as error:
         if isinstance(error, LauncherError | OSError) or _is_about_the_request(error):
             return None

@@ -23,7 +23,7 @@ from launcher.launch.provenance import provenance
 from launcher.run.attempts import Started, device_text
 from launcher.run.outcome import Outcome
 from launcher.run.paths import AttemptPaths, RunPaths
-from launcher.run.plan import PLAN_VERSION, Resume, RunPlan
+from launcher.run.plan import PLAN_VERSION, Resume, RunPlan, Train
 from launcher.run.resume import rename_damaged
 
 
@@ -67,7 +67,8 @@ def record_start(
             raise FileExistsError
         shutil.rmtree(beside.folder, ignore_errors=True)
         beside.folder.mkdir(parents=True)
-        paths.checkpoints.mkdir(exist_ok=True)
+        if isinstance(plan.task, Train):
+            paths.checkpoints.mkdir(exist_ok=True)
         _remove_links(paths.evaluation)
         if isinstance(plan.start, Resume):
             rename_damaged(plan.start.damaged)

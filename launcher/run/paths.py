@@ -144,6 +144,21 @@ class RunPaths:
         return self.folder / "evaluation"
 
     @property
+    def unfinished_evaluation(self) -> Path:
+        """What an evaluation in a training has done so far; see `launcher.run.journal`."""
+        return self.evaluation / ".unfinished"
+
+    @property
+    def results(self) -> Path:
+        """What an evaluation or prediction has done so far; see `launcher.run.journal`."""
+        return self.folder / "results"
+
+    @property
+    def classes(self) -> Path:
+        """The names of the classes that the model was trained on."""
+        return self.folder / "classes.json"
+
+    @property
     def sample_inputs(self) -> Path:
         return self.folder / "inputs.png"
 

@@ -155,7 +155,7 @@ def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
         folder=str(tmp_path / "coco" / "default"),
         identity={"a": 1},
         data=dataclasses.replace(NO_DATA, train_checksum=7),
-        training=dataclasses.replace(TRAINING, begun_with=2),
+        task=dataclasses.replace(TRAINING, begun_with=2),
         devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
         lessons=Lessons(micro_batch=4, in_vain=2, hide_driver=True),
     )
