@@ -15,6 +15,8 @@ ROOT = RunSettings().root
 """Where runs are looked for, unless something else is said."""
 DEEPEST = 6
 """Levels of folders below the one that is searched: `<experiment>/<name>`, sweeps and names with slashes below."""
+RESULTS = "results"
+"""In the folder of an evaluation or of predictions, which is no training."""
 SHOWN = 8
 
 
@@ -40,7 +42,8 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether a run of ours lives in that folder."""
-    return (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
+    holds_run = (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
+    return holds_run and not (folder / RESULTS).is_dir()
 
 
 def find_run(asked: str, root: Path) -> Path:
