@@ -175,7 +175,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "SOLVER.STEPS=[30,20]: steps must increase",
             "STEPS=[20,30]",
         ),
-        ({"SOLVER.STEPS": [0, 20], "SOLVER.MAX_ITER": 90}, "must increase from above 0", "Set SOLVER.STEPS=[20]."),
+        ({"SOLVER.STEPS": [0, 20], "SOLVER.MAX_ITER": 90}, "SOLVER.STEPS=[0,20]: steps must", "Set SOLVER.STEPS=[20]."),
         ({"SOLVER.REFERENCE_WORLD_SIZE": -1}, "SOLVER.REFERENCE_WORLD_SIZE=-1: must be >= 0", "0 stands for"),
         ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan: must be >= 0.", ""),
         ({"SOLVER.WARMUP_FACTOR": math.nan}, "SOLVER.WARMUP_FACTOR=nan", "must not be NaN"),
