@@ -24,8 +24,15 @@ from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
 
-FOREIGN = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", f"model_{7 * '[0-9]'}.pth", "model_final.pth")
-"""Files that a training of detectron2's own writes into its OUTPUT_DIR."""
+FOREIGN = (
+    "metrics.json",
+    "last_checkpoint",
+    "events.out.tfevents.*",
+    f"model_{7 * '[0-9]'}.pth",
+    "model_final.pth",
+    "inference/*",
+)
+"""Files that a training or an evaluation of detectron2's own writes into its OUTPUT_DIR."""
 RESUME_WORDS = ("auto", "must", "never")
 
 
@@ -243,4 +250,16 @@ def _why_unwritable(folder: Path) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         return f"{existing} is a file"
+    if existing == folder and (wrong := _in_the_way(RunPaths(folder))):
+        return wrong
     return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} cannot be written by this user"
+
+
+def _in_the_way(paths: RunPaths) -> str:
+    """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
+    folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
+    files = (paths.request, paths.provenance, paths.config, paths.fence, paths.metrics)
+    wrong = [path for path in folders if path.exists() and not path.is_dir()]
+    if wrong:
+        return f"{wrong[0]} is no folder"
+    return next((f"{path} is no plain file" for path in files if path.exists() and not path.is_file()), "")
