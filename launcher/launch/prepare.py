@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
+from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
+from launcher.device.look.bfloat16 import look_at_bfloat16
 from launcher.device.look.probe import Deadlines, look_at_devices
+from launcher.device.policy.cpu_precision import asks_for_amp, needs_measuring
 from launcher.device.policy.plan import DevicePlan, plan_devices, wants_gpus
 from launcher.errors import LauncherError
 from launcher.launch.decide import make_run_plan
+from launcher.launch.environment import worker_environment, write_empty_libraries
 from launcher.launch.session import Session
-from launcher.run.folder import look_at_folder
+from launcher.run.folder import Previous, look_at_folder
 from launcher.run.plan import Lessons, RunPlan
 
 T = TypeVar("T")
@@ -62,6 +69,7 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
     folder = _noting(problems, lambda: look_at_folder(request))
     if data is None or devices is None or folder is None:
         raise _all_of(problems)
+    facts, devices = _with_precision(request, session, since, facts, devices, folder.previous)
     plan = make_run_plan(
         request, devices=devices, dataset=data, folder=folder, began=since.began, job_ends=facts.job.ends
     )
@@ -75,11 +83,13 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
         LauncherError: as `prepare` does.
     """
     facts = session.look(request)
+    devices, folder = _plan_devices(request, session, facts, since), look_at_folder(request)
+    facts, devices = _with_precision(request, session, since, facts, devices, folder.previous)
     plan = make_run_plan(
         request,
-        devices=_plan_devices(request, session, facts, since),
+        devices=devices,
         dataset=data,
-        folder=look_at_folder(request),
+        folder=folder,
         lessons=since.lessons,
         began=since.began,
         job_ends=facts.job.ends,
@@ -87,14 +97,48 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
     return Prepared(facts=facts, plan=plan)
 
 
-def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
+def _with_precision(
+    request: RunRequest,
+    session: Session,
+    since: Since,
+    facts: DeviceFacts,
+    devices: DevicePlan,
+    previous: Previous | None,
+) -> tuple[DeviceFacts, DevicePlan]:
+    """What was measured for mixed precision on the CPU, and the plan that follows; the same where none is asked for."""
+    if devices.kind != "cpu" or not asks_for_amp(request.keys):
+        return facts, devices
+    begun_in = None if request.resume == "never" else _begun_in(previous)
+    if needs_measuring(request.keys, request.device.precision, begun_in=begun_in):
+        facts = replace(facts, bfloat16=session.measure_bfloat16(request, devices))
+    return facts, _plan_devices(request, session, facts, since, begun_in=begun_in)
+
+
+def _begun_in(previous: Previous | None) -> str | None:
+    """The type in which the run's attempts on the CPU have met mixed precision that was asked for; None for none."""
+    if previous is None or previous.kind != "cpu" or not asks_for_amp(Keys(previous.identity)):
+        return None
+    return previous.precision or ""
+
+
+def _plan_devices(
+    request: RunRequest, session: Session, facts: DeviceFacts, since: Since, *, begun_in: str | None = None
+) -> DevicePlan:
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
     if lessons.hide_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}
-    return plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling)
+    return plan_devices(
+        request.device,
+        request.keys,
+        diagnosis,
+        avoid=avoid,
+        scaling=request.scaling,
+        bfloat16=facts.bfloat16,
+        begun_in=begun_in,
+    )
 
 
 def _others(diagnosis: Diagnosis, ours: Collection[str]) -> list[str]:
@@ -128,6 +172,19 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
         announce=partial(print, file=sys.stderr),
     )
     return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
+
+
+def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[str, str]) -> Bfloat16Facts:
+    """Look at what bfloat16 does to the request's model, in the surroundings that the plan's worker would have."""
+    environ = {**environ, **data_environment(request.dataset)}
+    with tempfile.TemporaryDirectory(prefix="launcher-libraries-") as folder:
+        libraries = write_empty_libraries(Path(folder)) if devices.hide_driver else None
+        return look_at_bfloat16(
+            request.keys,
+            request.own_code,
+            environ=worker_environment(devices, environ, libraries),
+            announce=partial(print, file=sys.stderr),
+        )
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:
