@@ -15,8 +15,6 @@ ROOT = RunSettings().root
 """Where runs are looked for, unless something else is said."""
 DEEPEST = 6
 """Levels of folders below the one that is searched: `<experiment>/<name>`, sweeps and names with slashes below."""
-RESULTS = "results"
-"""In the folder of an evaluation or of predictions, which is no training."""
 SHOWN = 8
 
 

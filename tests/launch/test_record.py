@@ -155,7 +155,7 @@ FIRST_VERSION = {
     "identity": {"a": 1},
     "detectron2": {"SEED": 5},
     "begun_with": 2,
-    "devices": {"num_processes": 3, "precision": "float16"},
+    "devices": {"kind": "cpu", "num_processes": 3, "precision": "float16"},
     "train_checksum": 7,
     "lessons": {"micro_batch": 4, "in_vain": 2, "mask_driver": True},
 }
@@ -170,6 +170,7 @@ def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
         seed=5,
         begun_with=2,
         num_processes=3,
+        kind="cpu",
         precision="float16",
         train_checksum=7,
         lessons=Lessons(micro_batch=4),
