@@ -26,6 +26,7 @@ from launcher.config.places import problem_with_name, problems_with_paths, short
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
+from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.config.weights import problems_with_weights
 from launcher.errors import RequestError
@@ -65,8 +66,15 @@ def problems_with_request(request: RunRequest) -> list[str]:
         if section in OWN_NODES:
             problems += _out_of_range(section, request)
         for check in checks:
-            problems += check(request)
+            if _concerns(check, request.task):
+                problems += check(request)
     return problems
+
+
+def _concerns(check: Check, task: TaskRequest) -> bool:
+    if isinstance(task, TrainRequest):
+        return check not in _ABOUT_INFERENCE
+    return check not in _ABOUT_TRAINING and not (isinstance(task, PredictRequest) and check in _ABOUT_DATA)
 
 
 def _out_of_range(section: str, request: RunRequest) -> Iterator[str]:
@@ -130,7 +138,7 @@ def _something_to_train_on(request: RunRequest) -> Iterator[str]:
 
 def _coco_files(request: RunRequest) -> Iterator[str]:
     for split, _, asked in coco_splits(request.dataset):
-        if split == "val" and not is_named(asked):
+        if not is_named(asked) and (split == "val" or not isinstance(request.task, TrainRequest)):
             continue
         if not asked.json:
             yield f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH."
@@ -214,6 +222,14 @@ def _time_limit(request: RunRequest) -> Iterator[str]:
         yield (
             f"run.time_limit={request.run.time_limit} is not a time. Use minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
             "or 0 for no limit."
+        )
+
+
+def _nothing_to_resume(request: RunRequest) -> Iterator[str]:
+    if request.resume not in ("auto", "never"):
+        yield (
+            f"resume={request.resume}: an evaluation or prediction continues by itself. Leave it out, start over with "
+            "resume=never, or choose weights with MODEL.WEIGHTS=PATH."
         )
 
 
@@ -350,12 +366,24 @@ def _is_factor(pair: Any) -> bool:
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
     "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
-    "run": (problems_with_paths, _names, _places, _time_limit),
+    "run": (problems_with_paths, _names, _places, _time_limit, _nothing_to_resume),
     "logging": (),
     "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "evaluation": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""
+_ABOUT_TRAINING = frozenset({
+    _shares_of_the_batch,
+    _something_to_train_on,
+    _best_metric,
+    _evaluations_to_stop_by,
+    _steps,
+    _reference_batch,
+    _sampler,
+})  # fmt: skip
+_ABOUT_DATA = frozenset({wrong_kind_of_data, _coco_files, _architecture})
+_ABOUT_INFERENCE = frozenset({_nothing_to_resume})

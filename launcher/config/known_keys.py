@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from launcher.errors import RequestError
 from launcher.safe_start import import_path
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,8 @@ class Detectron2Keys:
     """By name (`COCO-Detection/retinanet_R_50_FPN_1x`): what the file sets otherwise than the defaults."""
     names: Mapping[str, tuple[str, ...]]
     """What is registered, by the key that names it (`MODEL.BACKBONE.NAME`); norms under `NORM`."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Of the models of the zoo that detectron2 has trained weights of, their address."""
 
 
 def read_keys(
@@ -102,6 +104,7 @@ def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
         open_nodes=frozenset(described["open_nodes"]),
         zoo=described["zoo"],
         names={key: tuple(names) for key, names in described["names"].items()},
+        weights=described["weights"],
     )
 
 
@@ -113,7 +116,7 @@ def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(described: Mapping[str, Any]) -> bool:
-    tables = [described.get(part) for part in ("defaults", "zoo", "names")]
+    tables = [described.get(part) for part in ("defaults", "zoo", "names", "weights")]
     return (
         all(isinstance(table, dict) for table in tables)
         and bool(tables[0] and tables[1])

@@ -26,6 +26,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     RunSettings,
     Scaling,
@@ -39,6 +40,7 @@ OWN_NODES = {
     "checkpoint": CheckpointSettings,
     "ema": EmaSettings,
     "early_stopping": EarlyStoppingSettings,
+    "evaluation": EvaluationSettings,
 }
 """The launcher's own nodes."""
 OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")

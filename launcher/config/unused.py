@@ -19,6 +19,7 @@ from launcher.config.request import (
     RunRequest,
     SplitRequest,
 )
+from launcher.config.task import TrainRequest
 
 COSINE = "WarmupCosineLR"
 Used = Callable[[RunRequest], bool]
@@ -130,7 +131,9 @@ DEPENDENT = (
     Dependent(
         names=("device.precision",),
         used=lambda request: bool(
-            request.device.precision is Precision.auto or request.keys.get("SOLVER.AMP.ENABLED", False)
+            request.device.precision is Precision.auto
+            or request.keys.get("SOLVER.AMP.ENABLED", False)
+            or not isinstance(request.task, TrainRequest)
         ),
         needs="SOLVER.AMP.ENABLED=True",
         is_refused=True,

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launcher.errors import RequestError
 
-PRIMARY = "config"
+PRIMARY = ("config", "resume")
 RUNS_CODE = ("callbacks", "job_logging", "hydra_logging", "launcher", "sweeper")
 """Nodes below `hydra` in which `_target_`, or Python's logging, names what is called."""
 
@@ -45,7 +45,7 @@ class YamlFiles(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         # A composition begins with the primary configuration; the jobs of a sweep are composed one by one.
-        if config_path.removesuffix(".yaml") == PRIMARY:
+        if config_path.removesuffix(".yaml") in PRIMARY:
             YamlFiles.files.clear()
             YamlFiles.left_out.clear()
         path = os.path.join(self.path, self._normalize_file_name(config_path))

@@ -22,8 +22,9 @@ from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
-from launcher.run.plan import Finished, Lessons, New, RunPlan
+from launcher.run.plan import Finished, Lessons, New, Predict, RunPlan, Train
 from launcher.run.resume import look_for_checkpoints
+from launcher.run.work import count_done
 from launcher.show.run import show_notices, show_plan, show_retry
 
 
@@ -39,7 +40,7 @@ class Ended:
 
 
 def launch(request: RunRequest, session: Session) -> Ended:
-    """Train a run to its end, in as many attempts as that takes.
+    """Do what is asked to its end, in as many attempts as that takes.
 
     Raises:
         LauncherError: it cannot be started.
@@ -112,7 +113,7 @@ def _with_gpus(request: RunRequest, session: Session, prepared: Prepared, claims
 
 def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims) -> Outcome:
     plan = prepared.plan
-    record_start(request, plan, prepared.facts, session.command, session.environ)
+    record_start(request, plan, prepared.facts, session.command, session.environ, at=session.now())
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
     refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
@@ -129,5 +130,12 @@ def environment_of(plan: RunPlan, session: Session) -> dict[str, str]:
 def _lessons_of(plan: RunPlan, outcome: Outcome) -> Lessons | None:
     if not outcome.code:
         return None
+    return learn(plan, outcome, resumes_from=_done_after(plan))
+
+
+def _done_after(plan: RunPlan) -> int:
+    """The iterations, or images, that a next attempt would find done."""
+    if not isinstance(plan.task, Train):
+        return count_done(plan.paths, plan.task.files if isinstance(plan.task, Predict) else ())
     point = look_for_checkpoints(plan.paths).newest_valid
-    return learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
+    return point.next_iteration or 0 if point else 0

@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
+from launcher.config.task import PredictRequest, TrainRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
-from launcher.data.plan import DatasetPlan, data_environment, plan_dataset
+from launcher.data.index.store import index_store
+from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
@@ -19,9 +21,11 @@ from launcher.device.look.probe import Deadlines, look_at_devices
 from launcher.device.policy.plan import DevicePlan, plan_devices, wants_gpus
 from launcher.errors import LauncherError
 from launcher.launch.decide import make_run_plan
+from launcher.launch.inference import make_inference_plan
 from launcher.launch.session import Session
-from launcher.run.folder import look_at_folder
+from launcher.run.folder import FolderFacts, look_at_folder
 from launcher.run.plan import Lessons, RunPlan
+from launcher.run.work import WorkFacts, look_at_work
 
 T = TypeVar("T")
 
@@ -59,13 +63,10 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
     data = _noting(problems, lambda: session.plan_data(request))
     facts = session.look(request)
     devices = _noting(problems, lambda: _plan_devices(request, session, facts, since))
-    folder = _noting(problems, lambda: look_at_folder(request))
-    if data is None or devices is None or folder is None:
+    seen = _noting(problems, lambda: _look_into(request))
+    if data is None or devices is None or seen is None:
         raise _all_of(problems)
-    plan = make_run_plan(
-        request, devices=devices, dataset=data, folder=folder, began=since.began, job_ends=facts.job.ends
-    )
-    return Prepared(facts=facts, plan=plan)
+    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
@@ -75,16 +76,40 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
         LauncherError: as `prepare` does.
     """
     facts = session.look(request)
-    plan = make_run_plan(
-        request,
-        devices=_plan_devices(request, session, facts, since),
+    devices = _plan_devices(request, session, facts, since)
+    return Prepared(facts=facts, plan=_decide(request, devices, data, _look_into(request), since, facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a request points at on disk."""
+
+    folder: FolderFacts
+    work: WorkFacts | None
+    """Of an evaluation or prediction; None for a training."""
+
+
+def _look_into(request: RunRequest) -> Seen:
+    task = request.task
+    work = None if isinstance(task, TrainRequest) else look_at_work(request, task)
+    return Seen(folder=look_at_folder(request), work=work)
+
+
+def _decide(
+    request: RunRequest, devices: DevicePlan, data: DatasetPlan, seen: Seen, since: Since, facts: DeviceFacts
+) -> RunPlan:
+    if seen.work is None or isinstance(request.task, TrainRequest):
+        decide = partial(make_run_plan, request)
+    else:
+        decide = partial(make_inference_plan, request, request.task, work=seen.work)
+    return decide(
+        devices=devices,
         dataset=data,
-        folder=look_at_folder(request),
+        folder=seen.folder,
         lessons=since.lessons,
         began=since.began,
         job_ends=facts.job.ends,
     )
-    return Prepared(facts=facts, plan=plan)
 
 
 def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
@@ -94,7 +119,8 @@ def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, sin
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}
-    return plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling)
+    trains = isinstance(request.task, TrainRequest)
+    return plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling, trains=trains)
 
 
 def _others(diagnosis: Diagnosis, ours: Collection[str]) -> list[str]:
@@ -121,13 +147,17 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
         RequestError: the user's code cannot be imported.
         DataError: they are missing, unreadable or contradict the configuration; every problem is listed.
     """
+    if isinstance(request.task, PredictRequest):
+        return without_data(request)
+    announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,
         registered_elsewhere(request.dataset, request.keys),
         environ={**environ, **data_environment(request.dataset)},
-        announce=partial(print, file=sys.stderr),
+        announce=announce,
     )
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
+    indexes = index_store(request.dataset.index, environ, announce)
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:

@@ -14,6 +14,7 @@ import yaml
 from cattrs import BaseValidationError
 
 from launcher.config.request import RunRequest
+from launcher.config.task import TaskRequest, TrainRequest
 from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
@@ -101,15 +102,17 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         resume_file_problem=problem,
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(request.keys["MODEL.WEIGHTS"])),
-        foreign=_find_foreign(paths, attempts),
+        foreign=_find_foreign(paths, attempts, request.task),
         unwritable=_why_unwritable(paths.folder),
     )
 
 
-def _find_foreign(paths: RunPaths, attempts: Sequence[int]) -> tuple[str, ...]:
-    """What detectron2's own trainer, or a program like it, has left in the folder."""
+def _find_foreign(paths: RunPaths, attempts: Sequence[int], task: TaskRequest) -> tuple[str, ...]:
+    """What detectron2's own trainer, or a program like it, has left in the folder; for other tasks whatever it is."""
     if attempts or paths.request.exists():
         return ()
+    if not isinstance(task, TrainRequest):
+        return tuple(sorted(path.name for path in paths.folder.glob("[!.]*")))
     found = [path for pattern in FOREIGN for path in sorted(paths.folder.glob(pattern))]
     return tuple(path.name for path in found if path.is_file())
 
@@ -133,12 +136,12 @@ def _fingerprints(paths: RunPaths, attempts: Sequence[int]) -> frozenset[str]:
 def previous_from(plan: Mapping[str, Any]) -> Previous:
     """What a plan says that was read back from JSON, in the form of any version of plan.json."""
     is_first = "version" not in plan
-    data, training = (plan, plan) if is_first else (plan["data"], plan["training"])
+    data, task = (plan, plan) if is_first else (plan["data"], plan["task"] if "task" in plan else plan["training"])
     keys, devices = plan.get("detectron2" if is_first else "keys", {}), plan.get("devices", {})
     return Previous(
         identity=plan.get("identity", {}),
         seed=keys.get("SEED"),
-        begun_with=training.get("begun_with"),
+        begun_with=task.get("begun_with"),
         num_processes=devices.get("num_processes"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
@@ -255,7 +258,7 @@ def _why_unwritable(folder: Path) -> str:
 def _in_the_way(paths: RunPaths) -> str:
     """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
     folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
-    files = (paths.request, paths.provenance, paths.config, paths.fence, paths.metrics)
+    files = (paths.request, paths.config, paths.fence, paths.metrics)
     wrong = [path for path in folders if path.exists() and not path.is_dir()]
     if wrong:
         return f"{wrong[0]} is no folder"

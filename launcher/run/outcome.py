@@ -87,6 +87,10 @@ class WorkerResult:
     stopped_by: str
     """What asked it to stop when no signal did; empty otherwise."""
     work: Work
+    code: str = codes.NONE
+    """Of what could not be done, although the rest was."""
+    explanation: str = ""
+    """One sentence about that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +179,9 @@ def _in_order(end: WorkerEnd, result: WorkerResult) -> Outcome:
         return _stopped(end, result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}", result.work)
     return Outcome(
         ending=Ending.finished,
-        exit_code=ExitCode.finished,
-        code=codes.NONE,
-        explanation=explain_early_stop(stop) if stop else _unclean(end),
+        exit_code=ExitCode.training_failed if result.code else ExitCode.finished,
+        code=result.code,
+        explanation=result.explanation or (explain_early_stop(stop) if stop else _unclean(end)),
         seconds=end.seconds,
         work=result.work,
         fault=None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
@@ -31,3 +33,4 @@ def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
     if devices.kind == "cpu" and devices.num_processes > 1:
         # Each rank would start a thread per core.
         torch.set_num_threads(max(1, torch.get_num_threads() // devices.num_processes))
+    os.environ.setdefault("RAYON_NUM_THREADS", str(torch.get_num_threads()))  # hotcoco's, which else takes all cores

@@ -28,7 +28,7 @@ from launcher.run.resume import ResumePoint, ResumePointGoneError
 from launcher.train.average import AveragedWeights
 from launcher.train.checkpoints.checkpoint import SafeCheckpointer
 from launcher.train.evaluation.blank_images import MapperWithBlanks
-from launcher.train.evaluation.evaluate import Evaluation, evaluate
+from launcher.train.evaluation.evaluate import Evaluation, Options, evaluate
 from launcher.train.evaluation.evaluators import evaluator_for
 from launcher.train.hooks.states import load_states, states_of
 from launcher.train.normalizers import LossNormalizers
@@ -62,6 +62,7 @@ class Setup:
     """Training images that may turn out to be unusable."""
     ema_decay: float
     """0 for no averaged weights."""
+    evaluation: Options
     may_reorder: bool
     """The checkpoint may be of another order of samples."""
 
@@ -300,6 +301,7 @@ class Trainer(DefaultTrainer):
                 self.cfg,
                 build_test_loader=self.build_test_loader,
                 build_evaluator=self.build_evaluator,
+                options=self.setup.evaluation,
                 stop=self.stop,
                 heartbeat=self.heartbeat,
             )

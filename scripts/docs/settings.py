@@ -47,6 +47,7 @@ TITLES = {
     "checkpoint": "Checkpoints",
     "ema": "Averaged weights",
     "early_stopping": "Early stopping",
+    "evaluation": "Evaluation",
     "": "Without a section",
 }
 TYPES = {

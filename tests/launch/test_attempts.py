@@ -25,7 +25,7 @@ DONE = finished_after(100)
 
 
 def run_folder(folder: Path) -> Path:
-    return folder / "no-experiment" / "run"
+    return folder / "model-a" / "run"
 
 
 def is_free(folder: Path) -> bool:
@@ -110,7 +110,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(tmp_path: Path):
     launch(request_in(tmp_path), world.session())
 
     assert [plan.micro_batch for plan in world.carried_out] == [2, 1]
-    assert [plan.training.accumulate for plan in world.carried_out] == [1, 2]
+    assert [plan.task.accumulate for plan in world.carried_out] == [1, 2]
 
 
 def test_a_gpu_that_goes_is_left_out_and_the_others_stay_claimed(tmp_path: Path):

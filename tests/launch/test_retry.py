@@ -32,7 +32,7 @@ def planned(
         {"SOLVER": {"IMS_PER_BATCH": batch}, "DATALOADER": {"NUM_WORKERS": workers}},
         start=Resume(point=point, damaged=(), may_reorder=False) if first else New(archives=False),
         devices=devices,
-        training=replace(TRAINING, accumulate=accumulate),
+        task=replace(TRAINING, accumulate=accumulate),
         lessons=lessons,
     )
 

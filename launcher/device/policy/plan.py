@@ -76,11 +76,12 @@ def plan_devices(
     *,
     avoid: Mapping[str, str] = MappingProxyType({}),
     scaling: Scaling = Scaling.keep_batch,
+    trains: bool = True,
 ) -> DevicePlan:
     """Choose the devices of one run and what has to change because of them.
 
     `avoid` names GPUs by UUID that this run must not get, each with a clause that continues its name, such as `failed
-    in attempt 1`.
+    in attempt 1`. What does not train shares no batch.
 
     Raises:
         RequestError: a GPU is named that is not here, the batch cannot be split between all GPUs, or this launcher is
@@ -93,7 +94,7 @@ def plan_devices(
     there = Situation(
         asked=asked,
         keys=keys,
-        batch=shared_batch(keys, scaling),
+        batch=shared_batch(keys, scaling) if trains else None,
         diagnosis=without_unwanted(diagnosis, asked, avoid),
     )
     choice = choice_of(asked, keys)
