@@ -46,8 +46,6 @@ class Previous:
     begun_with: int | None
     """Processes with which the run began."""
     num_processes: int | None
-    kind: str | None
-    """Of its devices: cuda or cpu."""
     precision: str | None
     """The data type of mixed precision; empty for full precision."""
     train_checksum: int
@@ -145,7 +143,6 @@ def previous_from(plan: Mapping[str, Any]) -> Previous:
         seed=keys.get("SEED"),
         begun_with=task.get("begun_with"),
         num_processes=devices.get("num_processes"),
-        kind=devices.get("kind"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
         lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
@@ -261,7 +258,7 @@ def _why_unwritable(folder: Path) -> str:
 def _in_the_way(paths: RunPaths) -> str:
     """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
     folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
-    files = (paths.request, paths.first_provenance, paths.config, paths.fence, paths.metrics)
+    files = (paths.request, paths.config, paths.fence, paths.metrics)
     wrong = [path for path in folders if path.exists() and not path.is_dir()]
     if wrong:
         return f"{wrong[0]} is no folder"
