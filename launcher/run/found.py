@@ -9,18 +9,20 @@ from pathlib import Path
 
 from launcher.config.request import RunSettings
 from launcher.errors import RequestError
+from launcher.run.paths import RESULTS
 
 ROOT = RunSettings().root
 """Where runs are looked for, unless something else is said."""
 DEEPEST = 6
 """Levels of folders below the one that is searched: `<experiment>/<name>`, sweeps and names with slashes below."""
-RESULTS = "results"
-"""In the folder of an evaluation or of predictions, which is no training."""
 SHOWN = 8
 
 
 def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
-    """The folders of all runs below a folder, or the folder itself; a run has none of its own inside."""
+    """The folders of all runs below a folder, or the folder itself; a run has none of its own inside.
+
+    Evaluations and predictions are none.
+    """
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)

@@ -102,3 +102,10 @@ def test_a_run_is_called_as_it_can_be_typed_where_one_stands(outputs: Path, monk
     assert called(run) == str(run)
     monkeypatch.chdir(outputs.parent.parent)
     assert called(run) == f"{outputs.parent.name}/outputs/demo/default"
+
+
+def test_predictions_are_no_run(tmp_path: Path):
+    for name in ("demo/first/attempts", "predictions/photos/attempts", "predictions/photos/results"):
+        (tmp_path / name).mkdir(parents=True)
+
+    assert list(find_runs(tmp_path)) == [tmp_path / "demo/first"]
