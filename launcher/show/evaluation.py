@@ -31,9 +31,9 @@ class Row:
     cells: Sequence[str]
 
 
-def show_evaluation(summary: EvaluationSummary, console: Console, *, file: Path) -> None:
+def show_evaluation(summary: EvaluationSummary, console: Console, *, file: str | Path) -> None:
     """Print the table of an evaluation; `file` has all of it."""
-    here = Path.cwd()
+    file, here = Path(file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
     _print(evaluation_lines(summary, str(shown)), console)
 

@@ -150,6 +150,8 @@ def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = Fa
 def _how_it_ended(outcome: Outcome) -> str:
     """Nothing of one that came to its end and has left something out."""
     return "" if outcome.ending is Ending.finished else f"{outcome.ending.value.replace('_', ' ')}: "
+
+
 def _after_end(plan: RunPlan) -> str:
     """How a finished run trains longer."""
     name, total = shlex.quote(called(plan.paths.folder)), plan.keys["SOLVER.MAX_ITER"]
