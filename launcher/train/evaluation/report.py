@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,14 @@ def _write(summary: EvaluationSummary, file: Path) -> None:
 
 def _draw_all(dataset: str, findings: Findings, folder: Path) -> None:
     for task, found in findings.matches.items():
-        _draw(draw_curves, found, folder / f"precision_recall_{task}.png")
-    _draw(draw_confusion, findings.confusion, folder / "confusion.png")
+        _draw(folder / f"precision_recall_{task}.png", partial(draw_curves, found))
+    _draw(folder / "confusion.png", partial(draw_confusion, findings.confusion))
     categories = findings.measured.ground_truth["categories"]
-    _draw(draw_worst, dataset, findings.paired, categories, findings.confusion.score, folder / "errors.png")
+    _draw(folder / "errors.png", partial(draw_worst, dataset, findings.paired, categories, findings.confusion.score))
 
 
-def _draw(draw: Callable[..., None], *arguments: Any) -> None:
+def _draw(file: Path, draw: Callable[[Path], None]) -> None:
     try:
-        draw(*arguments)
+        draw(file)
     except Exception:  # of whatever is odd in somebody's data: an image less is no reason to end anything
-        logger.warning("An image of the evaluation could not be drawn", exc_info=True)
+        logger.warning("%s could not be drawn", file, exc_info=True)
