@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULTS = "results"
 ATTEMPT_NAME = re.compile("[1-9][0-9]{0,8}")
 
 
@@ -151,7 +152,7 @@ class RunPaths:
     @property
     def results(self) -> Path:
         """What an evaluation or prediction has done so far; see `launcher.run.journal`."""
-        return self.folder / "results"
+        return self.folder / RESULTS
 
     @property
     def classes(self) -> Path:
