@@ -15,6 +15,7 @@ from detectron2.data import MetadataCatalog
 
 from launcher.config.values import write_json
 from launcher.run.evaluation import EvaluationSummary
+from launcher.train.evaluation.coco import RESULTS_FILE
 from launcher.train.evaluation.confusion import Confusion, ImagePairs, confusion_of, pair_images
 from launcher.train.evaluation.matches import Matches, match, tasks_in
 from launcher.train.evaluation.precision import best_f1, mean_average_precision
@@ -24,8 +25,6 @@ from launcher.train.output.errors import draw_worst
 
 logger = logging.getLogger(__name__)
 
-DETECTIONS = "coco_instances_results.json"
-"""The name that detectron2's COCOEvaluator gives its results."""
 SUMMARY = "summary.json"
 DEFAULT_SCORE = 0.5
 """The threshold of errors where no object was found, so that there is no best one."""
@@ -52,7 +51,7 @@ class Findings:
 
 def read_measured(dataset: str, folder: Path) -> Measured | None:
     """What a COCO evaluation of a registered data set left in its folder; None where there was none."""
-    annotations, results = MetadataCatalog.get(dataset).get("json_file", None), folder / DETECTIONS
+    annotations, results = MetadataCatalog.get(dataset).get("json_file", None), folder / RESULTS_FILE
     if annotations is None or not results.exists():
         return None
     ground_truth = json.loads(Path(annotations).read_text(encoding="utf-8"))
@@ -84,7 +83,7 @@ def write_report(
     """
     findings = None if measured is None else find(measured, results, sigmas)
     if measured is not None and findings is None:
-        logger.warning("%s is of another evaluation and is not looked at", folder / DETECTIONS)
+        logger.warning("%s is of another evaluation and is not looked at", folder / RESULTS_FILE)
     summary = summarize(
         dataset,
         results,
