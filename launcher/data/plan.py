@@ -71,12 +71,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=tuple(
-            map(
-                printable,
-                (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts)),
-            )
-        ),
+        notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
         own_classes=own_classes(facts),
     )
