@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from launcher.config.request import DeviceChoice, DeviceRequest, EmaSettings, Precision, RunRequest, RunSettings
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import DeviceRequest, EmaSettings, Precision, RunRequest, RunSettings
 from launcher.config.task import EvaluateRequest, PredictRequest
 from launcher.errors import DataError, RequestError
 from launcher.files import write_text
@@ -19,6 +20,7 @@ from launcher.run.heartbeat import PREDICTION, TRAINING
 from launcher.run.identity import run_folder
 from launcher.run.journal import Journal, stamp_of
 from launcher.run.plan import Continue, Evaluate, Finished, New, Predict, RunPlan
+from tests.device.recorded import TWO_GPUS
 from tests.launch.conducted import KEYS, World
 from tests.values import TYPED, a_request, failed_with, finished_after
 
@@ -178,12 +180,14 @@ def test_an_attempt_that_has_done_images_makes_up_for_the_retries_before(photos:
 
 
 def test_any_number_of_processes_shares_the_images(photos: Path):
-    request = prediction(photos, device=DeviceRequest(choice=DeviceChoice.cpu, count=3))
-    assert request.keys["SOLVER.IMS_PER_BATCH"] == 2
+    request = prediction(photos, device=DeviceRequest(count=2))
+    alone = Adjustment(setting="SOLVER.IMS_PER_BATCH", asked=2, planned=1, reason="")
 
-    plan = launch(request, World(ends=(DONE,)).session()).plan
+    plan = launch(
+        replace(request, keys=request.keys.with_([alone])), World(facts=(TWO_GPUS,), ends=(DONE,)).session()
+    ).plan
 
-    assert plan.devices.num_processes == 3
+    assert plan.devices.num_processes == 2
 
 
 def test_a_model_that_was_trained_in_mixed_precision_is_used_in_full_unless_asked(photos: Path):
