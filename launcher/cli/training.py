@@ -14,7 +14,7 @@ from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
 from launcher.launch.claims import claim, claims_folder, look
-from launcher.launch.prepare import look_for, plan_data
+from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run.attempts import read_attempts
@@ -52,6 +52,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         console=make_console(),
         plan_data=partial(plan_data, environ=environ),
         look=partial(look_for, environ=environ),
+        measure_bfloat16=partial(measure_bfloat16, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
         now=time.time,

@@ -40,7 +40,8 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether a run of ours lives in that folder."""
-    return (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
+    holds_run = (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
+    return holds_run and not (folder / RESULTS).is_dir()
 
 
 def find_run(asked: str, root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -30,9 +31,11 @@ class Row:
     cells: Sequence[str]
 
 
-def show_evaluation(summary: EvaluationSummary, console: Console, *, file: str) -> None:
+def show_evaluation(summary: EvaluationSummary, console: Console, *, file: Path) -> None:
     """Print the table of an evaluation; `file` has all of it."""
-    _print(evaluation_lines(summary, file), console)
+    here = Path.cwd()
+    shown = file.relative_to(here) if file.is_relative_to(here) else file
+    _print(evaluation_lines(summary, str(shown)), console)
 
 
 def show_comparison(comparison: Comparison, console: Console) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
+from launcher.data.plan import CocoSplit
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
@@ -45,6 +46,8 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
+        for row in _index_rows(plan.data.splits):
+            line(row)
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
@@ -58,6 +61,12 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     if composition:
         for key in SHOWN_IN_PLAN:
             line(f"  {key} = {plan.keys[key]}")
+
+
+def _index_rows(splits: Iterable[CocoSplit]) -> Iterator[str]:
+    for split in splits:
+        if split.index is not None and not split.index.unusable:
+            yield f"index: {split.index.path} ({split.index.size / 1e6:.1f} MB), of {_relative(Path(split.json))}"
 
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
@@ -162,7 +171,7 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     """What to do after a stop: the same again, unless that would stop in the same place."""
     done, before = outcome.work.iterations, plan.first_iteration
     if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
-        return "run the same command again"
+        return f"run the same command again, or: launcher resume {shlex.quote(called(plan.paths.folder))}"
     return (
         "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
         "scheduler's job)"

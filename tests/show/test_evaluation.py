@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -109,7 +110,7 @@ def test_an_evaluation_without_any_number_says_so():
 def test_names_are_printed_as_they_are():
     console = Console(file=io.StringIO(), soft_wrap=True)
 
-    show_evaluation(replace(SUMMARY, dataset="[bold]x[/bold]"), console, file="[0].json")
+    show_evaluation(replace(SUMMARY, dataset="[bold]x[/bold]"), console, file=Path("[0].json"))
 
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[bold]x[/bold]" in printed

@@ -63,7 +63,7 @@ class ReportEvaluations(HookBase):
             sigmas=self.trainer.cfg.TEST.KEYPOINT_OKS_SIGMAS,
             draws=self.images > 0,
         )
-        show_evaluation(summary, CONSOLE, file=str(folder / SUMMARY))
+        show_evaluation(summary, CONSOLE, file=folder / SUMMARY)
         return summary
 
     def _draw(self, threshold: float) -> None:
