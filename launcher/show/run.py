@@ -15,6 +15,7 @@ from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan
+from launcher.show.data_wait import data_wait_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,6 +81,8 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         lines.append(f"  {metrics}")
     if bad := _bad_images_line(outcome):
         lines.append(f"  {bad}")
+    if outcome.work.data_wait is not None:
+        lines.append(f"  data wait     {data_wait_text(outcome.work.data_wait, plan)}")
     paths = plan.paths
     shown = _relative(paths.folder)
     lines.append(f"  run folder    {shown}")

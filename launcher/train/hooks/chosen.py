@@ -60,7 +60,7 @@ def rank_zero(
     """Hooks of rank 0 alone."""
     images = trainer.cfg.SOLVER.IMS_PER_BATCH
     period, count = logging_settings.period, logging_settings.images
-    chosen: list[HookBase] = [Throughput(images)]
+    chosen: list[HookBase] = [Throughput(images, trainer.state)]
     if count > 0:
         chosen.append(DrawImages(trainer.paths, count, trainer.state))
     chosen.append(WriteEvents(writers, period, trainer.state, paths=trainer.paths, fence=fence))
