@@ -28,7 +28,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run_in(folder: Path, name: str) -> RunPaths:
-    return RunPaths(folder / "outputs" / "no-experiment" / name)
+    return RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
 
 
 def outcome_of(run: RunPaths, attempt: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert "bfloat16" in done.stdout
     assert "MODEL.ROI_HEADS.NUM_CLASSES" in done.stdout
     assert "iteration 6/6" in done.stdout
-    assert "launcher tensorboard outputs/no-experiment/a" in done.stdout
+    assert "launcher tensorboard outputs/mask_rcnn_R_50_FPN_1x-small/a" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     run = run_in(tmp_path, "a")
     outcome = outcome_of(run, 1)
@@ -71,9 +71,15 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert plan["keys"]["SOLVER"]["AMP"]["ENABLED"] is (plan["devices"]["precision"] == "bfloat16")
     assert facts["bfloat16"]["problem"] == ""
     assert "3x3 convolutions" in [layer["name"] for layer in facts["bfloat16"]["layers"]]
-    assert json.loads(run.provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert json.loads(run.attempt(1).provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")
+    assert "evaluation on small_val after iteration 6: 6 images" in done.stdout
+    assert "class   objects   bbox AP   segm AP" in done.stdout
+    assert "inference" not in done.stdout  # detectron2's lines are for the log file
+    assert "Start inference" in run.attempt(1).log(0).read_text()
+    summary = json.loads((run.evaluation / "small_val" / "summary.json").read_text())
+    assert summary["tasks"]["bbox"]["metrics"]["AP"] == outcome["metrics"]["bbox/AP"]
     _check_events(run)
 
 
@@ -439,8 +445,8 @@ def test_a_sweep_trains_every_job_in_its_own_folder_and_continues_past_a_failing
         "SOLVER.BASE_LR=1e30,1e-4",
     )
 
-    folders = sorted((tmp_path / "outputs" / "no-experiment" / "w").iterdir())
-    assert [folder.name[:18] for folder in folders] == ["SOLVER.BASE_LR-0.0", "SOLVER.BASE_LR-1e_"]
+    folders = sorted((tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "w").iterdir())
+    assert [folder.name for folder in folders] == ["BASE_LR=0.0001", "BASE_LR=1e+30"]
     endings = [outcome_of(RunPaths(folder), 1)["ending"] for folder in folders]
     assert sorted(endings) == ["failed", "finished"]
     assert done.returncode == ExitCode.training_failed

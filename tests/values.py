@@ -13,6 +13,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
     RunRequest,
@@ -23,7 +24,7 @@ from launcher.config.request import (
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.outcome import Ending, Fault, Outcome, Work
-from launcher.run.plan import Lessons, Limits, New, Report, RunPlan, Training
+from launcher.run.plan import Lessons, Limits, New, Report, RunPlan, Train
 
 TYPED = Typed(experiment="", overrides=(), in_sweep=False, swept=())
 CPU = DevicePlan(
@@ -52,6 +53,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "checkpoint": CheckpointSettings(),
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
+        "evaluation": EvaluationSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
     }
@@ -67,7 +69,8 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "start": New(archives=False),
         "data": NO_DATA,
         "devices": CPU,
-        "training": TRAINING,
+        "own_code": OwnCode(),
+        "task": TRAINING,
         "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),
         "lessons": Lessons(),
         "report": Report(adjustments=(), notices=(), changed=()),
@@ -75,12 +78,12 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
     return RunPlan(**{**defaults, **parts}, keys=Keys(keys))
 
 
-TRAINING = Training(
-    own_code=OwnCode(),
+TRAINING = Train(
     logging=LoggingSettings(),
     checkpoint=CheckpointSettings(),
     ema=EmaSettings(),
     early_stopping=EarlyStoppingSettings(),
+    evaluation=EvaluationSettings(),
     max_bad=0,
     accumulate=1,
     begun_with=1,

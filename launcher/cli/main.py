@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from launcher import __version__
+from launcher.cli.broken_import import refusal_of
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.show.stream import OutputError, patient_output
 
@@ -28,6 +29,17 @@ class Command:
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
     "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "predict": Command(
+        usage="predict RUN|model=NAME IMAGE...",
+        help="what a model finds in images",
+        flags="[--out DIR] [--threshold SCORE] [--no-images] [--images-json FILE] [--json]",
+    ),
+    "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric", flags="[--state] [--sort] [--json]"),
+    "status": Command(usage="status RUN", help="what a run does now", flags="[--follow] [--json]"),
+    "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run as it was frozen, from anywhere"),
+    "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can be resumed"),
+    "diff": Command(usage="diff A B", help="what differs between two runs", flags="[--json]"),
+    "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run", flags="[--run] [--json]"),
     "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
     "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
@@ -73,8 +85,14 @@ def _run(arguments: Sequence[str]) -> int:
         return ExitCode.finished
     name, rest = split_command(arguments)
     _refuse_missing_folder()
-    run = import_module(f"launcher.cli.{name}").run
-    return int(run(rest))
+    try:
+        return int(import_module(f"launcher.cli.{name}").run(rest))
+    except LauncherError:
+        raise
+    except Exception as error:
+        if refusal := refusal_of(error):
+            raise refusal from error
+        raise
 
 
 def _refuse_missing_folder() -> None:

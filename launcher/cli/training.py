@@ -18,10 +18,12 @@ from launcher.launch.environment import with_short_waits
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
+from launcher.run.attempts import read_attempts
 from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
-from launcher.run.outcome import Ending, Outcome, WorkerEnd, main_metric
+from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
+from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
@@ -37,7 +39,8 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     with _executing(request) as how:
         session = make_session(command, how)
         ended = launch(request, session)
-    show_outcome(ended.outcome, ended.plan, session.console)
+    seconds = duration_s(read_attempts(ended.plan.paths), until=None)
+    show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
     return _result_of(ended)
 
 
@@ -61,11 +64,13 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
 
 def _result_of(ended: Ended) -> float | None:
     plan, outcome = ended.plan, ended.outcome
-    if outcome is None or outcome.ending is Ending.finished or isinstance(plan.start, Finished):
+    if outcome is None or outcome.exit_code == ExitCode.finished or isinstance(plan.start, Finished):
         return main_metric(outcome)
     if outcome.exit_code in (ExitCode.resumable, ExitCode.interrupted):
         raise SystemExit(outcome.exit_code)
-    raise TrainingFailedError(failure_text(outcome, plan), exit_code=ExitCode(outcome.exit_code))
+    raise TrainingFailedError(
+        failure_text(outcome, plan, would_fail_again=ended.would_fail_again), exit_code=ExitCode(outcome.exit_code)
+    )
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from launcher.config.task import TRAIN, TaskRequest
+
 FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun"),
@@ -27,6 +29,8 @@ class Arguments:
     """`key=value`, as typed."""
     flags: tuple[str, ...]
     """Hydra's options and their values."""
+    task: TaskRequest = TRAIN
+    """What the command does with them."""
 
     @property
     def is_multirun(self) -> bool:
@@ -103,9 +107,10 @@ def _first_value(text: str) -> str:
 
 
 def with_text_as_typed(arguments: Arguments, names: Collection[str]) -> Arguments:
-    """The command line with quotes around what is text and looks like a number to Hydra.
+    """The command line with quotes around what is text and looks like a number, or like settings, to Hydra.
 
-    It would make `100000.0` of `run.name=1e5`, and `202601` of `run.name=2026_01`.
+    It would make `100000.0` of `run.name=1e5`, `202601` of `run.name=2026_01`, and nothing of a path into
+    `outputs/demo/BASE_LR=0.01,IMS_PER_BATCH=4`.
     """
     return replace(arguments, overrides=tuple(_as_text(text, names) for text in arguments.overrides))
 
@@ -114,6 +119,8 @@ def _as_text(text: str, names: Collection[str]) -> str:
     key, equals, value = text.partition("=")
     if not equals or key.lstrip("+") not in names:
         return text
+    if re.fullmatch(r"[^'\"\[\](){}\\]*=[^'\"\[\](){}\\]*", value):
+        return f'{key}="{value}"'
     parts = (f'"{part}"' if _is_spelled_otherwise(part) else part for part in value.split(","))
     return f"{key}={','.join(parts)}"
 
@@ -129,6 +136,9 @@ def override_for_hydra(text: str) -> str:
     sign, key, value = _parts(text)
     if re.fullmatch(r"~[\w.-]*(/[^'\",\\]*)?", value):
         # A shell leaves the tilde after an equals sign alone, and Hydra's grammar does not know it.
+        value = f'"{value}"'
+    if not value.isascii() and re.fullmatch(r"[\w./-]+", value):
+        # A name in another script, which the grammar takes in quotes only.
         value = f'"{value}"'
     if key == "model":
         value = re.sub(r"\.yaml\b", "", value).replace("/", "__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from launcher.config.places import problem_with_name, problems_with_paths, short
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
+from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.config.weights import problems_with_weights
 from launcher.errors import RequestError
@@ -41,6 +43,7 @@ KEY_RANGES = {
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
 DEVICES = ("cuda", "cpu", "mps")
+SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/pts/", "/boot/")
 SUBSET = Range(above=0, at_most=1)
 
 Check = Callable[[RunRequest], Iterator[str]]
@@ -63,8 +66,15 @@ def problems_with_request(request: RunRequest) -> list[str]:
         if section in OWN_NODES:
             problems += _out_of_range(section, request)
         for check in checks:
-            problems += check(request)
+            if _concerns(check, request.task):
+                problems += check(request)
     return problems
+
+
+def _concerns(check: Check, task: TaskRequest) -> bool:
+    if isinstance(task, TrainRequest):
+        return check not in _ABOUT_INFERENCE
+    return check not in _ABOUT_TRAINING and not (isinstance(task, PredictRequest) and check in _ABOUT_DATA)
 
 
 def _out_of_range(section: str, request: RunRequest) -> Iterator[str]:
@@ -128,7 +138,7 @@ def _something_to_train_on(request: RunRequest) -> Iterator[str]:
 
 def _coco_files(request: RunRequest) -> Iterator[str]:
     for split, _, asked in coco_splits(request.dataset):
-        if split == "val" and not is_named(asked):
+        if not is_named(asked) and (split == "val" or not isinstance(request.task, TrainRequest)):
             continue
         if not asked.json:
             yield f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH."
@@ -140,7 +150,7 @@ def _dataset_name(request: RunRequest) -> Iterator[str]:
     splits, name = coco_splits(request.dataset), request.dataset.name
     if splits and not name:
         yield "dataset.name is empty. Give the data set a name, for example dataset.name=fruits."
-    elif splits and _leaves_its_folder(name):
+    elif splits and (_leaves_its_folder(name) or "/" in name):
         yield f"dataset.name={name} is a path, not a name. For example: dataset.name=fruits."
     if taken := [registered for _, registered, _ in splits if find_registered(registered)]:
         yield (
@@ -165,6 +175,9 @@ def _architecture(request: RunRequest) -> Iterator[str]:
 def _places(request: RunRequest) -> Iterator[str]:
     if request.keys.get("OUTPUT_DIR", None) == "":
         yield "OUTPUT_DIR is empty. Set OUTPUT_DIR=DIR, or leave it out to use run.root."
+    for setting, place in (("OUTPUT_DIR", request.keys.get("OUTPUT_DIR", "")), ("run.root", request.run.root)):
+        if problem := _no_place_for_a_run(place, request):
+            yield f"{setting}={shortened(place)}: {problem}. Set {setting}=DIR, a folder for runs."
     if not request.run.root:
         yield "run.root is empty. Set run.root=DIR, or run.root=. for the current folder."
     if (name := request.run.name) and _leaves_its_folder(name):
@@ -174,6 +187,17 @@ def _places(request: RunRequest) -> Iterator[str]:
             f"experiment={name} is not a folder below run.root, where its runs are kept. "
             "Name a file in the folder experiment/, and other folders with --config-dir DIR."
         )
+
+
+def _no_place_for_a_run(place: str, request: RunRequest) -> str:
+    """Why nothing should be written there; empty where it can be."""
+    folder = os.path.realpath(place) if place and "\0" not in place else ""
+    if folder == "/" or f"{folder}/".startswith(SYSTEM_FOLDERS):
+        return "that is a folder of the system"
+    for split, _, asked in coco_splits(request.dataset):
+        if folder and asked.images and folder == os.path.realpath(asked.images):
+            return f"that is dataset.{split}.images, the folder of images"
+    return ""
 
 
 def _names(request: RunRequest) -> Iterator[str]:
@@ -198,6 +222,14 @@ def _time_limit(request: RunRequest) -> Iterator[str]:
         yield (
             f"run.time_limit={request.run.time_limit} is not a time. Use minutes, H:MM:SS or D-HH:MM:SS as for Slurm, "
             "or 0 for no limit."
+        )
+
+
+def _nothing_to_resume(request: RunRequest) -> Iterator[str]:
+    if request.resume not in ("auto", "never"):
+        yield (
+            f"resume={request.resume}: an evaluation or prediction continues by itself. Leave it out, start over with "
+            "resume=never, or choose weights with MODEL.WEIGHTS=PATH."
         )
 
 
@@ -282,10 +314,10 @@ def _steps(request: RunRequest) -> Iterator[str]:
         return
     last, asked = keys["SOLVER.MAX_ITER"], keys.get("SOLVER.STEPS", [])
     steps = [step for step in asked if isinstance(step, int | float) and step <= last]
-    if steps != sorted(set(steps)) or last in steps:
-        better = [step for step in sorted(set(steps)) if step < last]
+    if steps != sorted(set(steps)) or last in steps or min(steps, default=1) <= 0:
+        better = [step for step in sorted(set(steps)) if 0 < step < last]
         yield (
-            f"SOLVER.STEPS={listed(asked)}: steps must increase and lie below SOLVER.MAX_ITER={last}. "
+            f"SOLVER.STEPS={listed(asked)}: steps must increase from above 0 and lie below SOLVER.MAX_ITER={last}. "
             f"Set SOLVER.STEPS={listed(better)}."
         )
 
@@ -334,12 +366,24 @@ def _is_factor(pair: Any) -> bool:
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
     "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
-    "run": (problems_with_paths, _names, _places, _time_limit),
+    "run": (problems_with_paths, _names, _places, _time_limit, _nothing_to_resume),
     "logging": (),
     "checkpoint": (_best_metric,),
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
+    "evaluation": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }
 """By section, in the order in which problems are named."""
+_ABOUT_TRAINING = frozenset({
+    _shares_of_the_batch,
+    _something_to_train_on,
+    _best_metric,
+    _evaluations_to_stop_by,
+    _steps,
+    _reference_batch,
+    _sampler,
+})  # fmt: skip
+_ABOUT_DATA = frozenset({wrong_kind_of_data, _coco_files, _architecture})
+_ABOUT_INFERENCE = frozenset({_nothing_to_resume})

@@ -37,6 +37,7 @@ from launcher.config.arguments import (
 from launcher.config.asked import names_in
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
+from launcher.config.key_bounds import problems_with_bounds
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.mistakes import (
@@ -64,12 +65,15 @@ from launcher.config.schema import (
     own_value,
     setting_names,
 )
-from launcher.config.source import MODEL_GROUP, option_name, serve
+from launcher.config.source import MODEL_GROUP, option_name, primary, serve
+from launcher.config.task import TRAIN, TaskRequest
+from launcher.config.train_net import habits_in
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
+NOTHING = Arguments(overrides=(), flags=())
 
 
 def run_hydra(
@@ -79,35 +83,40 @@ def run_hydra(
     command: str = "launcher train",
     sweep_folder: Path | None = None,
     only_looks: bool = False,
+    frozen: Mapping[str, Any] | None = None,
+    asks: TaskRequest = TRAIN,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
     With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
-    environment variables.
+    environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
+    A command that does something else with the model than to train it `asks` for that.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
             every problem is named.
         SystemExit: Hydra is done after an option such as `--help`.
     """
-    asked = with_config_dir(take_apart(arguments), expanded)
+    asked = replace(with_config_dir(take_apart(arguments), expanded), task=asks)
+    if habits := habits_in(arguments):
+        raise RequestError("\n".join(habits))
     _refuse_unknown_flags(asked.flags)
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
     keys = read_keys(extensions, announce=_announce)
+    serve(keys, frozen)
     # What Hydra would simply add or delete; everything else it refuses by itself.
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
-    serve(keys)
     given = with_text_as_typed(asked, _text_settings(keys))
     if sweep_folder is not None and asked.is_multirun:
         given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
     jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
-    main = hydra.main(config_path=str(configs_folder()), config_name="config", **hydra_version_base())
+    main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
             main(jobs)()
@@ -128,9 +137,9 @@ def run_hydra(
 
 
 def to_request(
-    cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, typed: Collection[str] = ()
+    cfg: DictConfig, hydra_cfg: Any, extensions: Sequence[str], keys: Detectron2Keys, asked: Arguments = NOTHING
 ) -> RunRequest:
-    """The composed configuration as a value; `typed` are the overrides with their sweeps not yet taken apart.
+    """The composed configuration as a value; `asked` is the command line with its sweeps not yet taken apart.
 
     Raises:
         RequestError: a file sets what does not exist, or a value refers to something that does not exist.
@@ -147,13 +156,16 @@ def to_request(
     overrides = _overrides_of(hydra_cfg)
     if is_set("MODEL.DEVICE", overrides):
         own["device"] = _insisting(own["device"], detectron2)
+    if asked.task != TRAIN and not is_set("MODEL.WEIGHTS", overrides):
+        detectron2 = _with_zoo_weights(detectron2, hydra_cfg, keys)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
     return RunRequest(
         typed=Typed(
             experiment=_experiment_of(hydra_cfg),
             overrides=overrides,
             in_sweep=in_sweep,
-            swept=_swept(overrides, typed) if in_sweep else (),
+            swept=_swept(overrides, asked.overrides) if in_sweep else (),
+            task=asked.task,
         ),
         resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
@@ -163,6 +175,23 @@ def to_request(
         keys=_as_set(detectron2, overrides),
         **own,
     )
+
+
+def _with_zoo_weights(keys: Keys, hydra_cfg: Any, known: Detectron2Keys) -> Keys:
+    """With detectron2's own trained weights of a model of the zoo: its file names those that a training starts from."""
+    chosen = hydra_cfg.runtime.choices.get(MODEL_GROUP)
+    names = {option_name(name): name for name in known.zoo}
+    if chosen not in names:
+        return keys
+    name = names[chosen]
+    if name not in known.weights:
+        raise RequestError(
+            f"model={name}: detectron2 offers no trained weights of it. Name some: MODEL.WEIGHTS=PATH, "
+            "or choose another model."
+        )
+    asked = keys["MODEL.WEIGHTS"]
+    reason = "detectron2's own of that model"
+    return keys.with_([Adjustment(setting="MODEL.WEIGHTS", asked=asked, planned=known.weights[name], reason=reason)])
 
 
 def _as_set(keys: Keys, overrides: tuple[str, ...]) -> Keys:
@@ -244,7 +273,7 @@ class _Jobs:
             return None
 
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
-        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked.overrides)
+        request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked)
         if problems := problems_with(request, self._keys):
             corrected = self._with_files_of_ones_own(request)
             raise RequestError("\n".join([*problems, *corrected]))
@@ -371,7 +400,16 @@ def _corrected_lines(corrected: Arguments, keys: Detectron2Keys, command: str) -
     composed = request_of(corrected, _extensions_of(corrected), keys)
     if composed is None:
         return []
-    return problems_with(composed, keys) or command_line(command, corrected)
+    return problems_with(composed, keys) or _shown(command_line(command, corrected))
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Nothing where the screen cannot show it: what it would show instead is another name."""
+    try:
+        "\n".join(lines).encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return []
+    return lines
 
 
 def _text_settings(keys: Detectron2Keys) -> frozenset[str]:
@@ -406,10 +444,10 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
         given = with_text_as_typed(replace(first_of_sweep(asked), flags=()), _text_settings(keys))
         overrides = [*for_hydra(given), search_path]
         with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
-            cfg = compose("config", overrides=overrides, return_hydra_config=True)
+            cfg = compose(primary(), overrides=overrides, return_hydra_config=True)
         with open_dict(cfg):
             hydra_cfg = cfg.pop("hydra")
-        return to_request(cfg, hydra_cfg, extensions, keys, asked.overrides)
+        return to_request(cfg, hydra_cfg, extensions, keys, asked)
     except Exception as error:
         if isinstance(error, LauncherError | OSError) or _is_about_the_request(error):
             return None
@@ -418,7 +456,7 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
 
 def problems_with(request: RunRequest, keys: Detectron2Keys) -> list[str]:
     """Everything that can be known of a request by itself and of the installed detectron2."""
-    return [*problems_with_request(request), *problems_with_names(request, keys)]
+    return [*problems_with_request(request), *problems_with_names(request, keys), *problems_with_bounds(request)]
 
 
 def _is_about_the_request(error: Exception) -> bool:

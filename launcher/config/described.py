@@ -1,22 +1,73 @@
-"""What a child process found out by importing code, kept as JSON while what it was made from stays as it is."""
+"""What a child process finds out by importing code, kept as JSON while what it was made from stays as it is."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
+import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.files import write_text
+from launcher.process_limits import naming_limits
+from launcher.safe_start import python_command
 
 # Importing torch from a cold network disk has been seen to take a minute.
 DEADLINE_S = 300.0
 HIDES_GPUS = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-"""For the child's environment: it need not wait for a driver, and takes no memory of a GPU."""
+"""In a child's environment: it need not wait for a driver, and takes no memory of a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a child program left when it ended."""
+
+    status: int
+    text: str
+    """What it wrote into the file that it was given, empty where it wrote nothing."""
+    printed: str
+
+
+def ask_child(program: str, arguments: Sequence[str], *, environ: Mapping[str, str], deadline_s: float) -> Answer:
+    """Have a module of ours, run without a GPU, write its answer into the file that is its first argument.
+
+    Raises:
+        subprocess.TimeoutExpired: it was killed at its deadline.
+        ProcessLimitError: the system lets no further process start.
+    """
+    with _file_without_a_name() as file, naming_limits():
+        child = subprocess.run(
+            [*python_command(program, "-W", "ignore"), f"/dev/fd/{file}", *arguments],
+            env={**environ, **HIDES_GPUS},
+            pass_fds=(file,),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=deadline_s,
+            text=True,
+            errors="replace",
+        )
+        text = os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
+        return Answer(status=child.returncode, text=text, printed=child.stdout + child.stderr)
+
+
+@contextlib.contextmanager
+def _file_without_a_name() -> Iterator[int]:
+    """In memory where there is such a thing: a folder for temporary files may be full."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            yield file.fileno()
+        return
+    descriptor = os.memfd_create("answer")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def cache_folders(environ: Mapping[str, str]) -> list[Path]:
@@ -26,8 +77,9 @@ def cache_folders(environ: Mapping[str, str]) -> list[Path]:
         folders.append(Path(environ["XDG_CACHE_HOME"]) / "detectron2-launcher")
     elif environ.get("HOME"):
         folders.append(Path(environ["HOME"]) / ".cache" / "detectron2-launcher")
-    # Shared by all users of the machine, so each has a folder of its own.
-    folders.append(Path(tempfile.gettempdir()) / f"detectron2-launcher-{os.getuid()}")
+    # Shared by all users of the machine, so each has a folder of its own. There may be none that can be written.
+    with contextlib.suppress(OSError):
+        folders.append(Path(tempfile.gettempdir()) / f"detectron2-launcher-{os.getuid()}")
     return folders
 
 

@@ -10,15 +10,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.config.described import (
     DEADLINE_S,
-    HIDES_GPUS,
+    ask_child,
     cache_folders,
     digest,
     last_lines,
@@ -28,10 +27,10 @@ from launcher.config.described import (
     store,
 )
 from launcher.errors import RequestError
-from launcher.safe_start import import_path, python_command
+from launcher.safe_start import import_path
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,8 @@ class Detectron2Keys:
     """By name (`COCO-Detection/retinanet_R_50_FPN_1x`): what the file sets otherwise than the defaults."""
     names: Mapping[str, tuple[str, ...]]
     """What is registered, by the key that names it (`MODEL.BACKBONE.NAME`); norms under `NORM`."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Of the models of the zoo that detectron2 has trained weights of, their address."""
 
 
 def read_keys(
@@ -103,6 +104,7 @@ def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
         open_nodes=frozenset(described["open_nodes"]),
         zoo=described["zoo"],
         names={key: tuple(names) for key, names in described["names"].items()},
+        weights=described["weights"],
     )
 
 
@@ -114,7 +116,7 @@ def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(described: Mapping[str, Any]) -> bool:
-    tables = [described.get(part) for part in ("defaults", "zoo", "names")]
+    tables = [described.get(part) for part in ("defaults", "zoo", "names", "weights")]
     return (
         all(isinstance(table, dict) for table in tables)
         and bool(tables[0] and tables[1])
@@ -140,35 +142,26 @@ def _version_text(detectron2: Path) -> str:
 
 
 def _describe(extensions: Sequence[str], environ: Mapping[str, str], deadline_s: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
-        output = Path(folder) / "keys.json"
-        command = [*python_command(CHILD_PROGRAM, "-W", "ignore"), str(output), *extensions]
-        try:
-            child = subprocess.run(
-                command, env=_environment(environ), capture_output=True, timeout=deadline_s, text=True, errors="replace"
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RequestError(
-                f"detectron2 could not be read: importing it took longer than {deadline_s:.0f} s. "
-                'See what hangs with: python -X importtime -c "import detectron2.config"'
-            ) from error
-        if child.returncode == RequestError.exit_code and output.exists():
-            raise RequestError(output.read_text())
-        if child.returncode != 0 or not output.exists():
-            raise RequestError(_could_not_read(child.returncode, child.stderr, extensions))
-        described: dict[str, Any] = json.loads(output.read_text())
-        return described
+    # The child is to see the modules that this process sees.
+    environ = {**environ, "PYTHONPATH": os.pathsep.join(import_path(sys.path))}
+    try:
+        answer = ask_child(CHILD_PROGRAM, extensions, environ=environ, deadline_s=deadline_s)
+    except subprocess.TimeoutExpired as error:
+        raise RequestError(
+            f"detectron2 could not be read: importing it took longer than {deadline_s:.0f} s. "
+            'See what hangs with: python -X importtime -c "import detectron2.config"'
+        ) from error
+    if answer.status == RequestError.exit_code and answer.text:
+        raise RequestError(answer.text)
+    if answer.status != 0 or not answer.text:
+        raise RequestError(_could_not_read(answer.status, answer.printed, extensions))
+    described: dict[str, Any] = json.loads(answer.text)
+    return described
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The child's: it sees the modules that this process sees, and no GPU."""
-    path = os.pathsep.join(import_path(sys.path))
-    return {**environ, "PYTHONPATH": path, **HIDES_GPUS}
-
-
-def _could_not_read(code: int, stderr: str, extensions: Sequence[str]) -> str:
+def _could_not_read(code: int, printed: str, extensions: Sequence[str]) -> str:
     what = f"detectron2 with config_extensions={listed(extensions)}" if extensions else "detectron2"
     return (
-        f"The keys of {what} could not be read (exit code {code}); it ended with\n{last_lines(stderr)}\n"
+        f"The keys of {what} could not be read (exit code {code}); it ended with\n{last_lines(printed)}\n"
         'Does this work?  python -c "from detectron2.config import get_cfg; get_cfg()"'
     )

@@ -12,6 +12,7 @@ from typing import Any
 from launcher.config.asked import has_own_code
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
+from launcher.config.readers import WITH_HEADS, WITH_RPN, is_read
 from launcher.config.request import RunRequest
 from launcher.config.schema import flat
 
@@ -23,6 +24,7 @@ ENUMERATIONS: Mapping[str, Sequence[Any]] = {
     "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
     "INPUT.FORMAT": (*_COLORS, "L"),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
+    "SOLVER.WARMUP_METHOD": ("constant", "linear"),
     "INPUT.CROP.TYPE": ("relative", "relative_range", "absolute", "absolute_range"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
@@ -48,8 +50,6 @@ SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "WeightedCategoryTrainingSampler": ("DATASETS.TRAIN_REPEAT_FACTOR", "DATALOADER.REPEAT_THRESHOLD"),
 }
 """Samplers that can be resumed, each with the keys that it reads."""
-_RPN_MODELS = ("GeneralizedRCNN", "ProposalNetwork", "PanopticFPN")
-_HEAD_MODELS = ("GeneralizedRCNN", "PanopticFPN")
 
 
 def problems_with_names(request: RunRequest, known: Detectron2Keys) -> list[str]:
@@ -70,39 +70,12 @@ def _unknown_names(keys: Keys, known: Detectron2Keys) -> Iterator[str]:
     allowed |= {name: ("", *norms) for name in NORMS if norms}
     for name, names in allowed.items():
         value = keys.get(name, None)
-        if value is not None and _is_read(name, keys) and not any(_is_same(value, one) for one in names):
+        if value is not None and is_read(name, keys) and not any(_is_same(value, one) for one in names):
             yield f"{name}={value}: detectron2 has no such value{_nearest(value, names)}."
 
 
 def _is_same(value: Any, one: Any) -> bool:
     return value == one and not isinstance(value, bool)
-
-
-def _is_read(name: str, keys: Keys) -> bool:
-    switch = _SWITCHES.get(name.rpartition(".")[0])
-    architecture = keys.get("MODEL.META_ARCHITECTURE", "")
-    readers = _READERS.get(name.rpartition(".")[0])
-    if name.startswith("MODEL.ROI_BOX_HEAD.") and keys.get("MODEL.ROI_HEADS.NAME", "") == "Res5ROIHeads":
-        return False
-    return (switch is None or bool(keys.get(switch, True))) and (readers is None or architecture in readers)
-
-
-_SWITCHES = {
-    "INPUT.CROP": "INPUT.CROP.ENABLED",
-    "SOLVER.CLIP_GRADIENTS": "SOLVER.CLIP_GRADIENTS.ENABLED",
-    "MODEL.ROI_MASK_HEAD": "MODEL.MASK_ON",
-    "MODEL.ROI_KEYPOINT_HEAD": "MODEL.KEYPOINT_ON",
-}
-_READERS = {
-    "MODEL.ROI_HEADS": _HEAD_MODELS,
-    "MODEL.ROI_BOX_HEAD": _HEAD_MODELS,
-    "MODEL.ROI_MASK_HEAD": _HEAD_MODELS,
-    "MODEL.ROI_KEYPOINT_HEAD": _HEAD_MODELS,
-    "MODEL.RPN": _RPN_MODELS,
-    "MODEL.PROPOSAL_GENERATOR": _RPN_MODELS,
-    "MODEL.RETINANET": ("RetinaNet",),
-    "MODEL.SEM_SEG_HEAD": ("PanopticFPN", "SemanticSegmentor"),
-}
 
 
 def _nearest(value: Any, names: Sequence[Any]) -> str:
@@ -143,7 +116,7 @@ def _anchor_features(keys: Keys) -> list[str] | None:
     architecture = keys.get("MODEL.META_ARCHITECTURE", "")
     if architecture == "RetinaNet":
         return list(keys["MODEL.RETINANET.IN_FEATURES"])
-    if architecture in _RPN_MODELS and keys.get("MODEL.PROPOSAL_GENERATOR.NAME", "") == "RPN":
+    if architecture in WITH_RPN and keys.get("MODEL.PROPOSAL_GENERATOR.NAME", "") == "RPN":
         return list(keys["MODEL.RPN.IN_FEATURES"])
     return None
 
@@ -171,8 +144,8 @@ _BACKBONES = {
 }
 """Those whose features are known, each with what it gives beside one feature for each stage."""
 _FEATURE_READERS = {
-    "MODEL.RPN": _RPN_MODELS,
-    "MODEL.ROI_HEADS": _HEAD_MODELS,
+    "MODEL.RPN": WITH_RPN,
+    "MODEL.ROI_HEADS": WITH_HEADS,
     "MODEL.RETINANET": ("RetinaNet",),
     "MODEL.SEM_SEG_HEAD": ("PanopticFPN", "SemanticSegmentor"),
 }
@@ -230,7 +203,7 @@ def _resnet(keys: Keys) -> Iterator[str]:
 
 
 def _heads(keys: Keys) -> Iterator[str]:
-    if keys["MODEL.META_ARCHITECTURE"] not in _HEAD_MODELS:
+    if keys["MODEL.META_ARCHITECTURE"] not in WITH_HEADS:
         return
     heads, features = keys["MODEL.ROI_HEADS.NAME"], keys["MODEL.ROI_HEADS.IN_FEATURES"]
     if heads == "Res5ROIHeads" and len(features) != 1:

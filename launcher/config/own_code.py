@@ -8,15 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from launcher.config.described import (
     DEADLINE_S,
-    HIDES_GPUS,
+    Answer,
+    ask_child,
     cache_folders,
     digest,
     last_lines,
@@ -27,7 +26,6 @@ from launcher.config.described import (
 )
 from launcher.config.request import OwnCode
 from launcher.errors import RequestError
-from launcher.safe_start import python_command
 
 CHILD_PROGRAM = "launcher.train.compat.describe_own_code"
 _FORMAT = 1
@@ -140,32 +138,20 @@ def _describe(asked: OwnCode, names: Sequence[str], environ: Mapping[str, str], 
         "trainer": asked.trainer,
         "names": names,
     }
-    with tempfile.TemporaryDirectory(prefix="detectron2-launcher-") as folder:
-        output = Path(folder) / "own_code.json"
-        child = _run_child(asked, [str(output), json.dumps(question)], environ, deadline_s)
-        if child.returncode != 0 or not output.exists():
-            raise RequestError(
-                f"{settings_of(asked)}: the process that imported it {_ended(child.returncode)}; it printed\n"
-                f"{last_lines(child.stdout + child.stderr)}\n"
-                f'Does this work?  python -c "import {", ".join(names_of(asked))}"'
-            )
-        described: dict[str, Any] = json.loads(output.read_text())
-        return described
-
-
-def _run_child(
-    asked: OwnCode, arguments: Sequence[str], environ: Mapping[str, str], deadline_s: float
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            [*python_command(CHILD_PROGRAM, "-W", "ignore"), *arguments],
-            env={**environ, **HIDES_GPUS},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=deadline_s,
-            text=True,
-            errors="replace",
+    answer = _ask(asked, json.dumps(question), environ, deadline_s)
+    if answer.status != 0 or not answer.text:
+        raise RequestError(
+            f"{settings_of(asked)}: the process that imported it {_ended(answer.status)}; it printed\n"
+            f"{last_lines(answer.printed)}\n"
+            f'Does this work?  python -c "import {", ".join(names_of(asked))}"'
         )
+    described: dict[str, Any] = json.loads(answer.text)
+    return described
+
+
+def _ask(asked: OwnCode, question: str, environ: Mapping[str, str], deadline_s: float) -> Answer:
+    try:
+        return ask_child(CHILD_PROGRAM, [question], environ=environ, deadline_s=deadline_s)
     except subprocess.TimeoutExpired as error:
         raise RequestError(
             f"{settings_of(asked)}: importing took longer than {deadline_s:.0f} s. Put what takes long into a "

@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.config.keys import Keys
 from launcher.config.ranges import ranged
+from launcher.config.task import TRAIN, TaskRequest
 
 DEFAULT_OUTPUT_DIR = "./output"
 """detectron2's; a run whose OUTPUT_DIR is spelled otherwise has been given that folder."""
@@ -100,6 +101,17 @@ class DatasetKind(Enum):
     """COCO-format files that `dataset.train` and `dataset.val` name."""
 
 
+class IndexChoice(Enum):
+    """Which annotation files are indexed."""
+
+    auto = "auto"
+    """Those of 8 MB or more."""
+    on = "on"
+    """All, whatever their size."""
+    off = "off"
+    """None: the launcher and every process of the training read all annotations into memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
     """The files of one split of a `coco_json` data set."""
@@ -126,6 +138,8 @@ class DatasetRequest:
     """Validation split; may be left out."""
     check: bool = True
     """Check annotations and image files before training."""
+    index: IndexChoice = IndexChoice.auto
+    """Whether COCO-format annotations are indexed once and opened by every later start, instead of read by each."""
     max_bad: int = ranged(10, at_least=0, note="0 tolerates none")
     """Unusable training images per process and start that are replaced by other images before the training fails."""
 
@@ -201,6 +215,25 @@ class EarlyStoppingSettings:
     """Which value of `early_stopping.metric` is better."""
 
 
+class EvaluationBackend(Enum):
+    """What computes COCO's AP."""
+
+    auto = "auto"
+    """hotcoco where it is installed and its numbers are pycocotools' to the last bit, otherwise pycocotools."""
+    hotcoco = "hotcoco"
+    """hotcoco; refused where it is not installed."""
+    pycocotools = "pycocotools"
+    """COCO's own code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How detections are measured."""
+
+    backend: EvaluationBackend = EvaluationBackend.auto
+    """What computes the AP of boxes, masks and keypoints."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """How much is logged."""
@@ -225,6 +258,8 @@ class Typed:
     """Whether the request is one job of a sweep."""
     swept: tuple[str, ...]
     """In a sweep, those of the overrides that differ from job to job."""
+    task: TaskRequest = TRAIN
+    """What the command does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,9 +298,16 @@ class RunRequest:
     """A moving average of the weights."""
     early_stopping: EarlyStoppingSettings
     """When a training ends although iterations are left."""
+    evaluation: EvaluationSettings
+    """How detections are measured."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
     own_code: OwnCode
     """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""
+
+    @property
+    def task(self) -> TaskRequest:
+        """What is to be done."""
+        return self.typed.task

@@ -26,6 +26,7 @@ from launcher.config.request import (
     DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     RunSettings,
     Scaling,
@@ -39,6 +40,7 @@ OWN_NODES = {
     "checkpoint": CheckpointSettings,
     "ema": EmaSettings,
     "early_stopping": EarlyStoppingSettings,
+    "evaluation": EvaluationSettings,
 }
 """The launcher's own nodes."""
 OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")
@@ -84,10 +86,18 @@ def number_lists(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 
 
 def name_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Dotted names and defaults of the lists that hold text alone."""
-    for name, value in Keys(defaults).leaves():
+    """Dotted names and defaults of the lists that hold text alone; an example where the default is an empty list."""
+    for name, default in Keys(defaults).leaves():
+        value = default or _EXAMPLES.get(name)
         if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
             yield name, value
+
+
+_EXAMPLES = {
+    "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "DATASETS.PROPOSAL_FILES_TRAIN": ["FILE"],
+    "DATASETS.PROPOSAL_FILES_TEST": ["FILE"],
+}
 
 
 def flat(value: Any) -> Iterator[Any]:

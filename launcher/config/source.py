@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from builtins import list as list_of
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.schema import make_schema
@@ -18,6 +19,7 @@ from launcher.config.yaml_files import read_files_with_us
 
 MODEL_GROUP = "model"
 SCHEMA_NAME = "launcher_schema"
+FROZEN_NAME = "launcher_frozen"
 SCHEME = "detectron2"
 
 
@@ -29,9 +31,15 @@ def option_name(zoo_name: str) -> str:
     return zoo_name.replace("/", "__")
 
 
-def serve(keys: Detectron2Keys) -> None:
-    """Let Hydra know these keys and models; the last call counts."""
+def primary() -> str:
+    """The configuration that a composition begins with."""
+    return "config" if Detectron2Source.frozen is None else "resume"
+
+
+def serve(keys: Detectron2Keys, frozen: Mapping[str, Any] | None = None) -> None:
+    """Let Hydra know these keys and models, and what a run was composed to that is resumed; the last call counts."""
     Detectron2Source.keys = keys
+    Detectron2Source.frozen = frozen
     Detectron2Source.models = {option_name(name): name for name in keys.zoo}
     plugins = Plugins.instance()
     plugins.register(Detectron2Source)
@@ -53,6 +61,7 @@ class Detectron2Source(ConfigSource):
     # Hydra's ConfigStore would copy it three times, which takes longer than making it.
     keys: ClassVar[Detectron2Keys]
     models: ClassVar[dict[str, str]]
+    frozen: ClassVar[Mapping[str, Any] | None] = None
 
     @staticmethod
     def scheme() -> str:
@@ -66,13 +75,20 @@ class Detectron2Source(ConfigSource):
         return config_path.strip("/") in ("", MODEL_GROUP)
 
     def is_config(self, config_path: str) -> bool:
-        return _without_ending(config_path) == SCHEMA_NAME or self._zoo_name(config_path) is not None
+        own = (SCHEMA_NAME, *([FROZEN_NAME] if self.frozen is not None else []))
+        return _without_ending(config_path) in own or self._zoo_name(config_path) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
-        name = self._zoo_name(config_path)
-        config = make_schema(self.keys) if name is None else OmegaConf.create(dict(self.keys.zoo[name]))
+        config = self._content(config_path)
         path, header = self.full_path(), {"package": "_global_"}
         return ConfigResult(provider=self.provider, path=path, config=config, header=header)  # type: ignore[arg-type]
+
+    def _content(self, config_path: str) -> DictConfig:
+        if (name := self._zoo_name(config_path)) is not None:
+            return OmegaConf.create(dict(self.keys.zoo[name]))
+        if _without_ending(config_path) == FROZEN_NAME:
+            return OmegaConf.create(dict(self.frozen or {}))
+        return make_schema(self.keys)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list_of[str]:
         place = config_path.strip("/")

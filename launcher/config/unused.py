@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.asked import coco_splits, is_named, names_in
-from launcher.config.keys import Keys
 from launcher.config.known_datasets import find_registered
+from launcher.config.readers import READABLE, SCHEDULER, Readable, is_below
 from launcher.config.request import (
     CheckpointSettings,
     DatasetKind,
@@ -19,7 +19,9 @@ from launcher.config.request import (
     RunRequest,
     SplitRequest,
 )
+from launcher.config.task import TrainRequest
 
+COSINE = "WarmupCosineLR"
 Used = Callable[[RunRequest], bool]
 
 
@@ -67,17 +69,21 @@ def typed_without_effect(request: RunRequest) -> Iterator[str]:
 
 def notices_of_unused(request: RunRequest) -> Iterator[str]:
     """What was typed, or a file of one's own sets, and does nothing; harmless."""
+    named: set[str] = set()
     for dependent in DEPENDENT:
         if dependent.used(request):
             continue
-        names = () if dependent.is_refused else _typed(dependent, request)
-        if names := (*names, *(name for name in _changed(dependent, request) if name not in names)):
+        typed = () if dependent.is_refused else _typed(dependent, request)
+        if names := [name for name in dict.fromkeys((*typed, *_changed(dependent, request))) if name not in named]:
             yield f"{', '.join(names)} has no effect without {dependent.needs}"
+        named.update(names)
+    if "solver=cosine" in request.typed.overrides and (scheduler := request.keys.get(SCHEDULER, "")) != COSINE:
+        yield f"solver=cosine has no effect beside {SCHEDULER}={scheduler}"
 
 
 def _typed(dependent: Dependent, request: RunRequest) -> tuple[str, ...]:
     keys = (override.lstrip("+").partition("=")[0] for override in request.typed.overrides)
-    found = (key for key in keys if any(key == name or key.startswith(f"{name}.") for name in dependent.names))
+    found = (key for key in keys if is_below(key, dependent.names))
     switch = dependent.needs.partition("=")[0]
     return tuple(dict.fromkeys(key for key in found if key != switch))
 
@@ -105,33 +111,9 @@ def _listed(names: tuple[str, ...]) -> str:
     return f"[{','.join(names)}]"
 
 
-def _on(name: str) -> Used:
-    return lambda request: bool(request.keys.get(name, True))
+def _as_dependent(one: Readable) -> Dependent:
+    return Dependent(names=one.names, used=lambda request: one.holds(request.keys), needs=one.needs)
 
-
-def _one_of(name: str, *values: str) -> Used:
-    """The key has one of these values, or one that is not detectron2's own and may do as these do."""
-    others = _OTHERS.get(name, ())
-    return lambda request: _value(request.keys, name) in values or _value(request.keys, name) not in others
-
-
-def _value(keys: Keys, name: str) -> str:
-    return str(keys.get(name, ""))
-
-
-_OTHERS = {
-    "MODEL.META_ARCHITECTURE": (
-        *("GeneralizedRCNN", "RetinaNet", "FCOS", "ProposalNetwork", "PanopticFPN", "SemanticSegmentor"),
-        "PanopticDeepLab",
-    ),
-    "DATALOADER.SAMPLER_TRAIN": (
-        *("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
-        *("WeightedTrainingSampler", "WeightedCategoryTrainingSampler"),
-    ),
-    "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"),
-}
-_ARCHITECTURE, _SAMPLER, _SCHEDULER = _OTHERS
-_WITH_HEADS = ("GeneralizedRCNN", "PanopticFPN")
 
 DEPENDENT = (
     Dependent(
@@ -149,7 +131,9 @@ DEPENDENT = (
     Dependent(
         names=("device.precision",),
         used=lambda request: bool(
-            request.device.precision is Precision.auto or request.keys.get("SOLVER.AMP.ENABLED", False)
+            request.device.precision is Precision.auto
+            or request.keys.get("SOLVER.AMP.ENABLED", False)
+            or not isinstance(request.task, TrainRequest)
         ),
         needs="SOLVER.AMP.ENABLED=True",
         is_refused=True,
@@ -166,55 +150,9 @@ DEPENDENT = (
         needs="device=cuda or device=auto",
     ),
     Dependent(
-        names=("MODEL.ROI_MASK_HEAD", "INPUT.MASK_FORMAT"), used=_on("MODEL.MASK_ON"), needs="MODEL.MASK_ON=True"
+        names=("TEST.EXPECTED_RESULTS", "TEST.AUG"),
+        used=lambda request: bool(request.own_code.trainer or request.own_code.imports),
+        needs="detectron2's own tools/train_net.py, which looks at it after the training",
     ),
-    Dependent(
-        names=("MODEL.ROI_KEYPOINT_HEAD", "TEST.KEYPOINT_OKS_SIGMAS"),
-        used=_on("MODEL.KEYPOINT_ON"),
-        needs="MODEL.KEYPOINT_ON=True",
-    ),
-    Dependent(
-        names=("SOLVER.CLIP_GRADIENTS",),
-        used=_on("SOLVER.CLIP_GRADIENTS.ENABLED"),
-        needs="SOLVER.CLIP_GRADIENTS.ENABLED=True",
-    ),
-    Dependent(names=("INPUT.CROP",), used=_on("INPUT.CROP.ENABLED"), needs="INPUT.CROP.ENABLED=True"),
-    Dependent(names=("TEST.AUG",), used=_on("TEST.AUG.ENABLED"), needs="TEST.AUG.ENABLED=True"),
-    Dependent(names=("TEST.PRECISE_BN",), used=_on("TEST.PRECISE_BN.ENABLED"), needs="TEST.PRECISE_BN.ENABLED=True"),
-    Dependent(
-        names=("DATASETS.PROPOSAL_FILES_TRAIN", "DATASETS.PROPOSAL_FILES_TEST"),
-        used=_on("MODEL.LOAD_PROPOSALS"),
-        needs="MODEL.LOAD_PROPOSALS=True",
-    ),
-    Dependent(names=("MODEL.RETINANET",), used=_one_of(_ARCHITECTURE, "RetinaNet"), needs="a RetinaNet (model=...)"),
-    Dependent(
-        names=("MODEL.ROI_HEADS", "MODEL.ROI_BOX_HEAD"),
-        used=_one_of(_ARCHITECTURE, *_WITH_HEADS),
-        needs="a model with ROI heads (model=...)",
-    ),
-    Dependent(
-        names=("MODEL.RPN",),
-        used=_one_of(_ARCHITECTURE, *_WITH_HEADS, "ProposalNetwork"),
-        needs="a model with an RPN (model=...)",
-    ),
-    Dependent(
-        names=("DATALOADER.REPEAT_THRESHOLD",),
-        used=_one_of(_SAMPLER, "RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=RepeatFactorTrainingSampler",
-    ),
-    Dependent(
-        names=("DATALOADER.RANDOM_SUBSET_RATIO",),
-        used=_one_of(_SAMPLER, "RandomSubsetTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=RandomSubsetTrainingSampler",
-    ),
-    Dependent(
-        names=("DATASETS.TRAIN_REPEAT_FACTOR",),
-        used=_one_of(_SAMPLER, "WeightedTrainingSampler", "WeightedCategoryTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=WeightedTrainingSampler",
-    ),
-    Dependent(
-        names=("SOLVER.STEPS", "SOLVER.GAMMA"),
-        used=lambda request: _value(request.keys, _SCHEDULER) != "WarmupCosineLR",
-        needs="SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR",
-    ),
+    *map(_as_dependent, READABLE),
 )

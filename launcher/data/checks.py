@@ -54,18 +54,28 @@ def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
             if flaw.code in NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in ABOUT_EVALUATION)
         ]
         notices += [f"{setting_of(coco)}: {notice}" for notice in suspicious_notices(coco, keys)]
-        if unused := coco.objects.unused_categories:
-            notices.append(
-                f"{setting_of(coco)}: {len(unused)} of {len(coco.categories)} classes have no objects "
-                f"({', '.join(unused[:5])}{', ...' if len(unused) > 5 else ''})"
-            )
-        without = coco.num_images - coco.objects.num_images
-        if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
-            notices.append(
-                f"{setting_of(coco)}: {without} of {coco.num_images} images have no objects and are left out "
-                "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
-            )
+        notices += [f"{setting_of(coco)}: {notice}" for notice in _notices_about_content(coco, keys)]
     return [*notices, *_notices_about_own(facts)]
+
+
+def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[str]:
+    objects = coco.objects
+    if unused := objects.unused_categories:
+        names = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
+        yield f"{len(unused)} of {len(coco.categories)} classes have no objects ({names})"
+    if objects.num_crowds > objects.num:
+        yield (
+            f"{objects.num_crowds} annotations are crowds (iscrowd: 1) and {objects.num} are objects: crowds are "
+            "neither learnt nor measured. CVAT writes masks so; objects have iscrowd: 0"
+        )
+    if not objects.num and _is_in(keys, "TEST", coco):
+        yield "there is no object to measure by, so every AP will be NaN. To evaluate nothing, set DATASETS.TEST=[]"
+    without = coco.num_images - objects.num_images
+    if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
+        yield (
+            f"{without} of {coco.num_images} images have no objects and are left out "
+            "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
+        )
 
 
 def setting_of(coco: CocoFacts) -> str:

@@ -1,15 +1,17 @@
-"""Measures the boxes, masks and keypoints of annotations. Never decodes a mask."""
+"""Measures the boxes, masks and keypoints of annotations. Never makes a bitmap of a mask.
+
+Files have millions of coordinates: what most objects are, sound, is found by the fewest comparisons.
+"""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.data.json_file import kind_of
+from launcher.data.rle import edges_of, is_compressed, run_lengths
 from launcher.data.tally import Tally
 
 _SLACK = 0.05
@@ -20,19 +22,21 @@ _FAR = 10
 """Image sides: rasterising a polygon that reaches further may take all memory."""
 _MIN_FAR = 10_000
 _FITS = 0.3
-"""Intersection over union of an object's box and its polygons' extents, from which on they belong together."""
+"""Intersection over union of an object's box and its mask's extents, from which on they belong together."""
+_FITS_WELL = 0.8
 _LARGEST = 1e15
 """Beyond, arrays of whole numbers overflow."""
 _NUMBERS = {int, float}
-_COMPRESSED = re.compile(r"[0-o]*")
-"""The letters of a compressed RLE."""
+_MOST_LETTERS = 20_000
+"""Of a compressed RLE: longer ones are not decoded."""
+_BLANK_LETTERS = 14
+"""The most that a compressed RLE of background alone has."""
 
 Size = tuple[float, float]
 """Width and height; infinite where they are not known."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extents:
+class Extents(NamedTuple):
     """A rectangle in pixels."""
 
     left: float
@@ -40,17 +44,13 @@ class Extents:
     right: float
     bottom: float
 
-    @property
-    def area(self) -> float:
-        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
-
-    def grown(self, pixels: float) -> Extents:
-        return Extents(
-            left=self.left - pixels, top=self.top - pixels, right=self.right + pixels, bottom=self.bottom + pixels
-        )
+    def is_within(self, size: Size) -> bool:
+        return self.left >= 0 and self.top >= 0 and self.right <= size[0] and self.bottom <= size[1]
 
     def reaches_beyond(self, size: Size) -> bool:
         """Whether more than a margin of it lies outside an image."""
+        if self.is_within(size):
+            return False
         slack_x, slack_y = (max(_MIN_SLACK, _SLACK * side) if math.isfinite(side) else math.inf for side in size)
         return (
             self.left < -slack_x
@@ -61,7 +61,7 @@ class Extents:
 
     def is_fraction(self, size: Size) -> bool:
         """Whether it can only be meant as a fraction of the image's size."""
-        in_unit = min(self.left, self.top) >= 0 and max(self.right, self.bottom) <= 1.01
+        in_unit = self.right <= 1.01 and self.bottom <= 1.01 and self.left >= 0 and self.top >= 0
         return in_unit and min(size) > 4 and math.isfinite(max(size))
 
 
@@ -70,49 +70,57 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
-def _are_numbers(values: Sequence[Any]) -> bool:
-    """As `is_number` for each, but without a call for each: files have millions of coordinates."""
+def _are_finite(values: Sequence[Any]) -> bool:
+    """Whether all are finite numbers, without a call for each."""
     try:
-        plain = set(map(type, values)) <= _NUMBERS and math.isfinite(sum(values))  # NaN and infinity stay in a sum
+        return set(map(type, values)) <= _NUMBERS and math.isfinite(sum(values))  # NaN and infinity stay in a sum
     except OverflowError:
         return False
-    return plain and (not values or (min(values) >= -_LARGEST and max(values) <= _LARGEST))
 
 
 def _is_float_or_small(value: object) -> bool:
     return isinstance(value, float) or is_number(value)
 
 
-def overlap(one: Extents, other: Extents) -> float:
-    """Intersection over union."""
-    common = Extents(
-        left=max(one.left, other.left),
-        top=max(one.top, other.top),
-        right=min(one.right, other.right),
-        bottom=min(one.bottom, other.bottom),
-    ).area
-    union = one.area + other.area - common
-    return common / union if common and union and math.isfinite(union) else 0.0
+def overlap(one: Extents, other: Extents, *, margin: float = 0) -> float:
+    """Intersection over union, of both with so many pixels more on each side."""
+    more = 2 * margin
+    left, top, right, bottom = one
+    its_left, its_top, its_right, its_bottom = other
+    across = min(right, its_right) - max(left, its_left) + more
+    down = min(bottom, its_bottom) - max(top, its_top) + more
+    if across <= 0 or down <= 0:
+        return 0.0
+    area = (right - left + more) * (bottom - top + more)
+    its_area = (its_right - its_left + more) * (its_bottom - its_top + more)
+    union = area + its_area - across * down
+    return across * down / union if math.isfinite(union) else 0.0
 
 
 def check_box(box: Any, size: Size | None, label: str, tally: Tally) -> Extents | None:
     """Note what is wrong with a box in itself, and return where it is when nothing is."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_float_or_small, box)):
+    is_finite = isinstance(box, list) and _are_finite(box)
+    if not isinstance(box, list) or len(box) != 4 or not (is_finite or all(map(_is_float_or_small, box))):
         tally.note("box.malformed", f"{label}: {_shown(box)}")
         return None
-    if not (all(map(is_number, box)) and box[2] > 0 and box[3] > 0):
+    left, top, width, height = box
+    if not (is_finite and 0 < width <= _LARGEST and 0 < height <= _LARGEST and abs(left) + abs(top) <= _LARGEST):
         tally.note("box.degenerate", f"{label}: {_shown(box)}")
         return None
-    left, top, width, height = box
-    found = Extents(left=left, top=top, right=left + width, bottom=top + height)
-    if size and found.is_fraction(size):
+    found = Extents(left, top, left + width, top + height)
+    if size and (not found.is_within(size) or found.is_fraction(size)):
+        _note_misplaced(box, found, size, label, tally)
+    return found
+
+
+def _note_misplaced(box: Sequence[float], found: Extents, size: Size, label: str, tally: Tally) -> None:
+    if found.is_fraction(size):
         tally.note("box.fraction", f"{label}: {_shown(box)}")
-    elif size and (left >= size[0] or top >= size[1] or found.right <= 0 or found.bottom <= 0):
+    elif found.left >= size[0] or found.top >= size[1] or found.right <= 0 or found.bottom <= 0:
         tally.note("box.outside", f"{label}: {_shown(box)} in an image of {_shown_size(size)}")
-    elif size and found.reaches_beyond(size):
+    elif found.reaches_beyond(size):
         code = "box.corners" if _fits_as_corners(box, size) else "box.beyond"
         tally.note(code, f"{label}: {_shown(box)} in an image of {_shown_size(size)}")
-    return found
 
 
 def _fits_as_corners(box: Sequence[float], size: Size) -> bool:
@@ -124,58 +132,82 @@ def kind_of_mask(segmentation: Any) -> str:
     """missing, malformed, rle, polygons, or no_polygon where detectron2's loader drops them all."""
     if not segmentation:
         return "missing"
-    if isinstance(segmentation, Mapping):
-        whole = isinstance(segmentation.get("counts"), (list, str)) and isinstance(segmentation.get("size"), list)
-        return "rle" if whole else "malformed"
-    if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
+    if isinstance(segmentation, list) and set(map(type, segmentation)) == {list}:
         # The same test as detectron2's loader, which drops the whole object when no polygon passes.
         return "polygons" if any(map(_is_kept, segmentation)) else "no_polygon"
-    return "malformed"
+    is_rle = isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), (list, str))
+    return "rle" if is_rle and isinstance(segmentation.get("size"), list) else "malformed"
 
 
 def _is_kept(polygon: Sequence[Any]) -> bool:
     return len(polygon) >= 6 and len(polygon) % 2 == 0
 
 
-def check_rle(rle: Mapping[str, Any], size: Size | None, label: str, tally: Tally) -> None:
-    """Note an RLE that is not of its image's size or holds what no RLE does."""
+def check_rle(
+    rle: Mapping[str, Any], size: Size | None, box: Extents | None, label: str, tally: Tally, *, decode: bool
+) -> bool:
+    """Note an RLE that is not of its image's size, holds what no RLE does or lies elsewhere than its box.
+
+    Compressed ones that are not to be decoded are only looked at for their size, and whether they are blank.
+    Returns whether it was looked into for where it lies.
+    """
     lengths, counts = rle["size"], rle["counts"]
     if len(lengths) != 2 or not all(type(length) is int for length in lengths):
         tally.note("rle.malformed", f"{label}: size {_shown(lengths)}")
     elif size and math.isfinite(max(size)) and tuple(lengths) != (size[1], size[0]):
         swapped = ", which is [width, height] in place of [height, width]" if tuple(lengths) == size else ""
         tally.note("rle.size", f"{label}: size {_shown(lengths)} in an image of {_shown_size(size)}{swapped}")
-    elif isinstance(counts, str):
-        if not _COMPRESSED.fullmatch(counts):
-            tally.note("rle.malformed", f"{label}: counts with letters that no compressed RLE has")
-    elif not all(type(count) is int and 0 <= count < 2**32 for count in counts):
+    elif isinstance(counts, str) and not is_compressed(counts):
+        tally.note("rle.malformed", f"{label}: counts with letters that no compressed RLE has, or cut off")
+    elif isinstance(counts, list) or len(counts) <= (_MOST_LETTERS if decode else _BLANK_LETTERS):
+        runs = run_lengths(counts) if isinstance(counts, str) else counts
+        _check_runs(runs, lengths[0], lengths[1], box, label, tally)
+        return box is not None
+    return False
+
+
+def _check_runs(runs: Sequence[Any], height: int, width: int, box: Extents | None, label: str, tally: Tally) -> None:
+    if not all(type(run) is int and 0 <= run < 2**32 for run in runs):
         tally.note("rle.malformed", f"{label}: counts that are no lengths of runs")
-    elif (total := sum(counts)) != lengths[0] * lengths[1]:
-        tally.note("rle.malformed", f"{label}: counts of {total} pixels in a size of {lengths[0] * lengths[1]} pixels")
+    elif (total := sum(runs)) != height * width:
+        tally.note("rle.malformed", f"{label}: counts of {total} pixels in a size of {height * width} pixels")
+    elif box:
+        _check_edges(edges_of(runs, height), box, label, tally)
 
 
-def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | None, label: str, tally: Tally) -> None:
-    """Note polygons that hold no coordinates, or such as cannot be meant."""
-    if wrong := next((place for place in map(_wrong_in, polygons) if place), ""):
+def _check_edges(edges: tuple[int, int, int, int] | None, box: Extents, label: str, tally: Tally) -> None:
+    if edges is None:
+        tally.note("mask.blank", f"{label}: an RLE of background")
+    elif overlap(found := Extents(*edges), box, margin=1) < _FITS:
+        tally.note("rle.not_in_box", _say_misfit(found, box, label))
+
+
+def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | None, label: str, tally: Tally) -> bool:
+    """Note polygons that hold no coordinates, or such as cannot be meant; whether they fit their box as it stands."""
+    if not all(map(_are_finite, polygons)) and (wrong := next(filter(None, map(_wrong_in, polygons)), "")):
         tally.note("polygon.malformed", f"{label}: {wrong}")
-        return
+        return False
     kept = [polygon for polygon in polygons if _is_kept(polygon)]
     if not kept:
-        return
+        return False
     if len(kept) < len(polygons):
         tally.note("polygon.left_out", label)
     found = _extents_of(kept)
-    furthest = max(abs(found.left), abs(found.top), abs(found.right), abs(found.bottom))
-    if furthest > (max(_MIN_FAR, _FAR * max(size)) if size and math.isfinite(max(size)) else 1e6):
-        tally.note("polygon.far", f"{label}: a coordinate of {furthest:.6g}")
-    elif size:
-        _check_meaning(found, size, box, label, tally)
+    if _reaches_far(found, size):
+        tally.note("polygon.far", f"{label}: a coordinate of {max(map(abs, found)):.6g}")
+        return False
+    return size is not None and _check_meaning(found, size, box, label, tally)
+
+
+def _reaches_far(found: Extents, size: Size | None) -> bool:
+    left, top, right, bottom = found
+    if right <= _MIN_FAR and bottom <= _MIN_FAR and left >= -_MIN_FAR and top >= -_MIN_FAR:
+        return False
+    return max(map(abs, found)) > (max(_MIN_FAR, _FAR * max(size)) if size and math.isfinite(max(size)) else 1e6)
 
 
 def _wrong_in(polygon: Sequence[Any]) -> str:
     """What is no finite number in a polygon; empty when all is."""
-    if _are_numbers(polygon):
-        return ""
     odd = next((value for value in polygon if not is_number(value)), polygon)
     if odd is polygon:
         return ""
@@ -184,33 +216,52 @@ def _wrong_in(polygon: Sequence[Any]) -> str:
     return f"{kind_of(odd)} {_shown(odd)} in place of a coordinate"
 
 
-def _extents_of(polygons: Iterable[Sequence[float]]) -> Extents:
-    points = list(chain.from_iterable(polygons))  # every polygon has as many x as y
+def _extents_of(polygons: Sequence[Sequence[float]]) -> Extents:
+    # Every polygon has as many x as y.
+    points = polygons[0] if len(polygons) == 1 else list(chain.from_iterable(polygons))
     across, down = points[::2], points[1::2]
-    return Extents(left=min(across), top=min(down), right=max(across), bottom=max(down))
+    return Extents(min(across), min(down), max(across), max(down))
 
 
-def _check_meaning(found: Extents, size: Size, box: Extents | None, label: str, tally: Tally) -> None:
+def _check_meaning(found: Extents, size: Size, box: Extents | None, label: str, tally: Tally) -> bool:
     """What is said of the box already is not said of its polygons again."""
-    where = f"{label}: x {found.left:.6g} to {found.right:.6g}, y {found.top:.6g} to {found.bottom:.6g}"
+    if box and (found.left == found.right or found.top == found.bottom):
+        tally.note("mask.blank", f"{label}: polygons without area")
+        return False
     if found.is_fraction(size):
         if not (box and box.is_fraction(size)):
-            tally.note("polygon.fraction", where)
-    elif box and overlap(found.grown(1), box.grown(1)) < _FITS:
-        where += f"; its box: x {box.left:.6g} to {box.right:.6g}, y {box.top:.6g} to {box.bottom:.6g}"
-        _note_misfit(found, size, box, where, tally)
-    elif found.reaches_beyond(size) and not (box and box.reaches_beyond(size)):
-        tally.note("polygon.beyond", f"{where} in an image of {_shown_size(size)}")
+            tally.note("polygon.fraction", _say_extents(found, label))
+        return False
+    if box and overlap(found, box, margin=1) < _FITS:
+        if not box.reaches_beyond(size):
+            tally.note(_meaning_of_misfit(found, box), _say_misfit(found, box, label))
+        return False
+    if found.reaches_beyond(size) and not (box and box.reaches_beyond(size)):
+        tally.note("polygon.beyond", f"{_say_extents(found, label)} in an image of {_shown_size(size)}")
+    return box is not None
 
 
-def _note_misfit(found: Extents, size: Size, box: Extents, where: str, tally: Tally) -> None:
-    if box.reaches_beyond(size):
-        return
-    as_corners = Extents(left=box.left, top=box.top, right=box.right - box.left, bottom=box.bottom - box.top)
-    tally.note("box.corners" if overlap(found, as_corners) > 0.8 else "polygon.not_in_box", where)
+def _meaning_of_misfit(found: Extents, box: Extents) -> str:
+    """What a box that its polygons do not fit may be in place of [x, y, width, height]."""
+    left, top, width, height = box.left, box.top, box.right - box.left, box.bottom - box.top
+    meanings = {
+        "box.corners": Extents(left, top, width, height),
+        "box.centers": Extents(left - width / 2, top - height / 2, left + width / 2, top + height / 2),
+        "box.swapped": Extents(top, left, top + height, left + width),
+        "box.swapped_corners": Extents(top, left, height, width),
+    }
+    return next((code for code, meant in meanings.items() if overlap(found, meant) > _FITS_WELL), "polygon.not_in_box")
 
 
-def check_keypoints(entry: Mapping[str, Any], size: Size | None, label: str, tally: Tally) -> int:
+def _say_extents(found: Extents, label: str) -> str:
+    return f"{label}: x {found.left:.6g} to {found.right:.6g}, y {found.top:.6g} to {found.bottom:.6g}"
+
+
+def _say_misfit(found: Extents, box: Extents, label: str) -> str:
+    return _say_extents(found, label) + _say_extents(box, "; its box")
+
+
+def check_keypoints(entry: Mapping[str, Any], size: Size | None, box: Extents | None, label: str, tally: Tally) -> int:
     """Note what is wrong with an annotation's keypoints, and return how many can be seen."""
     keypoints = entry.get("keypoints")
     if not keypoints:
@@ -228,11 +279,16 @@ def check_keypoints(entry: Mapping[str, Any], size: Size | None, label: str, tal
     if not all(map(is_number, keypoints)):
         tally.note("keypoints.not_finite", label)
         return 0
-    return _check_seen(entry, keypoints, size, label, tally)
+    return _check_seen(entry, keypoints, size, box, label, tally)
 
 
 def _check_seen(
-    entry: Mapping[str, Any], keypoints: Sequence[float], size: Size | None, label: str, tally: Tally
+    entry: Mapping[str, Any],
+    keypoints: Sequence[float],
+    size: Size | None,
+    box: Extents | None,
+    label: str,
+    tally: Tally,
 ) -> int:
     points = list(zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True))
     if strange := next((flag for _, _, flag in points if flag not in (0, 1, 2)), None):
@@ -241,12 +297,27 @@ def _check_seen(
     if isinstance(number := entry.get("num_keypoints"), int) and number != len(seen):
         tally.note("keypoints.number", f"{label}: num_keypoints {_shown(number)}, {len(seen)} visible")
     if seen and size:
-        found = _extents_of(seen)
-        if len(seen) > 1 and found.is_fraction(size):
-            tally.note("keypoints.fraction", label)
-        elif found.reaches_beyond(size):
-            tally.note("keypoints.beyond", f"{label} in an image of {_shown_size(size)}")
+        _check_place(seen, size, box, label, tally)
     return len(seen)
+
+
+def _check_place(
+    seen: Sequence[tuple[float, float]], size: Size, box: Extents | None, label: str, tally: Tally
+) -> None:
+    found = _extents_of(seen)
+    if len(seen) > 1 and found.is_fraction(size):
+        tally.note("keypoints.fraction", label)
+    elif found.reaches_beyond(size):
+        tally.note("keypoints.beyond", f"{label} in an image of {_shown_size(size)}")
+    elif box and not (box.reaches_beyond(size) or box.is_fraction(size)) and _are_mostly_outside(seen, box):
+        tally.note("keypoints.not_in_box", _say_misfit(found, box, label))
+
+
+def _are_mostly_outside(points: Sequence[tuple[float, float]], box: Extents) -> bool:
+    left, top, right, bottom = box
+    across, down = 1 + (right - left) / 10, 1 + (bottom - top) / 10
+    inside = sum(left - across <= x <= right + across and top - down <= y <= bottom + down for x, y in points)
+    return 2 * inside < len(points)
 
 
 def _shown(value: object) -> str:

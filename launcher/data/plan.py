@@ -10,9 +10,17 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import evaluated_on, names_in
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest, RunRequest
-from launcher.data.checks import class_count, existing_class_count_keys, notices_about, own_classes, problems_with
+from launcher.data.checks import (
+    class_count,
+    existing_class_count_keys,
+    notices_about,
+    own_classes,
+    problems_with,
+    setting_of,
+)
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.index.store import IndexFacts
 from launcher.data.tally import printable
 from launcher.errors import DataError
 
@@ -28,6 +36,8 @@ class CocoSplit:
     keypoint_names: tuple[str, ...] = ()
     keypoint_flip_map: tuple[tuple[str, str], ...] = ()
     """Which keypoints change places in a mirrored image."""
+    index: IndexFacts | None = None
+    """What is opened in place of the file; None where the file is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +66,26 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
 
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
+    notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
     return DatasetPlan(
-        splits=tuple(_split(coco) for coco in facts.coco),
+        splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=tuple(map(printable, (*notices_about(facts, request.keys), *_mirror_notices(request, train)))),
+        notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
         own_classes=own_classes(facts),
+    )
+
+
+def without_data(request: RunRequest) -> DatasetPlan:
+    """For what needs no data set."""
+    return DatasetPlan(
+        splits=(),
+        environment=data_environment(request.dataset),
+        adjustments=(),
+        notices=(),
+        train_checksum=0,
+        own_classes={},
     )
 
 
@@ -77,13 +100,14 @@ def _as_list(title: str, problems: Sequence[str]) -> str:
     return f"{title}, {len(problems)} problems:" + "".join(f"\n  - {problem}." for problem in problems)
 
 
-def _split(coco: CocoFacts) -> CocoSplit:
+def _split(coco: CocoFacts, index: IndexFacts | None) -> CocoSplit:
     return CocoSplit(
         name=coco.name,
         json=coco.json,
         images=coco.images,
         keypoint_names=coco.keypoint_names,
         keypoint_flip_map=_flip_map(coco.keypoint_names),
+        index=index,
     )
 
 
@@ -92,6 +116,16 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     names = {name.lower(): name for name in keypoint_names}
     pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
     return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _index_notices(facts: DatasetFacts) -> list[str]:
+    whys = ((coco, facts.indexes[coco.name].unusable) for coco in facts.coco if coco.name in facts.indexes)
+    return [
+        f"{setting_of(coco)}: every process reads its annotations into memory, because they cannot be opened by an "
+        f"index ({why})"
+        for coco, why in whys
+        if why and not coco.unreadable
+    ]
 
 
 def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MAX_EXAMPLES = 3
@@ -31,6 +32,17 @@ class Tally:
             examples.append(_shorten(printable(example)))
         self.flaws[code] = (count + 1, examples)
 
+    def replace(self, code: str, examples: Sequence[str], *, count: int) -> None:
+        """What is known of a whole file, in place of what was noted of single entries."""
+        self.flaws[code] = (count, [_shorten(printable(example)) for example in examples[:_MAX_EXAMPLES]])
+
+    def add(self, flaws: Sequence[Flaw]) -> None:
+        """Take over what was counted of the entries behind those counted here."""
+        for flaw in flaws:
+            count, examples = self.flaws.setdefault(flaw.code, (0, []))
+            examples.extend(flaw.examples[: _MAX_EXAMPLES - len(examples)])
+            self.flaws[flaw.code] = (count + flaw.count, examples)
+
     def result(self) -> tuple[Flaw, ...]:
         return tuple(
             Flaw(code=code, count=count, examples=tuple(examples)) for code, (count, examples) in self.flaws.items()
@@ -43,4 +55,6 @@ def _shorten(text: str) -> str:
 
 def printable(text: str) -> str:
     """The text without what would steer a terminal or could not be encoded."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

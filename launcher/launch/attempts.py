@@ -17,13 +17,14 @@ from launcher.launch.environment import worker_environment, write_empty_librarie
 from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
 from launcher.launch.record import archive, record_outcome, record_start
-from launcher.launch.retry import learn, pause_before
+from launcher.launch.retry import learn, pause_before, would_fail_again
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome
-from launcher.run.plan import Finished, Lessons, New, RunPlan
+from launcher.run.plan import Finished, Lessons, New, Predict, RunPlan, Train
 from launcher.run.resume import look_for_checkpoints
+from launcher.run.work import count_done
 from launcher.show.run import show_notices, show_plan, show_retry
 
 
@@ -34,10 +35,12 @@ class Ended:
     plan: RunPlan
     outcome: Outcome | None
     """None for a finished run whose outcome can no longer be read."""
+    would_fail_again: bool = False
+    """The same command would end as this one did."""
 
 
 def launch(request: RunRequest, session: Session) -> Ended:
-    """Train a run to its end, in as many attempts as that takes.
+    """Do what is asked to its end, in as many attempts as that takes.
 
     Raises:
         LauncherError: it cannot be started.
@@ -76,15 +79,17 @@ class _Claims(ExitStack):
 
 def _attempts(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims, since: Since) -> Ended:
     """The plan and the outcome of the first attempt that ended in order, or that none should follow."""
+    before = last_outcome(Path(prepared.plan.folder))
     while True:
         prepared = _with_gpus(request, session, prepared, claims, since)
         plan = prepared.plan
         outcome = _carry_out(request, session, prepared, claims)
         lessons = None if request.run.in_place else _lessons_of(plan, outcome)
         if lessons is None:
-            return Ended(plan=plan, outcome=outcome)
+            return Ended(plan=plan, outcome=outcome, would_fail_again=would_fail_again(outcome, before))
         show_retry(outcome, plan, lessons, session.console)
         session.sleep(pause_before(lessons))
+        before = outcome
         if request.resume == "never":  # the first attempt has started over
             request = replace(request, resume="auto")
         since = replace(since, lessons=lessons, ours=claims.uuids)
@@ -108,7 +113,7 @@ def _with_gpus(request: RunRequest, session: Session, prepared: Prepared, claims
 
 def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims) -> Outcome:
     plan = prepared.plan
-    record_start(request, plan, prepared.facts, session.command, session.environ)
+    record_start(request, plan, prepared.facts, session.command, session.environ, at=session.now())
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
     refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
@@ -125,5 +130,12 @@ def environment_of(plan: RunPlan, session: Session) -> dict[str, str]:
 def _lessons_of(plan: RunPlan, outcome: Outcome) -> Lessons | None:
     if not outcome.code:
         return None
+    return learn(plan, outcome, resumes_from=_done_after(plan))
+
+
+def _done_after(plan: RunPlan) -> int:
+    """The iterations, or images, that a next attempt would find done."""
+    if not isinstance(plan.task, Train):
+        return count_done(plan.paths, plan.task.files if isinstance(plan.task, Predict) else ())
     point = look_for_checkpoints(plan.paths).newest_valid
-    return learn(plan, outcome, resumes_from=point.next_iteration or 0 if point else 0)
+    return point.next_iteration or 0 if point else 0

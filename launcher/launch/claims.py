@@ -47,7 +47,10 @@ class Claim:
 
 def claims_folder() -> Path:
     """Where the users of this host find each other's claims, if they share a temporary folder."""
-    return Path(tempfile.gettempdir(), FOLDER_NAME)
+    try:
+        return Path(tempfile.gettempdir(), FOLDER_NAME)
+    except OSError:  # none can be written: then nothing can be claimed there, which is said of the GPUs that are used
+        return Path("/tmp", FOLDER_NAME)
 
 
 def look(uuids: Iterable[str], folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
 from launcher.run.identity import fingerprint_of, identity_of
 from launcher.run.outcome import EarlyStop, Ending, Outcome
-from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Training
+from launcher.run.plan import Finished, Lessons, Limits, New, Report, Resume, RunPlan, Start, Train
 from launcher.run.resume import ResumePoint
 
 SHOWN_DIFFERENCES = 8
@@ -54,7 +55,7 @@ def make_run_plan(
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
 
-    lessons = lessons or _lessons_before(folder.previous, request)
+    lessons = lessons or lessons_before(folder.previous, request)
     scaling = plan_scaling(
         request,
         num_processes=devices.num_processes,
@@ -65,7 +66,7 @@ def make_run_plan(
     adjustments = (
         *dataset.adjustments,
         *devices.adjustments,
-        *_fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
+        *fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
         *scaling.adjustments,
         *_drawn_seed(request, folder.drawn_seed, before),
     )
@@ -80,8 +81,9 @@ def make_run_plan(
         data=dataset,
         devices=devices,
         keys=keys,
-        training=_training(request, scaling.accumulate, begun_with),
-        limits=_limits(request, began, job_ends),
+        own_code=request.own_code,
+        task=_training(request, scaling.accumulate, begun_with),
+        limits=limits_of(request, began, job_ends),
         lessons=lessons,
         report=Report(adjustments=adjustments, notices=notices, changed=changed),
     )
@@ -95,18 +97,20 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
-    _refuse_fewer(point, keys["SOLVER.MAX_ITER"])
+    is_own = point is folder.checkpoints.newest_valid
+    _refuse_fewer(point, keys["SOLVER.MAX_ITER"], folder.folder if is_own else "")
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
     return Resume(point=point, damaged=folder.checkpoints.damaged, may_reorder=may_reorder)
 
 
-def _refuse_fewer(point: ResumePoint, total: int) -> None:
-    """Raises RequestError where more iterations are done than are asked for."""
+def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
+    """Raises RequestError where more iterations are done than are asked for, by this `run` or, if empty, by another."""
     done = point.next_iteration or 0
     if done > total:
+        how = f"launcher resume {shlex.quote(run)} SOLVER.MAX_ITER={done}" if run else f"SOLVER.MAX_ITER={done}"
         raise RequestError(
-            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. Set SOLVER.MAX_ITER={done} to "
-            "end there, more to continue, or choose another folder with run.name=NAME."
+            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. To end there: {how}; give it "
+            "more to continue. For another run, choose another folder with run.name=NAME."
         )
 
 
@@ -125,20 +129,21 @@ def _still_stops(stop: EarlyStop, asked: EarlyStoppingSettings) -> bool:
     return replace(asked, patience=stop.asked.patience) == stop.asked and asked.patience <= stop.evaluations
 
 
-def _training(request: RunRequest, accumulate: int, begun_with: int) -> Training:
-    return Training(
-        own_code=request.own_code,
+def _training(request: RunRequest, accumulate: int, begun_with: int) -> Train:
+    return Train(
         logging=request.logging,
         checkpoint=request.checkpoint,
         ema=request.ema,
         early_stopping=request.early_stopping,
+        evaluation=request.evaluation,
         max_bad=request.dataset.max_bad,
         accumulate=accumulate,
         begun_with=begun_with,
     )
 
 
-def _limits(request: RunRequest, began: float, job_ends: float | None) -> Limits:
+def limits_of(request: RunRequest, began: float, job_ends: float | None) -> Limits:
+    """When this attempt stops or gives up."""
     limit_s = time_limit_s(request.run.time_limit) or 0.0
     return Limits(
         stop_at=stop_at(began=began, limit_s=limit_s, job_ends=job_ends),
@@ -182,7 +187,7 @@ def _drawn_seed(request: RunRequest, drawn: int, before: Previous | None) -> lis
     return [Adjustment(setting="SEED", asked=asked, planned=drawn, reason=reason)]
 
 
-def _lessons_before(previous: Previous | None, request: RunRequest) -> Lessons:
+def lessons_before(previous: Previous | None, request: RunRequest) -> Lessons:
     """Those of earlier commands, also for a run that starts over: memory is what it was.
 
     A micro-batch that is set now is tried, whatever was learned about it.
@@ -191,7 +196,8 @@ def _lessons_before(previous: Previous | None, request: RunRequest) -> Lessons:
     return replace(lessons, micro_batch=None) if request.device.micro_batch > 0 else lessons
 
 
-def _fewer_workers(keys: Keys, lessons: Lessons) -> list[Adjustment]:
+def fewer_workers(keys: Keys, lessons: Lessons) -> list[Adjustment]:
+    """The data loader processes that earlier attempts have left."""
     if lessons.num_workers is None:
         return []
     workers = keys["DATALOADER.NUM_WORKERS"]

@@ -13,8 +13,10 @@ from typing import TypeVar
 from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
+from launcher.config.task import PredictRequest, TrainRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
-from launcher.data.plan import DatasetPlan, data_environment, plan_dataset
+from launcher.data.index.store import index_store
+from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
 from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
@@ -26,9 +28,11 @@ from launcher.device.policy.plan import DevicePlan, plan_devices, wants_gpus
 from launcher.errors import LauncherError
 from launcher.launch.decide import make_run_plan
 from launcher.launch.environment import worker_environment, write_empty_libraries
+from launcher.launch.inference import make_inference_plan
 from launcher.launch.session import Session
-from launcher.run.folder import Previous, look_at_folder
+from launcher.run.folder import FolderFacts, Previous, look_at_folder
 from launcher.run.plan import Lessons, RunPlan
+from launcher.run.work import WorkFacts, look_at_work
 
 T = TypeVar("T")
 
@@ -66,14 +70,11 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
     data = _noting(problems, lambda: session.plan_data(request))
     facts = session.look(request)
     devices = _noting(problems, lambda: _plan_devices(request, session, facts, since))
-    folder = _noting(problems, lambda: look_at_folder(request))
-    if data is None or devices is None or folder is None:
+    seen = _noting(problems, lambda: _look_into(request))
+    if data is None or devices is None or seen is None:
         raise _all_of(problems)
-    facts, devices = _with_precision(request, session, since, facts, devices, folder.previous)
-    plan = make_run_plan(
-        request, devices=devices, dataset=data, folder=folder, began=since.began, job_ends=facts.job.ends
-    )
-    return Prepared(facts=facts, plan=plan)
+    facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
+    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
@@ -83,18 +84,41 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
         LauncherError: as `prepare` does.
     """
     facts = session.look(request)
-    devices, folder = _plan_devices(request, session, facts, since), look_at_folder(request)
-    facts, devices = _with_precision(request, session, since, facts, devices, folder.previous)
-    plan = make_run_plan(
-        request,
+    devices, seen = _plan_devices(request, session, facts, since), _look_into(request)
+    facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
+    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a request points at on disk."""
+
+    folder: FolderFacts
+    work: WorkFacts | None
+    """Of an evaluation or prediction; None for a training."""
+
+
+def _look_into(request: RunRequest) -> Seen:
+    task = request.task
+    work = None if isinstance(task, TrainRequest) else look_at_work(request, task)
+    return Seen(folder=look_at_folder(request), work=work)
+
+
+def _decide(
+    request: RunRequest, devices: DevicePlan, data: DatasetPlan, seen: Seen, since: Since, facts: DeviceFacts
+) -> RunPlan:
+    if seen.work is None or isinstance(request.task, TrainRequest):
+        decide = partial(make_run_plan, request)
+    else:
+        decide = partial(make_inference_plan, request, request.task, work=seen.work)
+    return decide(
         devices=devices,
         dataset=data,
-        folder=folder,
+        folder=seen.folder,
         lessons=since.lessons,
         began=since.began,
         job_ends=facts.job.ends,
     )
-    return Prepared(facts=facts, plan=plan)
 
 
 def _with_precision(
@@ -106,7 +130,8 @@ def _with_precision(
     previous: Previous | None,
 ) -> tuple[DeviceFacts, DevicePlan]:
     """What was measured for mixed precision on the CPU, and the plan that follows; the same where none is asked for."""
-    if devices.kind != "cpu" or not asks_for_amp(request.keys):
+    trains = isinstance(request.task, TrainRequest)
+    if devices.kind != "cpu" or not trains or not asks_for_amp(request.keys):
         return facts, devices
     begun_in = None if request.resume == "never" else _begun_in(previous)
     if needs_measuring(request.keys, request.device.precision, begun_in=begun_in):
@@ -136,6 +161,7 @@ def _plan_devices(
         diagnosis,
         avoid=avoid,
         scaling=request.scaling,
+        trains=isinstance(request.task, TrainRequest),
         bfloat16=facts.bfloat16,
         begun_in=begun_in,
     )
@@ -165,13 +191,17 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
         RequestError: the user's code cannot be imported.
         DataError: they are missing, unreadable or contradict the configuration; every problem is listed.
     """
+    if isinstance(request.task, PredictRequest):
+        return without_data(request)
+    announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,
         registered_elsewhere(request.dataset, request.keys),
         environ={**environ, **data_environment(request.dataset)},
-        announce=partial(print, file=sys.stderr),
+        announce=announce,
     )
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
+    indexes = index_store(request.dataset.index, environ, announce)
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
 
 
 def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[str, str]) -> Bfloat16Facts:

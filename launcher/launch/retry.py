@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from launcher.device.cuda_codes import Blame, blame_of
 from launcher.run import codes
-from launcher.run.heartbeat import SMOKE, TRAINING
+from launcher.run.heartbeat import EVALUATION, PREDICTION, SMOKE, TRAINING
 from launcher.run.outcome import Fault, Outcome
-from launcher.run.plan import Lessons, RunPlan
+from launcher.run.plan import Evaluate, Lessons, Predict, RunPlan, Train
 
 LONGEST_PAUSE_S = 30.0
+STAGES = {Train: TRAINING, Evaluate: EVALUATION, Predict: PREDICTION}
+"""In which the model gets as many images at once as the plan says."""
 DRIVER_HIDDEN = "the NVIDIA driver hung or crashed a CPU run; retrying with the driver library hidden"
 
 
@@ -25,7 +27,7 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
     if outcome.fault is None:
         return None
     match outcome.code:
-        case codes.OUT_OF_MEMORY if outcome.fault.stage == TRAINING:  # nothing else shrinks with the micro-batch
+        case codes.OUT_OF_MEMORY if outcome.fault.stage == STAGES[type(plan.task)]:  # nothing else shrinks with it
             return _smaller_micro_batch(plan, before, "the GPU ran out of memory")
         case codes.HOST_MEMORY:
             return _less_host_memory(plan, before)
@@ -38,6 +40,23 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
     return None
 
 
+def would_fail_again(outcome: Outcome, before: Outcome | None) -> bool:
+    """Whether the same command would meet the same exception.
+
+    `before` is the outcome of the attempt before. What comes before the first iteration depends on settings and data
+    alone, and so does what has come twice from one place.
+    """
+    fault = outcome.fault
+    if outcome.code != codes.FAILED or fault is None or not fault.place:
+        return False
+    is_same = before is not None and before.fault is not None and _raised(before.fault) == _raised(fault)
+    return outcome.work.iterations is None or is_same
+
+
+def _raised(fault: Fault) -> tuple[str, str]:
+    return fault.kind, fault.place
+
+
 def pause_before(lessons: Lessons) -> float:
     """Seconds to wait before the next attempt: a driver that resets, or a file system that comes back, takes time."""
     return 0.0 if lessons.in_vain == 0 else min(2.0 ** (lessons.in_vain - 1), LONGEST_PAUSE_S)
@@ -48,7 +67,9 @@ def _smaller_micro_batch(plan: RunPlan, before: Lessons, why: str) -> Lessons | 
     if images <= 1:
         return None
     half = images // 2
-    reason = f"{why} with a micro-batch of {images}; retrying with {half} and the same effective batch"
+    reason = f"{why} with a micro-batch of {images}; retrying with {half}"
+    if isinstance(plan.task, Train):
+        reason += " and the same effective batch"
     return replace(before, micro_batch=half, reason=reason)
 
 

@@ -24,6 +24,8 @@ INTERRUPTED = "run.interrupted"
 DISK_FULL = "run.disk_full"
 WEIGHTS_UNAVAILABLE = "run.weights_unavailable"
 CHECKPOINT_GONE = "run.checkpoint_gone"
+UNREADABLE_IMAGES = "run.unreadable_images"
+"""Of a prediction: all others are done."""
 FAILED = "run.failed"
 """Any other exception."""
 

@@ -14,6 +14,7 @@ import yaml
 from cattrs import BaseValidationError
 
 from launcher.config.request import RunRequest
+from launcher.config.task import TaskRequest, TrainRequest
 from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
@@ -23,8 +24,15 @@ from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
 
-FOREIGN = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", f"model_{7 * '[0-9]'}.pth", "model_final.pth")
-"""Files that a training of detectron2's own writes into its OUTPUT_DIR."""
+FOREIGN = (
+    "metrics.json",
+    "last_checkpoint",
+    "events.out.tfevents.*",
+    f"model_{7 * '[0-9]'}.pth",
+    "model_final.pth",
+    "inference/*",
+)
+"""Files that a training or an evaluation of detectron2's own writes into its OUTPUT_DIR."""
 RESUME_WORDS = ("auto", "must", "never")
 
 
@@ -96,15 +104,17 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         resume_file_problem=problem,
         drawn_seed=secrets.randbelow(2**31),
         weights_missing=_is_missing_file(str(request.keys["MODEL.WEIGHTS"])),
-        foreign=_find_foreign(paths, attempts),
+        foreign=_find_foreign(paths, attempts, request.task),
         unwritable=_why_unwritable(paths.folder),
     )
 
 
-def _find_foreign(paths: RunPaths, attempts: Sequence[int]) -> tuple[str, ...]:
-    """What detectron2's own trainer, or a program like it, has left in the folder."""
+def _find_foreign(paths: RunPaths, attempts: Sequence[int], task: TaskRequest) -> tuple[str, ...]:
+    """What detectron2's own trainer, or a program like it, has left in the folder; for other tasks whatever it is."""
     if attempts or paths.request.exists():
         return ()
+    if not isinstance(task, TrainRequest):
+        return tuple(sorted(path.name for path in paths.folder.glob("[!.]*")))
     found = [path for pattern in FOREIGN for path in sorted(paths.folder.glob(pattern))]
     return tuple(path.name for path in found if path.is_file())
 
@@ -128,12 +138,12 @@ def _fingerprints(paths: RunPaths, attempts: Sequence[int]) -> frozenset[str]:
 def previous_from(plan: Mapping[str, Any]) -> Previous:
     """What a plan says that was read back from JSON, in the form of any version of plan.json."""
     is_first = "version" not in plan
-    data, training = (plan, plan) if is_first else (plan["data"], plan["training"])
+    data, task = (plan, plan) if is_first else (plan["data"], plan["task"] if "task" in plan else plan["training"])
     keys, devices = plan.get("detectron2" if is_first else "keys", {}), plan.get("devices", {})
     return Previous(
         identity=plan.get("identity", {}),
         seed=keys.get("SEED"),
-        begun_with=training.get("begun_with"),
+        begun_with=task.get("begun_with"),
         num_processes=devices.get("num_processes"),
         kind=devices.get("kind"),
         precision=devices.get("precision"),
@@ -243,4 +253,16 @@ def _why_unwritable(folder: Path) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         return f"{existing} is a file"
+    if existing == folder and (wrong := _in_the_way(RunPaths(folder))):
+        return wrong
     return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} cannot be written by this user"
+
+
+def _in_the_way(paths: RunPaths) -> str:
+    """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
+    folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
+    files = (paths.request, paths.first_provenance, paths.config, paths.fence, paths.metrics)
+    wrong = [path for path in folders if path.exists() and not path.is_dir()]
+    if wrong:
+        return f"{wrong[0]} is no folder"
+    return next((f"{path} is no plain file" for path in files if path.exists() and not path.is_file()), "")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import DEFAULT_OUTPUT_DIR, RunRequest, Scaling
+from launcher.config.task import EvaluateRequest, InferenceRequest, TrainRequest
 from launcher.config.values import to_plain
+from launcher.run.found import is_run
+from launcher.run.naming import LONGEST_NAME, digest_of, group_of, name_of
+from launcher.run.paths import RunPaths
+from launcher.run.stored import read_request
 
 # Where and how a run executes, is watched and resumed does not make it another run.
 NOT_IDENTITY = (
@@ -20,6 +25,7 @@ NOT_IDENTITY = (
     "device",
     "checkpoint",
     "early_stopping",
+    "evaluation",
     "cluster",
     "resume",
     "run",
@@ -27,6 +33,7 @@ NOT_IDENTITY = (
     "hydra",
     "dataset.root",
     "dataset.check",
+    "dataset.index",
     "dataset.max_bad",
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",
@@ -36,39 +43,88 @@ NOT_IDENTITY = (
     "TEST.EVAL_PERIOD",
     "VIS_PERIOD",
 )
-LONGEST_NAME = 80
+NOT_OF_INFERENCE = (*NOT_IDENTITY, "SOLVER", "SEED", "DATALOADER", "DATASETS.TRAIN", "dataset.train")
 
 
 def run_folder(request: RunRequest) -> Path:
-    """Where this run lives.
+    """Where this run lives; looks at which runs there are.
 
     An OUTPUT_DIR that was set is taken as it is (composing spells detectron2's default otherwise where somebody wrote
-    it); otherwise `<root>/<experiment>/<name>`. A sweep that names its runs gets one folder per job below that name.
+    it); otherwise `<root>/<group>/<name>`. A sweep that names its runs gets one folder per job below that name. A run
+    that an earlier version named stays where it is.
     """
     output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:
         return Path(output_dir).absolute()
-    parts = [request.typed.experiment or "no-experiment", request.run.name or name_of(request.typed.overrides)]
+    if not isinstance(request.task, TrainRequest):
+        return _folder_of_inference(request, request.task)
+    root = Path(request.run.root).absolute()
+    before = root.joinpath(*_parts_before(request))
+    return before if is_run(before) else _folder_in(root / group_of(request), request)
+
+
+def _folder_in(group: Path, request: RunRequest) -> Path:
+    if request.run.name and not request.typed.in_sweep:
+        return group / request.run.name
+    typed = request.typed.swept if request.run.name else request.typed.overrides
+    name = name_of(settings_that_matter(typed), request)
+    folder = group / request.run.name / name.text
+    if name.is_complete:
+        return folder
+    apart = folder.with_name(f"{name.text}-{name.digest}")
+    return apart if is_run(apart) or _is_of_others(folder, request, name.digest) else folder
+
+
+def _is_of_others(folder: Path, request: RunRequest, digest: str) -> bool:
+    """Whether a run lives there that was typed otherwise, and is called the same."""
+    typed = read_request(RunPaths(folder)).get("typed")
+    part = "swept" if request.run.name else "overrides"
+    if not isinstance(typed, dict) or not isinstance(typed.get(part), list):
+        return False  # nothing lives there, or a start in it says what is wrong
+    return digest_of(settings_that_matter([str(text) for text in typed[part]])) != digest
+
+
+def settings_that_matter(overrides: Iterable[str]) -> dict[str, str]:
+    """Those that make another run, as they were typed; of a setting typed twice the last one counts."""
+    taken_apart = ((_key_of(text), text.partition("=")[2]) for text in overrides)
+    return {key: value for key, value in taken_apart if not is_within(key, NOT_IDENTITY)}
+
+
+def _parts_before(request: RunRequest) -> Iterator[str]:
+    """The folder below the root that earlier versions gave a run."""
+    yield request.typed.experiment or "no-experiment"
+    yield request.run.name or name_before(request.typed.overrides)
     if request.run.name and request.typed.in_sweep:
-        parts.append(name_of(request.typed.swept))
-    return Path(request.run.root, *parts).absolute()
+        yield name_before(request.typed.swept)
 
 
-def name_of(overrides: tuple[str, ...]) -> str:
-    """A folder name made of the overrides that matter, the same in any order.
+def _folder_of_inference(request: RunRequest, task: InferenceRequest) -> Path:
+    """As typed, or one below the run's (or `run.root`) that no other request shares."""
+    if task.out:
+        return Path(task.out)
+    kind = "evaluations" if isinstance(task, EvaluateRequest) else "predictions"
+    about = task.checkpoint or "model" if isinstance(task, EvaluateRequest) else task.inputs[0]
+    digest = fingerprint_of(identity_of(request))[:8]
+    name = request.run.name or f"{spelled(Path(about).stem)[:LONGEST_NAME]}-{digest}"
+    return Path(task.run or request.run.root, kind, name).absolute()
 
-    Only characters that neither a shell nor Hydra's override grammar treats specially are used, so that a path into
-    the folder can be typed as a value. Where that or the length loses something, a hash of the whole tells apart.
-    """
+
+def name_before(overrides: Sequence[str]) -> str:
+    """The name that earlier versions made of the overrides: `SOLVER.BASE_LR-0.01+SOLVER.IMS_PER_BATCH-4`."""
     last_of_each = {_key_of(override): override for override in overrides}
     relevant = sorted(override for key, override in last_of_each.items() if not is_within(key, NOT_IDENTITY))
     if not relevant:
         return "default"
-    spelled = "+".join(re.sub(r"[^A-Za-z0-9._-]+", "_", _short(override)).strip("_") for override in relevant)
-    if len(spelled) <= LONGEST_NAME and all(_survives(override) for override in relevant):
-        return spelled
+    name = "+".join(spelled(_short(override)) for override in relevant)
+    if len(name) <= LONGEST_NAME and all(_survives(override) for override in relevant):
+        return name
     digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
-    return f"{spelled[:LONGEST_NAME].rstrip('_+-')}-{digest}"
+    return f"{name[:LONGEST_NAME].rstrip('_+-')}-{digest}"
+
+
+def spelled(text: str) -> str:
+    """With characters alone that neither a shell nor Hydra treats specially."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("_")
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -88,6 +144,8 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
 
     What follows `from_data`, such as the number of classes, belongs to it: a model of other classes is another run.
     """
+    if not isinstance(request.task, TrainRequest):
+        return _identity_of_inference(request, request.task)
     asked = {"dataset": to_plain(request.dataset), **request.keys.with_(from_data).nested()}
     if request.scaling is Scaling.linear:  # the others train the same batches
         asked["scaling"] = request.scaling.value
@@ -97,8 +155,27 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
         asked["imports"] = list(request.own_code.imports)
     if request.own_code.trainer:
         asked["trainer"] = request.own_code.trainer
+    return _without(NOT_IDENTITY, asked)
+
+
+def _identity_of_inference(request: RunRequest, task: InferenceRequest) -> dict[str, Any]:
+    """What an evaluation or prediction follows from, but for the weights behind their name."""
+    asked = {
+        **request.keys.nested(),
+        "averaged": request.ema.decay != 0,
+        "precision": request.device.precision.value,
+        "imports": list(request.own_code.imports),
+        "trainer": request.own_code.trainer,
+    }
+    if isinstance(task, EvaluateRequest):
+        return _without(NOT_OF_INFERENCE, {**asked, "task": "evaluate", "dataset": to_plain(request.dataset)})
+    settings = {"threshold": task.threshold, "draw": task.draw, "images_json": task.images_json}
+    return _without(NOT_OF_INFERENCE, {**asked, **settings, "task": "predict", "inputs": list(task.inputs)})
+
+
+def _without(nodes: Iterable[str], asked: Mapping[str, Any]) -> dict[str, Any]:
     leaves = Keys(asked).leaves()
-    return Keys.of_leaves((name, value) for name, value in leaves if not is_within(name, NOT_IDENTITY)).nested()
+    return Keys.of_leaves((name, value) for name, value in leaves if not is_within(name, nodes)).nested()
 
 
 def is_within(key: str, nodes: Iterable[str]) -> bool:

@@ -75,6 +75,10 @@ class Fault:
     """The error that CUDA returned, where it was one."""
     traceback: str
     """Empty where the explanation says what to do."""
+    kind: str = ""
+    """Class name of the exception, where one ended it."""
+    place: str = ""
+    """Where it was raised, as in `WorkerFailure`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,10 @@ class WorkerResult:
     stopped_by: str
     """What asked it to stop when no signal did; empty otherwise."""
     work: Work
+    code: str = codes.NONE
+    """Of what could not be done, although the rest was."""
+    explanation: str = ""
+    """One sentence about that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +112,8 @@ class WorkerFailure:
     signal: int = 0
     """That ended the rank, where one did."""
     rank: int = 0
+    place: str = ""
+    """`FILE:FUNCTION` where it was raised; empty where it came from the system, whose state may be another later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +181,9 @@ def _in_order(end: WorkerEnd, result: WorkerResult) -> Outcome:
         return _stopped(end, result.stopped_by or f"asked to stop by {_name_of(end.stop_signal)}", result.work)
     return Outcome(
         ending=Ending.finished,
-        exit_code=ExitCode.finished,
-        code=codes.NONE,
-        explanation=explain_early_stop(stop) if stop else _unclean(end),
+        exit_code=ExitCode.training_failed if result.code else ExitCode.finished,
+        code=result.code,
+        explanation=result.explanation or (explain_early_stop(stop) if stop else _unclean(end)),
         seconds=end.seconds,
         work=result.work,
         fault=None,
@@ -211,6 +221,8 @@ def _failed_by(end: WorkerEnd, failure: WorkerFailure) -> Outcome:
         stage=end.stage,
         cuda_code=failure.cuda_code,
         traceback="" if failure.understood else failure.traceback,
+        kind=failure.kind,
+        place=failure.place,
     )
     return _failed(end, _ending_of(failure), failure.exit_code, failure.code, failure.message, fault)
 

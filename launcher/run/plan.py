@@ -13,6 +13,7 @@ from launcher.config.request import (
     CheckpointSettings,
     EarlyStoppingSettings,
     EmaSettings,
+    EvaluationSettings,
     LoggingSettings,
     OwnCode,
 )
@@ -24,7 +25,7 @@ from launcher.run.outcome import EarlyStop
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.resume import DamagedCheckpoint, ResumePoint
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """Of plan.json; files without a version are of the first."""
 
 
@@ -80,25 +81,71 @@ class Finished:
     """Why before its last iteration; None when all iterations are done."""
 
 
-Start = New | Resume | Finished
+@dataclass(frozen=True, kw_only=True)
+class Continue:
+    """An evaluation or prediction does what earlier attempts have left."""
+
+    done: int
+    """Images whose results are kept."""
+
+
+Start = New | Resume | Continue | Finished
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Train:
     """How the worker trains, beside what detectron2's keys say."""
 
-    own_code: OwnCode
-    """Code of the user's own that every rank imports."""
     logging: LoggingSettings
     checkpoint: CheckpointSettings
     ema: EmaSettings
     early_stopping: EarlyStoppingSettings
+    evaluation: EvaluationSettings
     max_bad: int
     """Training images that may turn out to be unusable."""
     accumulate: int
     """Micro-batches into which each process splits its part of a batch."""
     begun_with: int
     """Processes with which this run began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Where the model of an evaluation or prediction comes from, beside MODEL.WEIGHTS."""
+
+    averaged: bool
+    """Its averaged weights are meant, where the file has such."""
+    batch: int
+    """The largest number of images that each process gives it at once."""
+    classes: str
+    """The file that names its classes; empty where only the data set of its training does."""
+    annotations: str
+    """A COCO-format file of its training, absolute; empty for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """How the worker evaluates on DATASETS.TEST."""
+
+    model: Model
+    evaluation: EvaluationSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """How the worker predicts."""
+
+    model: Model
+    files: tuple[str, ...]
+    """Images, absolute, those that are done included."""
+    threshold: float
+    """Score from which on objects are counted and drawn."""
+    draw: bool
+    images_json: str
+    """A COCO-format file that gives image ids by file name; empty for none."""
+
+
+Task = Train | Evaluate | Predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +184,9 @@ class RunPlan:
     devices: DevicePlan
     keys: Keys
     """detectron2's as they will be, adjustments included."""
-    training: Training
+    own_code: OwnCode
+    """Code of the user's own that every rank imports."""
+    task: Task
     limits: Limits
     lessons: Lessons
     """What earlier attempts taught this one."""
@@ -163,11 +212,15 @@ class RunPlan:
 
     @property
     def first_iteration(self) -> int:
-        """The index of the first iteration of this attempt, as far as it is known beforehand."""
+        """The iterations, or images, that are done before this attempt, as far as it is known beforehand."""
+        if isinstance(self.start, Continue):
+            return self.start.done
         return self.resume.next_iteration or 0 if self.resume else 0
 
     @property
     def micro_batch(self) -> int:
-        """The largest micro-batch of one process, in images."""
+        """The largest number of images that go through the model of one process at once."""
+        if not isinstance(self.task, Train):
+            return self.task.model.batch
         per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.devices.num_processes
-        return -(-per_process // self.training.accumulate)
+        return -(-per_process // self.task.accumulate)

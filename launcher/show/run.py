@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
+from launcher.data.plan import CocoSplit
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
+from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
-from launcher.run.plan import Finished, Lessons, Resume, RunPlan
+from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
 from launcher.show.data_wait import data_wait_text
+from launcher.show.inference import outcome_lines, start_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +47,8 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
+        for row in _index_rows(plan.data.splits):
+            line(row)
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
@@ -59,6 +64,12 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
             line(f"  {key} = {plan.keys[key]}")
 
 
+def _index_rows(splits: Iterable[CocoSplit]) -> Iterator[str]:
+    for split in splits:
+        if split.index is not None and not split.index.unusable:
+            yield f"index: {split.index.path} ({split.index.size / 1e6:.1f} MB), of {_relative(Path(split.json))}"
+
+
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
         console.print(f"note: {notice}", highlight=False, markup=False)
@@ -68,13 +79,20 @@ def plan_json(plan: RunPlan) -> str:
     return json.dumps(to_plain(plan), indent=2)
 
 
-def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
-    """The result, and the next command; failures are reported by `failure_text`."""
+def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float) -> None:
+    """The result, and the next command; failures are reported by `failure_text`.
+
+    All attempts of the run together took so many `seconds`.
+    """
     if outcome is not None and outcome.code == codes.INTERRUPTED:
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
-    lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
+    if not isinstance(plan.task, Train):
+        for text in outcome_lines(outcome, plan, plan.task):
+            console.print(text, highlight=False, markup=False)
+        return
+    lines = [f"{outcome.ending.value}: {_done_line(outcome, seconds)}"]
     if outcome.explanation:
         lines[0] += f" ({outcome.explanation})"
     if metrics := _metrics_line(outcome):
@@ -96,10 +114,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         )
         if paths.final_average.exists():
             lines.append(f"  averaged      {_relative(paths.final_average)}  (the weights that were evaluated)")
-        lines.append(
-            "  next          change any setting, such as SOLVER.MAX_ITER, to start another run; "
-            "resume=never restarts this one"
-        )
+        lines.append(f"  next          {_after_end(plan)}")
     else:
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
@@ -118,29 +133,48 @@ def explain_with_code(outcome: Outcome) -> str:
     return f"{outcome.explanation} [{outcome.code}]" if outcome.code else outcome.explanation
 
 
-def failure_text(outcome: Outcome, plan: RunPlan) -> str:
+def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = False) -> str:
     """One paragraph for the error line: what happened, where the log is, what to do next."""
     paths, attempt = plan.paths, plan.attempt_paths
     saved = any(paths.checkpoints.glob("model_*.pth"))
     continues = "it resumes from the last valid checkpoint" if saved else "no checkpoint was saved, so it starts over"
+    if not isinstance(plan.task, Train):
+        continues = "it continues with what is left"
     what_next = f"run the same command again: {continues}"
     if outcome.exit_code in (ExitCode.request_wrong, ExitCode.data_wrong):
         what_next = "fix that, and run the command again"
     elif outcome.code == codes.DIVERGED:
         what_next = "the same command would fail the same way; change a setting to start another run"
+    elif would_fail_again:
+        what_next = (
+            "the same command would fail the same way; the traceback shows which setting, file or code to change first"
+        )
+    if outcome.code == codes.UNREADABLE_IMAGES:
+        what_next = "repair or remove them, and run the same command again: only they are left"
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
+        f"{_how_it_ended(outcome)}{explain_with_code(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
         f"  next   {what_next}"
     )
+
+
+def _how_it_ended(outcome: Outcome) -> str:
+    """Nothing of one that came to its end and has left something out."""
+    return "" if outcome.ending is Ending.finished else f"{outcome.ending.value.replace('_', ' ')}: "
+
+
+def _after_end(plan: RunPlan) -> str:
+    """How a finished run trains longer."""
+    name, total = shlex.quote(called(plan.paths.folder)), plan.keys["SOLVER.MAX_ITER"]
+    return f"launcher resume {name} SOLVER.MAX_ITER={2 * total} trains longer; resume=never restarts this one"
 
 
 def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     """What to do after a stop: the same again, unless that would stop in the same place."""
     done, before = outcome.work.iterations, plan.first_iteration
     if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
-        return "run the same command again"
+        return f"run the same command again, or: launcher resume {shlex.quote(called(plan.paths.folder))}"
     return (
         "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
         "scheduler's job)"
@@ -172,6 +206,8 @@ def _yaml(value: object) -> str:
 
 
 def _start_line(plan: RunPlan) -> str:
+    if not isinstance(plan.task, Train):
+        return start_line(plan, plan.task)
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
         case Finished(stopped_early=None):
@@ -187,10 +223,10 @@ def _start_line(plan: RunPlan) -> str:
     return f"start: iteration 0 of {total}, from {plan.keys['MODEL.WEIGHTS'] or 'random weights'}"
 
 
-def _done_line(outcome: Outcome) -> str:
+def _done_line(outcome: Outcome, seconds: float) -> str:
     done = outcome.work.iterations
-    minutes, seconds = divmod(round(outcome.seconds), 60)
-    return "nothing done" if done is None else f"{done} iterations, {minutes} min {seconds} s"
+    minutes, rest = divmod(round(max(seconds, outcome.seconds)), 60)
+    return "nothing done" if done is None else f"{done} iterations, {minutes} min {rest} s"
 
 
 def _bad_images_line(outcome: Outcome) -> str:

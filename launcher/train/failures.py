@@ -32,7 +32,15 @@ def explain(error: Exception) -> WorkerFailure:
         code=code,
         traceback="".join(traceback.format_exception(error)),
         cuda_code=cuda_code(error) if code in codes.DEVICE else None,
+        place=_place(error),
     )
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    # A disk, a server or a limit that failed once may do next time.
+    is_of_the_system = isinstance(error, OSError | LauncherError)
+    return "" if is_of_the_system or not frames else f"{frames[-1].filename}:{frames[-1].name}"
 
 
 def _exit_code(error: Exception, code: str) -> ExitCode:
@@ -159,7 +167,7 @@ def _download(error: Exception, text: str) -> Known:
         return None
     return (
         f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
-        'name it with MODEL.WEIGHTS=PATH, or start from random weights with MODEL.WEIGHTS=\\"\\".',
+        'name it with MODEL.WEIGHTS=PATH. A training can also start from random weights: MODEL.WEIGHTS=\\"\\".',
         codes.WEIGHTS_UNAVAILABLE,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
@@ -14,6 +16,7 @@ from launcher.train.compat.cropping import crop_without_shapely
 from launcher.train.compat.deformable import use_torchvision_deformable
 from launcher.train.compat.gradient_clipping import clip_only_what_is_there
 from launcher.train.compat.roi_align import use_sparse_roi_align
+from launcher.train.compat.step_decay import decay_to_the_end
 from launcher.train.output.logs import take_over_torch_logs
 from launcher.train.samples.pixels import read_deep_pixels
 
@@ -28,6 +31,7 @@ def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
         keep_boxes_in_float32()
     clip_only_what_is_there()
     crop_without_shapely()
+    decay_to_the_end()
     read_proposals_safely()
     read_deep_pixels(cfg.INPUT.FORMAT)
     take_over_torch_logs()
@@ -36,3 +40,4 @@ def prepare_process(cfg: CfgNode, devices: DevicePlan) -> None:
     if devices.kind == "cpu" and devices.num_processes > 1:
         # Each rank would start a thread per core.
         torch.set_num_threads(max(1, torch.get_num_threads() // devices.num_processes))
+    os.environ.setdefault("RAYON_NUM_THREADS", str(torch.get_num_threads()))  # hotcoco's, which else takes all cores

@@ -17,6 +17,8 @@ class Evaluated:
     """The iteration after which the latest complete one was due; -1 before the first."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What it gave, flat: `bbox/AP` and the like. Every rank has them."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """As the evaluators gave them, where this attempt evaluated. Rank 0 has them; no checkpoint does."""
     missing: bool = False
     """A later one was stopped or failed before its end. The next attempt begins with it."""
 

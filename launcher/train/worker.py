@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from launcher.config.values import read_json, write_json
@@ -21,10 +22,16 @@ from launcher.run import codes
 from launcher.run.heartbeat import ENDING, IMPORTING, Heartbeat
 from launcher.run.outcome import COULD_NOT_WRITE, WorkerFailure, WorkerResult
 from launcher.run.paths import AttemptPaths
-from launcher.run.plan import RunPlan
+from launcher.run.plan import Evaluate, Predict, RunPlan, Train
 from launcher.signals import handling
 from launcher.train.output.logs import log_to
 from launcher.train.stop import STOP
+
+TASKS = {
+    Train: "launcher.train.tasks.train",
+    Evaluate: "launcher.train.tasks.evaluate",
+    Predict: "launcher.train.tasks.predict",
+}
 
 
 def work(plan_file: Path, *, raise_errors: bool = False) -> int:
@@ -79,9 +86,9 @@ def _children_unheard() -> contextlib.AbstractContextManager[None]:
 
 def _perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     heartbeat.beat(IMPORTING)
-    from launcher.train.tasks.train import perform  # here, where an error in importing torch is noted like any other
-
-    return perform(plan, rank, heartbeat)
+    task = import_module(TASKS[type(plan.task)])  # here, where an error in importing torch is noted like any other
+    result: WorkerResult = task.perform(plan, rank, heartbeat)
+    return result
 
 
 def _end_with(error: Exception, attempt: AttemptPaths, rank: int) -> int:

@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetKind, DatasetRequest, RunRequest, SplitRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import plan_dataset
+from launcher.data.rle import run_lengths
 from launcher.errors import DataError
 from tests.values import a_request  # the one place where a whole request is written down
 
@@ -67,11 +69,11 @@ class Trial:
 
 
 def sound(rng: random.Random) -> Content:
-    """Four images with three objects each, of two classes, with polygons that are their boxes."""
+    """Four images with six objects each, of two classes, with polygons that are their boxes."""
     images = [{"id": n, "file_name": f"{n}.png", "width": SIZE, "height": SIZE} for n in range(1, 5)]
     annotations: list[Content] = []
     for image in images:
-        for _ in range(3):
+        for _ in range(6):
             width, height = rng.randint(8, 20), rng.randint(8, 20)
             left, top = rng.randint(20, 40), rng.randint(20, 40)
             box = [left, top, width, height]
@@ -138,6 +140,38 @@ def _rle(*size: Any) -> Spoil:
     return _one(lambda rng, entry: entry.update(segmentation={"size": list(size), "counts": rng.choice(["o", [9]])}))
 
 
+def _boxes(write: Callable[[float, float, float, float], list[float]]) -> Spoil:
+    return _each(lambda entry: entry.update(bbox=write(*entry["bbox"])))
+
+
+def _as_rle(rng: random.Random, entry: Content) -> None:
+    """The mask of the box, somewhere else in the image, in one of both ways to write it."""
+    left, top, width, height = entry["bbox"]
+    bitmap = np.zeros((SIZE, SIZE), np.uint8, order="F")
+    bitmap[: SIZE - top - height, : SIZE - left - width][:8, :8] = 1
+    rle = coco_mask.encode(bitmap)
+    counts = rle["counts"].decode()
+    entry["segmentation"] = {"size": [SIZE, SIZE], "counts": rng.choice([counts, run_lengths(counts)])}
+
+
+def _blank(rng: random.Random, entry: Content) -> None:
+    left, top, width, _ = entry["bbox"]
+    blanks = ({"size": [SIZE, SIZE], "counts": [SIZE**2]}, {"size": [SIZE, SIZE], "counts": "PP4"})
+    entry["segmentation"] = rng.choice([*blanks, [[left, top, left + width, top, left, top]]])
+
+
+def _copies(_: random.Random, content: Content) -> None:
+    content["annotations"] += [{**entry, "id": 1000 + entry["id"]} for entry in content["annotations"]]
+
+
+def _images_again(_: random.Random, content: Content) -> None:
+    content["images"] += [{**image, "id": 100 + image["id"]} for image in content["images"]]
+
+
+def _damaged_rle(rng: random.Random, entry: Content) -> None:
+    entry["segmentation"] = {"size": [SIZE, SIZE], "counts": rng.choice(["o", "PP4o", "PP3", "PP", "PPPPPPPPP1"])}
+
+
 def _any_leaf(rng: random.Random, content: Content) -> None:
     """Anything anywhere: nothing is expected but a sound answer."""
     where: Any = content
@@ -190,6 +224,14 @@ KINDS = (
         spoil=lambda _, content: content["categories"].append({"id": 9, "name": "none"}),
         at_least=NOTICED,
     ),
+    Kind(name="centers", spoil=_boxes(lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]), at_least=REFUSED),
+    Kind(name="swapped corners", spoil=_boxes(lambda x, y, w, h: [y, x, y + h, x + w]), at_least=REFUSED),
+    Kind(name="every object twice", spoil=_copies, at_least=NOTICED),
+    Kind(name="every image twice", spoil=_images_again, at_least=REFUSED),
+    Kind(name="blank masks", spoil=_one(_blank), at_least=NOTICED),
+    Kind(name="an RLE elsewhere", spoil=_one(_as_rle), at_least=NOTICED),
+    Kind(name="a damaged RLE", spoil=_one(_damaged_rle), at_least=REFUSED),
+    Kind(name="only crowds", spoil=_each(lambda entry: entry.update(iscrowd=1)), at_least=NOTICED),
     Kind(name="an object twice", spoil=_more, at_least=REFUSED),
     Kind(name="one key less", spoil=_drop_key, at_least=SILENT),
     Kind(name="any value", spoil=_any_leaf, at_least=SILENT),
@@ -201,6 +243,8 @@ MASKS_ONLY = {
     "a value of a polygon",
     "RLE of another size",
     "RLE of a million",
+    "blank masks",
+    "an RLE elsewhere",
 }
 """Nobody reads these where no masks are learnt."""
 EVALUATED_ONLY = {"id beyond 64 bits"}

@@ -95,7 +95,7 @@ def _train(plan: RunPlan, folder: Path, note_into: Path) -> None:
     os.dup2(quiet, 2)
     torch.set_num_threads(1)
     register_datasets(plan.data.splits)
-    cfg = to_cfg_node(plan.keys, plan.training.own_code.config_extensions)
+    cfg = to_cfg_node(plan.keys, plan.own_code.config_extensions)
     cfg.OUTPUT_DIR = str(folder)
     seed_all_rng(cfg.SEED)
     trainer = _Stock(cfg)

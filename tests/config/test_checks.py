@@ -146,6 +146,11 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ),
         (COCO | {"MODEL.META_ARCHITECTURE": "SemanticSegmentor"}, "MODEL.META_ARCHITECTURE=SemanticS", "model=COCO"),
         (COCO | {"MODEL.META_ARCHITECTURE": "PanopticDeepLab"}, "MODEL.META_ARCHITECTURE=PanopticD", "model=COCO"),
+        (COCO | {"dataset.name": "a/b"}, "dataset.name=a/b is a path, not a name", "dataset.name=fruits"),
+        ({"OUTPUT_DIR": "/"}, "OUTPUT_DIR=/: that is a folder of the system.", "Set OUTPUT_DIR=DIR"),
+        ({"OUTPUT_DIR": "/proc/x"}, "OUTPUT_DIR=/proc/x: that is a folder of the system.", "Set OUTPUT_DIR=DIR"),
+        ({"run.root": "/sys"}, "run.root=/sys: that is a folder of the system.", "Set run.root=DIR"),
+        (COCO | {"OUTPUT_DIR": "a/../a"}, "OUTPUT_DIR=a/../a: that is dataset.train.images", ""),
         ({"OUTPUT_DIR": ""}, "OUTPUT_DIR is empty", "OUTPUT_DIR=DIR"),
         ({"run.root": ""}, "run.root is empty", "run.root=DIR"),
         ({"run.name": "../../x"}, "run.name=../../x is not a folder below run.root", "run.name=NAME"),
@@ -167,7 +172,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ({"DATALOADER.NUM_WORKERS": -1}, "DATALOADER.NUM_WORKERS=-1: must be >= 0.", ""),
         (
             {"SOLVER.STEPS": [60, 90], "SOLVER.MAX_ITER": 90},
-            "SOLVER.STEPS=[60,90]: steps must increase and lie below SOLVER.MAX_ITER=90.",
+            "SOLVER.STEPS=[60,90]: steps must increase from above 0 and lie below SOLVER.MAX_ITER=90.",
             "Set SOLVER.STEPS=[60].",
         ),
         (
@@ -175,6 +180,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "SOLVER.STEPS=[30,20]: steps must increase",
             "STEPS=[20,30]",
         ),
+        ({"SOLVER.STEPS": [0, 20], "SOLVER.MAX_ITER": 90}, "SOLVER.STEPS=[0,20]: steps must", "Set SOLVER.STEPS=[20]."),
         ({"SOLVER.REFERENCE_WORLD_SIZE": -1}, "SOLVER.REFERENCE_WORLD_SIZE=-1: must be >= 0", "0 stands for"),
         ({"SOLVER.BASE_LR": math.nan}, "SOLVER.BASE_LR=nan: must be >= 0.", ""),
         ({"SOLVER.WARMUP_FACTOR": math.nan}, "SOLVER.WARMUP_FACTOR=nan", "must not be NaN"),

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launcher.config.described import read_fresh, store
+from launcher.config.described import ask_child, cache_folders, read_fresh, store
 
 
 @pytest.fixture
@@ -69,3 +71,57 @@ def test_a_changed_value_or_a_nest_without_end_is_made_anew(stored: Path):
 
     assert changed is None
     assert read_fresh(stored) is None
+
+
+@pytest.fixture
+def _nowhere_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+
+
+@pytest.mark.usefixtures("_nowhere_for_temporary_files")
+def test_without_a_folder_for_temporary_files_the_cache_is_ones_own_or_none(environ: dict[str, str], tmp_path: Path):
+    assert cache_folders(environ) == [tmp_path / "detectron2-launcher"]
+    assert cache_folders({}) == []
+
+
+CHILD = """
+import os, sys
+from pathlib import Path
+print("printed", os.environ["CUDA_VISIBLE_DEVICES"] == "")
+print("an error", file=sys.stderr)
+Path(sys.argv[1]).write_text("answer " * 20_000 + sys.argv[2])
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "child.py"
+    program.write_text(CHILD)
+    return program
+
+
+@pytest.mark.usefixtures("child", "_nowhere_for_temporary_files")
+def test_a_child_answers_apart_from_what_it_prints_and_needs_no_folder():
+    answer = ask_child("child", ["end"], environ=os.environ, deadline_s=20)
+
+    assert answer.status == 3
+    assert answer.text == "answer " * 20_000 + "end"
+    assert answer.printed.split("\n")[:2] == ["printed True", "an error"]
+
+
+def test_a_child_that_takes_too_long_is_ended(child: Path):
+    child.write_text("import time; time.sleep(60)")
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        ask_child("child", [], environ=os.environ, deadline_s=0.5)
+
+
+def test_a_child_that_writes_nothing_has_no_answer(child: Path):
+    child.write_text("raise SystemExit(0)")
+
+    assert ask_child("child", [], environ=os.environ, deadline_s=20).text == ""

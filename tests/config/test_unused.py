@@ -14,6 +14,7 @@ from launcher.config.request import (
     DeviceChoice,
     DeviceRequest,
     EarlyStoppingSettings,
+    OwnCode,
     Precision,
     RunRequest,
 )
@@ -74,7 +75,14 @@ def test_with_its_option_chosen_it_has_an_effect(settings: dict[str, Any]):
         ("SOLVER.CLIP_GRADIENTS.CLIP_VALUE=3", "SOLVER.CLIP_GRADIENTS.ENABLED=True"),
         ("MODEL.RETINANET.NUM_CLASSES=3", "a RetinaNet"),
         ("DATALOADER.REPEAT_THRESHOLD=0.1", "RepeatFactorTrainingSampler"),
-        ("TEST.AUG.MAX_SIZE=3", "TEST.AUG.ENABLED=True"),
+        ("TEST.AUG.MAX_SIZE=3", "tools/train_net.py"),
+        ("TEST.EXPECTED_RESULTS=[[bbox,AP,38.5,0.2]]", "tools/train_net.py"),
+        ("MODEL.SEM_SEG_HEAD.CONVS_DIM=64", "semantic or panoptic segmentation"),
+        ("MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT=2", "a panoptic model"),
+        ("MODEL.ROI_BOX_CASCADE_HEAD.IOUS=[0.5]", "MODEL.ROI_HEADS.NAME=CascadeROIHeads"),
+        ("MODEL.FPN.OUT_CHANNELS=64", "a backbone with an FPN"),
+        ("MODEL.ROI_BOX_HEAD.NUM_FC=1", "MODEL.ROI_HEADS.NAME=StandardROIHeads"),
+        ("SOLVER.BASE_LR_END=0.1", "SOLVER.LR_SCHEDULER_NAME=WarmupCosineLR"),
     ],
 )
 def test_a_typed_key_that_the_model_does_not_read_is_a_notice(typed: str, needs: str):
@@ -82,6 +90,40 @@ def test_a_typed_key_that_the_model_does_not_read_is_a_notice(typed: str, needs:
 
     assert notice.startswith(f"{typed.partition('=')[0]} has no effect without ")
     assert needs in notice
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "MODEL.MASK_ON=True",
+        "MODEL.KEYPOINT_ON=True",
+        "MODEL.ROI_MASK_HEAD.CONV_DIM=3",
+        "MODEL.ROI_BOX_CASCADE_HEAD.IOUS=[0.5]",
+    ],
+)
+def test_what_two_choices_would_be_needed_for_is_one_notice(typed: str):
+    (notice,) = notices_of_unused(typing(typed, keys={"MODEL.META_ARCHITECTURE": "RetinaNet"}))
+
+    assert notice == f"{typed.partition('=')[0]} has no effect without a model with ROI heads (model=...)"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "notices"),
+    [
+        ("WarmupMultiStepLR", ["solver=cosine has no effect beside SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR"]),
+        ("WarmupCosineLR", []),
+    ],
+)
+def test_a_preset_of_which_another_scheduler_is_left_is_a_notice(scheduler: str, notices: list[str]):
+    typed = typing("solver=cosine", keys={"SOLVER.LR_SCHEDULER_NAME": scheduler})
+
+    assert list(notices_of_unused(typed)) == notices
+
+
+def test_a_trainer_of_ones_own_may_look_at_what_no_other_does():
+    mine = typing("TEST.AUG.ENABLED=True", own_code=OwnCode(trainer="mine:Mine"))
+
+    assert list(notices_of_unused(mine)) == []
 
 
 def test_keys_of_recipes_and_of_architectures_of_ones_own_are_no_notice():

@@ -45,7 +45,7 @@ def annotation(number: int, **changes: Any) -> dict[str, Any]:
         "id": number,
         "image_id": 1 + number % 2,
         "category_id": 1 + number % 2,
-        "bbox": [2, 3, 10, 8],
+        "bbox": [2, 3, 10 + number / 8, 8],
         "area": 80,
         "iscrowd": 0,
         "segmentation": [[2, 3, 12, 3, 12, 11, 2, 11]],
@@ -68,7 +68,7 @@ def write_fruits(folder: Path) -> DatasetRequest:
     for split in ("train", "val"):
         (folder / split).mkdir(parents=True)
         (folder / f"{split}.json").write_text(json.dumps(coco_content()))
-        for number in (1, 2):
+        for number in (1, 2, 3):  # one more than is listed
             (folder / split / f"{number}.jpg").write_bytes(b"")
     return DatasetRequest(
         kind=DatasetKind.coco_json,

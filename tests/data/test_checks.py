@@ -350,7 +350,7 @@ def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: P
             id="two points",
         ),
         pytest.param(
-            add_to("images", {"id": 3, "file_name": "1.jpg", "width": 40, "height": 30}),
+            add_to("images", {"id": 3, "file_name": "3.jpg", "width": 40, "height": 30}),
             r"1 of 3 images have no objects and are left out",
             id="image without objects",
         ),
@@ -621,3 +621,27 @@ def test_keypoints_are_not_evaluated_by_an_area_of_0(tmp_path: Path):
 
     with pytest.raises(DataError, match=r"1 annotations have the `area` 0 .*keypoints are measured by"):
         plan(dataset, keys_with(**FITTING))
+
+
+def test_a_file_of_crowds_is_a_notice_with_where_they_come_from(tmp_path: Path):
+    dataset = write_fruits(tmp_path)
+    for split in ("train", "val"):
+        edit(tmp_path, split, set_in("annotations", 0, iscrowd=1))
+        edit(tmp_path, split, set_in("annotations", 2, iscrowd=1))
+
+    notices = plan(dataset).notices
+
+    assert sum("2 annotations are crowds (iscrowd: 1) and 1 are objects" in notice for notice in notices) == 2
+
+
+@pytest.mark.parametrize("change", [in_every_annotation(iscrowd=1), replace("annotations", [])])
+def test_a_validation_file_without_objects_is_a_notice_because_no_ap_follows(
+    tmp_path: Path, change: Callable[[Content], object]
+):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", change)
+
+    notices = plan(dataset).notices
+
+    assert any("dataset.val.json" in notice and "every AP will be NaN" in notice for notice in notices)
+    assert not any("every AP" in notice for notice in plan(dataset, keys_with(DATASETS__TEST=[])).notices)

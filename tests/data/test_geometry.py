@@ -127,6 +127,7 @@ def test_keypoints_at_which_detectron2_stops_are_refused_by_every_model(tmp_path
         (in_all(keypoints=[0, 0, 0, 0, 0, 0], num_keypoints=0), r"no object has a visible keypoint"),
         (in_all(keypoints=[0.1, 0.2, 2, 0.4, 0.5, 2]), r"3 of 3 objects .*keypoints.*fractions of the image size"),
         (in_all(keypoints=[500, 600, 2, 70, 80, 2]), r"3 of 3 objects have visible keypoints beyond their image"),
+        (in_all(keypoints=[30, 25, 2, 35, 20, 2]), r"3 of 3 objects have most .* outside of their own bbox"),
         (in_all(num_keypoints=0), r"3 of 3 objects have a `num_keypoints` that is not the number"),
     ],
 )
@@ -135,6 +136,12 @@ def test_keypoints_that_cannot_be_meant_are_refused(
 ):
     with pytest.raises(DataError, match=rf"dataset\.{split}\.json=.*{message}"):
         plan_with(tmp_path, WITH_KEYPOINTS, change, split=split)
+
+
+def test_single_keypoints_outside_of_their_box_are_sound(tmp_path: Path):
+    half_outside = in_all(keypoints=[30, 25, 2, 7, 8, 2])
+
+    assert plan_with(tmp_path, WITH_KEYPOINTS, half_outside).notices == ()
 
 
 def test_a_strange_visibility_is_a_notice(tmp_path: Path):

@@ -73,7 +73,7 @@ def test_the_right_class_count_on_the_command_line_is_fine(tmp_path: Path):
 def test_run_length_masks_ask_for_the_bitmask_format(tmp_path: Path):
     dataset = write_fruits(tmp_path)
     content = coco_content()
-    content["annotations"][1]["segmentation"] = {"size": [30, 40], "counts": "abc"}
+    content["annotations"][1]["segmentation"] = {"size": [30, 40], "counts": [63, 8, *[22, 8] * 9, 859]}
     (tmp_path / "train.json").write_text(json.dumps(content))
 
     assert settings_of(plan(dataset)) == {"INPUT.MASK_FORMAT": "bitmask"}

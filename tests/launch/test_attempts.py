@@ -25,7 +25,7 @@ DONE = finished_after(100)
 
 
 def run_folder(folder: Path) -> Path:
-    return folder / "no-experiment" / "run"
+    return folder / "model-a" / "run"
 
 
 def is_free(folder: Path) -> bool:
@@ -110,7 +110,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(tmp_path: Path):
     launch(request_in(tmp_path), world.session())
 
     assert [plan.micro_batch for plan in world.carried_out] == [2, 1]
-    assert [plan.training.accumulate for plan in world.carried_out] == [1, 2]
+    assert [plan.task.accumulate for plan in world.carried_out] == [1, 2]
 
 
 def test_a_gpu_that_goes_is_left_out_and_the_others_stay_claimed(tmp_path: Path):
@@ -165,6 +165,15 @@ def test_failures_without_progress_are_tried_again_with_growing_pauses_and_then_
 )
 def test_what_would_fail_again_is_not_tried_again(tmp_path: Path, end: Outcome):
     assert launch(request_in(tmp_path), World(ends=(end,)).session()).outcome == end
+
+
+def test_what_the_last_command_has_ended_with_too_would_come_again(tmp_path: Path):
+    raised = failed_with(codes.FAILED, iterations=7, kind="ValueError", place="model.py:forward")
+
+    first = launch(request_in(tmp_path), World(ends=(raised,)).session())
+    second = launch(request_in(tmp_path), World(ends=(raised,)).session())
+
+    assert [first.would_fail_again, second.would_fail_again] == [False, True]
 
 
 def test_a_training_in_the_launchers_own_process_is_not_tried_again(tmp_path: Path):

@@ -284,3 +284,20 @@ def test_the_folder_is_below_the_temporary_one(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     assert claims_folder().parent == tmp_path
+
+
+def test_without_a_folder_for_temporary_files_a_gpu_is_used_unclaimed_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def refuse() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    unwritable = tmp_path / "file"
+    unwritable.touch()
+
+    with claim([ONE], unwritable / claims_folder().name) as claimed:
+        (notice,) = claimed.notices
+
+    assert claims_folder().is_absolute()
+    assert notice.startswith(f"{ONE} is not locked against other launches")

@@ -191,7 +191,10 @@ def test_several_problems_are_reported_at_once():
 
 
 def test_fewer_iterations_than_are_done_are_refused_with_the_way_out():
-    with pytest.raises(RequestError, match=r"SOLVER\.MAX_ITER=100, but 101 iterations.*SOLVER\.MAX_ITER=101 to end"):
+    with pytest.raises(
+        RequestError,
+        match=r"SOLVER\.MAX_ITER=100, but 101 .*: launcher resume /runs/coco/default SOLVER\.MAX_ITER=101;",
+    ):
         plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=PAST_THE_END, damaged=())))
 
 
@@ -265,8 +268,8 @@ def test_lessons_of_earlier_commands_hold_unless_a_number_is_typed():
     tried_again = plan_for(learned, device=DeviceRequest(micro_batch=2))
     started_over = plan_for(learned, resume="never")
 
-    assert (remembered.training.accumulate, tried_again.training.accumulate) == (2, 1)
-    assert started_over.training.accumulate == 2
+    assert (remembered.task.accumulate, tried_again.task.accumulate) == (2, 1)
+    assert started_over.task.accumulate == 2
     assert remembered.keys["DATALOADER.NUM_WORKERS"] == 1
 
 
@@ -306,7 +309,7 @@ def test_a_run_that_stopped_early_resumes_when_it_would_not_stop_any_more(
 
     assert (plan.start == Finished(stopped_early=STOP)) is nothing_to_do
     assert isinstance(plan.start, Finished) is nothing_to_do
-    assert plan.training.early_stopping == asked
+    assert plan.task.early_stopping == asked
 
 
 def test_other_annotations_under_the_same_name_are_refused_unless_insisted_on():

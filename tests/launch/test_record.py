@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from launcher.config.request import RunRequest, RunSettings
 from launcher.errors import RequestError
 from launcher.files import write_text
 from launcher.launch.record import archive, record_start
+from launcher.run import identity
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
 from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
@@ -41,6 +43,32 @@ def test_looking_at_a_run_that_does_not_exist_makes_nothing(tmp_path: Path):
 )
 def test_only_plain_paths_of_weights_can_be_missing(tmp_path: Path, weights: str, missing: bool):
     assert look_at_folder(request_in(tmp_path, weights=weights)).weights_missing is missing
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wrong"),
+    [
+        ("attempts", "file", "no folder"),
+        ("checkpoints", "pipe", "no folder"),
+        ("metrics.json", "pipe", "no plain file"),
+    ],
+)
+def test_something_of_another_kind_under_a_name_of_ours_is_told_with_the_plan(
+    name: str, kind: str, wrong: str, tmp_path: Path
+):
+    place = identity.run_folder(request_in(tmp_path)) / name
+    place.parent.mkdir(parents=True)
+    {"file": Path.touch, "pipe": os.mkfifo}[kind](place)
+
+    assert look_at_folder(request_in(tmp_path)).unwritable == f"{place} is {wrong}"
+
+
+def test_what_an_evaluation_of_detectron2s_own_has_left_is_somebody_elses(tmp_path: Path):
+    left = identity.run_folder(request_in(tmp_path)) / "inference" / "coco_instances_results.json"
+    left.parent.mkdir(parents=True)
+    left.touch()
+
+    assert look_at_folder(request_in(tmp_path)).foreign == (left.name,)
 
 
 def test_a_file_in_the_way_of_the_run_folder_is_named(tmp_path: Path):
@@ -150,17 +178,17 @@ def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
 
 
 def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
-    keys = {"SEED": 5}
+    keys = {"SEED": 5, "SOLVER": {"MAX_ITER": 6}}
     plan = a_plan(
         keys,
         folder=str(tmp_path / "coco" / "default"),
         identity={"a": 1},
         data=dataclasses.replace(NO_DATA, train_checksum=7),
-        training=dataclasses.replace(TRAINING, begun_with=2),
+        task=dataclasses.replace(TRAINING, begun_with=2),
         devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
         lessons=Lessons(micro_batch=4, in_vain=2, hide_driver=True),
     )
-    record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {})
+    record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {}, at=1000.0)
 
     assert look_at_folder(request_in(tmp_path)).previous == previous_from(FIRST_VERSION)
 

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from launcher.device.cuda_codes import code_of
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before
+from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before, would_fail_again
 from launcher.run import codes
 from launcher.run.heartbeat import EVALUATION, SMOKE
 from launcher.run.outcome import Outcome
 from launcher.run.plan import Lessons, New, Resume, RunPlan
 from launcher.run.resume import ResumePoint
-from tests.values import CPU, TRAINING, TWO_GPUS, a_plan, failed_with
+from tests.values import CPU, TRAINING, TWO_GPUS, a_plan, failed_with, finished_after
 
 NOTHING_LEARNED = Lessons()
 
@@ -31,7 +32,7 @@ def planned(
         {"SOLVER": {"IMS_PER_BATCH": batch}, "DATALOADER": {"NUM_WORKERS": workers}},
         start=Resume(point=point, damaged=(), may_reorder=False) if first else New(archives=False),
         devices=devices,
-        training=replace(TRAINING, accumulate=accumulate),
+        task=replace(TRAINING, accumulate=accumulate),
         lessons=lessons,
     )
 
@@ -43,6 +44,31 @@ def device_error(number: int | None, rank: int = 0) -> Outcome:
 @pytest.mark.parametrize("code", [codes.FAILED, codes.DIVERGED, codes.INTERRUPTED, "run.request", "run.data"])
 def test_what_would_fail_again_is_not_tried_again(code: str):
     assert learn(planned(), failed_with(code), resumes_from=5) is None
+
+
+@pytest.mark.parametrize(
+    ("ended", "before", "expected"),
+    [
+        ({"iterations": None}, None, True),
+        ({"iterations": 7}, None, False),
+        ({"iterations": 7}, {"iterations": 3}, True),
+        ({"iterations": 7}, {"iterations": 7, "kind": "KeyError"}, False),
+        ({"iterations": 7}, {"iterations": 7, "place": "other.py:run"}, False),
+        ({"iterations": None, "place": ""}, {"iterations": None, "place": ""}, False),
+    ],
+)
+def test_an_exception_before_the_first_iteration_or_twice_from_one_place_would_come_again(
+    ended: dict[str, Any], before: dict[str, Any] | None, expected: bool
+):
+    def raised(iterations: int | None, kind: str = "ValueError", place: str = "model.py:forward") -> Outcome:
+        return failed_with(codes.FAILED, iterations=iterations, kind=kind, place=place)
+
+    assert would_fail_again(raised(**ended), raised(**before) if before else None) is expected
+
+
+def test_what_a_device_or_the_system_did_may_not_come_again():
+    assert not would_fail_again(failed_with(codes.CRASH, kind="RuntimeError", place="model.py:forward"), None)
+    assert not would_fail_again(finished_after(3), None)
 
 
 def test_out_of_memory_halves_the_images_of_a_pass_until_one_is_left():

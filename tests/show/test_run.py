@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from launcher.config.adjustment import Adjustment
+from launcher.run import codes
 from launcher.run.outcome import TIME_LIMIT, Ending, Outcome
 from launcher.run.plan import Resume
 from launcher.run.resume import ResumePoint
-from launcher.show.run import _adjustment_rows, _start_line, show_outcome
-from tests.values import a_plan, finished_after
+from launcher.show.run import _adjustment_rows, _start_line, failure_text, show_outcome
+from tests.values import a_plan, failed_with, finished_after
 
 
 def test_an_overridden_ordinal_is_reported_and_the_default_is_not():
@@ -41,6 +43,17 @@ def test_a_start_behind_the_last_iteration_says_what_it_is_for():
     )
 
 
+def test_a_finished_run_says_how_it_trains_longer_and_how_long_all_its_attempts_took(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    plan = replace(RESUMED, folder=str(tmp_path / "outputs" / "demo" / "LR=1,B=2"))
+    printed = io.StringIO()
+
+    show_outcome(finished_after(10), plan, Console(file=printed, soft_wrap=True), seconds=90.0)
+
+    assert printed.getvalue().startswith("finished: 10 iterations, 1 min 30 s\n")
+    assert "launcher resume demo/LR=1,B=2 SOLVER.MAX_ITER=20 trains longer" in printed.getvalue().splitlines()[-1]
+
+
 def stopped_by(why: str, *, after: int) -> Outcome:
     return replace(finished_after(after), ending=Ending.stopped, exit_code=75, explanation=why)
 
@@ -56,7 +69,7 @@ def stopped_by(why: str, *, after: int) -> Outcome:
 def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why: str, after: int, advice: str):
     printed = io.StringIO()
 
-    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert advice in printed.getvalue().splitlines()[-1]
 
@@ -73,6 +86,20 @@ def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why:
 def test_one_bad_image_is_not_spoken_of_as_several(bad: dict[str, int], text: str):
     printed = io.StringIO()
 
-    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert f"bad images    {text} (log.txt names them)" in printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("would_fail_again", "advice"),
+    [(True, "the same command would fail the same way"), (False, "run the same command again")],
+)
+def test_what_would_fail_again_is_not_answered_with_the_same_command(
+    would_fail_again: bool, advice: str, tmp_path: Path
+):
+    plan = a_plan({}, folder=str(tmp_path))
+
+    text = failure_text(failed_with(codes.FAILED), plan, would_fail_again=would_fail_again)
+
+    assert advice in text.splitlines()[-1]

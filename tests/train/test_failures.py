@@ -47,6 +47,24 @@ def test_an_unknown_failure_keeps_its_traceback():
     assert failure.exit_code == ExitCode.training_failed
 
 
+@pytest.mark.parametrize(
+    ("error", "place"),
+    [(KeyError("missing"), "test_failures.py:_raised"), (OSError("gone"), ""), (DataError("the data is wrong"), "")],
+)
+def test_a_failure_says_where_it_was_raised_unless_the_system_raised_it(error: Exception, place: str):
+    failure = explain(_raised(error))
+
+    assert failure.place.endswith(place)
+    assert bool(failure.place) == bool(place)
+
+
+def _raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
 class AcceleratorError(RuntimeError):
     """As newer torch has it."""
 

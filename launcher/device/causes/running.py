@@ -189,6 +189,13 @@ DATA = Cause(
     fix="repair or remove what the message names, then run the command again; log.txt has every file",
 )
 
+UNREADABLE_IMAGES = Cause(
+    code="run.unreadable_images",
+    title="some images could not be read, and the rest was predicted on",
+    meaning="A file is missing, cut off, or no image. Results of all others are written; the exit code is 1.",
+    fix="repair or remove the files that the message names and run the command again: only those are done again",
+)
+
 DISK_FULL = Cause(
     code="run.disk_full",
     title="the disk of the run folder is full",
@@ -239,7 +246,8 @@ FAILED = Cause(
     title="the training ended with an error",
     meaning="An exception that the launcher has no closer code for: of your own code, of detectron2 or of a library. "
     "It is not retried, because it would come again.",
-    fix="the traceback in the attempt's log.txt shows the place; when that is fixed, the same command resumes the run",
+    fix="the traceback in the attempt's log.txt shows the place; when that is fixed, the same command resumes the run. "
+    "Before the first iteration, or twice from the same place, it follows from settings, data or code",
 )
 
 CAUSES = (
@@ -257,6 +265,7 @@ CAUSES = (
     CUDA_ERROR,
     REQUEST,
     DATA,
+    UNREADABLE_IMAGES,
     DISK_FULL,
     WEIGHTS_UNAVAILABLE,
     FENCED,

@@ -82,14 +82,15 @@ def plan_devices(
     *,
     avoid: Mapping[str, str] = MappingProxyType({}),
     scaling: Scaling = Scaling.keep_batch,
+    trains: bool = True,
     bfloat16: Bfloat16Facts | None = None,
     begun_in: str | None = None,
 ) -> DevicePlan:
     """Choose the devices of one run and what has to change because of them.
 
     `avoid` names GPUs by UUID that this run must not get, each with a clause that continues its name, such as `failed
-    in attempt 1`. `bfloat16` is what was measured on this CPU, for mixed precision there; a run that resumes has
-    `begun_in` a type on the CPU, empty for float32, and keeps it.
+    in attempt 1`. What does not train splits no batch. `bfloat16` is what was measured on this CPU, for mixed precision
+    there; a run that resumes has `begun_in` a type on the CPU, empty for float32, and keeps it.
 
     Raises:
         RequestError: a GPU is named that is not here, the batch cannot be split between all GPUs, or this launcher is
@@ -102,7 +103,7 @@ def plan_devices(
     there = Situation(
         asked=asked,
         keys=keys,
-        batch=shared_batch(keys, scaling),
+        batch=shared_batch(keys, scaling) if trains else None,
         diagnosis=without_unwanted(diagnosis, asked, avoid),
         bfloat16=bfloat16,
         begun_in=begun_in,

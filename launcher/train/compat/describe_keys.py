@@ -40,6 +40,7 @@ def describe_keys(extensions: Sequence[str]) -> dict[str, Any]:
         "defaults": _plain(defaults),
         "open_nodes": sorted(_open_nodes(defaults, "")),
         "zoo": dict(_zoo(defaults, extensions)),
+        "weights": dict(_weights()),
         "names": {key: sorted(names) for key, names in _names().items()},
         "extension_files": sorted({file for name in extensions for file in _files_of(name)}),
     }
@@ -61,6 +62,15 @@ def _zoo(defaults: CfgNode, extensions: Sequence[str]) -> Iterator[tuple[str, di
             # Evaluates Python found in the file, as detectron2 itself does: these files are part of its code.
             cfg.merge_from_file(str(file))
             yield file.relative_to(folder).with_suffix("").as_posix(), _differences(_plain(defaults), _plain(cfg))
+
+
+def _weights() -> Iterator[tuple[str, str]]:
+    folder = Path(detectron2.model_zoo.__file__).parent / "configs"
+    for file in sorted(folder.rglob("*.yaml")):
+        name = file.relative_to(folder)
+        # It has none of that model, or is a fork that offers none.
+        with contextlib.suppress(RuntimeError, AttributeError):
+            yield name.with_suffix("").as_posix(), detectron2.model_zoo.get_checkpoint_url(name.as_posix())
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from detectron2.utils import comm
 from torch.distributed import broadcast
 from torch.nn import Module
 
+from launcher.config.request import EvaluationSettings
 from launcher.errors import RequestError
 from launcher.run.heartbeat import EVALUATION, Heartbeat
 from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
+from launcher.train.evaluation.coco import SturdyCOCOEvaluator, coco_evaluators_in
 from launcher.train.evaluation.evaluators import quietly
+from launcher.train.evaluation.unfinished import ImageResults, fingerprint_of, image_ids_in
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
 
@@ -46,6 +50,16 @@ class Evaluation:
     """It was asked to stop before its end: there are no results."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to evaluate, as far as detectron2's configuration does not say it."""
+
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    kept_in: Path | None = None
+    """Where results are kept image by image, so that an interrupted evaluation continues; None keeps none."""
+    attempt: int = 0
+
+
 def evaluate(
     model: Module,
     cfg: CfgNode,
@@ -54,30 +68,80 @@ def evaluate(
     build_evaluator: BuildEvaluator,
     stop: Stop | None = None,
     heartbeat: Heartbeat | None = None,
+    options: Options | None = None,
 ) -> Evaluation:
     """Evaluate the model, as it is, on every data set of DATASETS.TEST.
 
     Every rank calls this at the same point. It can be stopped between two batches: an evaluation can take longer than
     the grace time of a scheduler.
     """
-    stop, heartbeat = stop or Stop(), heartbeat or Heartbeat(None)
     if comm.get_world_size() > 1:
         _take_buffers_of_rank_zero(model)
-    unreadable = _Unreadable()
+    run = _Run(
+        model=model, cfg=cfg, stop=stop or Stop(), heartbeat=heartbeat or Heartbeat(None), options=options or Options()
+    )
     results: dict[str, Any] = {}
     stopped = False
     try:
         with quietly():
             for name in cfg.DATASETS.TEST:
-                batches = StoppableBatches(build_test_loader(cfg, name), stop, heartbeat)
-                evaluator = EvaluatorWithBlanks(_as_one(build_evaluator(cfg, name)), unreadable.note)
-                results[name] = inference_on_dataset(model, batches, evaluator)
+                results[name] = run.on(name, build_test_loader(cfg, name), _as_one(build_evaluator(cfg, name)))
     except EvaluationStoppedError:
         results, stopped = {}, True
     by_task = next(iter(results.values())) if len(results) == 1 else results
     return Evaluation(
-        results=by_task, metrics=_metrics_in(by_task), unreadable=unreadable.of_all_ranks(), stopped=stopped
+        results=by_task, metrics=_metrics_in(by_task), unreadable=run.unreadable.of_all_ranks(), stopped=stopped
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One model on its data sets."""
+
+    model: Module
+    cfg: CfgNode
+    stop: Stop
+    heartbeat: Heartbeat
+    options: Options
+    unreadable: _Unreadable = field(default_factory=lambda: _Unreadable())
+
+    def on(self, name: str, loader: Any, evaluator: DatasetEvaluator) -> Any:
+        for measuring in coco_evaluators_in(evaluator):
+            measuring.backend = self.options.settings.backend
+        kept = self._keep(name, loader, evaluator)
+        try:
+            batches = StoppableBatches(loader if kept is None else kept.left(loader), self.stop, self.heartbeat)
+            return inference_on_dataset(self.model, batches, EvaluatorWithBlanks(evaluator, self.unreadable.note))
+        except EvaluationStoppedError:
+            if kept is None:
+                logger.warning("The evaluation on %s was stopped; it will start over: %s", name, _why_anew(evaluator))
+            raise
+        finally:
+            if kept is not None:
+                kept.close()
+
+    def _keep(self, name: str, loader: Any, evaluator: DatasetEvaluator) -> ImageResults | None:
+        """Have the evaluator keep what it gets, and know what it got before; None where it cannot."""
+        ids = image_ids_in(loader)
+        if self.options.kept_in is None or ids is None or type(evaluator) is not SturdyCOCOEvaluator:
+            return None
+        own = fingerprint_of(self.model, self.cfg, name, ids) if comm.is_main_process() else ""
+        kept = ImageResults(
+            self.options.kept_in / name, ids, attempt=self.options.attempt, fingerprint=comm.all_gather(own)[0]
+        )
+        if kept.done:
+            logger.info("The evaluation on %s continues: %d of %d images are done", name, len(kept.done), len(ids))
+        for file, reason in (entry["blank"] for entry in kept.earlier.values() if "blank" in entry):
+            self.unreadable.note(file, reason)
+        evaluator.kept = kept
+        return kept
+
+
+def _why_anew(evaluator: DatasetEvaluator) -> str:
+    if type(evaluator) is SturdyCOCOEvaluator:
+        return "its loader is not one of detectron2's, or image ids are missing or occur twice"
+    several = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]
+    return f"{', '.join(type(one).__name__ for one in several) or 'no evaluator'} keeps no results image by image"
 
 
 def _take_buffers_of_rank_zero(model: Module) -> None:

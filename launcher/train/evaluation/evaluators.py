@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
     CityscapesInstanceEvaluator,
     CityscapesSemSegEvaluator,
-    COCOEvaluator,
     COCOPanopticEvaluator,
     DatasetEvaluator,
     DatasetEvaluators,
@@ -24,64 +21,12 @@ from detectron2.evaluation import (
     PascalVOCDetectionEvaluator,
     SemSegEvaluator,
 )
-from detectron2.utils import comm
 
 from launcher.errors import DataError
 from launcher.run.paths import RunPaths
+from launcher.train.evaluation.coco import SturdyCOCOEvaluator
 
 logger = logging.getLogger(__name__)
-
-
-class SturdyCOCOEvaluator(COCOEvaluator):
-    """detectron2's, but where its files cannot be written it evaluates without them."""
-
-    _distributed: bool
-    _output_dir: str | None
-    _predictions: list[dict[str, Any]]
-    _coco_api: Any
-
-    def __init__(self, dataset_name: str, **options: Any) -> None:
-        super().__init__(dataset_name, **options)
-        _complete_keypoints(self._coco_api.dataset.get("annotations", []))
-
-    def evaluate(self, img_ids: Any = None) -> Any:
-        if self._distributed:
-            # Once and for all: in a second try of rank 0 the others would not take part.
-            comm.synchronize()
-            gathered = comm.gather(self._predictions, dst=0)
-            if not comm.is_main_process():
-                return {}
-            self._predictions, self._distributed = list(itertools.chain(*gathered)), False
-        found = [instance for prediction in self._predictions for instance in prediction.get("instances", [])]
-        categories = [instance["category_id"] for instance in found]
-        try:
-            return super().evaluate(img_ids)
-        except (OSError, RuntimeError) as error:  # torch.save makes either of a full disk
-            if not self._output_dir:
-                raise
-            self._give_up_files(error)
-        for instance, category in zip(found, categories, strict=True):
-            instance["category_id"] = category  # detectron2 changes them before it writes
-        return super().evaluate(img_ids)
-
-    def _give_up_files(self, error: Exception) -> None:
-        assert self._output_dir is not None
-        logger.warning("Results of the evaluation could not be written to %s (%s)", self._output_dir, error)
-        for name in ("instances_predictions.pth", "coco_instances_results.json"):
-            with contextlib.suppress(OSError):  # half of a file helps nobody
-                Path(self._output_dir, name).unlink()
-        self._output_dir = None
-
-
-def _complete_keypoints(annotations: Sequence[dict[str, Any]]) -> None:
-    """Give objects without keypoints, among others that have some, invisible ones, and each their number.
-
-    pycocotools asks every object for both, and does not count one whose keypoints are all invisible.
-    """
-    length = max((len(annotation.get("keypoints") or ()) for annotation in annotations), default=0)
-    for annotation in annotations if length else ():
-        found = annotation["keypoints"] = annotation.get("keypoints") or [0] * length
-        annotation.setdefault("num_keypoints", sum(visible > 0 for visible in found[2::3]))
 
 
 def _coco(cfg: CfgNode, name: str, folder: str) -> DatasetEvaluator:

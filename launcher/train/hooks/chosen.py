@@ -25,8 +25,9 @@ from launcher.train.checkpoints.saver import Saver
 from launcher.train.hooks.average import KeepAverage
 from launcher.train.hooks.early_stopping import EarlyStopping
 from launcher.train.hooks.evaluate import Evaluate, SteadyPreciseBN
+from launcher.train.hooks.report import ReportEvaluations
 from launcher.train.hooks.save import SaveCheckpoint
-from launcher.train.hooks.write import DrawImages, Throughput, WriteEvents
+from launcher.train.hooks.write import DrawInputs, Throughput, WriteEvents
 from launcher.train.output.progress import Progress
 from launcher.train.trainer import Trainer
 
@@ -62,7 +63,8 @@ def rank_zero(
     period, count = logging_settings.period, logging_settings.images
     chosen: list[HookBase] = [Throughput(images, trainer.state)]
     if count > 0:
-        chosen.append(DrawImages(trainer.paths, count, trainer.state))
+        chosen.append(DrawInputs(trainer.paths, count))
+    chosen.append(ReportEvaluations(trainer.paths, count, trainer.state))
     chosen.append(WriteEvents(writers, period, trainer.state, paths=trainer.paths, fence=fence))
     chosen.append(Progress(period, trainer.state, images))
     return [*chosen, saving]

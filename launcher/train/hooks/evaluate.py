@@ -65,5 +65,5 @@ class Evaluate(HookBase):
 
     def _take(self, evaluation: Evaluation) -> None:
         after = self.state.last_iteration
-        self.state.evaluated = Evaluated(after=after, metrics=evaluation.metrics)
+        self.state.evaluated = Evaluated(after=after, metrics=evaluation.metrics, results=evaluation.results)
         self.trainer.storage.put_scalars(**evaluation.metrics, smoothing_hint=False, cur_iter=after)

@@ -1,19 +1,18 @@
-"""Writes metrics and draws images."""
+"""Writes metrics and draws inputs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from detectron2.engine import HookBase
 from detectron2.utils.events import EventWriter
 
 from launcher.errors import LauncherError
 from launcher.run.fence import Fence, check_fence
 from launcher.run.paths import RunPaths
-from launcher.train.output.drawing import draw_inputs, draw_predictions
+from launcher.train.output.drawing import draw_inputs
 from launcher.train.state import TrainingState
 
 ENOUGH_TO_JUDGE = 10
@@ -50,39 +49,22 @@ class Throughput(HookBase):
             self.state.data_wait = min(1.0, self._waited_s / self._seconds)
 
 
-class DrawImages(HookBase):
-    """Draws training inputs as the model gets them before training, and predictions beside the truth after it."""
+class DrawInputs(HookBase):
+    """Draws training inputs as the model gets them, before training."""
 
-    def __init__(self, paths: RunPaths, count: int, state: TrainingState) -> None:
+    def __init__(self, paths: RunPaths, count: int) -> None:
         self.paths = paths
         self.count = count
-        self.state = state
 
     def before_train(self) -> None:
-        self._draw("inputs", self._draw_inputs)
-
-    def after_train(self) -> None:
-        if self.state.finished:
-            self._draw("predictions", self._draw_predictions)
-
-    def _draw(self, name: str, draw: Callable[[], np.ndarray | None]) -> None:
+        cfg = self.trainer.cfg
         try:
-            image = draw()
-        except Exception:  # whatever a mapper or a model of somebody's own gives, images end no training
-            logger.warning("The %s could not be drawn", name, exc_info=True)
+            image = draw_inputs(cfg, self.trainer.build_mapper(cfg, True), self.count, self.paths.sample_inputs)
+        except Exception:  # whatever a mapper of somebody's own gives, images end no training
+            logger.warning("The inputs could not be drawn", exc_info=True)
             return
         if image is not None:
-            self.trainer.storage.put_image(name, image)
-
-    def _draw_inputs(self) -> np.ndarray | None:
-        cfg = self.trainer.cfg
-        return draw_inputs(cfg, self.trainer.build_mapper(cfg, True), self.count, self.paths.sample_inputs)
-
-    def _draw_predictions(self) -> np.ndarray | None:
-        cfg = self.trainer.cfg
-        mapper = self.trainer.build_mapper(cfg, False)
-        with self.trainer.evaluated_weights():
-            return draw_predictions(cfg, self.trainer.model, mapper, self.count, self.paths.predictions)
+            self.trainer.storage.put_image("inputs", image)
 
 
 class WriteEvents(HookBase):

@@ -4,30 +4,97 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, detection_utils, get_detection_dataset_dicts
-from detectron2.utils.visualizer import Visualizer
-from PIL import Image, ImageDraw
+from detectron2.data import MetadataCatalog, detection_utils
 
-from launcher.files import beside
+from launcher.train.evaluation.pairing import NONE, Detections, Pairs, Truth, pair
+from launcher.train.output.canvas import FALSE, MISSED, Labelled, paint
+from launcher.train.output.shapes import Shape, shapes_of_annotations, shapes_of_result, shapes_of_targets
+from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.samplers import read_records
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
 
-TILE_WIDTH = 384  # pixels
-TALLEST_TILE = 768
-COLUMNS = 4
+TILE_WIDTH = 440  # pixels
+TALLEST_TILE = 700
 SCORE_SHOWN = 0.5
-CAPTION_HEIGHT = 16
-GAP = 4
+MOST_FALSE = 30
+"""False positives that are drawn on an image: an untrained model has a hundred of them."""
+LEGEND = "solid: right. dashed and red: missed, false positive, or taken for another class (boxes, IoU 0.5)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """How the objects of a data set are called, and how their keypoints are joined."""
+
+    things: Sequence[str]
+    stuff: Sequence[str]
+    skeleton: Sequence[tuple[int, int]]
+
+    def of(self, shape: Shape) -> str:
+        names = self.stuff if shape.is_stuff else self.things
+        return names[shape.class_index] if 0 <= shape.class_index < len(names) else f"class {shape.class_index}"
+
+
+def names_of(metadata: Any) -> Names:
+    """From detectron2's MetadataCatalog."""
+    keypoints = list(metadata.get("keypoint_names") or ())
+    rules = metadata.get("keypoint_connection_rules") or ()
+    joined = [
+        (keypoints.index(one), keypoints.index(other)) for one, other, *_ in rules if {one, other} <= {*keypoints}
+    ]
+    things = [str(name) for name in metadata.get("thing_classes") or ()]
+    stuff = [str(name) for name in metadata.get("stuff_classes") or ()]
+    return Names(things=things, stuff=stuff, skeleton=joined)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The objects of an image and what was found on it, in comparison."""
+
+    objects: Sequence[Labelled]
+    detections: Sequence[Labelled]
+    pairs: Pairs
+
+    def __str__(self) -> str:
+        crowds = sum(one.shape.is_crowd for one in self.objects)
+        missed = sum(one.fault == MISSED for one in self.objects)
+        found, confused, false = (
+            int(np.count_nonzero(which))
+            for which in (self.pairs.same_class != NONE, self.pairs.other_class != NONE, self.pairs.is_false)
+        )
+        return (
+            f"{len(self.objects) - crowds} objects: {found} found, {missed} missed, {confused} as another class; "
+            f"false positives: {false}"
+        )
+
+
+def draw(image: np.ndarray, result: Mapping[str, Any], names: Names, threshold: float) -> np.ndarray:
+    """Draw what a model gave for one image: boxes, masks, keypoints, class names and scores, or a segmentation.
+
+    Args:
+        image: RGB, uint8, (height, width, 3); a copy of it is drawn on.
+        result: detectron2's: `panoptic_seg`, `instances` or `sem_seg`, the first of them that is there.
+        names: see `names_of`.
+        threshold: the least score of an instance that is drawn.
+    """
+    shapes = shapes_of_result(result, threshold)
+    return paint(image, [_plain(shape, names) for shape in shapes], skeleton=names.skeleton)
+
+
+def _plain(shape: Shape, names: Names) -> Labelled:
+    score = "" if shape.score is None or shape.is_stuff else f" {shape.score:.2f}"
+    return Labelled(shape=shape, label=f"{names.of(shape)}{score}", fault="")
 
 
 def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndarray | None:
@@ -36,45 +103,46 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
     Returns:
         The image, uint8 of shape (3, height, width) in RGB, or None for a data set without instances to draw.
     """
-    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+    names = names_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
-    tiles = _drawable(lambda sample: _draw_sample(sample, metadata, cfg), [sample for sample in samples if sample])
-    return _save_grid(list(tiles), file)
+        samples = list(_drawable(mapper, _spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
+    tiles = _drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample])
+    return save_sheet(list(tiles), file)
 
 
-def draw_predictions(cfg: CfgNode, model: torch.nn.Module, mapper: Mapper, count: int, file: Path) -> np.ndarray | None:
-    """Draw validation images, each as truth and beside it the predictions scored 0.5 or more, as one PNG.
+def draw_predictions(
+    cfg: CfgNode,
+    model: torch.nn.Module,
+    mapper: Mapper,
+    count: int,
+    file: Path,
+    *,
+    threshold: float = SCORE_SHOWN,
+) -> np.ndarray | None:
+    """Draw validation images, each with the truth and beside it what the model found, as one PNG.
+
+    The same images every time, evenly spread over the first data set of DATASETS.TEST.
 
     Returns:
         The image, uint8 of shape (3, height, width) in RGB, or None without DATASETS.TEST.
     """
     if not cfg.DATASETS.TEST:
         return None
-    name = cfg.DATASETS.TEST[0]
-    metadata = MetadataCatalog.get(name)
+    names = names_of(MetadataCatalog.get(cfg.DATASETS.TEST[0]))
     model = getattr(model, "module", model)  # DistributedDataParallel would wait for the other ranks
 
-    def draw(sample: dict[str, Any]) -> list[np.ndarray]:
+    def draw_pair(sample: dict[str, Any]) -> Tile | None:
         image, mapped = detection_utils.read_image(sample["file_name"], "RGB"), mapper(dict(sample))
         if mapped is None:
-            return []
+            return None
         with _evaluating(model):
-            prediction = model([mapped])[0]
-        predicted = _draw_prediction(image, prediction, metadata)
-        return [
-            _captioned(_draw_truth(image, sample, metadata), "truth"),
-            _captioned(predicted, f"predicted, scores from {SCORE_SHOWN}"),
-        ]
+            result = model([mapped])[0]
+        return _pair_of(image, sample, result, names, threshold)
 
-    chosen = _spread(_dicts((name,), cfg, keep_empty=True), count)
-    return _save_grid([tile for tiles in _drawable(draw, chosen) for tile in tiles], file)
-
-
-def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
-    return get_detection_dataset_dicts(
-        list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    chosen = _spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
+    with unchanged_randomness():
+        pairs = list(_drawable(draw_pair, chosen))
+    return save_sheet([tile for tile in pairs if tile is not None], file, heading=LEGEND)
 
 
 def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
@@ -97,83 +165,85 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def _draw_sample(sample: dict[str, Any], metadata: Any, cfg: CfgNode) -> np.ndarray:
-    image = detection_utils.convert_image_to_rgb(sample["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+def _draw_sample(sample: dict[str, Any], names: Names, cfg: CfgNode) -> Tile:
+    image = np.asarray(detection_utils.convert_image_to_rgb(sample["image"].permute(1, 2, 0), cfg.INPUT.FORMAT))
     targets = sample.get("instances")
-    canvas = _canvas(image, metadata)
-    if targets is None or len(targets) == 0:
-        return canvas.output.get_image()
-    names = metadata.get("thing_classes") or []
-    labels = [names[index] if index < len(names) else str(index) for index in targets.gt_classes.tolist()]
-    return canvas.overlay_instances(
-        labels=labels,
-        boxes=targets.gt_boxes.tensor.numpy(),
-        masks=targets.get("gt_masks") if targets.has("gt_masks") else None,
-    ).get_image()
+    shapes = [] if targets is None else shapes_of_targets(targets)
+    return captioned(_tile(image, [_plain(shape, names) for shape in shapes], names), _file_name(sample))
 
 
-def _draw_truth(image: np.ndarray, sample: dict[str, Any], metadata: Any) -> np.ndarray:
-    canvas = _canvas(image, metadata)
-    annotations = sample.get("annotations") or []
-    canvas.draw_dataset_dict({**sample, "annotations": []})
-    # detectron2 goes by what the first object of an image has; another may be without a mask or keypoints.
-    for kind in sorted({_kind_of(annotation) for annotation in annotations}):
-        canvas.draw_dataset_dict({"annotations": [one for one in annotations if _kind_of(one) == kind]})
-    return canvas.output.get_image()
+def _pair_of(
+    image: np.ndarray, sample: Mapping[str, Any], result: Mapping[str, Any], names: Names, threshold: float
+) -> Tile:
+    """The truth on the left, what was found on the right, and below them the file and how many of which."""
+    truth = shapes_of_annotations(sample, image.shape[:2])
+    found = shapes_of_result(result, threshold)
+    if "instances" in result and "panoptic_seg" not in result:
+        comparison = judged(truth, found, names)
+        left, right, caption = comparison.objects, _not_too_many(comparison.detections), str(comparison)
+    else:
+        left, right = ([_plain(shape, names) for shape in shapes] for shapes in (truth, found))
+        caption = "truth and prediction"
+    sides = [_tile(image, left, names), _tile(image, right, names)]
+    headings = (f"truth: {_file_name(sample)}", f"predicted, scores from {threshold:.2f}")
+    pair = in_a_row([headed(side, heading) for side, heading in zip(sides, headings, strict=True)])
+    return captioned(pair, caption)
 
 
-def _kind_of(annotation: dict[str, Any]) -> tuple[bool, bool]:
-    return "segmentation" in annotation, "keypoints" in annotation
+def judged(truth: Sequence[Shape], found: Sequence[Shape], names: Names) -> Judged:
+    """The objects and the detections of an image, each with what is wrong with it."""
+    pairs = pair(
+        Truth(boxes=_boxes(truth), classes=_classes(truth), is_crowd=np.array([one.is_crowd for one in truth], bool)),
+        Detections(boxes=_boxes(found), classes=_classes(found)),
+    )
+    return Judged(
+        objects=[
+            replace(_plain(shape, names), fault=_fault_of_object(shape, found, pairs, index, names))
+            for index, shape in enumerate(truth)
+        ],
+        detections=[
+            replace(_plain(shape, names), fault=_fault_of_detection(truth, pairs, index, names))
+            for index, shape in enumerate(found)
+        ],
+        pairs=pairs,
+    )
 
 
-def _draw_prediction(image: np.ndarray, prediction: dict[str, Any], metadata: Any) -> np.ndarray:
-    canvas = _canvas(image, metadata)
-    instances = prediction.get("instances")
-    if instances is not None:
-        instances = instances.to("cpu")
-        return canvas.draw_instance_predictions(instances[instances.scores >= SCORE_SHOWN]).get_image()
-    if "sem_seg" in prediction:
-        return canvas.draw_sem_seg(prediction["sem_seg"].argmax(dim=0).to("cpu")).get_image()
-    return canvas.output.get_image()
+def _fault_of_object(shape: Shape, found: Sequence[Shape], pairs: Pairs, index: int, names: Names) -> str:
+    detection, is_same = pairs.of_object(index)
+    if is_same or shape.is_crowd:
+        return ""
+    return MISSED if detection == NONE else f"as {names.of(found[detection])}"
 
 
-def _canvas(image: np.ndarray, metadata: Any) -> Visualizer:
-    """A visualizer whose result is about `TILE_WIDTH` wide; coordinates stay those of `image`."""
-    return Visualizer(image, metadata, scale=min(TILE_WIDTH / image.shape[1], TALLEST_TILE / image.shape[0]))
+def _fault_of_detection(truth: Sequence[Shape], pairs: Pairs, index: int, names: Names) -> str:
+    if pairs.other_class[index] != NONE:
+        return f"is {names.of(truth[pairs.other_class[index]])}"
+    return FALSE if pairs.is_false[index] else ""
 
 
-def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    framed = Image.new("RGB", (image.shape[1], image.shape[0] + CAPTION_HEIGHT), "white")
-    framed.paste(Image.fromarray(image), (0, CAPTION_HEIGHT))
-    ImageDraw.Draw(framed).text((2, 2), text, fill="black")
-    return np.asarray(framed)
+def _boxes(shapes: Sequence[Shape]) -> np.ndarray:
+    bounds = np.array([shape.bounds for shape in shapes]).reshape(-1, 4)
+    return np.hstack([bounds[:, :2], bounds[:, 2:] - bounds[:, :2]])
 
 
-def _save_grid(tiles: Sequence[np.ndarray], file: Path) -> np.ndarray | None:
-    """Put tiles of different sizes in rows of `COLUMNS`, save them as a PNG and return them as (3, height, width).
+def _classes(shapes: Sequence[Shape]) -> np.ndarray:
+    return np.array([shape.class_index for shape in shapes], dtype=int)
 
-    A disk that does not take the file is no reason to end a training.
-    """
-    if not tiles:
-        return None
-    rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
-    width = max(sum(tile.shape[1] + GAP for tile in row) for row in rows)
-    height = sum(max(tile.shape[0] for tile in row) + GAP for row in rows)
-    grid = Image.new("RGB", (width, height), "white")
-    top = 0
-    for row in rows:
-        left = 0
-        for tile in row:
-            grid.paste(Image.fromarray(tile), (left, top))
-            left += tile.shape[1] + GAP
-        top += max(tile.shape[0] for tile in row) + GAP
-    try:
-        with beside(file) as draft:
-            grid.save(draft, format="PNG")
-            draft.replace(file)
-    except OSError as error:
-        logger.warning("%s could not be written (%s)", file, error.strerror or error)
-    return np.asarray(grid).transpose(2, 0, 1)
+
+def _not_too_many(detections: Sequence[Labelled]) -> list[Labelled]:
+    false = [one for one in detections if one.fault == FALSE]
+    left_out = {id(one) for one in false[MOST_FALSE:]}
+    return [one for one in detections if id(one) not in left_out]
+
+
+def _tile(image: np.ndarray, objects: Sequence[Labelled], names: Names) -> np.ndarray:
+    scale = min(TILE_WIDTH / image.shape[1], TALLEST_TILE / image.shape[0])
+    return paint(image, objects, scale=scale, skeleton=names.skeleton)
+
+
+def _file_name(sample: Mapping[str, Any]) -> str:
+    return Path(str(sample.get("file_name", ""))).name
 
 
 @contextlib.contextmanager

@@ -12,20 +12,19 @@ from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, L
 from launcher.config.values import to_plain
 from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
-from launcher.run.heartbeat import SMOKE, TRAINING, Heartbeat
+from launcher.run.heartbeat import TRAINING, Heartbeat
 from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
-from launcher.run.plan import Resume, RunPlan
+from launcher.run.plan import Resume, RunPlan, Train
 from launcher.run.resume import ResumePoint
 from launcher.train.build import is_overridden, own_writers
-from launcher.train.compat.cfg_node import to_cfg_node
-from launcher.train.compat.smoke import compute_on_cpu
+from launcher.train.evaluation.evaluate import Options
 from launcher.train.evaluation.evaluators import check_test_sets
+from launcher.train.evaluation.unfinished import forget
 from launcher.train.hooks import chosen
 from launcher.train.output.writers import UNWRITTEN, Unwritten, build_writers, write_as_text
-from launcher.train.own_code import load_own_code
-from launcher.train.process import prepare_process
-from launcher.train.samples.register import check_own_datasets, register_datasets
+from launcher.train.prediction.classes import write_classes
 from launcher.train.stop import STOP, Stop
+from launcher.train.tasks.prepare import prepare
 from launcher.train.trainer import Setup, Trainer
 
 
@@ -47,27 +46,12 @@ class Attempt:
 
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     """Train as the plan says, to the end or until asked to stop."""
-    STOP.stop_at(plan.limits.stop_at)
-    trainer_class = load_own_code(plan.training.own_code)
-    cfg = _prepare(plan, heartbeat)
-    return train(cfg, _attempt_of(plan, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
+    assert isinstance(plan.task, Train)
+    trainer_class, cfg = prepare(plan, heartbeat)
+    return train(cfg, _attempt_of(plan, plan.task, rank), trainer_class, stop=STOP, heartbeat=heartbeat)
 
 
-def _prepare(plan: RunPlan, heartbeat: Heartbeat) -> CfgNode:
-    """Make this process ready for the configuration, which is returned."""
-    cfg = to_cfg_node(plan.keys, plan.training.own_code.config_extensions)
-    cfg.freeze()
-    register_datasets(plan.data.splits)
-    check_own_datasets(plan.data.own_classes)
-    prepare_process(cfg, plan.devices)
-    if plan.devices.kind == "cpu":
-        heartbeat.beat(SMOKE)
-        compute_on_cpu()
-    return cfg
-
-
-def _attempt_of(plan: RunPlan, rank: int) -> Attempt:
-    training = plan.training
+def _attempt_of(plan: RunPlan, training: Train, rank: int) -> Attempt:
     setup = Setup(
         rank=rank,
         num_processes=plan.devices.num_processes,
@@ -75,6 +59,9 @@ def _attempt_of(plan: RunPlan, rank: int) -> Attempt:
         precision=plan.devices.precision,
         max_bad=training.max_bad,
         ema_decay=training.ema.decay,
+        evaluation=Options(
+            settings=training.evaluation, kept_in=plan.paths.unfinished_evaluation, attempt=plan.attempt
+        ),
         may_reorder=isinstance(plan.start, Resume) and plan.start.may_reorder,
     )
     return Attempt(
@@ -109,6 +96,8 @@ def train(
     if fence is not None:
         _equip(trainer, attempt, fence, unwritten)
     trainer.train()
+    if fence is not None and trainer.state.finished:
+        forget(trainer.paths.unfinished_evaluation)
     return _result_of(trainer)
 
 
@@ -116,6 +105,7 @@ def _equip(trainer: Trainer, attempt: Attempt, fence: Fence, unwritten: Unwritte
     """Give rank 0 its hooks and writers."""
     paths, config = trainer.paths, trainer.cfg.dump()
     write_text(paths.config, config)
+    write_classes(trainer.cfg.DATASETS.TRAIN[0], paths.classes)
     writers = build_writers(paths, attempt.logging, written_until=trainer.state.written_until, unwritten=unwritten)
     write_as_text(writers, {"config": config, "plan": attempt.described}, attempt.number)
     writers += own_writers(trainer)

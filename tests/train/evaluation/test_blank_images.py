@@ -161,7 +161,7 @@ def _drawn(cfg: CfgNode, folder: Path) -> list[np.ndarray | None]:
 
 def _tiles(image: np.ndarray | None) -> int:
     assert image is not None
-    return round(image.shape[2] / 388)  # a tile and the gap beside it
+    return round(image.shape[2] / 446)  # a tile and the gap beside it
 
 
 def test_truth_is_drawn_also_where_some_objects_are_without_a_mask(cfg: CfgNode, tmp_path: Path):

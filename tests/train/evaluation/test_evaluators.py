@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import errno
 import json
-import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
-from iopath.common.file_io import PathManager
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from launcher.train.evaluation.evaluators import SturdyCOCOEvaluator, evaluator_for
+from launcher.train.evaluation.coco import RESULTS_FILE, SturdyCOCOEvaluator
+from launcher.train.evaluation.evaluators import evaluator_for
 
 NAME = "evaluated_by_a_test"
-FILES = ("instances_predictions.pth", "coco_instances_results.json")
 
 
 @pytest.fixture
@@ -65,39 +61,20 @@ def test_results_are_written_as_detectron2_does(data: str, tmp_path: Path):
 
     assert repr(own) == repr(theirs)  # NaN is not equal to itself
     assert 0 < own["bbox"]["AP"] < 100
-    assert (tmp_path / "own" / FILES[1]).read_text() == (tmp_path / "theirs" / FILES[1]).read_text()
+    assert (tmp_path / "own" / RESULTS_FILE).read_text() == (tmp_path / "theirs" / RESULTS_FILE).read_text()
 
 
-NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-AS_TORCH_SAYS_IT = RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598")
-
-
-@pytest.mark.parametrize(("refused", "error"), [(FILES[0], NO_ROOM), (FILES[0], AS_TORCH_SAYS_IT), (FILES[1], NO_ROOM)])
 def test_results_that_cannot_be_written_end_no_evaluation_and_change_no_number(
-    data: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    refused: str,
-    error: Exception,
+    data: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     expected = results_of(COCOEvaluator(data, output_dir=str(tmp_path / "whole")))
-    folder = tmp_path / "full"
-    real = PathManager.open
+    not_a_folder = tmp_path / "file"
+    not_a_folder.write_text("")
 
-    def open_on_a_full_disk(self: PathManager, path: str, *arguments: Any, **more: Any) -> Any:
-        if path == str(folder / refused):
-            raise error
-        return real(self, path, *arguments, **more)
-
-    monkeypatch.setattr(PathManager, "open", open_on_a_full_disk)
-
-    with caplog.at_level(logging.WARNING):
-        results = results_of(SturdyCOCOEvaluator(data, output_dir=str(folder)))
+    results = results_of(SturdyCOCOEvaluator(data, output_dir=str(not_a_folder)))
 
     assert repr(results) == repr(expected)
     assert "could not be written" in caplog.text
-    assert list(folder.iterdir()) == []
 
 
 def with_keypoints(file: Path, number: int) -> Any:

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage, EventWriter
 
 from launcher.run.fence import FencedError, take_fence
 from launcher.run.paths import RunPaths
-from launcher.train.hooks.write import ENOUGH_TO_JUDGE, DrawImages, Throughput, WriteEvents
+from launcher.train.hooks.write import ENOUGH_TO_JUDGE, DrawInputs, Throughput, WriteEvents
 from launcher.train.state import Evaluated, TrainingState
 
 
@@ -63,12 +63,12 @@ def test_metrics_are_written_by_period_and_after_evaluations_but_not_before_a_mi
     assert writer.written == is_written
 
 
-def drawing(state: TrainingState, monkeypatch: pytest.MonkeyPatch, mapper: Any) -> tuple[DrawImages, EventStorage]:
+def drawing(monkeypatch: pytest.MonkeyPatch, mapper: Any) -> tuple[DrawInputs, EventStorage]:
     def draw(_: object, mapper: Any, *__: object) -> np.ndarray:
         return mapper({})
 
     monkeypatch.setattr("launcher.train.hooks.write.draw_inputs", draw)
-    hook = DrawImages(RunPaths(Path()), 2, state)
+    hook = DrawInputs(RunPaths(Path()), 2)
     storage = EventStorage(0)
     trainer: Any = SimpleNamespace(cfg=None, storage=storage, build_mapper=lambda *_: mapper)
     hook.trainer = trainer
@@ -77,7 +77,7 @@ def drawing(state: TrainingState, monkeypatch: pytest.MonkeyPatch, mapper: Any) 
 
 def test_inputs_are_drawn_as_the_trainers_own_mapper_makes_them(monkeypatch: pytest.MonkeyPatch):
     own = np.full((3, 2, 2), 7, dtype=np.uint8)
-    hook, storage = drawing(TrainingState(max_iter=9), monkeypatch, lambda _: own)
+    hook, storage = drawing(monkeypatch, lambda _: own)
 
     hook.before_train()
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_drawn_ends_no_training(monkeypatch: pytest.MonkeyPatch, 
     def gives_no_image(_: object) -> np.ndarray:
         raise KeyError("image")
 
-    hook, storage = drawing(TrainingState(max_iter=9), monkeypatch, gives_no_image)
+    hook, storage = drawing(monkeypatch, gives_no_image)
 
     with caplog.at_level(logging.WARNING):
         hook.before_train()

@@ -32,13 +32,23 @@ from launcher.run.paths import RunPaths
 from launcher.run.resume import look_for_checkpoints
 from launcher.train import Trainer
 from launcher.train.evaluation.blank_images import BLANK_FOR
+from launcher.train.evaluation.evaluate import Options
 from launcher.train.stop import Stop
 from launcher.train.tasks.train import Attempt, train
 from launcher.train.trainer import Setup
 from tests.exact import metrics_in, weights_in
 
 SPLITS = ("task_test_train", "task_test_val")
-SETUP = Setup(rank=0, num_processes=1, micro_batches=1, precision="", max_bad=0, ema_decay=0.0, may_reorder=False)
+SETUP = Setup(
+    rank=0,
+    num_processes=1,
+    micro_batches=1,
+    precision="",
+    max_bad=0,
+    ema_decay=0.0,
+    evaluation=Options(),
+    may_reorder=False,
+)
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""What one attempt at an evaluation or prediction will do, decided from values before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import Precision, RunRequest
+from launcher.config.task import InferenceRequest, PredictRequest
+from launcher.config.unused import notices_of_unused
+from launcher.config.values import to_plain
+from launcher.data.plan import DatasetPlan
+from launcher.device.policy.plan import DevicePlan
+from launcher.errors import RequestError
+from launcher.launch.decide import fewer_workers, lessons_before, limits_of, listed_briefly
+from launcher.run.codes import NONE
+from launcher.run.folder import FolderFacts
+from launcher.run.identity import differences, identity_of
+from launcher.run.outcome import Ending, Outcome
+from launcher.run.plan import Continue, Evaluate, Finished, Lessons, Model, New, Predict, Report, RunPlan, Start, Task
+from launcher.run.work import WorkFacts
+
+WEIGHTS = "weights"
+"""The part of the identity that says which file MODEL.WEIGHTS was."""
+SHOWN_DIFFERENCES = 4
+
+
+def for_inference(request: RunRequest) -> RunRequest:
+    """The request with what a training set for itself alone taken back.
+
+    A model that was trained in mixed precision is evaluated in full precision, as its training did; only a
+    `device.precision` that is asked for changes that.
+    """
+    planned = {
+        "SOLVER.AMP.ENABLED": request.device.precision is not Precision.auto,
+        "SEED": max(0, request.keys["SEED"]),  # nothing is drawn but what the weights replace
+    }
+    changed = (
+        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
+    )
+    return replace(request, keys=request.keys.with_(changed))
+
+
+def make_inference_plan(
+    request: RunRequest,
+    task: InferenceRequest,
+    *,
+    devices: DevicePlan,
+    dataset: DatasetPlan,
+    folder: FolderFacts,
+    work: WorkFacts,
+    lessons: Lessons | None = None,
+    began: float = 0.0,
+    job_ends: float | None = None,
+) -> RunPlan:
+    """Decide what this command does in its folder.
+
+    Raises:
+        RequestError: the folder belongs to something else, or there are no weights.
+    """
+    identity = {**to_plain(identity_of(request)), WEIGHTS: dict(work.weights)}
+    before = folder.previous.identity if folder.previous and request.resume != "never" else None
+    if problems := list(_problems(request, folder, before, identity)):
+        raise RequestError("\n".join(problems))
+    lessons = lessons or lessons_before(folder.previous, request)
+    adjustments = (
+        *dataset.adjustments,
+        *devices.adjustments,
+        *fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
+    )
+    where = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the folder for results")
+    is_other = before is not None and before.get(WEIGHTS) != identity[WEIGHTS]
+    notices = _notices(request, folder, is_other=is_other)
+    return RunPlan(
+        folder=folder.folder,
+        attempt=1 if request.resume == "never" or is_other else folder.attempts + 1,
+        identity=identity,
+        start=_start_of(request, folder, work, is_other=is_other),
+        data=dataset,
+        devices=devices,
+        keys=request.keys.with_((*adjustments, where)),
+        own_code=request.own_code,
+        task=_task_of(request, task, work, lessons),
+        limits=limits_of(request, began, job_ends),
+        lessons=lessons,
+        report=Report(adjustments=adjustments, notices=(*dataset.notices, *devices.notices, *notices), changed=()),
+    )
+
+
+def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lessons: Lessons) -> Task:
+    asked = request.device.micro_batch or 1
+    model = Model(
+        averaged=request.ema.decay != 0,
+        batch=min(asked, lessons.micro_batch or asked),
+        classes=work.classes,
+        annotations=request.dataset.train.json,
+    )
+    if not isinstance(task, PredictRequest):
+        return Evaluate(model=model, evaluation=request.evaluation)
+    return Predict(
+        model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
+    )
+
+
+def _start_of(request: RunRequest, folder: FolderFacts, work: WorkFacts, *, is_other: bool) -> Start:
+    if request.resume == "never" or is_other:
+        return New(archives=folder.attempts > 0 or bool(folder.foreign))
+    if _is_finished(folder.last_outcome) and not work.left:
+        return Finished(stopped_early=None)
+    return Continue(done=work.done) if work.done else New(archives=False)
+
+
+def _is_finished(last: Outcome | None) -> bool:
+    return last is not None and last.ending is Ending.finished and last.code == NONE
+
+
+def _problems(
+    request: RunRequest, folder: FolderFacts, before: Mapping[str, Any] | None, identity: Mapping[str, Any]
+) -> Iterator[str]:
+    if folder.unwritable:
+        yield f"The results would be in {folder.folder}, but {folder.unwritable}. Choose another folder: --out DIR."
+    if folder.foreign and request.resume != "never":
+        yield (
+            f"{folder.folder} holds files that are not of an evaluation or prediction "
+            f"({listed_briefly(folder.foreign)}). Choose an empty folder, or one that is not there: --out DIR."
+        )
+    if before is not None:
+        yield from _problems_with_other(folder, before, identity)
+    if folder.weights_missing:
+        yield (
+            f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
+            "Give a path that exists: MODEL.WEIGHTS=PATH."
+        )
+
+
+def _problems_with_other(folder: FolderFacts, before: Mapping[str, Any], identity: Mapping[str, Any]) -> Iterator[str]:
+    if before.get("task") != identity["task"]:
+        what = {"evaluate": "an evaluation", "predict": "predictions"}.get(str(before.get("task")), "a training run")
+        yield f"{folder.folder} belongs to {what}. Choose another folder: --out DIR."
+        return
+    changed = [one for one in differences(before, identity) if not one[0].startswith(f"{WEIGHTS}.")]
+    if changed:
+        names = ", ".join(f"{name} ({old} then, {new} now)" for name, old, new in changed[:SHOWN_DIFFERENCES])
+        more = f" and {len(changed) - SHOWN_DIFFERENCES} more" if len(changed) > SHOWN_DIFFERENCES else ""
+        yield (
+            f"{folder.folder} holds the results of another request: {names}{more}. Choose another folder with "
+            "--out DIR, or start over there with resume=never, which renames what is there."
+        )
+
+
+def _notices(request: RunRequest, folder: FolderFacts, *, is_other: bool) -> Iterator[str]:
+    yield from notices_of_unused(request)
+    if is_other:
+        yield f"the weights are other ones than those of the results in {folder.folder}, which starts over"

@@ -1,0 +1,52 @@
+"""Finding the weights that a run has, by what it calls them. Looks only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.errors import RequestError
+from launcher.run.paths import RunPaths
+from launcher.run.resume import damage_of, look_for_checkpoints
+
+NAMED = ("final", "best", "last")
+"""What a run may call its weights, in the order in which they are taken where none is asked for."""
+
+
+def find_weights(folder: Path, checkpoint: str) -> Path:
+    """The file that `checkpoint` names in a run, read and found valid.
+
+    Raises:
+        RequestError: there is none, or it is damaged.
+    """
+    paths = RunPaths(folder)
+    if checkpoint and checkpoint not in NAMED:
+        return _valid(Path(checkpoint).absolute(), f"checkpoint={checkpoint}")
+    for name in (checkpoint,) if checkpoint else NAMED:
+        if (file := _named(paths, name)) is not None:
+            return _valid(file, f"checkpoint={name}")
+    there = ", ".join(name for name in NAMED if _named(paths, name) is not None)
+    if not there:
+        raise RequestError(
+            f"{folder} holds no checkpoint: its training has not saved one yet. Train it first, or name weights: "
+            "checkpoint=PATH."
+        )
+    how = " One is kept where the training has checkpoint.keep_best=bbox/AP." if checkpoint == "best" else ""
+    raise RequestError(
+        f"checkpoint={checkpoint}, but {folder} has {there} only.{how} Set checkpoint={there.split(',')[0]}."
+    )
+
+
+def _named(paths: RunPaths, name: str) -> Path | None:
+    if name == "last":
+        newest = look_for_checkpoints(paths).newest_valid
+        return Path(newest.path) if newest else None
+    file = paths.final_weights if name == "final" else paths.best_weights
+    return file if file.is_file() else None
+
+
+def _valid(file: Path, asked: str) -> Path:
+    if not file.is_file():
+        raise RequestError(f"{asked}, but there is no such file. Set checkpoint to best, last, final or a file.")
+    if file.suffix == ".pth" and (problem := damage_of(file)):
+        raise RequestError(f"{asked}: {file} {problem}. Name another: checkpoint=last takes the newest valid one.")
+    return file

@@ -1,0 +1,1 @@
+"""Predicting on image files: the worker of `launcher predict`, and `launcher.load`."""

@@ -1,0 +1,71 @@
+"""Image files as inputs of a model, read ahead by loader processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detectron2.data.detection_utils import read_image
+from PIL import UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset
+
+from launcher.train.prediction.batches import Inputs
+from launcher.train.samples.blame import is_about_the_image, reason_of
+from launcher.train.samples.loader import undisturbed
+
+WORTH_A_PROCESS = 8
+"""Images from which on starting loader processes costs less than it gains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedImage:
+    """One file: its input for the model, or why there is none."""
+
+    file: str
+    input: dict[str, Any] | None
+    pixels: np.ndarray | None
+    """uint8 of shape (height, width, 3) in BGR, to draw on."""
+    problem: str = ""
+
+
+def load_images(
+    files: Sequence[str], inputs: Inputs, *, batch: int, num_workers: int
+) -> Iterator[Sequence[LoadedImage]]:
+    """All files in their order, `batch` at a time."""
+    workers = min(num_workers, len(files)) if len(files) >= WORTH_A_PROCESS else 0
+    loader = DataLoader(
+        _Files(files, inputs),
+        batch_size=batch,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        # Ranks are spawned, and their loaders would be too: each would import torch.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
+    return iter(undisturbed(loader))
+
+
+def _as_it_is(images: list[LoadedImage]) -> list[LoadedImage]:
+    return images
+
+
+class _Files(Dataset):
+    def __init__(self, files: Sequence[str], inputs: Inputs) -> None:
+        self._files = files
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> LoadedImage:
+        file = self._files[index]
+        try:
+            pixels = read_image(file, format="BGR")
+            return LoadedImage(file=file, input=self._inputs(pixels), pixels=pixels)
+        except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+            if not is_about_the_image(error):
+                raise
+            problem = "it is no image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+            return LoadedImage(file=file, input=None, pixels=None, problem=problem)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from launcher.errors import RequestError
+from launcher.files import write_text
+from launcher.run.paths import RunPaths
+from launcher.run.weights import find_weights
+
+
+def a_run(folder: Path, *checkpoints: str) -> RunPaths:
+    paths = RunPaths(folder)
+    write_text(paths.request, "identity: {}\n")
+    write_text(paths.attempt(1).plan, json.dumps({}))
+    paths.checkpoints.mkdir()
+    for name in checkpoints:
+        torch.save({"model": {}}, paths.checkpoints / name)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "found"),
+    [
+        ("", ("model_0000004.pth", "model_final.pth", "model_best.pth"), "model_final.pth"),
+        ("", ("model_0000004.pth", "model_best.pth"), "model_best.pth"),
+        ("", ("model_0000004.pth", "model_0000009.pth"), "model_0000009.pth"),
+        ("best", ("model_final.pth", "model_best.pth"), "model_best.pth"),
+        ("last", ("model_final.pth", "model_0000009.pth"), "model_0000009.pth"),
+    ],
+)
+def test_weights_are_found_by_what_a_run_calls_them(tmp_path: Path, asked: str, there: tuple[str, ...], found: str):
+    paths = a_run(tmp_path, *there)
+
+    assert find_weights(tmp_path, asked) == paths.checkpoints / found
+
+
+def test_weights_are_found_by_their_path(tmp_path: Path):
+    file = a_run(tmp_path, "model_0000009.pth").checkpoints / "model_0000009.pth"
+
+    assert find_weights(tmp_path, str(file)) == file
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "why"),
+    [
+        ("best", ("model_final.pth",), r"checkpoint=best, but .* has final only.*keep_best.*Set checkpoint=final"),
+        ("best", (), r"holds no checkpoint: its training has not saved one yet"),
+        ("nowhere.pth", ("model_final.pth",), r"checkpoint=nowhere\.pth, but there is no such file"),
+    ],
+)
+def test_weights_that_are_not_there_get_a_sentence(tmp_path: Path, asked: str, there: tuple[str, ...], why: str):
+    a_run(tmp_path, *there)
+
+    with pytest.raises(RequestError, match=why):
+        find_weights(tmp_path, asked)
+
+
+def test_damaged_weights_are_named_before_anything_is_started(tmp_path: Path):
+    file = a_run(tmp_path, "model_final.pth").final_weights
+    file.write_bytes(file.read_bytes()[:-40])
+
+    with pytest.raises(RequestError, match=r"model_final\.pth is truncated.*checkpoint=last"):
+        find_weights(tmp_path, "final")
