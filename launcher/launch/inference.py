@@ -98,7 +98,7 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
         annotations=request.dataset.train.json,
     )
     if not isinstance(task, PredictRequest):
-        return Evaluate(model=model, evaluation=request.evaluation)
+        return Evaluate(model=model, evaluation=request.evaluation, images=request.logging.images)
     return Predict(
         model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
     )
