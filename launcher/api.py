@@ -19,7 +19,7 @@ from launcher.device.policy.choice import by_default
 from launcher.device.policy.plan import DevicePlan, plan_devices
 from launcher.errors import RequestError
 from launcher.launch.prepare import look_for
-from launcher.run.find import is_run
+from launcher.run.found import is_run
 from launcher.run.work import classes_of
 
 if TYPE_CHECKING:

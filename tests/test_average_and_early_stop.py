@@ -22,7 +22,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run_in(folder: Path, name: str) -> RunPaths:
-    return RunPaths(folder / "outputs" / "no-experiment" / name)
+    return RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
 
 
 def test_the_average_of_a_training_that_was_interrupted_is_the_same_and_serves_default_predictor(

@@ -38,7 +38,7 @@ def train(
             FAULT=fault,
             FAULT_COUNT=str(tmp_path / "struck"),
         )
-        return done, RunPaths(tmp_path / "outputs" / "no-experiment" / "r")
+        return done, RunPaths(next((tmp_path / "outputs").glob("*/r")))
 
     return run
 
@@ -140,7 +140,7 @@ def test_a_killed_training_of_a_dense_detector_ends_as_one_that_was_not(train: A
         "DATALOADER.NUM_WORKERS=1",
     )
     train("", *settings)
-    whole = RunPaths(tmp_path / "outputs" / "no-experiment" / "r")
+    whole = RunPaths(next((tmp_path / "outputs").glob("*/r")))
     weights, metrics = weights_in(whole.final_weights), metrics_in(whole)
     done, run = train("kill@5", *settings, "resume=never")
 

@@ -48,7 +48,7 @@ def test_a_training_on_the_cpu_comes_to_its_end(
     done = launch("train", *demo_settings, "SOLVER.MAX_ITER=2", "run.name=s", "device.patience_s=2", **changed)
 
     assert done.returncode == ExitCode.finished, done.stderr
-    run = RunPaths(tmp_path / "outputs" / "no-experiment" / "s")
+    run = RunPaths(tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "s")
     assert run.attempt_numbers() == [1]
     assert outcome_in(run.attempt(1))["iterations"] == 2
     devices = json.loads(run.attempt(1).plan.read_text())["devices"]

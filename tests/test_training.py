@@ -28,7 +28,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run_in(folder: Path, name: str) -> RunPaths:
-    return RunPaths(folder / "outputs" / "no-experiment" / name)
+    return RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
 
 
 def outcome_of(run: RunPaths, attempt: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert "SOLVER.AMP.ENABLED" in done.stdout
     assert "MODEL.ROI_HEADS.NUM_CLASSES" in done.stdout
     assert "iteration 6/6" in done.stdout
-    assert "launcher tensorboard outputs/no-experiment/a" in done.stdout
+    assert "launcher tensorboard outputs/mask_rcnn_R_50_FPN_1x-small/a" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     run = run_in(tmp_path, "a")
     outcome = outcome_of(run, 1)
@@ -68,7 +68,7 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert yaml.safe_load(run.config.read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
     assert yaml.safe_load(run.request.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is True
     assert json.loads(run.attempt(1).plan.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is False
-    assert json.loads(run.provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert json.loads(run.attempt(1).provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")
     assert "evaluation on small_val after iteration 6: 6 images" in done.stdout
@@ -442,8 +442,8 @@ def test_a_sweep_trains_every_job_in_its_own_folder_and_continues_past_a_failing
         "SOLVER.BASE_LR=1e30,1e-4",
     )
 
-    folders = sorted((tmp_path / "outputs" / "no-experiment" / "w").iterdir())
-    assert [folder.name[:18] for folder in folders] == ["SOLVER.BASE_LR-0.0", "SOLVER.BASE_LR-1e_"]
+    folders = sorted((tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "w").iterdir())
+    assert [folder.name for folder in folders] == ["BASE_LR=0.0001", "BASE_LR=1e+30"]
     endings = [outcome_of(RunPaths(folder), 1)["ending"] for folder in folders]
     assert sorted(endings) == ["failed", "finished"]
     assert done.returncode == ExitCode.training_failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from launcher.cli.flags import take_flag
 from launcher.config.compose import run_hydra
@@ -24,20 +25,30 @@ def run(arguments: Sequence[str]) -> int:
     """
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
-    # Until a worker runs there is nothing to save: the run can be resumed as it is, so a scheduler may requeue it.
-    with handling(dict.fromkeys(STOPPING, _exit_resumable)):
+    with resumable_until_trained():
         run_hydra(
             [*arguments, *(["run.in_place=true"] if in_place else [])],
-            lambda request: _train(request, command),
+            lambda request: train_composed(request, command),
         )
     return ExitCode.finished
+
+
+def resumable_until_trained() -> AbstractContextManager[None]:
+    """Until a worker runs there is nothing to save: the run can be resumed as it is, so a scheduler may requeue it."""
+    return handling(dict.fromkeys(STOPPING, _exit_resumable))
 
 
 def _exit_resumable(*_: object) -> None:
     sys.exit(int(ExitCode.resumable))
 
 
-def _train(request: RunRequest, command: tuple[str, ...]) -> float | None:
+def train_composed(request: RunRequest, command: tuple[str, ...]) -> float | None:
+    """Train it to its end; its main metric, for sweeps.
+
+    Raises:
+        LauncherError: it cannot be started, or failed.
+        SystemExit: it was stopped.
+    """
     # Composing alone (`--cfg job`, `--help`, completion) takes half the time without all that a training needs.
     from launcher.cli.training import train
 

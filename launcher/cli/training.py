@@ -17,10 +17,12 @@ from launcher.launch.claims import claim, claims_folder, look
 from launcher.launch.prepare import look_for, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
+from launcher.run.attempts import read_attempts
 from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
+from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
@@ -36,7 +38,8 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     with _executing(request) as how:
         session = make_session(command, how)
         ended = launch(request, session)
-    show_outcome(ended.outcome, ended.plan, session.console)
+    seconds = duration_s(read_attempts(ended.plan.paths), until=None)
+    show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
     return _result_of(ended)
 
 

@@ -107,9 +107,10 @@ def _first_value(text: str) -> str:
 
 
 def with_text_as_typed(arguments: Arguments, names: Collection[str]) -> Arguments:
-    """The command line with quotes around what is text and looks like a number to Hydra.
+    """The command line with quotes around what is text and looks like a number, or like settings, to Hydra.
 
-    It would make `100000.0` of `run.name=1e5`, and `202601` of `run.name=2026_01`.
+    It would make `100000.0` of `run.name=1e5`, `202601` of `run.name=2026_01`, and nothing of a path into
+    `outputs/demo/BASE_LR=0.01,IMS_PER_BATCH=4`.
     """
     return replace(arguments, overrides=tuple(_as_text(text, names) for text in arguments.overrides))
 
@@ -118,6 +119,8 @@ def _as_text(text: str, names: Collection[str]) -> str:
     key, equals, value = text.partition("=")
     if not equals or key.lstrip("+") not in names:
         return text
+    if re.fullmatch(r"[^'\"\[\](){}\\]*=[^'\"\[\](){}\\]*", value):
+        return f'{key}="{value}"'
     parts = (f'"{part}"' if _is_spelled_otherwise(part) else part for part in value.split(","))
     return f"{key}={','.join(parts)}"
 

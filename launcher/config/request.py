@@ -100,6 +100,17 @@ class DatasetKind(Enum):
     """COCO-format files that `dataset.train` and `dataset.val` name."""
 
 
+class IndexChoice(Enum):
+    """Which annotation files are indexed."""
+
+    auto = "auto"
+    """Those of 8 MB or more."""
+    on = "on"
+    """All, whatever their size."""
+    off = "off"
+    """None: the launcher and every process of the training read all annotations into memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
     """The files of one split of a `coco_json` data set."""
@@ -126,6 +137,8 @@ class DatasetRequest:
     """Validation split; may be left out."""
     check: bool = True
     """Check annotations and image files before training."""
+    index: IndexChoice = IndexChoice.auto
+    """Whether COCO-format annotations are indexed once and opened by every later start, instead of read by each."""
     max_bad: int = ranged(10, at_least=0, note="0 tolerates none")
     """Unusable training images per process and start that are replaced by other images before the training fails."""
 

@@ -5,8 +5,14 @@ A single box seldom shows it. Of a sound file the first few boxes speak against 
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from launcher.data.geometry import Size, is_number
 from launcher.data.tally import Tally
@@ -21,6 +27,7 @@ _MARGIN = 2.0
 _MIN_SHARE_OF_CORNERS = 0.05
 """Large boxes fit as corners too; read as written, many true corners reach far beyond."""
 _MANY_BOXES = 100
+_MAX_EXAMPLES = 3
 
 
 class PlacedBox(NamedTuple):
@@ -34,156 +41,202 @@ class PlacedBox(NamedTuple):
     is_confirmed: bool
     """Whether the object's polygons fit it as [x, y, width, height]."""
 
-    @property
-    def right(self) -> float:
-        return self.box[0] + self.box[2]
-
-    @property
-    def bottom(self) -> float:
-        return self.box[1] + self.box[3]
-
-    def as_corners(self) -> PlacedBox:
-        """What it is where it is meant as [x1, y1, x2, y2]."""
-        left, top, right, bottom = self.box
-        return self._replace(box=[left, top, right - left, bottom - top])
-
     def shown(self) -> str:
         return f"{self.label}: {list(self.box)} in an image of {self.size[0]} x {self.size[1]}"
 
 
-def judge_boxes(boxes: Sequence[PlacedBox], tally: Tally) -> None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlacedBoxes:
+    """The sound boxes of a file, a row for each, and how the first few look."""
+
+    rows: np.ndarray
+    """x, y, width and height of the box, width and height of the image, area (NaN for none), whether confirmed."""
+    examples: tuple[str, ...]
+    unconfirmed_examples: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[PlacedBoxes]) -> PlacedBoxes:
+        return cls(
+            rows=np.concatenate([part.rows for part in parts]),
+            examples=tuple(chain(*(part.examples for part in parts)))[:_MAX_EXAMPLES],
+            unconfirmed_examples=tuple(chain(*(part.unconfirmed_examples for part in parts)))[:_MAX_EXAMPLES],
+        )
+
+    def unconfirmed(self) -> PlacedBoxes:
+        examples = self.unconfirmed_examples
+        return PlacedBoxes(rows=self.rows[self.rows[:, 7] == 0], examples=examples, unconfirmed_examples=examples)
+
+    def of(self, rows: np.ndarray) -> PlacedBoxes:
+        return PlacedBoxes(rows=self.rows[rows], examples=(), unconfirmed_examples=())
+
+    @property
+    def box(self) -> np.ndarray:
+        """Four columns as rows, like `size`."""
+        return self.rows[:, :4].T
+
+    @property
+    def size(self) -> np.ndarray:
+        return self.rows[:, 4:6].T
+
+    @property
+    def area(self) -> np.ndarray:
+        return self.rows[:, 6]
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.rows[:, 0] + self.rows[:, 2]
+
+    @property
+    def bottom(self) -> np.ndarray:
+        return self.rows[:, 1] + self.rows[:, 3]
+
+
+class BoxCollector:
+    """Takes boxes down, in eight numbers each."""
+
+    def __init__(self) -> None:
+        self._numbers = array("d")
+        self._examples: list[str] = []
+        self._unconfirmed: list[str] = []
+
+    def add(self, one: PlacedBox) -> None:
+        area = one.area if is_number(one.area) else math.nan
+        self._numbers.extend((*one.box, *one.size, area, one.is_confirmed))
+        if len(self._examples) < _MAX_EXAMPLES:
+            self._examples.append(one.shown())
+        if len(self._unconfirmed) < _MAX_EXAMPLES and not one.is_confirmed:
+            self._unconfirmed.append(one.shown())
+
+    def result(self) -> PlacedBoxes:
+        return PlacedBoxes(
+            rows=np.array(self._numbers, np.float64).reshape(-1, 8),
+            examples=tuple(self._examples),
+            unconfirmed_examples=tuple(self._unconfirmed),
+        )
+
+
+def judge_boxes(boxes: PlacedBoxes, tally: Tally) -> None:
     """Note all boxes of a file under the one reading that they fit, if they fit one and not as written."""
     if len(boxes) < _MIN_BOXES:
         return
-    code = _range_of(boxes) or _swapped(boxes)
-    if not code:
-        unconfirmed = [one for one in boxes if not one.is_confirmed]
-        if len(unconfirmed) >= max(_MIN_BOXES, len(boxes) / 2):
-            boxes, code = unconfirmed, _otherwise(unconfirmed) or _by_areas(unconfirmed)
+    unconfirmed = boxes.unconfirmed()
+    code = _range_of(boxes) or _reading_of(boxes, _SWAPPED)
+    if not code and len(unconfirmed) >= max(_MIN_BOXES, len(boxes) / 2):
+        boxes, code = unconfirmed, _other_reading_of(unconfirmed)
     if code:
-        tally.replace(code, [one.shown() for one in boxes[:3]], count=len(boxes))
+        tally.replace(code, boxes.examples, count=len(boxes))
 
 
-def _range_of(boxes: Sequence[PlacedBox]) -> str:
+def _range_of(boxes: PlacedBoxes) -> str:
     """Percent and thousandths fill their range and leave most of every image empty."""
+    are_corners = bool(_fit_as_corners(boxes).all())
     for code, limit in (("box.percent", 100), ("box.thousandths", 1000)):
-        if _fill(boxes, limit, least_size=2 * limit) or (
-            all(map(_fits_as_corners, boxes))
-            and _fill([one.as_corners() for one in boxes], limit, least_size=4 * limit)
-        ):
+        if _fill(boxes.right, boxes.bottom, limit) and boxes.size.min() >= 2 * limit:
+            return code
+        if are_corners and _fill(boxes.box[2], boxes.box[3], limit) and boxes.size.min() >= 4 * limit:
             return code
     return "box.scaled" if _are_scaled(boxes) else ""
 
 
-def _fill_as_corners(boxes: Sequence[PlacedBox], limit: float, *, least_size: float) -> bool:
-    return all(map(_fits_as_corners, boxes)) and _fill(
-        [one.as_corners() for one in boxes], limit, least_size=least_size
+def _fill(right: np.ndarray, bottom: np.ndarray, limit: float) -> bool:
+    """Whether all lie within so many pixels, and some reach nearly so far."""
+    furthest_right, furthest_bottom = right.max(), bottom.max()
+    return bool(
+        max(furthest_right, furthest_bottom) <= 1.005 * limit and min(furthest_right, furthest_bottom) > 0.85 * limit
     )
 
 
-def _fill(boxes: Sequence[PlacedBox], limit: float, *, least_size: float) -> bool:
-    """Whether all lie within so many pixels of images that are larger, and some reach nearly so far."""
-    if not all(one.right <= 1.005 * limit and one.bottom <= 1.005 * limit for one in boxes):
-        return False
-    furthest = min(max(one.right for one in boxes), max(one.bottom for one in boxes))
-    return furthest > 0.85 * limit and all(min(one.size) >= least_size for one in boxes)
-
-
-def _are_scaled(boxes: Sequence[PlacedBox]) -> bool:
+def _are_scaled(boxes: PlacedBoxes) -> bool:
     """Whether they fill the same fraction of width and height, at most half, from the left top corner itself on."""
-    if len(boxes) < _MANY_BOXES or not all(
-        2 * one.right <= one.size[0] + _MARGIN and 2 * one.bottom <= one.size[1] + _MARGIN for one in boxes
-    ):
+    (left, top, _, _), (wide, high) = boxes.box, boxes.size
+    right, bottom = boxes.right, boxes.bottom
+    if len(boxes) < _MANY_BOXES or not ((2 * right <= wide + _MARGIN) & (2 * bottom <= high + _MARGIN)).all():
         return False
-    across, down = (max(end / length for end, length in ends) for ends in zip(*map(_ends, boxes), strict=True))
-    nearest = max(min(one.box[0] / one.size[0] for one in boxes), min(one.box[1] / one.size[1] for one in boxes))
-    return min(across, down) > 0.9 * max(across, down) and nearest < 0.02 * min(across, down)
+    across, down = (right / wide).max(), (bottom / high).max()
+    nearest = max((left / wide).min(), (top / high).min())
+    return bool(min(across, down) > 0.9 * max(across, down) and nearest < 0.02 * min(across, down))
 
 
-def _ends(one: PlacedBox) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (one.right, one.size[0]), (one.bottom, one.size[1])
+def _fits(left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Whether each is a rectangle inside of its image."""
+    across = (left >= -_MARGIN) & (left < right) & (right <= size[0] + _MARGIN)
+    down = (top >= -_MARGIN) & (top < bottom) & (bottom <= size[1] + _MARGIN)
+    fits: np.ndarray = across & down
+    return fits
 
 
-def _fits(left: float, top: float, right: float, bottom: float, size: Size) -> bool:
-    """Whether it is a rectangle inside of an image."""
-    return -_MARGIN <= left < right <= size[0] + _MARGIN and -_MARGIN <= top < bottom <= size[1] + _MARGIN
+def _are_beyond_right(boxes: PlacedBoxes) -> np.ndarray:
+    """By more than a careless hand has it."""
+    beyond: np.ndarray = boxes.right - boxes.size[0] > np.maximum(_MARGIN, boxes.box[2] / 10)
+    return beyond
 
 
-def _beyond(boxes: Sequence[PlacedBox], side: int) -> list[PlacedBox]:
-    """Those that reach beyond the right (0) or lower (1) edge of their image by more than a careless hand has it."""
-    outside = (one for one in boxes if one.box[side] + one.box[2 + side] > one.size[side] + _MARGIN)
-    return [one for one in outside if one.box[side] + 0.9 * one.box[2 + side] > one.size[side]]
+def _are_beyond_bottom(boxes: PlacedBoxes) -> np.ndarray:
+    beyond: np.ndarray = boxes.bottom - boxes.size[1] > np.maximum(_MARGIN, boxes.box[3] / 10)
+    return beyond
 
 
-def _fits_as_corners(one: PlacedBox) -> bool:
-    left, top, right, bottom = one.box
-    return _fits(left, top, right, bottom, one.size)
+def _fit_as_corners(boxes: PlacedBoxes) -> np.ndarray:
+    left, top, right, bottom = boxes.box
+    return _fits(left, top, right, bottom, boxes.size)
 
 
-def _fits_as_center(one: PlacedBox) -> bool:
-    x, y, width, height = one.box
-    return _fits(x - width / 2, y - height / 2, x + width / 2, y + height / 2, one.size)
+def _fit_as_centers(boxes: PlacedBoxes) -> np.ndarray:
+    x, y, width, height = boxes.box
+    return _fits(x - width / 2, y - height / 2, x + width / 2, y + height / 2, boxes.size)
 
 
-def _fits_swapped(one: PlacedBox) -> bool:
-    top, left, height, width = one.box
-    return _fits(left, top, left + width, top + height, one.size)
+def _fit_swapped(boxes: PlacedBoxes) -> np.ndarray:
+    top, left, height, width = boxes.box
+    return _fits(left, top, left + width, top + height, boxes.size)
 
 
-def _fits_as_swapped_corners(one: PlacedBox) -> bool:
-    top, left, bottom, right = one.box
-    return _fits(left, top, right, bottom, one.size)
+def _fit_as_swapped_corners(boxes: PlacedBoxes) -> np.ndarray:
+    top, left, bottom, right = boxes.box
+    return _fits(left, top, right, bottom, boxes.size)
 
 
 class _Reading(NamedTuple):
     code: str
-    fits: Callable[[PlacedBox], bool]
+    fit: Callable[[PlacedBoxes], np.ndarray]
     min_share: float = 0
     """Of all boxes, that must reach beyond as written."""
 
 
-_SWAPPED = (_Reading("box.swapped", _fits_swapped),)
+_SWAPPED = (_Reading("box.swapped", _fit_swapped),)
+"""Where polygons are swapped too, they confirm it."""
 _OTHERWISE = (
-    _Reading("box.corners", _fits_as_corners, _MIN_SHARE_OF_CORNERS),
-    _Reading("box.swapped_corners", _fits_as_swapped_corners, _MIN_SHARE_OF_CORNERS),
-    _Reading("box.centers", _fits_as_center),
+    _Reading("box.corners", _fit_as_corners, _MIN_SHARE_OF_CORNERS),
+    _Reading("box.swapped_corners", _fit_as_swapped_corners, _MIN_SHARE_OF_CORNERS),
+    _Reading("box.centers", _fit_as_centers),
 )
 """The narrower ones first."""
 
 
-def _swapped(boxes: Sequence[PlacedBox]) -> str:
-    """Only the longer side of images shows it; polygons that are swapped too confirm the boxes."""
-    return _reading_of(boxes, [*_beyond(boxes, 0), *_beyond(boxes, 1)], _SWAPPED)
-
-
-def _otherwise(boxes: Sequence[PlacedBox]) -> str:
-    """Only what shows on both edges: a careless hand may cross one."""
-    right, lower = _beyond(boxes, 0), _beyond(boxes, 1)
-    if not right or not lower:
-        return ""
-    return _reading_of(boxes, [*right, *lower], _OTHERWISE)
-
-
-def _reading_of(boxes: Sequence[PlacedBox], beyond: Sequence[PlacedBox], readings: Sequence[_Reading]) -> str:
+def _reading_of(boxes: PlacedBoxes, readings: Sequence[_Reading]) -> str:
+    beyond = boxes.of(_are_beyond_right(boxes) | _are_beyond_bottom(boxes))
     if len(beyond) < _MIN_WITNESSES:
         return ""
-    for code, fits, min_share in readings:
-        witnesses = sum(map(fits, beyond))
-        misfits = sum(not fits(one) for one in boxes)
+    for code, fit, min_share in readings:
+        witnesses, misfits = fit(beyond).sum(), (~fit(boxes)).sum()
         if witnesses >= max(_MIN_WITNESSES, _WITNESSES_PER_MISFIT * misfits, min_share * len(boxes)):
             return code
     return ""
 
 
-def _by_areas(boxes: Sequence[PlacedBox]) -> str:
+def _other_reading_of(boxes: PlacedBoxes) -> str:
+    reaches_both_ways = _are_beyond_right(boxes).any() and _are_beyond_bottom(boxes).any()
+    return (_reading_of(boxes, _OTHERWISE) if reaches_both_ways else "") or _by_areas(boxes)
+
+
+def _by_areas(boxes: PlacedBoxes) -> str:
     """A true area beside corners gives them away, also where none reaches beyond its image."""
-    if not all(map(_has_area_of_corners, boxes)):
-        return ""
-    witnesses = sum(one.area < 0.9 * one.box[2] * one.box[3] for one in boxes)
-    return "box.corners" if witnesses >= _MIN_WITNESSES else ""
-
-
-def _has_area_of_corners(one: PlacedBox) -> bool:
-    left, top, right, bottom = one.box
+    left, top, right, bottom = boxes.box
     meant = (right - left) * (bottom - top)
-    return is_number(one.area) and right > left and bottom > top and bool(abs(one.area - meant) <= 0.01 * meant)
+    # NaN, for no area, compares as false.
+    if not ((right > left) & (bottom > top) & (np.abs(boxes.area - meant) <= 0.01 * meant)).all():
+        return ""
+    return "box.corners" if (boxes.area < 0.9 * right * bottom).sum() >= _MIN_WITNESSES else ""

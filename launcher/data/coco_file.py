@@ -7,12 +7,12 @@ import gc
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launcher.data.box_readings import PlacedBox, judge_boxes
+from launcher.data.box_readings import BoxCollector, PlacedBox, PlacedBoxes, judge_boxes
 from launcher.data.geometry import (
     Extents,
     Size,
@@ -25,7 +25,8 @@ from launcher.data.geometry import (
 )
 from launcher.data.image_files import ListedImage, look_for_files
 from launcher.data.json_file import kind_of, read_coco_lists
-from launcher.data.tally import Flaw, Tally, printable
+from launcher.data.repeats import KeyCollector, Keys, label_of, note_repeated
+from launcher.data.tally import Flaw, Tally
 
 _ID_LIMIT = 2**63
 """pycocotools and detectron2 hold ids in 64 bits."""
@@ -97,14 +98,40 @@ class CocoFacts:
     flaws: tuple[Flaw, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Header:
+    """The categories and images of a file: what its annotations refer to."""
+
+    categories: tuple[tuple[int, str], ...]
+    keypoint_names: tuple[str, ...]
+    sizes: Mapping[Any, Size]
+    """By image id."""
+    listed: Sequence[ListedImage]
+    """The images that have a file name, as the file lists them."""
+    flaws: tuple[Flaw, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What a COCO-format file says by itself, whatever its image folder holds."""
+
+    checksum: int
+    num_images: int
+    objects: CocoObjects
+    categories: tuple[tuple[int, str], ...]
+    keypoint_names: tuple[str, ...]
+    flaws_of_header: tuple[Flaw, ...]
+    flaws_of_annotations: tuple[Flaw, ...]
+
+
 def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
     """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
-    with _without_collection():
+    with without_collection():
         return _read_coco(name, split, json_file, images, check=check)
 
 
 @contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """What is read has no circles, and looking for some among millions of lists takes a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -116,31 +143,61 @@ def _without_collection() -> Iterator[None]:
 
 
 def _read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool) -> CocoFacts:
+    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images))
     content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
-        return CocoFacts(name=name, split=split, json=str(json_file), images=str(images), unreadable=why_not)
+        return replace(asked, unreadable=why_not)
+    annotations = content["annotations"]
+    header = read_header(content["categories"], content["images"])
+    judge = AnnotationJudge(header, len(annotations))
+    for place, entry in enumerate(annotations):
+        judge.see(place, entry)
+    return with_images(asked, file_facts(checksum, header, judge.found(), annotations), header.listed, check=check)
 
+
+def file_facts(checksum: int, header: Header, seen: Seen, annotations: Sequence[Any]) -> FileFacts:
+    """What was found, once every annotation has been seen."""
     tally = Tally()
-    categories, keypoint_names = _read_categories(content["categories"], tally)
-    image_sizes, listed = _read_images(content["images"], tally)
-    num_headers = look_for_files(str(images), listed, tally) if check else 0
-    objects = _read_annotations(content["annotations"], image_sizes, dict(categories), tally)
-    return CocoFacts(
-        name=name,
-        split=split,
-        json=str(json_file),
-        images=str(images),
+    tally.add(seen.flaws)
+    note_repeated(seen.keys, annotations, tally)
+    judge_boxes(seen.boxes, tally)
+    return FileFacts(
         checksum=checksum,
-        num_images=len(image_sizes),
-        num_headers=num_headers,
-        objects=objects,
-        categories=categories,
-        keypoint_names=keypoint_names,
-        flaws=tuple(flaw for flaw in tally.result() if check or flaw.code in _FOUND_WITHOUT_CHECK),
+        num_images=len(header.sizes),
+        objects=seen.count.result(dict(header.categories)),
+        categories=header.categories,
+        keypoint_names=header.keypoint_names,
+        flaws_of_header=header.flaws,
+        flaws_of_annotations=tally.result(),
     )
 
 
-def _read_categories(entries: list[Any], tally: Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
+def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage], *, check: bool) -> CocoFacts:
+    """What was asked for, with what its file says and, when `check`, what its image folder holds."""
+    tally = Tally()
+    num_headers = look_for_files(asked.images, listed, tally) if check else 0
+    flaws = (*found.flaws_of_header, *tally.result(), *found.flaws_of_annotations)
+    return replace(
+        asked,
+        checksum=found.checksum,
+        num_images=found.num_images,
+        num_headers=num_headers,
+        objects=found.objects,
+        categories=found.categories,
+        keypoint_names=found.keypoint_names,
+        flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
+    )
+
+
+def read_header(categories: Iterable[Any], images: Iterable[Any]) -> Header:
+    """Read what annotations refer to, and note what is wrong with it."""
+    tally = Tally()
+    named, keypoint_names = _read_categories(categories, tally)
+    sizes, listed = _read_images(images, tally)
+    return Header(categories=named, keypoint_names=keypoint_names, sizes=sizes, listed=listed, flaws=tally.result())
+
+
+def _read_categories(entries: Iterable[Any], tally: Tally) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...]]:
     names: dict[int, str] = {}
     keypoint_names: tuple[str, ...] = ()
     for place, entry in enumerate(entries):
@@ -164,7 +221,7 @@ def _is_category(entry: Any) -> bool:
     return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
 
 
-def _read_images(entries: list[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
+def _read_images(entries: Iterable[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
     """Width and height by image id, and the images that have a file name."""
     sizes: dict[Any, Size] = {}
     first: dict[str, str] = {}
@@ -231,35 +288,64 @@ def _or_infinite(length: Any) -> float:
     return length if _is_positive(length) else math.inf
 
 
-def _read_annotations(
-    entries: list[Any], image_sizes: Mapping[Any, Size], categories: Mapping[int, str], tally: Tally
-) -> CocoObjects:
-    count = _Count()
-    seen_ids: set[Any] = set()
-    first: dict[Any, str] = {}
-    every = -(-len(entries) // _MOST_DECODED)
-    for place, entry in enumerate(entries):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What was seen of some annotations of a file, in the order of the file."""
+
+    count: Count
+    flaws: tuple[Flaw, ...]
+    boxes: PlacedBoxes
+    keys: Keys
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Seen]) -> Seen:
+        """What was seen of all, of parts that follow each other."""
+        tally, count = Tally(), Count()
+        for part in parts:
+            tally.add(part.flaws)
+            count.update(part.count)
+        boxes = PlacedBoxes.of_parts([part.boxes for part in parts])
+        return cls(count=count, flaws=tally.result(), boxes=boxes, keys=Keys.of_parts([part.keys for part in parts]))
+
+
+class AnnotationJudge:
+    """Sees one annotation after the other, and counts them and what is wrong with them."""
+
+    def __init__(self, header: Header, num_annotations: int) -> None:
+        self._tally = Tally()
+        self._count = Count()
+        self._boxes = BoxCollector()
+        self._keys = KeyCollector()
+        self._sizes = header.sizes
+        self._categories = dict(header.categories)
+        self._every = -(-num_annotations // _MOST_DECODED)
+
+    def found(self) -> Seen:
+        """What has been seen so far."""
+        return Seen(count=self._count, flaws=self._tally.result(), boxes=self._boxes.result(), keys=self._keys.result())
+
+    def see(self, place: int, entry: Any) -> None:
+        """Judge the annotation that stands in that place of the file's list."""
+        tally = self._tally
         if not isinstance(entry, dict) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")
-            continue
-        label = f"annotation {printable(str(entry['id']))}"
-        if entry["id"] in seen_ids:
-            tally.note("annotation.duplicate_id", label)
-        seen_ids.add(entry["id"])
-        size = _find_image(entry, image_sizes, label, tally)
-        _check_entry(entry, categories, label, tally)
-        shapes = _check_shapes(entry, size, label, tally, decode=place % every == 0)
+            return
+        label = label_of(entry)
+        self._keys.add_id(place, entry)
+        size = _find_image(entry, self._sizes, label, tally)
+        _check_entry(entry, self._categories, label, tally)
+        shapes = _check_shapes(entry, size, label, tally, decode=place % self._every == 0)
         _check_for_evaluation(entry, shapes, label, tally)
         if _is_crowd(entry):
-            count.num_crowds += 1
-            continue
-        count.add(entry, shapes, size, label)
-        if size and shapes.box and _is_whole(entry.get("category_id")):
-            _note_repeated(entry, shapes, label, first, tally)
+            self._count.num_crowds += 1
+            return
+        self._count.add(entry, shapes, size)
+        if shapes.box and size and not shapes.box.is_fraction(size) and math.isfinite(size[0] + size[1]):
+            self._boxes.add(PlacedBox(label, entry["bbox"], size, entry.get("area"), shapes.is_confirmed))
+        if shapes.box and size and _is_whole(entry.get("category_id")):
+            self._keys.add_object(place, entry)
         if shapes.mask in ("missing", "malformed", "no_polygon"):
             tally.note(f"mask.{shapes.mask}", label)
-    judge_boxes(count.boxes, tally)
-    return count.result(categories)
 
 
 class _Shapes(NamedTuple):
@@ -277,23 +363,20 @@ class _Shapes(NamedTuple):
 
 
 @dataclass
-class _Count:
+class Count:
     """Counts the objects of a file."""
 
     masks: Counter[str] = field(default_factory=Counter)
     keypoints: Counter[int] = field(default_factory=Counter)
     categories: Counter[Any] = field(default_factory=Counter)
     images: set[Any] = field(default_factory=set)
-    boxes: list[PlacedBox] = field(default_factory=list)
     num_with_visible: int = 0
     num_decoded: int = 0
     num_crowds: int = 0
 
-    def add(self, entry: Mapping[str, Any], shapes: _Shapes, size: Size | None, label: str) -> None:
+    def add(self, entry: Mapping[str, Any], shapes: _Shapes, size: Size | None) -> None:
         if size:
             self.images.add(entry["image_id"])
-            if shapes.box and not shapes.box.is_fraction(size) and math.isfinite(size[0] + size[1]):
-                self.boxes.append(PlacedBox(label, entry["bbox"], size, entry.get("area"), shapes.is_confirmed))
         self.masks[shapes.mask] += 1
         keypoints = entry.get("keypoints")
         self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
@@ -301,6 +384,16 @@ class _Count:
             self.categories[entry["category_id"]] += 1
         self.num_with_visible += shapes.num_visible > 0
         self.num_decoded += shapes.is_decoded
+
+    def update(self, other: Count) -> None:
+        """Add what was counted elsewhere."""
+        self.masks.update(other.masks)
+        self.keypoints.update(other.keypoints)
+        self.categories.update(other.categories)
+        self.images.update(other.images)
+        self.num_with_visible += other.num_with_visible
+        self.num_decoded += other.num_decoded
+        self.num_crowds += other.num_crowds
 
     def result(self, categories: Mapping[int, str]) -> CocoObjects:
         return CocoObjects(
@@ -366,12 +459,6 @@ def _check_shapes(entry: Mapping[str, Any], size: Size | None, label: str, tally
         is_confirmed = check_polygons(segmentation, known, box, label, tally)  # type: ignore[arg-type]
     num_visible = check_keypoints(entry, size, box if known else None, label, tally)
     return _Shapes(mask, box, is_confirmed, is_decoded, num_visible)
-
-
-def _note_repeated(entry: Mapping[str, Any], shapes: _Shapes, label: str, first: dict[Any, str], tally: Tally) -> None:
-    other = first.setdefault((entry["image_id"], entry["category_id"], shapes.box), label)
-    if other is not label:
-        tally.note("annotation.repeated", f"{label} and {other}")
 
 
 def _check_for_evaluation(entry: Mapping[str, Any], shapes: _Shapes, label: str, tally: Tally) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.config.asked import coco_splits, names_in
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import RegisteredDataset, find_registered
 from launcher.config.own_code import OwnCodeFacts
-from launcher.config.request import DatasetRequest
-from launcher.data.coco_file import CocoFacts, read_coco
+from launcher.config.request import DatasetRequest, SplitRequest
+from launcher.data.coco_file import CocoFacts, read_coco, with_images
+from launcher.data.index.columns import listed_images
+from launcher.data.index.store import IndexFacts, IndexStore, Opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +41,43 @@ class DatasetFacts:
     registered: tuple[RegisteredFacts, ...] = ()
     own_code: OwnCodeFacts | None = None
     """None where the user brings no code."""
+    indexes: Mapping[str, IndexFacts] = field(default_factory=dict)
+    """By registered name; none of those whose annotations every process reads."""
 
 
-def inspect_dataset(dataset: DatasetRequest, keys: Keys, own_code: OwnCodeFacts | None = None) -> DatasetFacts:
-    """Read what `dataset` and detectron2's `keys` name; only `dataset.check=False` leaves things unread."""
+def inspect_dataset(
+    dataset: DatasetRequest, keys: Keys, own_code: OwnCodeFacts | None = None, indexes: IndexStore | None = None
+) -> DatasetFacts:
+    """Read what `dataset` and detectron2's `keys` name; only `dataset.check=False` leaves things unread.
+
+    Annotation files are opened by their indexes where a store of these is given.
+    """
     root = absolute(dataset.root)
+    splits = [found for found in coco_splits(dataset) if found[2].json and found[2].images]
+    opened = {name: indexes.open(absolute(asked.json)) for _, name, asked in splits} if indexes else {}
     coco = tuple(
-        read_coco(name, split, absolute(asked.json), absolute(asked.images), check=dataset.check)
-        for split, name, asked in coco_splits(dataset)
-        if asked.json and asked.images
+        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check) for split, name, asked in splits
     )
     test = names_in(keys, "TEST")
     registered = tuple(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
         for name in registered_elsewhere(dataset, keys)
     )
-    return DatasetFacts(root=str(root), coco=coco, registered=registered, own_code=own_code)
+    return DatasetFacts(
+        root=str(root),
+        coco=coco,
+        registered=registered,
+        own_code=own_code,
+        indexes={name: one.facts for name, one in opened.items() if one},
+    )
+
+
+def _inspect_coco(name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool) -> CocoFacts:
+    file, images = absolute(asked.json), absolute(asked.images)
+    if opened is None or opened.index is None:
+        return read_coco(name, split, file, images, check=check)
+    named = CocoFacts(name=name, split=split, json=str(file), images=str(images))
+    return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
 
 
 def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:

@@ -74,16 +74,8 @@ def _say_undecodable(content: bytes, place: int) -> str:
 
 def _parse(text: str) -> tuple[dict[str, Any], str]:
     """What the text holds, or why that is not COCO format."""
-    repeated: list[str] = []
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        entry = dict(pairs)
-        if len(entry) < len(pairs):
-            repeated.extend(key for key, value in pairs if not _is_same(value, entry[key]))
-        return entry
-
     try:
-        content = json.loads(text, object_pairs_hook=once)
+        content, repeated = decode_noting_repeats(text)
     except json.JSONDecodeError as error:
         return {}, _say_broken(error)
     except RecursionError:
@@ -96,6 +88,23 @@ def _parse(text: str) -> tuple[dict[str, Any], str]:
             "JSON readers take the last. Keep one"
         )
     return _as_coco(content)
+
+
+def decode_noting_repeats(text: str) -> tuple[Any, list[str]]:
+    """What JSON holds, and the keys that an object of it has twice with different values.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or none that Python reads.
+    """
+    repeated: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            repeated.extend(key for key, value in pairs if not _is_same(value, entry[key]))
+        return entry
+
+    return json.loads(text, object_pairs_hook=once), repeated
 
 
 def _is_same(one: Any, other: Any) -> bool:

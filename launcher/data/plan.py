@@ -13,6 +13,7 @@ from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import class_count, existing_class_count_keys, notices_about, own_classes, problems_with
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.index.store import IndexFacts
 from launcher.data.tally import printable
 from launcher.errors import DataError
 
@@ -28,6 +29,8 @@ class CocoSplit:
     keypoint_names: tuple[str, ...] = ()
     keypoint_flip_map: tuple[tuple[str, str], ...] = ()
     """Which keypoints change places in a mirrored image."""
+    index: IndexFacts | None = None
+    """What is opened in place of the file; None where the file is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
 
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
     return DatasetPlan(
-        splits=tuple(_split(coco) for coco in facts.coco),
+        splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=tuple(map(printable, (*notices_about(facts, request.keys), *_mirror_notices(request, train)))),
@@ -89,13 +92,14 @@ def _as_list(title: str, problems: Sequence[str]) -> str:
     return f"{title}, {len(problems)} problems:" + "".join(f"\n  - {problem}." for problem in problems)
 
 
-def _split(coco: CocoFacts) -> CocoSplit:
+def _split(coco: CocoFacts, index: IndexFacts | None) -> CocoSplit:
     return CocoSplit(
         name=coco.name,
         json=coco.json,
         images=coco.images,
         keypoint_names=coco.keypoint_names,
         keypoint_flip_map=_flip_map(coco.keypoint_names),
+        index=index,
     )
 
 

@@ -36,6 +36,13 @@ class Tally:
         """What is known of a whole file, in place of what was noted of single entries."""
         self.flaws[code] = (count, [_shorten(printable(example)) for example in examples[:_MAX_EXAMPLES]])
 
+    def add(self, flaws: Sequence[Flaw]) -> None:
+        """Take over what was counted of the entries behind those counted here."""
+        for flaw in flaws:
+            count, examples = self.flaws.setdefault(flaw.code, (0, []))
+            examples.extend(flaw.examples[: _MAX_EXAMPLES - len(examples)])
+            self.flaws[flaw.code] = (count + flaw.count, examples)
+
     def result(self) -> tuple[Flaw, ...]:
         return tuple(
             Flaw(code=code, count=count, examples=tuple(examples)) for code, (count, examples) in self.flaws.items()

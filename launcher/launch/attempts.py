@@ -113,7 +113,7 @@ def _with_gpus(request: RunRequest, session: Session, prepared: Prepared, claims
 
 def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims: _Claims) -> Outcome:
     plan = prepared.plan
-    record_start(request, plan, prepared.facts, session.command, session.environ)
+    record_start(request, plan, prepared.facts, session.command, session.environ, at=session.now())
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
     refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,18 +97,20 @@ def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     point = folder.checkpoints.newest_valid or folder.resume_file
     if point is None:
         return New(archives=False)
-    _refuse_fewer(point, keys["SOLVER.MAX_ITER"])
+    is_own = point is folder.checkpoints.newest_valid
+    _refuse_fewer(point, keys["SOLVER.MAX_ITER"], folder.folder if is_own else "")
     may_reorder = bool(request.run.allow_changes) or point is folder.resume_file
     return Resume(point=point, damaged=folder.checkpoints.damaged, may_reorder=may_reorder)
 
 
-def _refuse_fewer(point: ResumePoint, total: int) -> None:
-    """Raises RequestError where more iterations are done than are asked for."""
+def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
+    """Raises RequestError where more iterations are done than are asked for, by this `run` or, if empty, by another."""
     done = point.next_iteration or 0
     if done > total:
+        how = f"launcher resume {shlex.quote(run)} SOLVER.MAX_ITER={done}" if run else f"SOLVER.MAX_ITER={done}"
         raise RequestError(
-            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. Set SOLVER.MAX_ITER={done} to "
-            "end there, more to continue, or choose another folder with run.name=NAME."
+            f"SOLVER.MAX_ITER={total}, but {done} iterations are done in {point.path}. To end there: {how}; give it "
+            "more to continue. For another run, choose another folder with run.name=NAME."
         )
 
 

@@ -12,6 +12,7 @@ from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
 from launcher.config.task import PredictRequest, TrainRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
+from launcher.data.index.store import index_store
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
@@ -148,13 +149,15 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
     """
     if isinstance(request.task, PredictRequest):
         return without_data(request)
+    announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,
         registered_elsewhere(request.dataset, request.keys),
         environ={**environ, **data_environment(request.dataset)},
-        announce=partial(print, file=sys.stderr),
+        announce=announce,
     )
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code))
+    indexes = index_store(request.dataset.index, environ, announce)
+    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:

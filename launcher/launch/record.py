@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from launcher.errors import RequestError
 from launcher.files import write_text
 from launcher.launch.folder_lock import unwritable
 from launcher.launch.provenance import provenance
+from launcher.run.attempts import Started, device_text
 from launcher.run.outcome import Outcome
-from launcher.run.paths import AttemptPaths
+from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.plan import PLAN_VERSION, Resume, RunPlan, Train
 from launcher.run.resume import rename_damaged
 
@@ -45,9 +47,14 @@ def archive(folder: Path) -> Path:
 
 
 def record_start(
-    request: RunRequest, plan: RunPlan, facts: DeviceFacts, command: Sequence[str], environ: Mapping[str, str]
+    request: RunRequest,
+    plan: RunPlan,
+    facts: DeviceFacts,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    at: float,
 ) -> None:
-    """Write the request, the facts and the plan of one attempt.
+    """Write the request, the facts and the plan of one attempt that begins `at` this time, in seconds since the epoch.
 
     Raises:
         RequestError: the folder cannot be written.
@@ -60,18 +67,16 @@ def record_start(
             raise FileExistsError
         shutil.rmtree(beside.folder, ignore_errors=True)
         beside.folder.mkdir(parents=True)
-        if isinstance(plan.task, Train):
-            paths.checkpoints.mkdir(exist_ok=True)
+        (paths.checkpoints if isinstance(plan.task, Train) else paths.results).mkdir(exist_ok=True)
         _remove_links(paths.evaluation)
         if isinstance(plan.start, Resume):
             rename_damaged(plan.start.damaged)
-        if not paths.request.exists():
-            stored = {"command": shlex.join(command), "identity": to_plain(plan.identity), **to_plain(request)}
-            write_text(paths.request, _as_yaml(stored))
+        write_request(request, plan.identity, paths, command)
         if request.run.provenance:
             # A command, a diff and the names of packages may hold what is nobody else's business.
             text = json.dumps(provenance(command, environ), indent=2, default=str) + "\n"
-            write_text(paths.provenance, text, mode=0o600)
+            write_text(beside.provenance, text, mode=0o600)
+        write_json(beside.started, _started(plan, facts, at))
         write_json(beside.facts, facts)
         write_json(beside.plan, {"version": PLAN_VERSION, **to_plain(plan)})
         beside.folder.rename(attempt.folder)
@@ -82,6 +87,33 @@ def record_start(
         ) from error
     except OSError as error:
         raise unwritable(paths.folder, error) from error
+
+
+def write_request(request: RunRequest, identity: Mapping[str, Any], paths: RunPaths, command: Sequence[str]) -> None:
+    """Freeze what is asked, as `launcher resume` continues it; the latest request is the one that counts.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    stored = {
+        "command": shlex.join(command),
+        "working_directory": os.getcwd(),
+        "identity": to_plain(identity),
+        **to_plain(request),
+    }
+    write_text(paths.request, _as_yaml(stored))
+
+
+def _started(plan: RunPlan, facts: DeviceFacts, at: float) -> Started:
+    return Started(
+        at=at,
+        host=socket.gethostname(),
+        process=os.getpid(),
+        iterations=plan.keys["SOLVER.MAX_ITER"],
+        device=device_text(plan.devices.kind, plan.devices.num_processes),
+        scheduler=facts.job.scheduler,
+        job_id=facts.job.job_id,
+    )
 
 
 def _as_yaml(stored: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from launcher.config.keys import Keys
 from launcher.config.request import DEFAULT_OUTPUT_DIR, RunRequest, Scaling
 from launcher.config.task import EvaluateRequest, InferenceRequest, TrainRequest
 from launcher.config.values import to_plain
+from launcher.run.found import is_run
+from launcher.run.naming import LONGEST_NAME, digest_of, group_of, name_of
+from launcher.run.paths import RunPaths
+from launcher.run.stored import read_request
 
 # Where and how a run executes, is watched and resumed does not make it another run.
 NOT_IDENTITY = (
@@ -29,6 +33,7 @@ NOT_IDENTITY = (
     "hydra",
     "dataset.root",
     "dataset.check",
+    "dataset.index",
     "dataset.max_bad",
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",
@@ -39,24 +44,58 @@ NOT_IDENTITY = (
     "VIS_PERIOD",
 )
 NOT_OF_INFERENCE = (*NOT_IDENTITY, "SOLVER", "SEED", "DATALOADER", "DATASETS.TRAIN", "dataset.train")
-LONGEST_NAME = 80
 
 
 def run_folder(request: RunRequest) -> Path:
-    """Where this run lives.
+    """Where this run lives; looks at which runs there are.
 
     An OUTPUT_DIR that was set is taken as it is (composing spells detectron2's default otherwise where somebody wrote
-    it); otherwise `<root>/<experiment>/<name>`. A sweep that names its runs gets one folder per job below that name.
+    it); otherwise `<root>/<group>/<name>`. A sweep that names its runs gets one folder per job below that name. A run
+    that an earlier version named stays where it is.
     """
     output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:
         return Path(output_dir).absolute()
     if not isinstance(request.task, TrainRequest):
         return _folder_of_inference(request, request.task)
-    parts = [request.typed.experiment or "no-experiment", request.run.name or name_of(request.typed.overrides)]
+    root = Path(request.run.root).absolute()
+    before = root.joinpath(*_parts_before(request))
+    return before if is_run(before) else _folder_in(root / group_of(request), request)
+
+
+def _folder_in(group: Path, request: RunRequest) -> Path:
+    if request.run.name and not request.typed.in_sweep:
+        return group / request.run.name
+    typed = request.typed.swept if request.run.name else request.typed.overrides
+    name = name_of(settings_that_matter(typed), request)
+    folder = group / request.run.name / name.text
+    if name.is_complete:
+        return folder
+    apart = folder.with_name(f"{name.text}-{name.digest}")
+    return apart if is_run(apart) or _is_of_others(folder, request, name.digest) else folder
+
+
+def _is_of_others(folder: Path, request: RunRequest, digest: str) -> bool:
+    """Whether a run lives there that was typed otherwise, and is called the same."""
+    typed = read_request(RunPaths(folder)).get("typed")
+    part = "swept" if request.run.name else "overrides"
+    if not isinstance(typed, dict) or not isinstance(typed.get(part), list):
+        return False  # nothing lives there, or a start in it says what is wrong
+    return digest_of(settings_that_matter([str(text) for text in typed[part]])) != digest
+
+
+def settings_that_matter(overrides: Iterable[str]) -> dict[str, str]:
+    """Those that make another run, as they were typed; of a setting typed twice the last one counts."""
+    taken_apart = ((_key_of(text), text.partition("=")[2]) for text in overrides)
+    return {key: value for key, value in taken_apart if not is_within(key, NOT_IDENTITY)}
+
+
+def _parts_before(request: RunRequest) -> Iterator[str]:
+    """The folder below the root that earlier versions gave a run."""
+    yield request.typed.experiment or "no-experiment"
+    yield request.run.name or name_before(request.typed.overrides)
     if request.run.name and request.typed.in_sweep:
-        parts.append(name_of(request.typed.swept))
-    return Path(request.run.root, *parts).absolute()
+        yield name_before(request.typed.swept)
 
 
 def _folder_of_inference(request: RunRequest, task: InferenceRequest) -> Path:
@@ -70,12 +109,8 @@ def _folder_of_inference(request: RunRequest, task: InferenceRequest) -> Path:
     return Path(task.run or request.run.root, kind, name).absolute()
 
 
-def name_of(overrides: tuple[str, ...]) -> str:
-    """A folder name made of the overrides that matter, the same in any order.
-
-    Only characters that neither a shell nor Hydra's override grammar treats specially are used, so that a path into
-    the folder can be typed as a value. Where that or the length loses something, a hash of the whole tells apart.
-    """
+def name_before(overrides: Sequence[str]) -> str:
+    """The name that earlier versions made of the overrides: `SOLVER.BASE_LR-0.01+SOLVER.IMS_PER_BATCH-4`."""
     last_of_each = {_key_of(override): override for override in overrides}
     relevant = sorted(override for key, override in last_of_each.items() if not is_within(key, NOT_IDENTITY))
     if not relevant:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+RESULTS = "results"
+ATTEMPT_NAME = re.compile("[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,16 @@ class AttemptPaths:
     @property
     def plan(self) -> Path:
         return self.folder / "plan.json"
+
+    @property
+    def started(self) -> Path:
+        """Where and on what it began, in a few hundred bytes: a list of a thousand runs has no time for plans."""
+        return self.folder / "started.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Command, packages, commit and diff."""
+        return self.folder / "provenance.json"
 
     @property
     def outcome(self) -> Path:
@@ -69,7 +83,13 @@ class RunPaths:
         return self.folder / "request.yaml"
 
     @property
-    def provenance(self) -> Path:
+    def submission(self) -> Path:
+        """The scheduler's job that is to train this run."""
+        return self.folder / "submission.json"
+
+    @property
+    def first_provenance(self) -> Path:
+        """Of runs that were made before every attempt had its own."""
         return self.folder / "provenance.json"
 
     @property
@@ -136,7 +156,7 @@ class RunPaths:
     @property
     def results(self) -> Path:
         """What an evaluation or prediction has done so far; see `launcher.run.journal`."""
-        return self.folder / "results"
+        return self.folder / RESULTS
 
     @property
     def classes(self) -> Path:
@@ -159,5 +179,8 @@ class RunPaths:
         return AttemptPaths(self.folder / "attempts" / str(number))
 
     def attempt_numbers(self) -> list[int]:
-        names = (path.name for path in self.folder.glob("attempts/*"))
-        return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,8}", name))
+        try:
+            names = os.listdir(self.folder / "attempts")
+        except OSError:
+            return []
+        return sorted(int(name) for name in names if ATTEMPT_NAME.fullmatch(name))

@@ -31,7 +31,7 @@ def outcome_lines(outcome: Outcome, plan: RunPlan, task: Evaluate | Predict) -> 
     """The result, and where it is."""
     minutes, seconds = divmod(round(outcome.seconds), 60)
     why = f" ({outcome.explanation})" if outcome.explanation and not outcome.code else ""
-    yield f"{outcome.ending.value}: {_what(plan, task)}, {minutes} min {seconds} s{why}"
+    yield f"{outcome.ending.value}: {_done(outcome, plan, task)}, {minutes} min {seconds} s{why}"
     if metrics := headlines(outcome.work.metrics).items():
         yield "  " + "   ".join(f"{name} {'none' if value is None else f'{value:.1f}'}" for name, value in metrics)
     if isinstance(task, Predict):
@@ -82,6 +82,13 @@ def _what(plan: RunPlan, task: Evaluate | Predict) -> str:
     if isinstance(task, Predict):
         return f"prediction on {_images(len(task.files))}"
     return f"evaluation on {', '.join(plan.keys['DATASETS.TEST']) or 'nothing'}"
+
+
+def _done(outcome: Outcome, plan: RunPlan, task: Evaluate | Predict) -> str:
+    done = outcome.work.iterations
+    if isinstance(task, Predict) and done is not None and done < len(task.files):
+        return f"{done} of {_images(len(task.files))}"
+    return _what(plan, task)
 
 
 def _all_of(plan: RunPlan, task: Evaluate | Predict) -> str:

@@ -13,6 +13,7 @@ from launcher.config.values import to_plain
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
+from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
 from launcher.show.inference import outcome_lines, start_line
@@ -68,8 +69,11 @@ def plan_json(plan: RunPlan) -> str:
     return json.dumps(to_plain(plan), indent=2)
 
 
-def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> None:
-    """The result, and the next command; failures are reported by `failure_text`."""
+def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float) -> None:
+    """The result, and the next command; failures are reported by `failure_text`.
+
+    All attempts of the run together took so many `seconds`.
+    """
     if outcome is not None and outcome.code == codes.INTERRUPTED:
         console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
@@ -78,7 +82,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         for text in outcome_lines(outcome, plan, plan.task):
             console.print(text, highlight=False, markup=False)
         return
-    lines = [f"{outcome.ending.value}: {_done_line(outcome)}"]
+    lines = [f"{outcome.ending.value}: {_done_line(outcome, seconds)}"]
     if outcome.explanation:
         lines[0] += f" ({outcome.explanation})"
     if metrics := _metrics_line(outcome):
@@ -98,10 +102,7 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console) -> No
         )
         if paths.final_average.exists():
             lines.append(f"  averaged      {_relative(paths.final_average)}  (the weights that were evaluated)")
-        lines.append(
-            "  next          change any setting, such as SOLVER.MAX_ITER, to start another run; "
-            "resume=never restarts this one"
-        )
+        lines.append(f"  next          {_after_end(plan)}")
     else:
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
@@ -136,12 +137,25 @@ def failure_text(outcome: Outcome, plan: RunPlan, *, would_fail_again: bool = Fa
         what_next = (
             "the same command would fail the same way; the traceback shows which setting, file or code to change first"
         )
+    if outcome.code == codes.UNREADABLE_IMAGES:
+        what_next = "repair or remove them, and run the same command again: only they are left"
     trace = f"{outcome.fault.traceback}\n" if outcome.fault is not None and outcome.fault.traceback else ""
     return (
-        f"{outcome.ending.value.replace('_', ' ')}: {explain_with_code(outcome)}\n{trace}"
+        f"{_how_it_ended(outcome)}{explain_with_code(outcome)}\n{trace}"
         f"  log    {_relative(attempt.log(0))}\n"
         f"  next   {what_next}"
     )
+
+
+def _how_it_ended(outcome: Outcome) -> str:
+    """Nothing of one that came to its end and has left something out."""
+    return "" if outcome.ending is Ending.finished else f"{outcome.ending.value.replace('_', ' ')}: "
+
+
+def _after_end(plan: RunPlan) -> str:
+    """How a finished run trains longer."""
+    name, total = shlex.quote(called(plan.paths.folder)), plan.keys["SOLVER.MAX_ITER"]
+    return f"launcher resume {name} SOLVER.MAX_ITER={2 * total} trains longer; resume=never restarts this one"
 
 
 def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
@@ -197,10 +211,10 @@ def _start_line(plan: RunPlan) -> str:
     return f"start: iteration 0 of {total}, from {plan.keys['MODEL.WEIGHTS'] or 'random weights'}"
 
 
-def _done_line(outcome: Outcome) -> str:
+def _done_line(outcome: Outcome, seconds: float) -> str:
     done = outcome.work.iterations
-    minutes, seconds = divmod(round(outcome.seconds), 60)
-    return "nothing done" if done is None else f"{done} iterations, {minutes} min {seconds} s"
+    minutes, rest = divmod(round(max(seconds, outcome.seconds)), 60)
+    return "nothing done" if done is None else f"{done} iterations, {minutes} min {rest} s"
 
 
 def _bad_images_line(outcome: Outcome) -> str:

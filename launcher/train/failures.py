@@ -167,7 +167,7 @@ def _download(error: Exception, text: str) -> Known:
         return None
     return (
         f"MODEL.WEIGHTS could not be fetched ({error.reason}). Without internet, put the file on this machine and "
-        'name it with MODEL.WEIGHTS=PATH, or start from random weights with MODEL.WEIGHTS=\\"\\".',
+        'name it with MODEL.WEIGHTS=PATH. A training can also start from random weights: MODEL.WEIGHTS=\\"\\".',
         codes.WEIGHTS_UNAVAILABLE,
     )
 

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.config.arguments import completion_line, for_hydra, override_for_hydra, take_apart
+from launcher.config.arguments import (
+    completion_line,
+    for_hydra,
+    override_for_hydra,
+    take_apart,
+    with_text_as_typed,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,23 @@ def test_debug_comes_after_the_experiment_wherever_they_are_typed():
     arguments = take_apart(["debug=cpu", "SOLVER.MAX_ITER=3", "experiment=coco", "-m"])
 
     assert for_hydra(arguments) == ["SOLVER.MAX_ITER=3", "+experiment=coco", "+debug=cpu", "-m"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "for_hydra"),
+    [
+        ("resume=outputs/x/BASE_LR=0.1,B=4/m.pth", 'resume="outputs/x/BASE_LR=0.1,B=4/m.pth"'),
+        ("+resume=a=1", '+resume="a=1"'),
+        ('resume="a=1,b"', 'resume="a=1,b"'),
+        ("resume=a,b", "resume=a,b"),
+        ("other=a=1", "other=a=1"),
+        ("resume=choice(a,b=1)", "resume=choice(a,b=1)"),
+    ],
+)
+def test_a_path_into_a_run_needs_no_quotes(typed: str, for_hydra: str):
+    arguments = with_text_as_typed(take_apart([typed]), {"resume"})
+
+    assert arguments.overrides == (for_hydra,)
 
 
 def test_no_arguments_are_fine():

@@ -440,7 +440,7 @@ def test_a_folder_that_is_spelled_like_detectron2s_default_is_taken(own_configs)
 
     assert run_folder(typed) == Path("output").absolute()
     assert run_folder(of_a_file) == Path("output").absolute()
-    assert run_folder(requested(DATA)).parent == Path("outputs/no-experiment").absolute()
+    assert run_folder(requested(DATA)).parent == Path("outputs/GeneralizedRCNN-mine").absolute()
 
 
 @pytest.mark.parametrize("typed", ["MODEL.DEVICE=cuda", "MODEL={DEVICE:cuda}"])

@@ -70,7 +70,7 @@ def train(
             **environment,
         )
         assert done.returncode == expect, done.stdout + done.stderr
-        return RunPaths(tmp_path / "outputs" / "no-experiment" / name)
+        return RunPaths(tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
 
     return run
 

@@ -43,7 +43,7 @@ def in_training(
     command = [sys.executable, "-m", "launcher", "train", *settings, "run.name=first", "SOLVER.MAX_ITER=1000000"]
     with open(folder / "first.txt", "wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-    heartbeat = RunPaths(folder / "outputs" / "no-experiment" / "first").attempt(1).heartbeat
+    heartbeat = RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "first").attempt(1).heartbeat
     try:
         deadline = time.monotonic() + 200
         while not ((beat := read_beat(heartbeat)) and (beat.iterations or 0) > 0):
@@ -112,5 +112,5 @@ def test_a_gpu_stays_taken_while_the_worker_of_a_killed_launcher_lives(
         while planned(only)["gpu_uuids"] != [gpus[0].uuid]:
             assert time.monotonic() < deadline
 
-    run = RunPaths(tmp_path / "outputs" / "no-experiment" / "first")
+    run = RunPaths(tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "first")
     assert list(run.checkpoints.glob("model_*.pth"))

@@ -33,7 +33,7 @@ KEYS: Mapping[str, Any] = {
 
 
 def request_in(folder: Path, **settings: Any) -> RunRequest:
-    """A request for the run `no-experiment/run` below the folder."""
+    """A request for the run `model-a/run` below the folder."""
     run = RunSettings(root=str(folder), name="run", **settings.pop("run", {}))
     return a_request(KEYS, run=run, **settings)
 

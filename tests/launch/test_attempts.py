@@ -25,7 +25,7 @@ DONE = finished_after(100)
 
 
 def run_folder(folder: Path) -> Path:
-    return folder / "no-experiment" / "run"
+    return folder / "model-a" / "run"
 
 
 def is_free(folder: Path) -> bool:

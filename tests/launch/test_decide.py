@@ -190,7 +190,10 @@ def test_several_problems_are_reported_at_once():
 
 
 def test_fewer_iterations_than_are_done_are_refused_with_the_way_out():
-    with pytest.raises(RequestError, match=r"SOLVER\.MAX_ITER=100, but 101 iterations.*SOLVER\.MAX_ITER=101 to end"):
+    with pytest.raises(
+        RequestError,
+        match=r"SOLVER\.MAX_ITER=100, but 101 .*: launcher resume /runs/coco/default SOLVER\.MAX_ITER=101;",
+    ):
         plan_for(dataclasses.replace(STARTED, checkpoints=Checkpoints(newest_valid=PAST_THE_END, damaged=())))
 
 

@@ -20,12 +20,11 @@ from launcher.errors import ExitCode
 from launcher.launch.folder_lock import (
     ORPHAN_S,
     FolderBusyError,
-    Holder,
-    holder_of,
     lock_folder,
     refuse_busy,
     wait_for_folder,
 )
+from launcher.run.holder import Holder, holder_of
 
 HERE = socket.gethostname()
 

@@ -22,7 +22,7 @@ def test_preparing_writes_nothing(tmp_path: Path):
     prepared = prepare(request_in(tmp_path), World().session(), Since(began=0.0))
 
     assert prepared.facts == NO_GPU
-    assert prepared.plan.folder == str(tmp_path / "no-experiment" / "run")
+    assert prepared.plan.folder == str(tmp_path / "model-a" / "run")
     assert list(tmp_path.iterdir()) == []
 
 

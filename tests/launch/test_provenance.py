@@ -16,6 +16,8 @@ from launcher.launch.record import record_start
 from tests.device.recorded import NO_GPU
 from tests.values import a_plan, a_request
 
+KEYS = {"SOLVER": {"MAX_ITER": 6}}
+
 
 def git(*arguments: str) -> None:
     subprocess.run(["git", "-c", "user.name=me", "-c", "user.email=me@here", *arguments], check=True)
@@ -104,27 +106,27 @@ def test_a_current_folder_that_is_gone_is_unknown(tmp_path: Path, monkeypatch: p
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path):
-    plan = a_plan({}, folder=str(tmp_path))
+    plan = a_plan(KEYS, folder=str(tmp_path))
 
-    record_start(a_request({}), plan, NO_GPU, ["launcher", "token=secret"], {})
+    record_start(a_request({}), plan, NO_GPU, ["launcher", "token=secret"], {}, at=1000.0)
 
-    assert stat.S_IMODE(plan.paths.provenance.stat().st_mode) == 0o600
-    assert json.loads(plan.paths.provenance.read_text())["command"] == "launcher token=secret"
+    assert stat.S_IMODE(plan.attempt_paths.provenance.stat().st_mode) == 0o600
+    assert json.loads(plan.attempt_paths.provenance.read_text())["command"] == "launcher token=secret"
 
 
 def test_it_can_be_switched_off(tmp_path: Path):
-    plan = a_plan({}, folder=str(tmp_path))
+    plan = a_plan(KEYS, folder=str(tmp_path))
 
-    record_start(a_request({}, run=RunSettings(provenance=False)), plan, NO_GPU, ["launcher"], {})
+    record_start(a_request({}, run=RunSettings(provenance=False)), plan, NO_GPU, ["launcher"], {}, at=1000.0)
 
-    assert not plan.paths.provenance.exists()
+    assert not plan.attempt_paths.provenance.exists()
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 def test_results_are_not_written_through_a_link_that_lies_there(tmp_path: Path, kind: str):
     precious, run = tmp_path / "precious", tmp_path / "run"
     precious.write_text("do not touch")
-    plan = a_plan({}, folder=str(run))
+    plan = a_plan(KEYS, folder=str(run))
     link = plan.paths.evaluation / "inference" / "coco_instances_results.json"
     link.parent.mkdir(parents=True)
     if kind == "hard":
@@ -132,15 +134,15 @@ def test_results_are_not_written_through_a_link_that_lies_there(tmp_path: Path, 
     else:
         link.symlink_to(precious)
 
-    record_start(a_request({}), plan, NO_GPU, ["launcher"], {})
+    record_start(a_request({}), plan, NO_GPU, ["launcher"], {}, at=1000.0)
 
     assert not os.path.lexists(link)
     assert precious.read_text() == "do not touch"
 
 
 def test_a_command_with_bytes_that_are_no_text_is_recorded(tmp_path: Path):
-    plan = a_plan({}, folder=str(tmp_path))
+    plan = a_plan(KEYS, folder=str(tmp_path))
 
-    record_start(a_request({}), plan, NO_GPU, ["launcher", "run.root=caf\udce9"], {})
+    record_start(a_request({}), plan, NO_GPU, ["launcher", "run.root=caf\udce9"], {}, at=1000.0)
 
     assert "caf" in plan.paths.request.read_text()

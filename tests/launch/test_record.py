@@ -149,7 +149,7 @@ def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
 
 
 def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
-    keys = {"SEED": 5}
+    keys = {"SEED": 5, "SOLVER": {"MAX_ITER": 6}}
     plan = a_plan(
         keys,
         folder=str(tmp_path / "coco" / "default"),
@@ -159,7 +159,7 @@ def test_a_plan_as_it_is_written_now_is_understood(tmp_path: Path):
         devices=dataclasses.replace(CPU, num_processes=3, precision="float16"),
         lessons=Lessons(micro_batch=4, in_vain=2, hide_driver=True),
     )
-    record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {})
+    record_start(a_request(keys), plan, NO_GPU, ["launcher", "train"], {}, at=1000.0)
 
     assert look_at_folder(request_in(tmp_path)).previous == previous_from(FIRST_VERSION)
 

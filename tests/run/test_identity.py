@@ -16,13 +16,15 @@ from launcher.config.request import (
     RunRequest,
     RunSettings,
 )
-from launcher.run.identity import differences, identity_of, name_of, run_folder
+from launcher.launch.record import write_request
+from launcher.run.identity import differences, identity_of, run_folder, settings_that_matter
+from launcher.run.paths import RunPaths
 from tests.values import TYPED, a_request, changed_keys
 
 REQUEST = a_request(
     {
         "OUTPUT_DIR": "./output",
-        "SOLVER": {"BASE_LR": 0.02, "CHECKPOINT_PERIOD": 5000, "STEPS": [1, 2]},
+        "SOLVER": {"BASE_LR": 0.02, "CHECKPOINT_PERIOD": 5000, "STEPS": [1, 2], "MAX_ITER": 9},
         "MODEL": {"DEVICE": "cuda", "WEIGHTS": ""},
     },
     typed=dataclasses.replace(TYPED, experiment="coco", overrides=("+experiment=coco",)),
@@ -47,7 +49,7 @@ def test_overrides_name_the_run_in_any_order():
     other = run_folder(with_overrides("SOLVER.MAX_ITER=20", "SOLVER.BASE_LR=0.001"))
 
     assert one == other
-    assert one.name == "SOLVER.BASE_LR-0.001+SOLVER.MAX_ITER-20"
+    assert one.name == "BASE_LR=0.001,MAX_ITER=20"
 
 
 @pytest.mark.parametrize(
@@ -66,35 +68,53 @@ def test_overrides_name_the_run_in_any_order():
     ],
 )
 def test_how_and_where_a_run_is_computed_does_not_rename_it(override: str):
-    assert name_of((override,)) == "default"
-
-
-@pytest.mark.parametrize(
-    ("override", "other"),
-    [
-        ("INPUT.MIN_SIZE_TRAIN=[1,2]", "INPUT.MIN_SIZE_TRAIN=[12]"),
-        ("dataset.train.json=/a/train.json", "dataset.train.json=/b/train.json"),
-        (f"MODEL.WEIGHTS={'a' * 200}", f"MODEL.WEIGHTS={'a' * 201}"),
-    ],
-)
-def test_names_that_lose_something_are_told_apart_by_a_hash(override: str, other: str):
-    assert name_of((override,)) != name_of((other,))
+    assert run_folder(with_overrides(override)).name == "default"
 
 
 def test_of_a_setting_typed_twice_the_last_one_counts():
-    assert name_of(("SOLVER.BASE_LR=1", "SOLVER.BASE_LR=2")) == name_of(("SOLVER.BASE_LR=2",))
+    assert settings_that_matter(("SOLVER.BASE_LR=1", "+SOLVER.BASE_LR=2")) == {"SOLVER.BASE_LR": "2"}
 
 
-def test_keys_that_end_alike_are_told_apart():
-    assert name_of(("MODEL.ROI_BOX_HEAD.NORM=GN",)) != name_of(("MODEL.ROI_MASK_HEAD.NORM=GN",))
+def a_run_of(request: RunRequest, folder: Path) -> Path:
+    """A run as it is recorded when it starts there."""
+    write_request(request, {}, RunPaths(folder), ["launcher", "train"])
+    return folder
 
 
-@pytest.mark.parametrize("override", ["A.B=[1,2]", 'MODEL.WEIGHTS=""', "X='k=v, w'", "Y=" + "long" * 100, "~Z"])
-def test_a_name_needs_no_quoting_in_a_shell_or_for_hydra(override: str):
-    name = name_of((override,))
+@pytest.mark.parametrize(
+    ("overrides", "before"),
+    [
+        (("+experiment=coco", "SOLVER.BASE_LR=0.1"), "coco/SOLVER.BASE_LR-0.1"),
+        (("SOLVER.BASE_LR=0.1",), "no-experiment/SOLVER.BASE_LR-0.1"),
+        (("+experiment=coco", "SOLVER.STEPS=[1,2]"), "coco/SOLVER.STEPS-_1_2-771e0969"),
+    ],
+)
+def test_a_run_that_an_earlier_version_named_continues_where_it_is(
+    tmp_path: Path, overrides: tuple[str, ...], before: str
+):
+    request = typing(overrides=overrides, experiment="coco" if "+experiment=coco" in overrides else "")
+    request = dataclasses.replace(request, run=RunSettings(root=str(tmp_path)))
+    assert run_folder(request) != tmp_path / before
 
-    assert 0 < len(name) < 100
-    assert all(character.isalnum() or character in "._+-" for character in name)
+    a_run_of(request, tmp_path / before)
+
+    assert run_folder(request) == tmp_path / before
+
+
+def test_two_runs_whose_paths_differ_in_their_folders_only_are_told_apart_once_there_are_two(tmp_path: Path):
+    one, other = (
+        dataclasses.replace(with_overrides(f"MODEL.WEIGHTS=/{place}/best.pth"), run=RunSettings(root=str(tmp_path)))
+        for place in ("a", "b")
+    )
+    first = a_run_of(one, run_folder(one))
+
+    second = a_run_of(other, run_folder(other))
+
+    assert first.name == "WEIGHTS=best"
+    assert second.name.startswith("WEIGHTS=best-")
+    assert (run_folder(one), run_folder(other)) == (first, second)
+    (first / "request.yaml").unlink()
+    assert run_folder(other) == second
 
 
 def test_output_dir_as_typed_is_the_run_folder():
@@ -115,7 +135,7 @@ def test_a_named_sweep_gets_a_folder_per_job():
     sweep = typing(in_sweep=True, overrides=overrides, swept=("SOLVER.BASE_LR=0.1",))
     named = dataclasses.replace(sweep, run=RunSettings(root="outputs", name="lr"))
 
-    assert run_folder(named) == Path("outputs/coco/lr/SOLVER.BASE_LR-0.1").absolute()
+    assert run_folder(named) == Path("outputs/coco/lr/BASE_LR=0.1").absolute()
 
 
 def test_differences_name_the_leaves_that_make_another_run():
@@ -135,7 +155,7 @@ def test_an_average_of_the_weights_makes_another_run_and_early_stopping_does_not
     averaged = identity_of(dataclasses.replace(REQUEST, ema=EmaSettings(decay=0.999)))
     assert differences(plain, averaged) == [("ema.decay", None, 0.999)]
     assert identity_of(dataclasses.replace(REQUEST, early_stopping=EarlyStoppingSettings(metric="bbox/AP"))) == plain
-    assert name_of(("early_stopping.patience=3", "ema.decay=0.999")) == "ema.decay-0.999"
+    assert run_folder(with_overrides("early_stopping.patience=3", "ema.decay=0.999")).name == "ema.decay=0.999"
 
 
 def test_code_of_ones_own_makes_another_run_and_none_leaves_the_identity_as_it_was_before_there_could_be_any():

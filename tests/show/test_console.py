@@ -41,7 +41,10 @@ PRINTERS: dict[str, Callable[[Console], None]] = {
     "table": _table,
     "plan": _plan,
     "outcome": lambda console: show_outcome(
-        replace(finished_after(1), explanation=BAD), a_plan({"SOLVER": {"MAX_ITER": 1}}, folder=BAD), console
+        replace(finished_after(1), explanation=BAD),
+        a_plan({"SOLVER": {"MAX_ITER": 1}}, folder=BAD),
+        console,
+        seconds=1.0,
     ),
 }
 

@@ -43,6 +43,17 @@ def test_a_start_behind_the_last_iteration_says_what_it_is_for():
     )
 
 
+def test_a_finished_run_says_how_it_trains_longer_and_how_long_all_its_attempts_took(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    plan = replace(RESUMED, folder=str(tmp_path / "outputs" / "demo" / "LR=1,B=2"))
+    printed = io.StringIO()
+
+    show_outcome(finished_after(10), plan, Console(file=printed, soft_wrap=True), seconds=90.0)
+
+    assert printed.getvalue().startswith("finished: 10 iterations, 1 min 30 s\n")
+    assert "launcher resume demo/LR=1,B=2 SOLVER.MAX_ITER=20 trains longer" in printed.getvalue().splitlines()[-1]
+
+
 def stopped_by(why: str, *, after: int) -> Outcome:
     return replace(finished_after(after), ending=Ending.stopped, exit_code=75, explanation=why)
 
@@ -58,7 +69,7 @@ def stopped_by(why: str, *, after: int) -> Outcome:
 def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why: str, after: int, advice: str):
     printed = io.StringIO()
 
-    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(stopped_by(why, after=after), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert advice in printed.getvalue().splitlines()[-1]
 
@@ -75,7 +86,7 @@ def test_a_stop_that_would_come_again_is_not_answered_with_the_same_command(why:
 def test_one_bad_image_is_not_spoken_of_as_several(bad: dict[str, int], text: str):
     printed = io.StringIO()
 
-    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True))
+    show_outcome(finished_after(10, **bad), RESUMED, Console(file=printed, soft_wrap=True), seconds=90.0)
 
     assert f"bad images    {text} (log.txt names them)" in printed.getvalue()
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, detection_utils, get_detection_dataset_dicts
+from detectron2.data import MetadataCatalog, detection_utils
 
 from launcher.train.evaluation.pairing import NONE, Detections, Pairs, Truth, pair
 from launcher.train.output.canvas import FALSE, MISSED, Labelled, paint
@@ -20,6 +20,7 @@ from launcher.train.output.shapes import Shape, shapes_of_annotations, shapes_of
 from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.samplers import read_records
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
     """
     names = names_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, _spread(_dicts(cfg.DATASETS.TRAIN, cfg), count)))
+        samples = list(_drawable(mapper, _spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
     tiles = _drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample])
     return save_sheet(list(tiles), file)
 
@@ -138,15 +139,10 @@ def draw_predictions(
             result = model([mapped])[0]
         return _pair_of(image, sample, result, names, threshold)
 
+    chosen = _spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
     with unchanged_randomness():
-        pairs = list(_drawable(draw_pair, _spread(_dicts((cfg.DATASETS.TEST[0],), cfg, keep_empty=True), count)))
+        pairs = list(_drawable(draw_pair, chosen))
     return save_sheet([tile for tile in pairs if tile is not None], file, heading=LEGEND)
-
-
-def _dicts(names: Sequence[str], cfg: CfgNode, *, keep_empty: bool = False) -> list[dict[str, Any]]:
-    return get_detection_dataset_dicts(
-        list(names), filter_empty=not keep_empty and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
 
 
 def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:

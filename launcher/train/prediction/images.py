@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.data.detection_utils import read_image
+from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
 from launcher.train.prediction.batches import Inputs
@@ -66,4 +67,5 @@ class _Files(Dataset):
         except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
             if not is_about_the_image(error):
                 raise
-            return LoadedImage(file=file, input=None, pixels=None, problem=reason_of(error))
+            problem = "it is no image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+            return LoadedImage(file=file, input=None, pixels=None, problem=problem)

@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from multiprocessing.util import Finalize
@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, build_detection_train_loader
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
+from launcher.train.samples.indexed import IndexedRecords
 from launcher.train.samples.lost import end_where_batches_get_lost, hearing_stops
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
 from launcher.train.samples.pixels import told_once
-from launcher.train.samples.samplers import FACTORS, sample_order, train_records, why_not_exact
+from launcher.train.samples.samplers import FACTORS, Records, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -47,15 +48,21 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper, *, seed: int, rank: int, nu
     if reason := why_not_exact(cfg, parts):
         return _stock_loader(cfg, mapper, reason)
     order = sample_order(cfg, parts, seed)
-    records = DatasetFromList(list(chain(*parts)), copy=False)  # serialised: in memory once for all processes
     return TrainLoader(
-        records,
+        _joined(parts),
         mapper,
         order=order,
         rank=rank,
         num_processes=num_processes,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def _joined(parts: Sequence[Records]) -> Any:
+    """The records of all parts, none of which each process has in a memory of its own."""
+    if opened := [part for part in parts if isinstance(part, IndexedRecords)]:
+        return ConcatDataset(opened) if len(opened) > 1 else opened[0]
+    return DatasetFromList(list(chain(*parts)), copy=False)  # serialised
 
 
 def _stock_loader(cfg: CfgNode, mapper: Mapper, reason: str) -> Any:

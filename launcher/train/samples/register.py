@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -21,11 +22,15 @@ def register_datasets(splits: Iterable[CocoSplit]) -> None:
     for split in splits:
         if split.name not in DatasetCatalog:
             register_coco_instances(split.name, _metadata(split), split.json, split.images)
-        elif MetadataCatalog.get(split.name).get("launcher_split") != split:
+        elif not _is_of_the_same_files(MetadataCatalog.get(split.name).get("launcher_split"), split):
             raise DataError(
                 f"{split.json} was to be registered as {split.name}, and that name is taken by other data. "
                 "Choose another dataset.name."
             )
+
+
+def _is_of_the_same_files(registered: CocoSplit | None, split: CocoSplit) -> bool:
+    return registered is not None and replace(registered, index=split.index) == split
 
 
 def check_own_datasets(planned: Mapping[str, Sequence[str]]) -> None:

@@ -13,43 +13,68 @@ from detectron2.data.detection_utils import check_metadata_consistency
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
 from launcher.errors import RequestError
+from launcher.train.samples.indexed import IndexedRecords, open_records
 from launcher.train.samples.order import SampleOrder, each_once, subset_once
 
-Records = list[dict[str, Any]]
+Records = list[dict[str, Any]] | IndexedRecords
 """Samples in detectron2's dataset format."""
 
 
 def train_records(cfg: CfgNode) -> list[Any]:
     """What DATASETS.TRAIN holds, filtered as configured: one part per data set where the sampler weighs data sets.
 
-    A part is a list of records, or a `torch.utils.data.Dataset` where somebody registered that.
+    A part is a list of records, or `IndexedRecords` where all data sets have indexes, or a `torch.utils.data.Dataset`
+    where somebody registered that.
     """
     names = list(cfg.DATASETS.TRAIN)
     if cfg.DATALOADER.SAMPLER_TRAIN not in WEIGH_DATASETS:
-        return [_read(cfg, names)]
+        return [read_records(cfg, names, training=True)]
+    parts = [_open(cfg, [name], training=True) for name in names]
+    if all(part is not None for part in parts):
+        check_metadata_consistency("thing_classes", names)
+        return parts
     if all("thing_classes" in MetadataCatalog.get(name).as_dict() for name in names):
         check_metadata_consistency("thing_classes", names)
-    return [_read(cfg, [name]) for name in names]
+    return [_read(cfg, [name], training=True) for name in names]
 
 
-def _read(cfg: CfgNode, names: Sequence[str]) -> Any:
-    with_keypoints = cfg.MODEL.KEYPOINT_ON
-    files = dict(zip(cfg.DATASETS.TRAIN, cfg.DATASETS.PROPOSAL_FILES_TRAIN, strict=False))
+def read_records(cfg: CfgNode, names: Sequence[str], *, training: bool) -> Any:
+    """What some data sets hold, without what is not to be trained on where it is for training."""
+    opened = _open(cfg, names, training=training)
+    return _read(cfg, names, training=training) if opened is None else opened
+
+
+def _open(cfg: CfgNode, names: Sequence[str], *, training: bool) -> IndexedRecords | None:
+    return None if cfg.MODEL.LOAD_PROPOSALS else open_records(names, **_filters(cfg, training=training))
+
+
+def _read(cfg: CfgNode, names: Sequence[str], *, training: bool) -> Any:
+    part = "TRAIN" if training else "TEST"
+    files = dict(zip(cfg.DATASETS[part], cfg.DATASETS[f"PROPOSAL_FILES_{part}"], strict=False))
     return get_detection_dataset_dicts(
         names,
-        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if with_keypoints else 0,
         proposal_files=[files[name] for name in names if name in files] if cfg.MODEL.LOAD_PROPOSALS else None,
+        **_filters(cfg, training=training),
     )
+
+
+def _filters(cfg: CfgNode, *, training: bool) -> dict[str, Any]:
+    fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if training and cfg.MODEL.KEYPOINT_ON else 0
+    return {"filter_empty": training and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, "min_keypoints": fewest}
 
 
 def why_not_exact(cfg: CfgNode, parts: Sequence[Any]) -> str:
     """Why only detectron2's own loader can serve this, empty where an order of samples can be made."""
-    if not all(isinstance(part, list) for part in parts):
+    if not all(isinstance(part, (list, IndexedRecords)) for part in parts):
         return "a data set is not a list of records"
-    if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not all("width" in r and "height" in r for r in chain(*parts)):
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not all("width" in r and "height" in r for r in _listed(parts)):
         return "images without width and height are to be grouped by shape (DATALOADER.ASPECT_RATIO_GROUPING)"
     return ""
+
+
+def _listed(parts: Sequence[Records]) -> Iterator[dict[str, Any]]:
+    """The records that anybody may have made; those that an index gives have everything."""
+    return chain(*(part for part in parts if isinstance(part, list)))
 
 
 def sample_order(cfg: CfgNode, parts: Sequence[Records], seed: int) -> SampleOrder:
@@ -62,14 +87,20 @@ def sample_order(cfg: CfgNode, parts: Sequence[Records], seed: int) -> SampleOrd
         raise RequestError("\n".join(problems))
     is_wide = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
-        is_wide = np.array([record["width"] > record["height"] for record in chain(*parts)])
+        is_wide = np.concatenate([_is_wide(part) for part in parts])
     factors = FACTORS[cfg.DATALOADER.SAMPLER_TRAIN](cfg, parts, seed)
     return SampleOrder(seed=seed, factors=factors, is_wide=is_wide, batch_size=cfg.SOLVER.IMS_PER_BATCH)
 
 
+def _is_wide(part: Records) -> np.ndarray:
+    if isinstance(part, IndexedRecords):
+        return part.is_wide()
+    return np.array([record["width"] > record["height"] for record in part], bool)
+
+
 def _problems_with_sampler(cfg: CfgNode, parts: Sequence[Records]) -> Iterator[str]:
     sampler, size = cfg.DATALOADER.SAMPLER_TRAIN, sum(len(part) for part in parts)
-    if sampler in WEIGH_CATEGORIES and not all("annotations" in record for record in chain(*parts)):
+    if sampler in WEIGH_CATEGORIES and not all("annotations" in record for record in _listed(parts)):
         yield f"DATALOADER.SAMPLER_TRAIN={sampler} counts annotated objects, and there are images without annotations."
     if sampler == "RandomSubsetTrainingSampler":
         ratio = cfg.DATALOADER.RANDOM_SUBSET_RATIO
@@ -115,7 +146,8 @@ def _some_once(cfg: CfgNode, parts: Sequence[Records], seed: int) -> np.ndarray:
 
 def _by_category(cfg: CfgNode, parts: Sequence[Records], seed: int) -> np.ndarray:  # noqa: ARG001
     rates = cfg.DATALOADER.REPEAT_THRESHOLD, cfg.DATALOADER.REPEAT_SQRT
-    factors = [RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(part, *rates) for part in parts]
+    known = [part.categories() if isinstance(part, IndexedRecords) else part for part in parts]
+    factors = [RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(part, *rates) for part in known]
     return np.concatenate([factor.numpy().astype(float) for factor in factors])
 
 

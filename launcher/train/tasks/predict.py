@@ -46,7 +46,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     todo = _left(plan.task.files, known)
     with (
         Journal(plan.paths.results, attempt=plan.attempt, rank=rank) as journal,
-        Rows(len(todo), shown=rank == 0) as rows,
+        Rows(len(todo), rank=rank, num_processes=plan.devices.num_processes) as rows,
     ):
         work = _Work(plan=plan, task=plan.task, metadata=_classes(plan.task, cfg), journal=journal, rows=rows)
         work.do(predictor, todo, rank, heartbeat)
@@ -168,6 +168,6 @@ def _result(task: Predict, summary: Mapping[str, Any], unreadable: Mapping[str, 
 def _explain(unreadable: Mapping[str, str], total: int) -> str:
     if not unreadable:
         return ""
-    named = [f"{file} ({why})" for file, why in list(unreadable.items())[:SHOWN]]
+    named = [f"{Path(file).name} ({why})" for file, why in list(unreadable.items())[:SHOWN]]
     more = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
     return f"{len(unreadable)} of {total} images cannot be read: {', '.join(named)}{more}"

@@ -1,0 +1,116 @@
+"""`launcher cancel`: stop a run wherever it runs; it saves and can be resumed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.files import remove
+from launcher.run.found import ROOT, called, find_run
+from launcher.run.holder import Holder, holder_of
+from launcher.run.paths import RunPaths
+from launcher.run.status import RunStatus, look_at_status, worker_of
+from launcher.run.summary import State
+from launcher.show.runs import progress_text, state_text
+
+LOOK_EVERY_S = 0.2
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Ask the run to stop, and wait for that.
+
+    Raises:
+        LauncherError: it cannot be stopped from here; what can stop it is named.
+    """
+    parser = argparse.ArgumentParser(prog="launcher cancel", description="Stop a run; it saves and can be resumed.")
+    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for it to save and end (60)")
+    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    asked = parser.parse_args(arguments)
+    folder = find_run(asked.run, asked.root)
+    status = look_at_status(folder, time.time(), 0)
+    if status.summary.state not in (State.running, State.queued):
+        print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
+        return ExitCode.finished
+    print(printable(_stop(status)), flush=True)
+    print(printable(_wait(folder, time.monotonic() + asked.wait)))
+    return ExitCode.finished
+
+
+def _stop(status: RunStatus) -> str:
+    """Stop it and say how.
+
+    Raises:
+        LauncherError: it cannot be done from here.
+    """
+    holder, run = status.holder, status.summary
+    if holder is not None and holder.host == socket.gethostname():
+        return _stop_here(run.folder, holder)
+    if run.job:
+        cancelled = _cancel_job(run.job)
+        if run.state is State.queued:
+            remove(RunPaths(run.folder).submission)  # nothing waits any more
+        return cancelled
+    started = status.attempts[-1].started if status.attempts else None
+    where = holder or (Holder(process=started.process, host=started.host) if started is not None else None)
+    raise LauncherError(_explain_elsewhere(run.folder, where))
+
+
+def _stop_here(folder: Path, holder: Holder) -> str:
+    """A launcher hands the signal on to its worker; the worker of one that died gets it itself."""
+    process = worker_of(RunPaths(folder)) if holder.is_dead else holder.process
+    if process is None:
+        raise LauncherError(
+            f"{folder} is held by a process that its lock does not name. Look for it: fuser {folder}/.lock"
+        )
+    try:
+        os.kill(process, signal.SIGTERM)
+    except ProcessLookupError:
+        return f"process {process} has just ended"
+    except PermissionError as error:
+        raise LauncherError(
+            f"{folder} is trained by process {process}, which belongs to another user. "
+            f"That user can stop it: kill {process}"
+        ) from error
+    what = "the worker of a launcher that has died" if holder.is_dead else "the launcher"
+    return f"asked process {process}, {what}, to stop: it finishes its iteration and saves"
+
+
+def _cancel_job(job: str) -> str:
+    command = ["scancel", job]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RequestError(
+            f"it belongs to job {job}, but scancel cannot be run here ({error.strerror}). "
+            f"On a host of that cluster: {shlex.join(command)}"
+        ) from error
+    if done.returncode != 0:
+        raise LauncherError(f"{shlex.join(command)} failed: {done.stderr.strip() or f'status {done.returncode}'}")
+    return f"cancelled job {job}: {shlex.join(command)}"
+
+
+def _explain_elsewhere(folder: Path, where: Holder | None) -> str:
+    if where is None or where.process is None:
+        return f"{folder} is trained by a process that it does not name, perhaps on another host. Stop it there."
+    how = f"ssh {where.host} kill {where.process}"
+    return f"{folder} is trained by {where}, and this is {socket.gethostname()}. Stop it there: {how}"
+
+
+def _wait(folder: Path, until: float) -> str:
+    """What has become of it by then."""
+    while holder_of(folder) is not None and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+    run = look_at_status(folder, time.time(), 0).summary
+    name = shlex.quote(called(folder))
+    if run.state is State.running:
+        return f"{name} still saves, at iteration {progress_text(run)}. Watch it: launcher status {name} --follow"
+    return f"{name} is {state_text(run)} at iteration {progress_text(run)}. Continue with: launcher resume {name}"

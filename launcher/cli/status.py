@@ -1,0 +1,57 @@
+"""`launcher status`: what one run does now."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.errors import ExitCode, printable
+from launcher.run.found import ROOT, called, find_run
+from launcher.run.status import RunStatus, look_at_status
+from launcher.run.summary import State
+from launcher.show.status import now_line, status_json, status_text
+
+LOOK_EVERY_S = 2.0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the status, with `--follow` until the run no longer runs.
+
+    Raises:
+        RequestError: there is no such run.
+    """
+    parser = argparse.ArgumentParser(prog="launcher status", description="What one run does now.")
+    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+    parser.add_argument("--follow", action="store_true", help="until it has ended")
+    parser.add_argument("--lines", type=int, default=5, metavar="N", help="of its log (5)")
+    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    asked = parser.parse_args(arguments)
+    folder = find_run(asked.run, asked.root)
+    status = look_at_status(folder, time.time(), asked.lines)
+    if asked.json:
+        print(status_json(status))
+        return ExitCode.finished
+    _print_all(status)
+    if asked.follow and _follow(folder, status):
+        _print_all(look_at_status(folder, time.time(), asked.lines))
+    return ExitCode.finished
+
+
+def _print_all(status: RunStatus) -> None:
+    print(printable(status_text(status, called(status.summary.folder), time.time())), flush=True)
+
+
+def _follow(folder: Path, status: RunStatus) -> bool:
+    """Print a line whenever something has changed, until the run has ended; whether it ran at all."""
+    ran, before = status.summary.state is State.running, ""
+    while status.summary.state in (State.running, State.queued):
+        ran = True
+        if (line := now_line(status)) != before:
+            print(printable(line), flush=True)
+        before = line
+        time.sleep(LOOK_EVERY_S)
+        status = look_at_status(folder, time.time(), 0)
+    return ran

@@ -1,0 +1,1 @@
+"""Annotation files that are opened, not loaded: where each image's entries lie, kept beside what the checks found."""
