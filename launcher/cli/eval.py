@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,6 @@ from launcher.config.places import expanded
 from launcher.config.request import RunRequest
 from launcher.config.task import EvaluateRequest
 from launcher.errors import ExitCode, RequestError
-from launcher.run.find import find_run
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
 from launcher.show.console import make_console
@@ -93,8 +91,9 @@ def _compare(asked: argparse.Namespace, words: Words, command: tuple[str, ...]) 
         raise RequestError(
             "--compare writes comparison.json beside the results of the second run. Leave out --out and --json."
         )
-    runs = (words.run, str(find_run(words.others[0])))
-    requests = [_request_of(replace(words, run=run, others=())) for run in runs]
+    chosen = [f"checkpoint={words.checkpoint}"] if words.checkpoint else []
+    other = sort_words([*words.others, *words.settings, *chosen], command="eval")
+    requests = [_request_of(one) for one in (words, other)]
     for request in requests:
         train(request, command)
     _show_difference(*(run_folder(request) for request in requests))

@@ -33,6 +33,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     check_test_sets(cfg, own_evaluators=is_overridden(trainer_class, "build_evaluator"))
     if rank == 0:
         take_fence(plan.paths, plan.attempt)
+        plan.paths.results.mkdir(exist_ok=True)  # it tells an evaluation from a run, also where nothing is kept
     heartbeat.beat("loading weights")
     model = build_for_inference(trainer_class, cfg, averaged=task.model.averaged)
     evaluation = evaluate(
