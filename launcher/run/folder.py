@@ -46,6 +46,8 @@ class Previous:
     begun_with: int | None
     """Processes with which the run began."""
     num_processes: int | None
+    kind: str | None
+    """Of its devices: cuda or cpu."""
     precision: str | None
     """The data type of mixed precision; empty for full precision."""
     train_checksum: int
@@ -143,6 +145,7 @@ def previous_from(plan: Mapping[str, Any]) -> Previous:
         seed=keys.get("SEED"),
         begun_with=task.get("begun_with"),
         num_processes=devices.get("num_processes"),
+        kind=devices.get("kind"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
         lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
