@@ -29,6 +29,11 @@ class Command:
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
     "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "eval": Command(
+        usage="eval RUN|model=NAME [SETTING=VALUE...]",
+        help="the AP of a model on a data set, or of two models compared",
+        flags="[--out DIR] [--compare] [--json]",
+    ),
     "predict": Command(
         usage="predict RUN|model=NAME IMAGE...",
         help="what a model finds in images",

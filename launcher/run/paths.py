@@ -144,6 +144,10 @@ class RunPaths:
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
 
+    def summaries(self) -> list[Path]:
+        """Of the data sets that were evaluated last, each `launcher.run.evaluation.EvaluationSummary`."""
+        return sorted(self.evaluation.glob("*/summary.json"))
+
     @property
     def unfinished_evaluation(self) -> Path:
         """What an evaluation in a training has done so far; see `launcher.run.journal`."""
