@@ -15,10 +15,10 @@ from pathlib import Path
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
 from launcher.run.found import ROOT, called, find_run
-from launcher.run.holder import Holder, holder_of
+from launcher.run.holder import Holder
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus, look_at_status, worker_of
-from launcher.run.summary import State
+from launcher.run.summary import State, summarize
 from launcher.show.runs import progress_text, state_text
 
 LOOK_EVERY_S = 0.2
@@ -107,9 +107,8 @@ def _explain_elsewhere(folder: Path, where: Holder | None) -> str:
 
 def _wait(folder: Path, until: float) -> str:
     """What has become of it by then."""
-    while holder_of(folder) is not None and time.monotonic() < until:
+    while (run := summarize(folder, time.time())).state is State.running and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
-    run = look_at_status(folder, time.time(), 0).summary
     name = shlex.quote(called(folder))
     if run.state is State.running:
         return f"{name} still saves, at iteration {progress_text(run)}. Watch it: launcher status {name} --follow"

@@ -17,6 +17,7 @@ from launcher.run import codes
 from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, se
         lines.append(f"  {metrics}")
     if bad := _bad_images_line(outcome):
         lines.append(f"  {bad}")
+    if outcome.work.data_wait is not None:
+        lines.append(f"  data wait     {data_wait_text(outcome.work.data_wait, plan)}")
     paths = plan.paths
     shown = _relative(paths.folder)
     lines.append(f"  run folder    {shown}")
@@ -172,7 +175,7 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     """What to do after a stop: the same again, unless that would stop in the same place."""
     done, before = outcome.work.iterations, plan.first_iteration
     if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
-        return "run the same command again"
+        return f"run the same command again, or: launcher resume {shlex.quote(called(plan.paths.folder))}"
     return (
         "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
         "scheduler's job)"

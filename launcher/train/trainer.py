@@ -98,6 +98,7 @@ class Trainer(DefaultTrainer):
             optimizer,
             micro_batches=setup.micro_batches,
             precision=setup.precision,
+            device=cfg.MODEL.DEVICE,
             after_backward=self.after_backward,
         )
         self.scheduler = self._make_scheduler(optimizer)
