@@ -29,6 +29,11 @@ class Command:
 COMMANDS = {
     "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
     "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
+    "eval": Command(
+        usage="eval RUN|model=NAME [SETTING=VALUE...]",
+        help="the AP of a model on a data set, or of two models compared",
+        flags="[--out DIR] [--compare] [--json]",
+    ),
     "predict": Command(
         usage="predict RUN|model=NAME IMAGE...",
         help="what a model finds in images",
@@ -37,6 +42,9 @@ COMMANDS = {
     "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric", flags="[--state] [--sort] [--json]"),
     "status": Command(usage="status RUN", help="what a run does now", flags="[--follow] [--json]"),
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run as it was frozen, from anywhere"),
+    "submit": Command(
+        usage="submit [SETTING=VALUE...]", help="train as a Slurm job that is requeued and resumes", flags="[--print]"
+    ),
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can be resumed"),
     "diff": Command(usage="diff A B", help="what differs between two runs", flags="[--json]"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run", flags="[--run] [--json]"),

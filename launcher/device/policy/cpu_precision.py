@@ -55,6 +55,11 @@ def precision_on_cpu(keys: Keys, asked: Precision, seen: Bfloat16Facts | None, *
     return _off(_why_slow(seen.layers))
 
 
+def without_training(keys: Keys) -> CpuPrecision:
+    """For an evaluation or prediction: in float32, as the evaluations of a training on the CPU are."""
+    return _off("on the CPU only training runs in mixed precision") if asks_for_amp(keys) else CpuPrecision(planned="")
+
+
 def _keeps(asked: Precision, begun_in: str | None) -> bool:
     """Whether the run has a type that it keeps; who asks for bfloat16 by name gets it in a run that began without."""
     return begun_in is not None and (bool(begun_in) or asked is not Precision.bfloat16)

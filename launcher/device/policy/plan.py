@@ -21,7 +21,7 @@ from launcher.device.policy.choice import (
     named_gpus,
     without_unwanted,
 )
-from launcher.device.policy.cpu_precision import precision_on_cpu
+from launcher.device.policy.cpu_precision import CpuPrecision, precision_on_cpu, without_training
 from launcher.device.policy.notices import notices_of_diagnosis
 from launcher.device.policy.why import Why, as_asked, because_excluded, because_of, why_no_gpu
 from launcher.errors import DeviceUnavailableError, RequestError
@@ -71,6 +71,7 @@ class Situation:
     """The batch that is split equally between the processes, if it is fixed."""
     diagnosis: Diagnosis
     """Without the GPUs that this run is not to have."""
+    trains: bool
     bfloat16: Bfloat16Facts | None
     begun_in: str | None
 
@@ -105,6 +106,7 @@ def plan_devices(
         keys=keys,
         batch=shared_batch(keys, scaling) if trains else None,
         diagnosis=without_unwanted(diagnosis, asked, avoid),
+        trains=trains,
         bfloat16=bfloat16,
         begun_in=begun_in,
     )
@@ -292,7 +294,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
-    precision = precision_on_cpu(keys, asked.precision, there.bfloat16, begun_in=there.begun_in)
+    precision = _precision_on_cpu(there)
     roi_align_by = changes.roi_align_by(keys)
     adjustments = (
         *changes.adjust_count(asked, num_processes, _why_count_on_cpu(asked)),
@@ -325,6 +327,12 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
             *changes.notices_of_deformable("cpu", deformable_by),
         ),
     )
+
+
+def _precision_on_cpu(there: Situation) -> CpuPrecision:
+    if not there.trains:
+        return without_training(there.keys)
+    return precision_on_cpu(there.keys, there.asked.precision, there.bfloat16, begun_in=there.begun_in)
 
 
 def _cpu_processes(there: Situation, *, fell_back: bool) -> int:

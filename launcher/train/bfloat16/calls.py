@@ -1,4 +1,4 @@
-"""Which convolutions and linear layers a model computes in one iteration, and on what shapes."""
+"""Which convolutions and linear layers a model runs in one iteration, and on what shapes."""
 
 from __future__ import annotations
 
