@@ -49,7 +49,8 @@ No command means train. `launcher COMMAND --help` says more about one.
 
 Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
 detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
-lists the groups, `launcher train --cfg job` shows the composed configuration, `-m` sweeps."""
+lists the groups, `launcher train --cfg job` shows the composed configuration,
+`-m` sweeps."""
 
 
 def main_and_exit() -> NoReturn:
