@@ -16,10 +16,10 @@ from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
 from launcher.run.found import ROOT, called, find_run
-from launcher.run.holder import Holder, holder_of
+from launcher.run.holder import Holder
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus, look_at_status, worker_of
-from launcher.run.summary import RunSummary, State
+from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.runs import progress_text, state_text
 
 LOOK_EVERY_S = 0.2
@@ -119,7 +119,7 @@ def _explain_elsewhere(folder: Path, where: Holder | None) -> str:
 
 def _wait(folder: Path, until: float) -> str:
     """What has become of it by then."""
-    while holder_of(folder) is not None and time.monotonic() < until:
+    while summarize(folder, time.time()).state is State.running and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
     run = _look(folder).summary
     name = shlex.quote(called(folder))

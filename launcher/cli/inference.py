@@ -11,12 +11,13 @@ from pathlib import Path
 
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
-from launcher.config.request import RunRequest, RunSettings
+from launcher.config.request import RunRequest
 from launcher.config.task import InferenceRequest
 from launcher.errors import ExitCode, RequestError
 from launcher.launch.inference import for_inference
-from launcher.run.find import find_run, find_weights
+from launcher.run.found import ROOT, find_run
 from launcher.run.trained import read_trained
+from launcher.run.weights import find_weights
 from launcher.signals import handling
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -61,7 +62,7 @@ def sort_words(arguments: Sequence[str], *, command: str) -> Words:
         raise RequestError(
             f"Whose model? Name a run, launcher {command} RUN, or a model, launcher {command} {EXAMPLE}."
         )
-    folder = find_run(others[0], _root_in(settings))
+    folder = _run_called(others[0], Path(_root_in(settings)))
     if unusable := [word for word in settings if _key_of(word) in NOT_WITH_A_RUN]:
         raise RequestError(
             f"{unusable[0]} would make another model than that of {others[0]}. Leave it out, or the run."
@@ -74,6 +75,15 @@ def sort_words(arguments: Sequence[str], *, command: str) -> Words:
     )
 
 
+def _run_called(word: str, root: Path) -> Path:
+    try:
+        return find_run(word, root)
+    except RequestError as error:
+        raise RequestError(
+            f"{error}\nThe first word says whose model it is; without a run, name one: {EXAMPLE}"
+        ) from error
+
+
 def _is_setting(word: str) -> bool:
     """A file may have any name, and is meant where there is one."""
     return ("=" in word or word.startswith(("+", "~"))) and not os.path.lexists(word) and word[:2] != "~/"
@@ -84,7 +94,7 @@ def _key_of(word: str) -> str:
 
 
 def _root_in(settings: Sequence[str]) -> str:
-    return next((word.partition("=")[2] for word in settings if _key_of(word) == "run.root"), RunSettings.root)
+    return next((word.partition("=")[2] for word in settings if _key_of(word) == "run.root"), ROOT)
 
 
 def compose_for(

@@ -14,7 +14,9 @@ from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
 from launcher.launch.claims import claim, claims_folder, look
-from launcher.launch.prepare import look_for, plan_data
+from launcher.launch.environment import with_short_waits
+from launcher.launch.inference import evaluation_instead
+from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run.attempts import read_attempts
@@ -38,6 +40,9 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     with _executing(request) as how:
         session = make_session(command, how)
         ended = launch(request, session)
+    if (instead := evaluation_instead(request, ended.plan)) is not None:
+        print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
+        return train(instead, command)
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
     show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
     return _result_of(ended)
@@ -52,6 +57,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         console=make_console(),
         plan_data=partial(plan_data, environ=environ),
         look=partial(look_for, environ=environ),
+        measure_bfloat16=partial(measure_bfloat16, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
         now=time.time,
@@ -77,7 +83,8 @@ def _executing(request: RunRequest) -> Iterator[Execute]:
     if request.run.in_place:
         yield _execute_in_place
         return
-    with early_worker({**os.environ, **data_environment(request.dataset)}, run_folder(request)) as early:
+    environ = with_short_waits({**os.environ, **data_environment(request.dataset)})
+    with early_worker(environ, run_folder(request)) as early:
         yield partial(execute, early=early)
 
 

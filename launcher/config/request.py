@@ -86,7 +86,8 @@ class DeviceRequest:
     patience_s: float = ranged(45.0, above=0)
     """Seconds after which an NVIDIA driver that does not answer counts as hung."""
     precision: Precision = Precision.auto
-    """Floating-point type of mixed precision; only with `SOLVER.AMP.ENABLED=True`."""
+    """Floating-point type of mixed precision; only with `SOLVER.AMP.ENABLED=True`. On a CPU `bfloat16` is used even
+    where it is slower."""
     micro_batch: int = ranged(0, at_least=0, note="0 leaves it to scaling")
     """Largest micro-batch per device, in images; gradients accumulate up to the batch. 0 leaves it to `scaling`."""
 

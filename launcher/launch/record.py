@@ -67,8 +67,7 @@ def record_start(
             raise FileExistsError
         shutil.rmtree(beside.folder, ignore_errors=True)
         beside.folder.mkdir(parents=True)
-        if isinstance(plan.task, Train):
-            paths.checkpoints.mkdir(exist_ok=True)
+        (paths.checkpoints if isinstance(plan.task, Train) else paths.results).mkdir(exist_ok=True)
         _remove_links(paths.evaluation)
         if isinstance(plan.start, Resume):
             rename_damaged(plan.start.damaged)

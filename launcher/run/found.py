@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launcher.config.request import RunSettings
 from launcher.errors import RequestError
+from launcher.run.paths import RESULTS
 
 ROOT = RunSettings().root
 """Where runs are looked for, unless something else is said."""
@@ -18,7 +19,10 @@ SHOWN = 8
 
 
 def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
-    """The folders of all runs below a folder, or the folder itself; a run has none of its own inside."""
+    """The folders of all runs below a folder, or the folder itself; a run has none of its own inside.
+
+    Evaluations and predictions are none.
+    """
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -27,7 +31,8 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
     except OSError:  # nothing that this user may read
         return
     if names & {"request.yaml", "attempts"}:
-        yield folder
+        if RESULTS not in names:
+            yield folder
         return
     for path in below:
         yield from find_runs(Path(path), depth - 1)
@@ -35,7 +40,9 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether a run of ours lives in that folder."""
-    return (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
+    # Unlike Path's, these also take names that no file can have, and folders that may not be entered.
+    holds_run = os.path.isfile(folder / "request.yaml") or os.path.isdir(folder / "attempts")
+    return holds_run and not os.path.isdir(folder / RESULTS)
 
 
 def find_run(asked: str, root: Path) -> Path:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULTS = "results"
 ATTEMPT_NAME = re.compile("[1-9][0-9]{0,8}")
 
 
@@ -158,6 +159,10 @@ class RunPaths:
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
 
+    def summaries(self) -> list[Path]:
+        """Of the data sets that were evaluated last, each `launcher.run.evaluation.EvaluationSummary`."""
+        return sorted(self.evaluation.glob("*/summary.json"))
+
     @property
     def unfinished_evaluation(self) -> Path:
         """What an evaluation in a training has done so far; see `launcher.run.journal`."""
@@ -166,7 +171,7 @@ class RunPaths:
     @property
     def results(self) -> Path:
         """What an evaluation or prediction has done so far; see `launcher.run.journal`."""
-        return self.folder / "results"
+        return self.folder / RESULTS
 
     @property
     def classes(self) -> Path:

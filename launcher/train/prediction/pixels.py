@@ -80,7 +80,7 @@ def _conversion(array: np.ndarray, name: str) -> str:
     while len(shape) > 3 and shape[0] == 1:
         parts, shape = f"{parts}[0]", shape[1:]
     if len(shape) == 4:
-        return f"[predictor(one) for one in ...] with one image each: {name} holds {shape[0]}"
+        return f"{parts}[0] and so on, one image in each call of {shape[0]}"
     if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
         parts, shape = f"{parts}.transpose(1, 2, 0)", [shape[1], shape[2], shape[0]]
     if len(shape) == 2:

@@ -44,7 +44,7 @@ def test_predictions_are_those_of_detectron2s_predictor_bit_for_bit(kind: str, t
         found = on_cpu(ours.predict([ours.inputs(image)])[0])
         assert are_equal(found, theirs(image))
         if kind not in ("panoptic", "semantic"):
-            assert len(found["instances"]) == 10
+            assert len(found["instances"]) > 0
 
 
 def test_a_model_of_rgb_images_gets_them_in_that_order(tmp_path: Path):

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from launcher.config.keys import Keys
 from launcher.errors import DataError
 from launcher.run import codes
-from launcher.run.heartbeat import PREDICTION, Heartbeat, read_beat
+from launcher.run.heartbeat import Heartbeat, read_beat
 from launcher.run.journal import entries_in, keys_in
 from launcher.run.outcome import WorkerResult
 from launcher.run.plan import Model, Predict, RunPlan
@@ -27,6 +27,7 @@ from tests.train.prediction.models import draw_weights, photo, small_cfg
 from tests.values import a_plan
 
 MODEL = Model(averaged=False, batch=1, classes="", annotations="")
+PHOTOS = ("0001.png", "0002.png", "0003.png")
 Planned = Callable[..., RunPlan]
 
 
@@ -51,9 +52,7 @@ def planned(tmp_path: Path) -> Planned:
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(photo(seed=number)).save(tmp_path / f"photos/{number:04}.png")
 
-    def plan(
-        kind: str = "box", *, names: tuple[str, ...] = ("0001.png", "0002.png", "0003.png"), **task: Any
-    ) -> RunPlan:
+    def plan(kind: str = "box", *, names: tuple[str, ...] = PHOTOS, **task: Any) -> RunPlan:
         cfg = small_cfg(kind)
         draw_weights(cfg, tmp_path / f"{kind}.pth")
         cfg.SEED, cfg.DATALOADER.NUM_WORKERS = 0, 0
@@ -142,7 +141,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_done(planned: Pla
     assert result.work.bad_test_images == 2
 
 
-def test_what_is_done_is_not_done_again_and_is_part_of_the_results(planned: Planned, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_done_is_not_done_again_and_is_part_of_the_results(planned: Planned):
     work(planned(names=("0001.png", "0002.png")))
     plan = replace(planned(), attempt=2)
     plan.attempt_paths.folder.mkdir()
@@ -187,10 +186,16 @@ def test_a_file_without_ids_is_refused_before_the_model_is_built(planned: Planne
 
 def test_several_images_at_once_give_every_image_its_own_results(planned: Planned):
     plan = planned(model=replace(MODEL, batch=2))
+    cfg = small_cfg("box")
+    cfg.MODEL.WEIGHTS = plan.keys["MODEL.WEIGHTS"]
+    alone = {number: DefaultPredictor(cfg)(photo(seed=number)[:, :, ::-1])["instances"] for number in (1, 2, 3)}
 
     work(plan)
 
-    assert [one["image_id"] for one in results_of(plan)] == [1] * 10 + [2] * 10 + [3] * 10
+    for number, expected in alone.items():
+        scores = [one["score"] for one in results_of(plan) if one["image_id"] == number]
+        assert scores == pytest.approx(expected.scores.tolist(), abs=1e-4)
+    assert len({tuple(expected.scores.tolist()) for expected in alone.values()}) == 3
 
 
 def test_loader_processes_read_ahead_in_the_same_order(planned: Planned, tmp_path: Path):
@@ -214,4 +219,3 @@ def test_the_launcher_hears_of_every_batch(planned: Planned):
     beat = read_beat(plan.attempt_paths.heartbeat)
     assert beat is not None
     assert beat.count >= 3
-    assert PREDICTION == "prediction"

@@ -8,8 +8,8 @@ import torch
 
 from launcher.errors import RequestError
 from launcher.files import write_text
-from launcher.run.find import find_run, find_weights
 from launcher.run.paths import RunPaths
+from launcher.run.weights import find_weights
 
 
 def a_run(folder: Path, *checkpoints: str) -> RunPaths:
@@ -20,36 +20,6 @@ def a_run(folder: Path, *checkpoints: str) -> RunPaths:
     for name in checkpoints:
         torch.save({"model": {}}, paths.checkpoints / name)
     return paths
-
-
-@pytest.mark.parametrize("word", ["first", "demo/first", "outputs/demo/first"])
-def test_a_run_is_found_by_its_folder_and_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str):
-    monkeypatch.chdir(tmp_path)
-    paths = a_run(tmp_path / "outputs/demo/first")
-
-    assert find_run(word) == paths.folder
-
-
-def test_a_name_of_several_runs_is_refused_with_their_folders(tmp_path: Path):
-    a_run(tmp_path / "demo/first")
-    a_run(tmp_path / "coco/first")
-
-    with pytest.raises(RequestError, match=r"first is the name of 2 runs: .*coco/first, .*demo/first.*by its folder"):
-        find_run("first", str(tmp_path))
-
-
-def test_a_word_that_is_no_run_is_answered_with_those_that_there_are(tmp_path: Path):
-    a_run(tmp_path / "demo/first")
-
-    with pytest.raises(RequestError, match=r"^photos is neither a run folder.*are demo/first.*model="):
-        find_run("photos", str(tmp_path))
-
-
-def test_no_predictions_are_taken_for_a_run(tmp_path: Path):
-    a_run(tmp_path / "demo/first").results.mkdir()
-
-    with pytest.raises(RequestError, match="holds no run"):
-        find_run("first", str(tmp_path))
 
 
 @pytest.mark.parametrize(
