@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from launcher.config.adjustment import Adjustment
 from launcher.config.request import DeviceChoice, DeviceRequest, EmaSettings, Precision, RunRequest, RunSettings
 from launcher.config.task import EvaluateRequest, PredictRequest
 from launcher.errors import DataError, RequestError
@@ -206,7 +207,9 @@ def test_averaged_weights_are_meant_where_the_run_averaged(photos: Path):
 
 def test_an_evaluation_lies_beside_its_run(photos: Path):
     task = EvaluateRequest(run=str(photos.parent / "outputs/demo/first"), checkpoint="best", out="")
-    request = replace(prediction(photos), typed=replace(TYPED, task=task))
+    asked = prediction(photos)
+    keys = asked.keys.with_([Adjustment(setting="DATASETS.TEST", asked=[], planned=["some_val"], reason="")])
+    request = replace(asked, typed=replace(TYPED, task=task), keys=keys)
 
     folder = run_folder(request)
     plan = launch(request, World(ends=(DONE,)).session()).plan

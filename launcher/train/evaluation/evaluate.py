@@ -114,7 +114,11 @@ class _Run:
             return inference_on_dataset(self.model, batches, EvaluatorWithBlanks(evaluator, self.unreadable.note))
         except EvaluationStoppedError:
             if kept is None:
-                logger.warning("The evaluation on %s was stopped; it will begin anew: %s", name, _why_anew(evaluator))
+                logger.warning(
+                    "The evaluation on %s was stopped; it will start again from the first image: %s",
+                    name,
+                    _why_anew(evaluator),
+                )
             raise
         finally:
             if kept is not None:
