@@ -48,7 +48,7 @@ def load(model: str, *settings: str, checkpoint: str = "") -> Predictor:
     devices = plan_devices(request.device, request.keys, diagnosis, trains=False)
     if devices.num_processes > 1:
         raise RequestError(f"device.count={request.device.count}: launcher.load uses one device. Leave it out.")
-    why = devices.reason + _shield(devices, diagnosis, os.environ)
+    why = devices.reason + shield(devices, diagnosis, os.environ)
     loaded: Any = import_module("launcher.train.prediction.loaded")
     predictor: Predictor = loaded.load_here(
         loaded.ToLoad(
@@ -101,7 +101,7 @@ def _words_for(model: str, settings: tuple[str, ...], checkpoint: str) -> list[s
     return [f"model={model}" if is_zoo else model, *settings, *chosen]
 
 
-def _shield(devices: DevicePlan, diagnosis: Diagnosis, environ: MutableMapping[str, str]) -> str:
+def shield(devices: DevicePlan, diagnosis: Diagnosis, environ: MutableMapping[str, str]) -> str:
     """Keep torch from the driver of a machine whose GPUs cannot be used, as far as a running process can; says so."""
     if devices.kind != "cpu" or diagnosis.usable_gpus:
         return ""

@@ -130,6 +130,29 @@ RETINANET = (
 )
 
 
+def test_a_killed_training_in_bfloat16_ends_as_one_that_was_not(train: Any, tmp_path: Path):
+    """Asked for by name, or it would depend on this machine; with micro-batches, clipping and averaged weights."""
+    settings = (
+        "SOLVER.AMP.ENABLED=true",
+        "device.precision=bfloat16",
+        "device.micro_batch=1",
+        "SOLVER.CLIP_GRADIENTS.ENABLED=true",
+        "ema.decay=0.9",
+        "DATASETS.TEST=[small_val]",
+        "TEST.EVAL_PERIOD=3",
+    )
+    train("", *settings)
+    whole = RunPaths(next((tmp_path / "outputs").glob("*/r")))
+    weights, average, metrics = weights_in(whole.final_weights), weights_in(whole.final_average), metrics_in(whole)
+    done, run = train("kill@5", *settings, "resume=never")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert run.attempt_numbers() == [1, 2]
+    assert [plan_of(run, attempt)["devices"]["precision"] for attempt in (1, 2)] == ["bfloat16"] * 2
+    assert (weights_in(run.final_weights), weights_in(run.final_average)) == (weights, average)
+    assert metrics_in(run) == metrics
+
+
 def test_a_killed_training_of_a_dense_detector_ends_as_one_that_was_not(train: Any, tmp_path: Path):
     """Mask R-CNN is in tests/test_reliability.py; here the model keeps state that no buffer holds."""
     settings = (

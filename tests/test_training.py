@@ -54,7 +54,7 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
 
     assert done.returncode == ExitCode.finished, done.stderr
     assert "device: cpu: as asked" in done.stdout
-    assert "SOLVER.AMP.ENABLED" in done.stdout
+    assert "bfloat16" in done.stdout
     assert "MODEL.ROI_HEADS.NUM_CLASSES" in done.stdout
     assert "iteration 6/6" in done.stdout
     assert "launcher tensorboard outputs/mask_rcnn_R_50_FPN_1x-small/a" in done.stdout
@@ -67,7 +67,10 @@ def test_a_training_on_the_cpu_says_what_it_does_and_leaves_a_complete_run_folde
     assert iterations_in(run) == [0, 1, 2, 3, 4, 5]
     assert yaml.safe_load(run.config.read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 10
     assert yaml.safe_load(run.request.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is True
-    assert json.loads(run.attempt(1).plan.read_text())["keys"]["SOLVER"]["AMP"]["ENABLED"] is False
+    plan, facts = (json.loads(file.read_text()) for file in (run.attempt(1).plan, run.attempt(1).facts))
+    assert plan["keys"]["SOLVER"]["AMP"]["ENABLED"] is (plan["devices"]["precision"] == "bfloat16")
+    assert facts["bfloat16"]["problem"] == ""
+    assert "3x3 convolutions" in [layer["name"] for layer in facts["bfloat16"]["layers"]]
     assert json.loads(run.attempt(1).provenance.read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
     assert run.sample_inputs.read_bytes().startswith(b"\x89PNG")
     assert run.predictions.read_bytes().startswith(b"\x89PNG")

@@ -14,8 +14,9 @@ from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
 from launcher.launch.claims import claim, claims_folder, look
+from launcher.launch.environment import with_short_waits
 from launcher.launch.inference import evaluation_instead
-from launcher.launch.prepare import look_for, plan_data
+from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run.attempts import read_attempts
@@ -56,6 +57,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         console=make_console(),
         plan_data=partial(plan_data, environ=environ),
         look=partial(look_for, environ=environ),
+        measure_bfloat16=partial(measure_bfloat16, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
         now=time.time,
@@ -81,7 +83,8 @@ def _executing(request: RunRequest) -> Iterator[Execute]:
     if request.run.in_place:
         yield _execute_in_place
         return
-    with early_worker({**os.environ, **data_environment(request.dataset)}, run_folder(request)) as early:
+    environ = with_short_waits({**os.environ, **data_environment(request.dataset)})
+    with early_worker(environ, run_folder(request)) as early:
         yield partial(execute, early=early)
 
 

@@ -137,6 +137,9 @@ def override_for_hydra(text: str) -> str:
     if re.fullmatch(r"~[\w.-]*(/[^'\",\\]*)?", value):
         # A shell leaves the tilde after an equals sign alone, and Hydra's grammar does not know it.
         value = f'"{value}"'
+    if not value.isascii() and re.fullmatch(r"[\w./-]+", value):
+        # A name in another script, which the grammar takes in quotes only.
+        value = f'"{value}"'
     if key == "model":
         value = re.sub(r"\.yaml\b", "", value).replace("/", "__")
     if key in APPENDED_GROUPS and sign == "" and "=" in text:

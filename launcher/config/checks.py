@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ KEY_RANGES = {
 SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
 DEVICES = ("cuda", "cpu", "mps")
+SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/pts/", "/boot/")
 SUBSET = Range(above=0, at_most=1)
 
 Check = Callable[[RunRequest], Iterator[str]]
@@ -148,7 +150,7 @@ def _dataset_name(request: RunRequest) -> Iterator[str]:
     splits, name = coco_splits(request.dataset), request.dataset.name
     if splits and not name:
         yield "dataset.name is empty. Give the data set a name, for example dataset.name=fruits."
-    elif splits and _leaves_its_folder(name):
+    elif splits and (_leaves_its_folder(name) or "/" in name):
         yield f"dataset.name={name} is a path, not a name. For example: dataset.name=fruits."
     if taken := [registered for _, registered, _ in splits if find_registered(registered)]:
         yield (
@@ -173,6 +175,9 @@ def _architecture(request: RunRequest) -> Iterator[str]:
 def _places(request: RunRequest) -> Iterator[str]:
     if request.keys.get("OUTPUT_DIR", None) == "":
         yield "OUTPUT_DIR is empty. Set OUTPUT_DIR=DIR, or leave it out to use run.root."
+    for setting, place in (("OUTPUT_DIR", request.keys.get("OUTPUT_DIR", "")), ("run.root", request.run.root)):
+        if problem := _no_place_for_a_run(place, request):
+            yield f"{setting}={shortened(place)}: {problem}. Set {setting}=DIR, a folder for runs."
     if not request.run.root:
         yield "run.root is empty. Set run.root=DIR, or run.root=. for the current folder."
     if (name := request.run.name) and _leaves_its_folder(name):
@@ -182,6 +187,17 @@ def _places(request: RunRequest) -> Iterator[str]:
             f"experiment={name} is not a folder below run.root, where its runs are kept. "
             "Name a file in the folder experiment/, and other folders with --config-dir DIR."
         )
+
+
+def _no_place_for_a_run(place: str, request: RunRequest) -> str:
+    """Why nothing should be written there; empty where it can be."""
+    folder = os.path.realpath(place) if place and "\0" not in place else ""
+    if folder == "/" or f"{folder}/".startswith(SYSTEM_FOLDERS):
+        return "that is a folder of the system"
+    for split, _, asked in coco_splits(request.dataset):
+        if folder and asked.images and folder == os.path.realpath(asked.images):
+            return f"that is dataset.{split}.images, the folder of images"
+    return ""
 
 
 def _names(request: RunRequest) -> Iterator[str]:
@@ -356,6 +372,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
     "evaluation": (),
+    "cluster": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }

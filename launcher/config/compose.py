@@ -67,6 +67,7 @@ from launcher.config.schema import (
 )
 from launcher.config.source import MODEL_GROUP, option_name, primary, serve
 from launcher.config.task import TRAIN, TaskRequest
+from launcher.config.train_net import habits_in
 from launcher.config.unused import wrong_kind_of_data
 from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
@@ -99,6 +100,8 @@ def run_hydra(
         SystemExit: Hydra is done after an option such as `--help`.
     """
     asked = replace(with_config_dir(take_apart(arguments), expanded), task=asks)
+    if habits := habits_in(arguments):
+        raise RequestError("\n".join(habits))
     _refuse_unknown_flags(asked.flags)
     _refuse_missing_folder(asked)
     extensions = _extensions_of(asked)
@@ -397,7 +400,16 @@ def _corrected_lines(corrected: Arguments, keys: Detectron2Keys, command: str) -
     composed = request_of(corrected, _extensions_of(corrected), keys)
     if composed is None:
         return []
-    return problems_with(composed, keys) or command_line(command, corrected)
+    return problems_with(composed, keys) or _shown(command_line(command, corrected))
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Nothing where the screen cannot show it: what it would show instead is another name."""
+    try:
+        "\n".join(lines).encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return []
+    return lines
 
 
 def _text_settings(keys: Detectron2Keys) -> frozenset[str]:

@@ -110,7 +110,7 @@ def problems_with_bounds(request: RunRequest) -> list[str]:
 def _problems_of(name: str, keys: Keys) -> Iterator[str]:
     value, bound = keys[name], BOUNDS[name]
     if wrong := [one for one in flat(value) if not isinstance(one, int | float)]:
-        yield f"{name}={_shown(value)}: {wrong[0]!r} is no number."
+        yield f"{name}={_shown(value)}: must be a number, not {wrong[0]!r}."
     elif isinstance(value, list):
         yield from _problem_with_list(name, value, bound, keys)
     elif not (name.endswith("NORM_TYPE") and value == math.inf) and (

@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, EnumNode, IntegerNode, ListConfig, OmegaConf
+from omegaconf import DictConfig, EnumNode, FloatNode, IntegerNode, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launcher.config.arguments import MULTIRUN_FLAGS, Arguments, override_for_hydra, spelled
@@ -279,7 +279,11 @@ def _sweep_without_multirun(text: str, override: Override, settable: Settable) -
     if key in PATHS and ("/" in value or "." in value):
         reason = "a comma in a path needs quotes inside quotes; several values are a sweep, which needs -m"
         return Mistake(typed=text, reason=reason, corrected=(f'{key}="{value}"',))
-    if not isinstance(_node(override.key_or_group, settable.schema), ListConfig):
+    node = _node(override.key_or_group, settable.schema)
+    if isinstance(node, FloatNode) and re.fullmatch(r"[-+]?0,\d+", value):
+        reason = "numbers have a decimal point"
+        return Mistake(typed=text, reason=reason, corrected=(f"{key}={value.replace(',', '.')}",))
+    if not isinstance(node, ListConfig):
         return Mistake(typed=text, reason="several values are a sweep, which needs -m", corrected=("-m", text))
     reason = f"{LIST_HINT}; for one training per value add -m"
     return Mistake(typed=text, reason=reason, corrected=(f"{key}=[{value}]",))

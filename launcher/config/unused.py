@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.config.asked import coco_splits, is_named, names_in
 from launcher.config.known_datasets import find_registered
-from launcher.config.readers import READABLE, Readable, is_below
+from launcher.config.readers import READABLE, SCHEDULER, Readable, is_below
 from launcher.config.request import (
     CheckpointSettings,
     DatasetKind,
@@ -21,6 +21,7 @@ from launcher.config.request import (
 )
 from launcher.config.task import TrainRequest
 
+COSINE = "WarmupCosineLR"
 Used = Callable[[RunRequest], bool]
 
 
@@ -76,6 +77,8 @@ def notices_of_unused(request: RunRequest) -> Iterator[str]:
         if names := [name for name in dict.fromkeys((*typed, *_changed(dependent, request))) if name not in named]:
             yield f"{', '.join(names)} has no effect without {dependent.needs}"
         named.update(names)
+    if "solver=cosine" in request.typed.overrides and (scheduler := request.keys.get(SCHEDULER, "")) != COSINE:
+        yield f"solver=cosine has no effect beside {SCHEDULER}={scheduler}"
 
 
 def _typed(dependent: Dependent, request: RunRequest) -> tuple[str, ...]:

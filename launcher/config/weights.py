@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from launcher.config.places import shortened
@@ -18,6 +19,8 @@ def problems_with_weights(request: RunRequest) -> Iterator[str]:
     """An address that nothing here can fetch. Code of the user's own may register a handler for any other."""
     weights = str(request.keys.get("MODEL.WEIGHTS", ""))
     match = re.match(r"([A-Za-z][\w+.-]*)://", weights)
+    if match is None and weights and Path(weights).is_dir():
+        yield _folder_of_weights(weights)
     if match is None or match[1] in SCHEMES:
         return
     typed = f"MODEL.WEIGHTS={shortened(weights)}"
@@ -33,10 +36,21 @@ def problems_with_weights(request: RunRequest) -> Iterator[str]:
         )
 
 
+def _folder_of_weights(folder: str) -> str:
+    inside = [file for pattern in ("*.pth", "checkpoints/*.pth", "*.pkl") for file in Path(folder).glob(pattern)]
+    last = max(inside, key=lambda file: (file.stem == "model_final", file.name), default=None)
+    example = _typed(str(last)) if last else "MODEL.WEIGHTS=FILE"
+    there = "Name a file in it" if last else "It holds no .pth or .pkl file. Name a file of weights"
+    return f"MODEL.WEIGHTS={shortened(folder)} is a folder. {there}: {example}."
+
+
+def _typed(path: str) -> str:
+    plain = re.fullmatch(r"[\w./-]+", path)
+    return f"MODEL.WEIGHTS={path}" if plain else f"'MODEL.WEIGHTS=\"{shortened(path)}\"'"
+
+
 def _as_path(address: str) -> str:
     """The setting to type instead of a `file://` address."""
     parts = urlsplit(address)
     path = unquote(parts.path) if parts.netloc in ("", "localhost") else unquote(parts.netloc + parts.path)
-    typed = f"{path}?{parts.query}" if parts.query else path
-    plain = re.fullmatch(r"[\w./-]+", typed)
-    return f"MODEL.WEIGHTS={typed}" if plain else f"'MODEL.WEIGHTS=\"{shortened(typed)}\"'"
+    return _typed(f"{path}?{parts.query}" if parts.query else path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
 from launcher.errors import RequestError
@@ -58,6 +59,7 @@ class YamlFiles(FileConfigSource):
             raise RequestError(
                 f"{path} is nested too deeply, or a value in it contains itself (&NAME, *NAME)."
             ) from None
+        result.header = _header_behind_mark(path) or result.header
         if not isinstance(result.config, DictConfig):
             raise RequestError(f"{path} holds a list. A configuration file holds settings, one KEY: VALUE per line.")
         content: Any = OmegaConf.to_container(result.config, resolve=False)
@@ -99,11 +101,18 @@ def problems_with_content(content: Mapping[Any, Any]) -> Iterator[str]:
                 f"  defaults:\n    - override /model: {_model_like(str(content[key]))}\n"
                 "A file of your own that is to be included stands beside this one: defaults: [NAME]."
             )
+    for name, value in _torn_tuples(content, ""):
+        yield (
+            f"{name}: {value}, ...) is a tuple of Python's, which YAML takes apart. Lists are in brackets: "
+            f"{name.rpartition('.')[2]}: {value.replace('(', '[')}, ...]"
+        )
     tuples = [name for name, value in _leaves(content, "") if isinstance(value, str) and _is_tuple(value)]
     for name in tuples:
         value = dict(_leaves(content, ""))[name]
-        inner = re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]"))
-        yield f"{name}: {value} is a tuple of Python's, and text to YAML. Write {name.rpartition('.')[2]}: {inner}"
+        yield (
+            f"{name}: {value} is a tuple of Python's, and text to YAML. Write {name.rpartition('.')[2]}: "
+            f"{_as_list(value)}"
+        )
 
 
 def without_what_runs(content: dict[Any, Any]) -> dict[Any, Any]:
@@ -142,6 +151,20 @@ def _spelled(entry: Any) -> Any:
     }
 
 
+def _torn_tuples(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Of `{A: (1, 2), B: 3}` YAML makes A: "(1", a key "2)" without a value, and B."""
+    is_end = any(value is None and str(key).endswith(")") for key, value in content.items())
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _torn_tuples(value, f"{prefix}{key}.")
+        elif is_end and isinstance(value, str) and value.startswith("(") and ")" not in value:
+            yield f"{prefix}{key}", value
+
+
+def _as_list(value: str) -> str:
+    return re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]"))
+
+
 def _is_tuple(value: str) -> bool:
     return re.fullmatch(r"\(\s*[-+\d.\[(\"'][^:{}]*,[^:{}]*\)", value.strip()) is not None
 
@@ -160,10 +183,21 @@ def _special_kind(path: str) -> str:
     return {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device"}.get(kind, "")
 
 
+def _header_behind_mark(path: str) -> dict[str, str | None] | None:
+    """What Hydra reads at the top of a file, if that begins with a byte order mark, which hides it from Hydra."""
+    with open(path, encoding="utf-8") as file:
+        top = file.read(512)
+    return ConfigSource._get_header_dict(top[1:]) if top.startswith("\ufeff") else None
+
+
 def _not_utf8(path: str, error: UnicodeDecodeError) -> str:
+    is_utf16 = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
+    encoding = "utf16" if is_utf16 else "latin1"
+    what = "UTF-16, not UTF-8" if is_utf16 else "not UTF-8"
+    named = "" if is_utf16 else ", for example from Latin-1"
     return (
-        f"{path} is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}). "
-        f"Convert it, for example from Latin-1: iconv -f latin1 -t utf8 {path}"
+        f"{path} is {what} (byte {error.start} is 0x{error.object[error.start]:02x}). Convert it{named}: "
+        f"iconv -f {encoding} -t utf8 -o NEW.yaml {shlex.quote(path)}"
     )
 
 

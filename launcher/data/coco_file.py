@@ -325,7 +325,7 @@ class AnnotationJudge:
         return Seen(count=self._count, flaws=self._tally.result(), boxes=self._boxes.result(), keys=self._keys.result())
 
     def see(self, place: int, entry: Any) -> None:
-        """Judge the annotation that stands in that place of the file's list."""
+        """Judge the annotation at that place of the file's list."""
         tally = self._tally
         if not isinstance(entry, dict) or not _is_id(entry.get("id")):
             tally.note("annotation.malformed", f"annotations[{place}]")

@@ -10,7 +10,14 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import evaluated_on, names_in
 from launcher.config.keys import Keys
 from launcher.config.request import DatasetRequest, RunRequest
-from launcher.data.checks import class_count, existing_class_count_keys, notices_about, own_classes, problems_with
+from launcher.data.checks import (
+    class_count,
+    existing_class_count_keys,
+    notices_about,
+    own_classes,
+    problems_with,
+    setting_of,
+)
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
 from launcher.data.index.store import IndexFacts
@@ -39,6 +46,8 @@ class DatasetPlan:
 
     splits: tuple[CocoSplit, ...]
     """To be registered by the worker; detectron2's own data sets need none."""
+    indexes: Mapping[str, IndexFacts]
+    """Of data sets that detectron2 registers, by name."""
     environment: Mapping[str, str]
     """Set in the worker's environment."""
     adjustments: tuple[Adjustment, ...]
@@ -59,11 +68,13 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
 
     train = next((coco for coco in facts.coco if coco.split == "train"), None)
+    notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
+        indexes={one.name: facts.indexes[one.name] for one in facts.registered if one.name in facts.indexes},
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
-        notices=tuple(map(printable, (*notices_about(facts, request.keys), *_mirror_notices(request, train)))),
+        notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
         own_classes=own_classes(facts),
     )
@@ -73,6 +84,7 @@ def without_data(request: RunRequest) -> DatasetPlan:
     """For what needs no data set."""
     return DatasetPlan(
         splits=(),
+        indexes={},
         environment=data_environment(request.dataset),
         adjustments=(),
         notices=(),
@@ -108,6 +120,16 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     names = {name.lower(): name for name in keypoint_names}
     pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
     return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _index_notices(facts: DatasetFacts) -> list[str]:
+    whys = ((coco, facts.indexes[coco.name].unusable) for coco in facts.coco if coco.name in facts.indexes)
+    return [
+        f"{setting_of(coco)}: every process reads its annotations into memory, because they cannot be opened by an "
+        f"index ({why})"
+        for coco, why in whys
+        if why and not coco.unreadable
+    ]
 
 
 def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:

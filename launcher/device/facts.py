@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.job import JobFacts
 
 
@@ -274,3 +275,5 @@ class DeviceFacts:
     nvml: NvmlFacts | None
     torch: TorchFacts | None
     """None: not asked, because no GPU is wanted, or the rest already shows that none is usable."""
+    bfloat16: Bfloat16Facts | None = None
+    """None: not measured, because no run asks for mixed precision on the CPU."""

@@ -169,18 +169,27 @@ def _problems(
 ) -> Iterator[str]:
     if folder.unwritable:
         yield f"The results would be in {folder.folder}, but {folder.unwritable}. Choose another folder: --out DIR."
-    if folder.foreign and request.resume != "never":
+    if folder.foreign:
         yield (
             f"{folder.folder} holds files that are not of an evaluation or prediction "
             f"({listed_briefly(folder.foreign)}). Choose an empty folder, or one that is not there: --out DIR."
         )
-    if before is not None:
+    if folder.previous is not None and (whose := _whose(folder.previous.identity, identity)):
+        yield f"{folder.folder} belongs to {whose}. Choose another folder: --out DIR."
+    elif before is not None:
         yield from _problems_with_other(folder, before, identity)
     if folder.weights_missing:
         yield (
             f"MODEL.WEIGHTS={request.keys['MODEL.WEIGHTS']}, but there is no such file. "
             "Give a path that exists: MODEL.WEIGHTS=PATH."
         )
+
+
+def _whose(before: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """Whose folder it is, where it is of another kind; empty where it is of this one."""
+    if before.get("task") == identity["task"]:
+        return ""
+    return {"evaluate": "an evaluation", "predict": "predictions"}.get(str(before.get("task")), "a training run")
 
 
 def _nothing_to_evaluate(request: RunRequest, dataset: DatasetPlan) -> Iterator[str]:
@@ -193,10 +202,6 @@ def _nothing_to_evaluate(request: RunRequest, dataset: DatasetPlan) -> Iterator[
 
 
 def _problems_with_other(folder: FolderFacts, before: Mapping[str, Any], identity: Mapping[str, Any]) -> Iterator[str]:
-    if before.get("task") != identity["task"]:
-        what = {"evaluate": "an evaluation", "predict": "predictions"}.get(str(before.get("task")), "a training run")
-        yield f"{folder.folder} belongs to {what}. Choose another folder: --out DIR."
-        return
     changed = [one for one in differences(before, identity) if not is_within(one[0], (WEIGHTS, ANNOTATIONS))]
     if changed:
         names = ", ".join(f"{name} ({old} then, {new} now)" for name, old, new in changed[:SHOWN_DIFFERENCES])

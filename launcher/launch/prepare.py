@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
+from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest
 from launcher.config.task import PredictRequest, TrainRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
 from launcher.data.index.store import index_store
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
+from launcher.device.look.bfloat16 import look_at_bfloat16
 from launcher.device.look.probe import Deadlines, look_at_devices
+from launcher.device.policy.cpu_precision import asks_for_amp, needs_measuring
 from launcher.device.policy.plan import DevicePlan, plan_devices, wants_gpus
 from launcher.errors import LauncherError
 from launcher.launch.decide import make_run_plan
+from launcher.launch.environment import worker_environment, write_empty_libraries
 from launcher.launch.inference import make_inference_plan
 from launcher.launch.session import Session
-from launcher.run.folder import FolderFacts, look_at_folder
+from launcher.run.folder import FolderFacts, Previous, look_at_folder
 from launcher.run.plan import Lessons, RunPlan
 from launcher.run.work import WorkFacts, look_at_work
 
@@ -66,6 +73,7 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
     seen = _noting(problems, lambda: _look_into(request))
     if data is None or devices is None or seen is None:
         raise _all_of(problems)
+    facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
     return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
 
 
@@ -76,8 +84,9 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
         LauncherError: as `prepare` does.
     """
     facts = session.look(request)
-    devices = _plan_devices(request, session, facts, since)
-    return Prepared(facts=facts, plan=_decide(request, devices, data, _look_into(request), since, facts))
+    devices, seen = _plan_devices(request, session, facts, since), _look_into(request)
+    facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
+    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +121,50 @@ def _decide(
     )
 
 
-def _plan_devices(request: RunRequest, session: Session, facts: DeviceFacts, since: Since) -> DevicePlan:
+def _with_precision(
+    request: RunRequest,
+    session: Session,
+    since: Since,
+    facts: DeviceFacts,
+    devices: DevicePlan,
+    previous: Previous | None,
+) -> tuple[DeviceFacts, DevicePlan]:
+    """What was measured for mixed precision on the CPU, and the plan that follows; the same where none is asked for."""
+    trains = isinstance(request.task, TrainRequest)
+    if devices.kind != "cpu" or not trains or not asks_for_amp(request.keys):
+        return facts, devices
+    begun_in = None if request.resume == "never" else _begun_in(previous)
+    if needs_measuring(request.keys, request.device.precision, begun_in=begun_in):
+        facts = replace(facts, bfloat16=session.measure_bfloat16(request, devices))
+    return facts, _plan_devices(request, session, facts, since, begun_in=begun_in)
+
+
+def _begun_in(previous: Previous | None) -> str | None:
+    """The type in which the run's attempts on the CPU have met mixed precision that was asked for; None for none."""
+    if previous is None or previous.kind != "cpu" or not asks_for_amp(Keys(previous.identity)):
+        return None
+    return previous.precision or ""
+
+
+def _plan_devices(
+    request: RunRequest, session: Session, facts: DeviceFacts, since: Since, *, begun_in: str | None = None
+) -> DevicePlan:
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
     if lessons.hide_driver:
         diagnosis = replace(diagnosis, driver_is_dangerous=True)
     claimed = {} if request.device.share else session.look_at_claims(_others(diagnosis, since.ours))
     avoid = {**claimed, **since.taken, **lessons.avoid_gpus}
-    trains = isinstance(request.task, TrainRequest)
-    return plan_devices(request.device, request.keys, diagnosis, avoid=avoid, scaling=request.scaling, trains=trains)
+    return plan_devices(
+        request.device,
+        request.keys,
+        diagnosis,
+        avoid=avoid,
+        scaling=request.scaling,
+        trains=isinstance(request.task, TrainRequest),
+        bfloat16=facts.bfloat16,
+        begun_in=begun_in,
+    )
 
 
 def _others(diagnosis: Diagnosis, ours: Collection[str]) -> list[str]:
@@ -158,6 +202,19 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
     )
     indexes = index_store(request.dataset.index, environ, announce)
     return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
+
+
+def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[str, str]) -> Bfloat16Facts:
+    """Look at what bfloat16 does to the request's model, in the surroundings that the plan's worker would have."""
+    environ = {**environ, **data_environment(request.dataset)}
+    with tempfile.TemporaryDirectory(prefix="launcher-libraries-") as folder:
+        libraries = write_empty_libraries(Path(folder)) if devices.hide_driver else None
+        return look_at_bfloat16(
+            request.keys,
+            request.own_code,
+            environ=worker_environment(devices, environ, libraries),
+            announce=partial(print, file=sys.stderr),
+        )
 
 
 def look_for(request: RunRequest, environ: Mapping[str, str]) -> DeviceFacts:

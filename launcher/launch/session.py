@@ -11,7 +11,9 @@ from rich.console import Console
 
 from launcher.config.request import RunRequest
 from launcher.data.plan import DatasetPlan
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
+from launcher.device.policy.plan import DevicePlan
 from launcher.launch.claims import Claim
 from launcher.run.outcome import Outcome
 from launcher.run.plan import RunPlan
@@ -36,6 +38,8 @@ class Session:
     """Looks at the data sets and decides what to register."""
     look: Callable[[RunRequest], DeviceFacts]
     """Looks at the devices."""
+    measure_bfloat16: Callable[[RunRequest, DevicePlan], Bfloat16Facts]
+    """Looks at what bfloat16 does to the request's model on the CPU of that plan."""
     look_at_claims: Callable[[Collection[str]], Mapping[str, str]]
     """Those of the GPUs (by UUID) that others have, each with a clause that says who."""
     claim: Callable[[Collection[str]], AbstractContextManager[Claim]]

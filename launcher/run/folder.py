@@ -24,8 +24,15 @@ from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
 
-FOREIGN = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", f"model_{7 * '[0-9]'}.pth", "model_final.pth")
-"""Files that a training of detectron2's own writes into its OUTPUT_DIR."""
+FOREIGN = (
+    "metrics.json",
+    "last_checkpoint",
+    "events.out.tfevents.*",
+    f"model_{7 * '[0-9]'}.pth",
+    "model_final.pth",
+    "inference/*",
+)
+"""Files that a training or an evaluation of detectron2's own writes into its OUTPUT_DIR."""
 RESUME_WORDS = ("auto", "must", "never")
 
 
@@ -39,6 +46,8 @@ class Previous:
     begun_with: int | None
     """Processes with which the run began."""
     num_processes: int | None
+    kind: str | None
+    """Of its devices: cuda or cpu."""
     precision: str | None
     """The data type of mixed precision; empty for full precision."""
     train_checksum: int
@@ -136,6 +145,7 @@ def previous_from(plan: Mapping[str, Any]) -> Previous:
         seed=keys.get("SEED"),
         begun_with=task.get("begun_with"),
         num_processes=devices.get("num_processes"),
+        kind=devices.get("kind"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
         lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
@@ -243,4 +253,16 @@ def _why_unwritable(folder: Path) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         return f"{existing} is a file"
+    if existing == folder and (wrong := _in_the_way(RunPaths(folder))):
+        return wrong
     return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} cannot be written by this user"
+
+
+def _in_the_way(paths: RunPaths) -> str:
+    """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
+    folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
+    files = (paths.request, paths.config, paths.fence, paths.metrics)
+    wrong = [path for path in folders if path.exists() and not path.is_dir()]
+    if wrong:
+        return f"{wrong[0]} is no folder"
+    return next((f"{path} is no plain file" for path in files if path.exists() and not path.is_file()), "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -143,17 +143,7 @@ def _as_file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
 
 
-def _names_in(keys: Keys) -> Iterator[str]:
+def _names_in(keys: Keys) -> set[str]:
     """Every key, and every node above one."""
-    for name, _ in keys.leaves():
-        yield name
-    yield from _nodes(name for name, _ in keys.leaves())
-
-
-def _nodes(names: Iterable[str]) -> Iterator[str]:
-    parts: Sequence[str]
-    seen: set[str] = set()
-    for name in names:
-        parts = name.split(".")[:-1]
-        seen |= {".".join(parts[: length + 1]) for length in range(len(parts))}
-    yield from seen
+    parts = (name.split(".") for name, _ in keys.leaves())
+    return {".".join(path[:length]) for path in parts for length in range(1, len(path) + 1)}

@@ -54,6 +54,8 @@ class Work:
     """Training images that this attempt could not use."""
     bad_test_images: int
     """Images of DATASETS.TEST that this attempt could not read and evaluated as images without detections."""
+    data_wait: float | None = None
+    """Fraction of this attempt's time that went by until batches were there; None after too few iterations."""
 
     @classmethod
     def of(cls, iterations: int | None) -> Work:

@@ -12,6 +12,7 @@ from launcher.run.attempts import read_plain
 from launcher.run.difference import Difference, code_in, differing, last_plan, provenance_of, versions_in
 from launcher.run.identity import differences
 from launcher.run.paths import RunPaths
+from launcher.run.stored import read_request
 
 OF_MACHINE = ("cpu", "threads")
 """What decides over the last bits of a sum, beside versions."""
@@ -39,10 +40,10 @@ class Recipe:
 def read_recipe(folder: Path) -> Recipe:
     """From the files of a run; what was not recorded is empty."""
     paths = RunPaths(folder)
-    recorded, plan = provenance_of(paths), last_plan(paths)
+    recorded, plan, stored = provenance_of(paths), last_plan(paths), read_request(paths)
     return Recipe(
         commands=tuple(dict.fromkeys(_commands(paths))),
-        working_directory=str(recorded.get("working_directory", "")),
+        working_directory=str(recorded.get("working_directory") or stored.get("working_directory", "")),
         seed=plan.get("keys", {}).get("SEED"),
         device=str(plan.get("devices", {}).get("kind", "")),
         commit=str(recorded.get("git_commit", "")),
@@ -69,6 +70,8 @@ def _commands(paths: RunPaths) -> Iterator[str]:
     for file in (paths.first_provenance, *(paths.attempt(number).provenance for number in paths.attempt_numbers())):
         if command := read_plain(file).get("command"):
             yield str(command)
+    if command := read_request(paths).get("command"):
+        yield str(command)
 
 
 def _changed(paths: RunPaths) -> Iterator[str]:

@@ -23,7 +23,7 @@ def start_line(plan: RunPlan, task: Evaluate | Predict) -> str:
         case Finished():
             return f"start: nothing to do, {_all_of(plan, task)} done. resume=never starts over."
         case Continue(done=done):
-            return f"start: {_images(done)} done, continues with the rest {source}"
+            return f"start: {_images(done)} done, continues with the rest, {source}"
     return f"start: {_what(plan, task)} {source}"
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
+from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
+        for row in _index_rows(plan.data):
+            line(row)
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
@@ -58,6 +62,13 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     if composition:
         for key in SHOWN_IN_PLAN:
             line(f"  {key} = {plan.keys[key]}")
+
+
+def _index_rows(data: DatasetPlan) -> Iterator[str]:
+    indexes = {split.name: split.index for split in data.splits if split.index is not None} | dict(data.indexes)
+    for name, index in indexes.items():
+        if not index.unusable:
+            yield f"index: {name} by {index.path} ({index.size / 1e6:.1f} MB)"
 
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
@@ -89,6 +100,8 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, se
         lines.append(f"  {metrics}")
     if bad := _bad_images_line(outcome):
         lines.append(f"  {bad}")
+    if outcome.work.data_wait is not None:
+        lines.append(f"  data wait     {data_wait_text(outcome.work.data_wait, plan)}")
     paths = plan.paths
     shown = _relative(paths.folder)
     lines.append(f"  run folder    {shown}")
@@ -162,7 +175,7 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     """What to do after a stop: the same again, unless that would stop in the same place."""
     done, before = outcome.work.iterations, plan.first_iteration
     if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
-        return "run the same command again"
+        return f"run the same command again, or: launcher resume {shlex.quote(called(plan.paths.folder))}"
     return (
         "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
         "scheduler's job)"

@@ -46,6 +46,8 @@ class TrainingState:
     """Replaced by the hook that evaluates."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Images of DATASETS.TEST that this attempt could not read, by file, and why. From the hook that evaluates."""
+    data_wait: float | None = None
+    """Fraction of this attempt's time that went by until batches were there. From the hook that measures it."""
     written_until: int = -1
     """The last iteration whose metrics are written. Moved by the hook that writes them."""
     stopping: bool = False

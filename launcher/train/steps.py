@@ -37,9 +37,10 @@ class Steps(SimpleTrainer):
         *,
         micro_batches: int = 1,
         precision: str = "",
+        device: str = "cuda",
         after_backward: Callable[[], None] = lambda: None,
     ) -> None:
-        """`precision` is float16 or bfloat16 for automatic mixed precision, or empty for none.
+        """`precision` is float16 or bfloat16 for automatic mixed precision on that `device`, or empty for none.
 
         `after_backward` is called when the gradients of the whole batch are there, before the optimizer's step.
         """
@@ -47,6 +48,7 @@ class Steps(SimpleTrainer):
         self.micro_batches = micro_batches
         self._after_backward = after_backward
         self.precision = getattr(torch, precision) if precision else None
+        self._device = device
         # bfloat16 has the range of float32, so its gradients need no scaling.
         self.grad_scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
         self._scaler_state: dict[str, Any] = {}
@@ -97,7 +99,9 @@ class Steps(SimpleTrainer):
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else contextlib.nullcontext()
 
     def _autocast(self) -> Any:
-        return contextlib.nullcontext() if self.precision is None else torch.autocast("cuda", dtype=self.precision)
+        return (
+            contextlib.nullcontext() if self.precision is None else torch.autocast(self._device, dtype=self.precision)
+        )
 
     def _diverged(self, what: str, batch: Batch) -> str:
         names = [str(image.get("file_name", image.get("image_id", "?"))) for image in batch]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_test_loader
+from detectron2.data import DatasetMapper
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
@@ -33,7 +33,7 @@ from launcher.train.evaluation.evaluators import evaluator_for
 from launcher.train.hooks.states import load_states, states_of
 from launcher.train.normalizers import LossNormalizers
 from launcher.train.output.scalars import put_back_scalars, scalars_of
-from launcher.train.samples.loader import TrainLoader, Undisturbed, build_train_loader
+from launcher.train.samples.loader import TrainLoader, Undisturbed, build_test_loader, build_train_loader
 from launcher.train.samples.lost import StoppedWaitingError
 from launcher.train.samples.mapped import Mapper
 from launcher.train.schedule import Hyperparameters
@@ -98,6 +98,7 @@ class Trainer(DefaultTrainer):
             optimizer,
             micro_batches=setup.micro_batches,
             precision=setup.precision,
+            device=cfg.MODEL.DEVICE,
             after_backward=self.after_backward,
         )
         self.scheduler = self._make_scheduler(optimizer)
@@ -148,7 +149,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         """The batches of a data set of DATASETS.TEST, with a blank image in place of one that cannot be read."""
-        return build_detection_test_loader(cfg, dataset_name, mapper=MapperWithBlanks(cls.build_mapper(cfg, False)))
+        return build_test_loader(cfg, dataset_name, MapperWithBlanks(cls.build_mapper(cfg, False)))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

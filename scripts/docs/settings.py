@@ -48,6 +48,7 @@ TITLES = {
     "ema": "Averaged weights",
     "early_stopping": "Early stopping",
     "evaluation": "Evaluation",
+    "cluster": "The job on a cluster",
     "": "Without a section",
 }
 TYPES = {
@@ -170,7 +171,7 @@ def docstrings() -> dict[tuple[str, str], str]:
 def default_request() -> RunRequest:
     root = make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
     return RunRequest(
-        typed=Typed(experiment="", overrides=(), in_sweep=False, swept=()),
+        typed=Typed(experiment="any", overrides=(), in_sweep=False, swept=()),
         keys=Keys({}),
         resume=root.resume,
         scaling=root.scaling,

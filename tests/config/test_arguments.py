@@ -24,6 +24,9 @@ from launcher.config.arguments import (
         ("~debug", "~debug"),
         ("MODEL.WEIGHTS=a/b.yaml", "MODEL.WEIGHTS=a/b.yaml"),
         ("dataset=voc", "dataset=voc"),
+        ("run.name=\u043a\u043b\u044e\u0447", 'run.name="\u043a\u043b\u044e\u0447"'),
+        ("MODEL.WEIGHTS=a/\u00e9-1.pth", 'MODEL.WEIGHTS="a/\u00e9-1.pth"'),
+        ("run.name='\u00e9 x'", "run.name='\u00e9 x'"),
     ],
 )
 def test_an_override_gets_the_form_that_hydra_wants(typed, for_hydra):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -315,7 +316,7 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["--config-dir", "nope", "experiment=mine"], "no such folder.*--config-dir DIR"),
         (["--nope"], "--nope"),
         (["--device", "cpu"], "without dashes: device=VALUE"),
-        (["--num-gpus=2"], r"without dashes: device\.count=VALUE"),
+        (["--num-gpus=2"], r"--num-gpus: set device\.count=2\."),
         (["model=null"], "~model"),
         (["experiment=null"], "~experiment"),
         (["SOLVER.BASE_LR", "0.1", "dataset=coco_2017"], r"launcher train SOLVER\.BASE_LR=0\.1"),
@@ -472,6 +473,18 @@ def test_files_of_ones_own_without_their_kind_are_refused_with_a_command_that_co
     *_, corrected = str(refused.value).splitlines()
     assert corrected.strip() == f"launcher plan dataset=coco_json {' '.join(typed)}"
     assert requested(*corrected.split()[2:]).dataset.kind is DatasetKind.coco_json
+
+
+@pytest.mark.parametrize(("encoding", "is_shown"), [("ascii", False), ("utf-8", True)])
+def test_a_command_that_the_screen_cannot_show_is_not_shown(
+    encoding: str, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+
+    with pytest.raises(RequestError, match=r"nearest: SOLVER\.BASE_LR") as refused:
+        run_hydra(["run.name=\u00e9", "SOLVER.BASE_LRR=1", DATA], print)
+
+    assert ("Type:" in str(refused.value)) is is_shown
 
 
 def test_a_command_that_would_be_refused_itself_is_not_shown():

@@ -52,7 +52,7 @@ RETINANET = "COCO-Detection/retinanet_R_50_FPN_1x"
         ({"SOLVER.MOMENTUM": 0, "SOLVER.NESTEROV": True}, "SOLVER.NESTEROV=True needs SOLVER.MOMENTUM > 0"),
         ({"SOLVER.CHECKPOINT_PERIOD": -1}, "SOLVER.CHECKPOINT_PERIOD=-1: must be >= 0 (0 saves at the end only)."),
         ({"SOLVER.WEIGHT_DECAY": -1.0}, "SOLVER.WEIGHT_DECAY=-1: must be >= 0."),
-        ({"SOLVER.WEIGHT_DECAY_BIAS": "a"}, "SOLVER.WEIGHT_DECAY_BIAS=a: 'a' is no number."),
+        ({"SOLVER.WEIGHT_DECAY_BIAS": "a"}, "SOLVER.WEIGHT_DECAY_BIAS=a: must be a number, not 'a'."),
         ({"VIS_PERIOD": -1}, "VIS_PERIOD=-1: must be >= 0 (0 draws nothing)."),
         ({"TEST.AUG.ENABLED": True, "TEST.AUG.MIN_SIZES": []}, "TEST.AUG.MIN_SIZES=[]: it must have at least 1 entry."),
         (

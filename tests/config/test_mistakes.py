@@ -86,6 +86,8 @@ def test_nothing_is_near_to_what_is_nothing_like_it():
             "nearest: COCO-Detection/retinanet_R_50_FPN_3x",
             "model=COCO-Detection/retinanet_R_50_FPN_3x",
         ),
+        ("SOLVER.BASE_LR=0,001", "decimal point", "SOLVER.BASE_LR=0.001"),
+        ("SOLVER.STEPS=0,1", "lists are written in brackets", "SOLVER.STEPS=[0,1]"),
         ("INPUT.MIN_SIZE_TRAIN=(640,800)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640,800]"),
         ("INPUT.MIN_SIZE_TRAIN=(640,)", "no tuples", "INPUT.MIN_SIZE_TRAIN=[640]"),
         ('INPUT.MIN_SIZE_TRAIN="(640,800)"', "no tuples", "INPUT.MIN_SIZE_TRAIN=[640,800]"),

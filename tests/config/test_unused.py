@@ -107,6 +107,19 @@ def test_what_two_choices_would_be_needed_for_is_one_notice(typed: str):
     assert notice == f"{typed.partition('=')[0]} has no effect without a model with ROI heads (model=...)"
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "notices"),
+    [
+        ("WarmupMultiStepLR", ["solver=cosine has no effect beside SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR"]),
+        ("WarmupCosineLR", []),
+    ],
+)
+def test_a_preset_of_which_another_scheduler_is_left_is_a_notice(scheduler: str, notices: list[str]):
+    typed = typing("solver=cosine", keys={"SOLVER.LR_SCHEDULER_NAME": scheduler})
+
+    assert list(notices_of_unused(typed)) == notices
+
+
 def test_a_trainer_of_ones_own_may_look_at_what_no_other_does():
     mine = typing("TEST.AUG.ENABLED=True", own_code=OwnCode(trainer="mine:Mine"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +72,20 @@ def test_the_schemes_are_those_that_detectron2_has_handlers_for():
     assert {f"{scheme}://" for scheme in SCHEMES} == {
         prefix for prefix in manager._path_handlers if "/u/" not in prefix
     }
+
+
+@pytest.mark.parametrize(
+    ("inside", "example"),
+    [
+        ("", "It holds no .pth or .pkl file. Name a file of weights: MODEL.WEIGHTS=FILE."),
+        ("z.pth model_final.pth", "Name a file in it: MODEL.WEIGHTS=run/model_final.pth."),
+        ("checkpoints/model_0000009.pth", "Name a file in it: MODEL.WEIGHTS=run/checkpoints/model_0000009.pth."),
+    ],
+)
+def test_a_folder_is_no_file_of_weights(inside: str, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run/checkpoints").mkdir(parents=True)
+    for name in inside.split():
+        Path("run", name).touch()
+
+    assert list(problems_with_weights(with_weights("run"))) == [f"MODEL.WEIGHTS=run is a folder. {example}"]

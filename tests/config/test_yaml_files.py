@@ -32,6 +32,11 @@ def asking(tmp_path: Path) -> Callable[[bytes], RunRequest]:
     ("content", "answers"),
     [
         (GLOBAL + b"# k\xf6ln\nSEED: 3\n", ["is not UTF-8 (byte 23 is 0xf6)", "iconv"]),
+        ((GLOBAL + b"SEED: 3\n").decode().encode("utf-16"), ["is UTF-16, not UTF-8", "iconv -f utf16 -t utf8"]),
+        (
+            GLOBAL + b"INPUT: {MIN_SIZE_TRAIN: (640, 800)}\nMODEL: {PIXEL_STD: (1., 1., 1.)}\n",
+            ["INPUT.MIN_SIZE_TRAIN: (640, ...) is a tuple", "MIN_SIZE_TRAIN: [640, ...]", "PIXEL_STD: [1., ...]"],
+        ),
         (GLOBAL + b"SOLVER:\n\tSTEPS: [3]\n", ["line 3 is not YAML", "tabs"]),
         (GLOBAL + b"- a\n", ["holds a list"]),
         (GLOBAL + b"_BASE_: ../Base-RCNN-FPN.yaml\n", ["defaults:", "override /model: Base-RCNN-FPN"]),
@@ -120,3 +125,14 @@ def test_a_file_without_an_end_is_refused_by_name(tmp_path: Path, content: bytes
 
     with pytest.raises(RequestError, match=r"mine\.yaml is nested too deeply"):
         run_hydra(["experiment=mine", "--config-dir", str(tmp_path)], print)
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_line(asking):
+    request = asking(b"\xef\xbb\xbf" + GLOBAL + b"SOLVER: {MAX_ITER: 7}\n")
+
+    assert request.keys["SOLVER.MAX_ITER"] == 7
+
+
+@pytest.mark.parametrize("content", [{"A": "(no end"}, {"A": "(no end", "B": None}, {"A": "(done)", "b)": None}])
+def test_a_bracket_alone_is_no_torn_tuple(content: dict[str, str | None]):
+    assert list(problems_with_content(content)) == []

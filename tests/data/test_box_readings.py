@@ -170,3 +170,18 @@ def test_one_odd_box_does_not_hide_what_the_others_are(tmp_path: Path):
 
     with pytest.raises(DataError, match=r"120 of 120 objects .*center"):
         notices_of(write_boxes(tmp_path, boxes, LANDSCAPE))
+
+
+def test_boxes_of_the_left_top_quarter_that_touch_no_edge_are_sound(tmp_path: Path):
+    boxes = [(60 + number, 50 + 0.75 * number, 100, 75) for number in range(120)]
+
+    assert notices_of(write_boxes(tmp_path, boxes, LANDSCAPE)) == ()
+
+
+def test_three_of_many_large_boxes_that_fit_as_corners_do_not_speak_for_all(tmp_path: Path):
+    boxes = [(100 + number, 80 + number, 430, 320) for number in range(77)]
+    careless = [(290 + number, 200, 430, 320) for number in range(3)]
+
+    (notice,) = notices_of(write_boxes(tmp_path, [*boxes, *careless], LANDSCAPE))
+
+    assert "3 of 80 objects have a bbox that does not fit" in notice

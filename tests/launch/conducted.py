@@ -13,6 +13,7 @@ from rich.console import Console
 
 from launcher.config.request import RunRequest, RunSettings
 from launcher.data.plan import DatasetPlan
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
 from launcher.launch.claims import Claim, GpusTakenError
 from launcher.launch.session import Session
@@ -21,6 +22,7 @@ from launcher.run.plan import RunPlan
 from tests.device.recorded import NO_GPU
 from tests.values import NO_DATA, a_request, finished_after
 
+NOTHING_MEASURED = Bfloat16Facts(layers=(), problem="")
 KEYS: Mapping[str, Any] = {
     "OUTPUT_DIR": "./output",
     "SEED": 1,
@@ -46,6 +48,7 @@ class World:
     """Seen one after the other; the last one from then on."""
     ends: Sequence[Outcome] = (finished_after(100),)
     """Of the attempts, one after the other."""
+    bfloat16: Bfloat16Facts = NOTHING_MEASURED
     taken: Sequence[Mapping[str, str]] = ()
     """By others at the first, the second, … time that GPUs are claimed."""
     plan_data: Callable[[RunRequest], DatasetPlan] = lambda _: NO_DATA
@@ -58,6 +61,7 @@ class World:
     slept: list[float] = field(default_factory=list)
     looked_at_data: int = 0
     looked_at_devices: int = 0
+    measured: int = 0
     claimed: set[str] = field(default_factory=set)
     """Now."""
     printed: io.StringIO = field(default_factory=io.StringIO)
@@ -69,6 +73,7 @@ class World:
             console=Console(file=self.printed, soft_wrap=True),
             plan_data=self._plan_data,
             look=self._look,
+            measure_bfloat16=self._measure_bfloat16,
             look_at_claims=lambda _: {},
             claim=self._claim,
             now=lambda: 1000.0,
@@ -87,6 +92,10 @@ class World:
     def _look(self, _: RunRequest) -> DeviceFacts:
         self.looked_at_devices += 1
         return self.facts[min(self.looked_at_devices, len(self.facts)) - 1]
+
+    def _measure_bfloat16(self, *_: object) -> Bfloat16Facts:
+        self.measured += 1
+        return self.bfloat16
 
     @contextmanager
     def _claim(self, uuids: Collection[str]) -> Iterator[Claim]:

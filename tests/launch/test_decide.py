@@ -57,6 +57,7 @@ BEFORE = Previous(
     seed=1,
     begun_with=1,
     num_processes=1,
+    kind="cpu",
     precision="",
     train_checksum=0,
     lessons=Lessons(),

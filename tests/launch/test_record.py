@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from launcher.config.request import RunRequest, RunSettings
 from launcher.errors import RequestError
 from launcher.files import write_text
 from launcher.launch.record import archive, record_start
+from launcher.run import identity
+from launcher.run.attempts import read_attempts
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
+from launcher.run.frozen import read_frozen
 from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from tests.device.recorded import NO_GPU
+from tests.recorded_runs import BEGAN, begin, record_run, stopped_after, with_max_iter
 from tests.values import CPU, NO_DATA, TRAINING, TYPED, a_plan, a_request
 
 
@@ -41,6 +46,32 @@ def test_looking_at_a_run_that_does_not_exist_makes_nothing(tmp_path: Path):
 )
 def test_only_plain_paths_of_weights_can_be_missing(tmp_path: Path, weights: str, missing: bool):
     assert look_at_folder(request_in(tmp_path, weights=weights)).weights_missing is missing
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wrong"),
+    [
+        ("attempts", "file", "no folder"),
+        ("checkpoints", "pipe", "no folder"),
+        ("metrics.json", "pipe", "no plain file"),
+    ],
+)
+def test_something_of_another_kind_under_a_name_of_ours_is_told_with_the_plan(
+    name: str, kind: str, wrong: str, tmp_path: Path
+):
+    place = identity.run_folder(request_in(tmp_path)) / name
+    place.parent.mkdir(parents=True)
+    {"file": Path.touch, "pipe": os.mkfifo}[kind](place)
+
+    assert look_at_folder(request_in(tmp_path)).unwritable == f"{place} is {wrong}"
+
+
+def test_what_an_evaluation_of_detectron2s_own_has_left_is_somebody_elses(tmp_path: Path):
+    left = identity.run_folder(request_in(tmp_path)) / "inference" / "coco_instances_results.json"
+    left.parent.mkdir(parents=True)
+    left.touch()
+
+    assert look_at_folder(request_in(tmp_path)).foreign == (left.name,)
 
 
 def test_a_file_in_the_way_of_the_run_folder_is_named(tmp_path: Path):
@@ -127,7 +158,7 @@ FIRST_VERSION = {
     "identity": {"a": 1},
     "detectron2": {"SEED": 5},
     "begun_with": 2,
-    "devices": {"num_processes": 3, "precision": "float16"},
+    "devices": {"kind": "cpu", "num_processes": 3, "precision": "float16"},
     "train_checksum": 7,
     "lessons": {"micro_batch": 4, "in_vain": 2, "mask_driver": True},
 }
@@ -142,6 +173,7 @@ def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
         seed=5,
         begun_with=2,
         num_processes=3,
+        kind="cpu",
         precision="float16",
         train_checksum=7,
         lessons=Lessons(micro_batch=4),
@@ -197,3 +229,19 @@ def test_only_numbers_are_attempts(tmp_path: Path):
         (tmp_path / "attempts" / name).mkdir(parents=True)
 
     assert RunPaths(tmp_path).attempt_numbers() == [1]
+
+
+def test_every_attempt_says_what_it_was_started_with_and_the_latest_request_is_the_one_that_is_frozen(tmp_path: Path):
+    record_run(tmp_path / "run", stopped_after(10), request=with_max_iter(20))
+    plan = begin(tmp_path / "run", attempt=2, request=with_max_iter(30))
+
+    first, second = read_attempts(plan.paths)
+
+    assert first.started is not None
+    assert second.started is not None
+    assert (first.started.iterations, second.started.iterations) == (20, 30)
+    assert (second.started.at, second.started.process, second.started.device) == (BEGAN + 120, os.getpid(), "cpu")
+    assert all(plan.paths.attempt(number).provenance.exists() for number in (1, 2))
+    frozen = read_frozen(tmp_path / "run")
+    assert frozen.request.keys["SOLVER.MAX_ITER"] == 30
+    assert frozen.working_directory == os.getcwd()

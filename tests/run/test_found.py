@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import RequestError
-from launcher.run.found import called, find_run, find_runs
+from launcher.run.found import called, find_run, find_runs, is_run
 from tests.recorded_runs import plan_a_run
 
-NAMES = ("coco/default", "coco/BASE_LR=0.1", "coco/lr/BASE_LR=0.1", "demo/default", "demo/BASE_LR=0.5")
+NAMES = (
+    "coco/default",
+    "coco/BASE_LR=0.1",
+    "coco/lr/BASE_LR=0.1",
+    "demo/default",
+    "demo/default-1a2b3c4d",
+    "demo/BASE_LR=0.5",
+)
 
 
 @pytest.fixture
@@ -25,6 +32,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_run_below_a_folder_is_found_and_nothing_else(outputs: Path):
     (outputs / "coco" / "default" / "checkpoints").mkdir()
     (outputs / ".hidden" / "attempts").mkdir(parents=True)
+    (plan_a_run(outputs / "predictions" / "photos").folder / "results").mkdir()
 
     assert {str(run.relative_to(outputs)) for run in find_runs(outputs)} == set(NAMES)
     assert list(find_runs(outputs / "coco" / "default")) == [outputs / "coco" / "default"]
@@ -70,13 +78,20 @@ def test_what_fits_several_runs_is_answered_with_all_of_them(outputs: Path, aske
 
 
 def test_what_fits_no_run_is_answered_with_the_nearest(outputs: Path):
-    with pytest.raises(RequestError, match=r"called 'demo/defualt'; there are 5\. The nearest: demo/default"):
+    with pytest.raises(RequestError, match=r"called 'demo/defualt'; there are 6\. The nearest: demo/default"):
         find_run("demo/defualt", outputs)
 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(RequestError, match=r"there are none in .*nowhere.*--root DIR"):
         find_run("x", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\udce9", "x/" * 3000])
+def test_a_name_that_no_file_can_have_is_no_run(tmp_path: Path, name: str):
+    assert not is_run(tmp_path / name)
+    with pytest.raises(RequestError, match="is no run"):
+        find_run(name, tmp_path)
 
 
 def test_a_run_is_called_as_it_can_be_typed_where_one_stands(outputs: Path, monkeypatch: pytest.MonkeyPatch):

@@ -56,8 +56,9 @@ CAUSES = (
     Cause(
         code="run.amp_on_cpu",
         title="mixed precision on the CPU",
-        meaning="detectron2's mixed precision (AMP) requires CUDA.",
-        fix="SOLVER.AMP.ENABLED=false; the launcher switches it off on the CPU and reports it",
+        meaning="detectron2's own trainer has mixed precision (AMP) for CUDA only.",
+        fix="train with the launcher, which runs it in bfloat16 on a CPU where that is faster, and otherwise switches "
+        "it off and reports it; in your own code SOLVER.AMP.ENABLED=false",
         symptoms=("[AMPTrainer] CUDA is required for AMP training",),
     ),
     Cause(

@@ -128,7 +128,11 @@ def find_broken(facts: DeviceFacts) -> Evidence | None:
     if facts.torch is None or not (facts.torch.import_error or died_importing(facts, "import torch")):
         return None
     end = f"{how_it_ended(facts.torch.end)}: {facts.torch.end.stderr}"
-    return Evidence(lines=(facts.torch.import_error or end, *facts.system.cuda_folders))
+    why = facts.torch.import_error or end
+    # The dynamic loader's words where there is no room for a library in the address space.
+    no_room = "failed to map segment" in why or "cannot allocate memory" in why.lower()
+    fix = "raise the limit of address space (`ulimit -v unlimited`), or the job's memory" if no_room else ""
+    return Evidence(lines=(why, *facts.system.cuda_folders), fix=fix)
 
 
 BROKEN = Cause(

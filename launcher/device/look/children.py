@@ -59,7 +59,7 @@ def _kill_group(pid: int) -> None:
 
 
 class Child:
-    """One running probe script.
+    """One running probe: a script, or a command.
 
     A probe may hang inside the kernel, where not even SIGKILL reaches it. So nothing here waits for a child
     without a limit: it talks through files, and one that does not die is left behind. As a context manager it
@@ -68,7 +68,7 @@ class Child:
 
     def __init__(
         self,
-        script: Path,
+        script: Path | tuple[str, ...],
         *,
         environ: Mapping[str, str],
         ask: Mapping[str, Any],
@@ -86,8 +86,7 @@ class Child:
         question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
         with naming_limits(), open(self._stderr, "wb") as stderr:
             self._process = subprocess.Popen(
-                # -B: leave no compiled files beside the script.
-                [sys.executable, "-B", str(script), str(self._journal), question],
+                [*_command(script), str(self._journal), question],
                 # With it, the script would not find its neighbour.
                 env={name: value for name, value in environ.items() if name != "PYTHONSAFEPATH"},
                 stdin=subprocess.PIPE,
@@ -154,6 +153,11 @@ class Child:
         except subprocess.TimeoutExpired:
             # Reaps it, should it ever come out of the kernel; a daemon thread does not hold up our own exit.
             threading.Thread(target=self._process.wait, daemon=True).start()
+
+
+def _command(script: Path | tuple[str, ...]) -> tuple[str, ...]:
+    # -B: leave no compiled files beside the script.
+    return (sys.executable, "-B", str(script)) if isinstance(script, Path) else script
 
 
 def _tail(path: Path, limit: int = 1500) -> str:

@@ -21,6 +21,8 @@ ROTATED = {
     "MODEL.ROI_HEADS.NAME": "RROIHeads",
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlignRotated",
 }
+SPARSE_SUMS = "sparse sums"
+WITHOUT_ROI_ALIGN = ("RetinaNet", "FCOS", "SemanticSegmentor", "PanopticDeepLab", "ProposalNetwork")
 # Findings that leave detectron2 without its operators; a source tree that hides an installation has none either.
 OPERATOR_CODES = ("detectron2.no_ops", "detectron2.ops_", "detectron2.shadowed")
 FINE_ON_CPU = {"detectron2.ops_cpu_only", "detectron2.ops_arch", "detectron2.ops_fail"}
@@ -46,16 +48,6 @@ def adjust_device(keys: Keys, planned: str, reason: str) -> Iterator[Adjustment]
 def without_ids(asked: DeviceRequest, reason: str) -> Iterator[Adjustment]:
     if asked.ids:
         yield Adjustment(setting="device.ids", asked=list(asked.ids), planned=[], reason=reason)
-
-
-def without_amp(keys: Keys) -> Iterator[Adjustment]:
-    if keys.get("SOLVER.AMP.ENABLED", False):
-        yield Adjustment(
-            setting="SOLVER.AMP.ENABLED",
-            asked=True,
-            planned=False,
-            reason="AMP requires CUDA",
-        )
 
 
 def without_sync_norms(keys: Keys, num_processes: int) -> Iterator[Adjustment]:
@@ -148,6 +140,18 @@ def notices_of_deformable(kind: str, planned: str) -> Iterator[str]:
     if planned:
         why = "cannot train on the CPU" if kind == "cpu" else "require its compiled CUDA operators"
         yield f"deformable convolutions use {planned}, because detectron2's own {why}; weights are compatible"
+
+
+def roi_align_by(keys: Keys) -> str:
+    """`sparse sums` on the CPU for whoever asks for mixed precision, and with it for speed before the last digits."""
+    if not keys.get("SOLVER.AMP.ENABLED", False):
+        return ""
+    return "" if keys.get("MODEL.META_ARCHITECTURE", "") in WITHOUT_ROI_ALIGN else SPARSE_SUMS
+
+
+def notices_of_roi_align(planned: str) -> Iterator[str]:
+    if planned:
+        yield f"ROIAlign runs as {planned}, several times as fast on the CPU; results differ in the last digits"
 
 
 def unmet_needs(kind: str, keys: Keys, diagnosis: Diagnosis) -> Iterator[str]:

@@ -11,6 +11,7 @@ from launcher.config.asked import choice_of, count_of, listed
 from launcher.config.batch import images_per_process, most_sharers, shared_batch, sharing_problem, why_not_shared
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceChoice, DeviceRequest, OnMissing, Scaling
+from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.diagnosis import Diagnosis, ExcludedGpu, Finding, UsableGpu, gpu_label
 from launcher.device.policy import changes
 from launcher.device.policy.choice import (
@@ -20,6 +21,7 @@ from launcher.device.policy.choice import (
     named_gpus,
     without_unwanted,
 )
+from launcher.device.policy.cpu_precision import CpuPrecision, precision_on_cpu, without_training
 from launcher.device.policy.notices import notices_of_diagnosis
 from launcher.device.policy.why import Why, as_asked, because_excluded, because_of, why_no_gpu
 from launcher.errors import DeviceUnavailableError, RequestError
@@ -53,6 +55,8 @@ class DevicePlan:
     """The data type of mixed precision, float16 or bfloat16; empty without it."""
     deformable_by: str = ""
     """`torchvision` where it replaces detectron2's deformable convolutions."""
+    roi_align_by: str = ""
+    """`sparse sums` where they replace torchvision's ROIAlign."""
     notices: tuple[str, ...] = ()
     """What is worth knowing and no setting of its own."""
 
@@ -67,6 +71,9 @@ class Situation:
     """The batch that is split equally between the processes, if it is fixed."""
     diagnosis: Diagnosis
     """Without the GPUs that this run is not to have."""
+    trains: bool
+    bfloat16: Bfloat16Facts | None
+    begun_in: str | None
 
 
 def plan_devices(
@@ -77,11 +84,14 @@ def plan_devices(
     avoid: Mapping[str, str] = MappingProxyType({}),
     scaling: Scaling = Scaling.keep_batch,
     trains: bool = True,
+    bfloat16: Bfloat16Facts | None = None,
+    begun_in: str | None = None,
 ) -> DevicePlan:
     """Choose the devices of one run and what has to change because of them.
 
     `avoid` names GPUs by UUID that this run must not get, each with a clause that continues its name, such as `failed
-    in attempt 1`. What does not train shares no batch.
+    in attempt 1`. What does not train splits no batch. `bfloat16` is what was measured on this CPU, for mixed precision
+    there; a run that resumes has `begun_in` a type on the CPU, empty for float32, and keeps it.
 
     Raises:
         RequestError: a GPU is named that is not here, the batch cannot be split between all GPUs, or this launcher is
@@ -96,6 +106,9 @@ def plan_devices(
         keys=keys,
         batch=shared_batch(keys, scaling) if trains else None,
         diagnosis=without_unwanted(diagnosis, asked, avoid),
+        trains=trains,
+        bfloat16=bfloat16,
+        begun_in=begun_in,
     )
     choice = choice_of(asked, keys)
     if choice is DeviceChoice.cpu:
@@ -281,11 +294,13 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
     num_processes = _cpu_processes(there, fell_back=fell_back)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
+    precision = _precision_on_cpu(there)
+    roi_align_by = changes.roi_align_by(keys)
     adjustments = (
         *changes.adjust_count(asked, num_processes, _why_count_on_cpu(asked)),
         *changes.without_ids(asked, why.clause),
         *changes.adjust_device(keys, "cpu", why.clause),
-        *changes.without_amp(keys),
+        *precision.adjustments,
         *changes.without_sync_norms(keys, num_processes),
         *_fewer_workers(there, num_processes),
     )
@@ -300,14 +315,24 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         hide_driver=there.diagnosis.driver_is_dangerous,
         adjustments=adjustments,
         default_environment=_threads(num_cpus, num_processes),
+        precision=precision.planned,
         deformable_by=deformable_by,
+        roi_align_by=roi_align_by,
         notices=(
             *notices_of_diagnosis(
                 there.diagnosis, asked, keys.with_(adjustments), with_gpus=wants_gpus(asked, keys), told=why
             ),
+            *precision.notices,
+            *changes.notices_of_roi_align(roi_align_by),
             *changes.notices_of_deformable("cpu", deformable_by),
         ),
     )
+
+
+def _precision_on_cpu(there: Situation) -> CpuPrecision:
+    if not there.trains:
+        return without_training(there.keys)
+    return precision_on_cpu(there.keys, there.asked.precision, there.bfloat16, begun_in=there.begun_in)
 
 
 def _cpu_processes(there: Situation, *, fell_back: bool) -> int:

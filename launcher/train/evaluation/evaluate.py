@@ -22,6 +22,7 @@ from launcher.run.heartbeat import EVALUATION, Heartbeat
 from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
 from launcher.train.evaluation.coco import SturdyCOCOEvaluator, coco_evaluators_in
 from launcher.train.evaluation.evaluators import quietly
+from launcher.train.evaluation.pace import Pace
 from launcher.train.evaluation.unfinished import ImageResults, fingerprint_of, image_ids_in
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
@@ -114,8 +115,8 @@ class _Run:
             return inference_on_dataset(self.model, batches, EvaluatorWithBlanks(evaluator, self.unreadable.note))
         except EvaluationStoppedError:
             if kept is None:
-                message = "The evaluation on %s was stopped; it will start again from the first image: %s"
-                logger.warning(message, name, _why_nothing_is_kept(evaluator))
+                why = _why_nothing_kept(evaluator)
+                logger.warning("The evaluation on %s was stopped; it will start over: %s", name, why)
             raise
         finally:
             if kept is not None:
@@ -138,7 +139,7 @@ class _Run:
         return kept
 
 
-def _why_nothing_is_kept(evaluator: DatasetEvaluator) -> str:
+def _why_nothing_kept(evaluator: DatasetEvaluator) -> str:
     if type(evaluator) is SturdyCOCOEvaluator:
         return "its loader is not one of detectron2's, or image ids are missing or occur twice"
     several = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]
@@ -202,7 +203,9 @@ class StoppableBatches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
+        pace = Pace(len(self))
         for index, batch in enumerate(undisturbed(self._loader)):
+            pace.note(index)
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
             self._heartbeat.beat(EVALUATION)

@@ -37,8 +37,6 @@ class ClassMatches:
     """(thresholds, detections): it found an object that counts."""
     ignored: np.ndarray
     """(thresholds, detections): it counts neither way."""
-    overlap: np.ndarray
-    """(detections,): the largest IoU, or OKS, with an object of the class; 0 for none."""
     objects: np.ndarray
     """(images,): how many objects count."""
 
@@ -130,7 +128,6 @@ def _match_class(evaluation: COCOeval, category_id: int, name: str, image_ids: S
         score=np.concatenate([one.score for one in matched.values()] or [np.zeros(0)]),
         found=np.concatenate([one.found for one in matched.values()] or [_none(0)], axis=1),
         ignored=np.concatenate([one.ignored for one in matched.values()] or [_none(0)], axis=1),
-        overlap=np.concatenate([one.overlap for one in matched.values()] or [np.zeros(0)]),
         objects=objects,
     )
 
@@ -144,7 +141,6 @@ class _ImageMatches:
     score: np.ndarray
     found: np.ndarray
     ignored: np.ndarray
-    overlap: np.ndarray
     objects: int
 
 
@@ -152,7 +148,7 @@ def _match_image(evaluation: COCOeval, image_id: Any, category_id: int) -> _Imag
     objects = evaluation._gts.get((image_id, category_id), [])
     scores = np.array([found["score"] for found in evaluation._dts.get((image_id, category_id), [])])
     scores = scores[np.argsort(-scores, kind="mergesort")][: evaluation.params.maxDets[-1]]
-    found, ignored, overlap = _none(len(scores)), _none(len(scores)), np.zeros(len(scores))
+    found, ignored = _none(len(scores)), _none(len(scores))
     if objects and len(scores):
         # Those that do not count come last.
         order = np.argsort([bool(one["ignore"]) for one in objects], kind="mergesort")
@@ -160,9 +156,8 @@ def _match_image(evaluation: COCOeval, image_id: Any, category_id: int) -> _Imag
         overlaps = evaluation.computeOks if evaluation.params.iouType == "keypoints" else evaluation.computeIoU
         ious = np.asarray(overlaps(image_id, category_id))[:, order]
         found, ignored = _greedy(ious, objects)
-        overlap = ious.max(axis=1)
     counted = sum(not one["ignore"] for one in objects)
-    return _ImageMatches(score=scores, found=found, ignored=ignored, overlap=overlap, objects=counted)
+    return _ImageMatches(score=scores, found=found, ignored=ignored, objects=counted)
 
 
 def _greedy(ious: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

@@ -128,7 +128,7 @@ class ImageResults:
             self.close()
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning("Results cannot be kept, so an interruption would cost all of this evaluation (%s)", error)
+        logger.warning("Results cannot be kept, so this evaluation would start over if it were interrupted (%s)", error)
 
     def close(self) -> None:
         if self._journal is not None:

@@ -61,7 +61,7 @@ def rank_zero(
     """Hooks of rank 0 alone."""
     images = trainer.cfg.SOLVER.IMS_PER_BATCH
     period, count = logging_settings.period, logging_settings.images
-    chosen: list[HookBase] = [Throughput(images)]
+    chosen: list[HookBase] = [Throughput(images, trainer.state)]
     if count > 0:
         chosen.append(DrawInputs(trainer.paths, count))
     chosen.append(ReportEvaluations(trainer.paths, count, trainer.state))

@@ -15,19 +15,38 @@ from launcher.run.paths import RunPaths
 from launcher.train.output.drawing import draw_inputs
 from launcher.train.state import TrainingState
 
+ENOUGH_TO_JUDGE = 10
+"""Iterations, before which one slow file says nothing about the rest."""
 logger = logging.getLogger(__name__)
 
 
 class Throughput(HookBase):
-    """Puts `images_per_second` beside detectron2's scalars."""
+    """Puts speed, and the fraction of the time that went by until the batch was there, beside detectron2's scalars."""
 
-    def __init__(self, images_per_iteration: int) -> None:
+    def __init__(self, images_per_iteration: int, state: TrainingState) -> None:
         self.images_per_iteration = images_per_iteration
+        self.state = state
+        self._iterations = 0
+        self._seconds = 0.0
+        self._waited_s = 0.0
 
     def after_step(self) -> None:
-        latest = self.trainer.storage.latest().get("time")
-        if latest is not None and latest[0] > 0:
-            self.trainer.storage.put_scalar("images_per_second", self.images_per_iteration / latest[0])
+        storage = self.trainer.storage
+        # Of the first iterations, in which everything starts, detectron2 gives no time.
+        seconds, _ = storage.latest().get("time", (0.0, 0))
+        if seconds <= 0:
+            return
+        waited_s, _ = storage.latest().get("data_time", (0.0, 0))
+        storage.put_scalar("images_per_second", self.images_per_iteration / seconds)
+        storage.put_scalar("data_wait", min(1.0, waited_s / seconds))
+        self._count(seconds, waited_s)
+
+    def _count(self, seconds: float, waited_s: float) -> None:
+        self._iterations += 1
+        self._seconds += seconds
+        self._waited_s += waited_s
+        if self._iterations >= ENOUGH_TO_JUDGE:
+            self.state.data_wait = min(1.0, self._waited_s / self._seconds)
 
 
 class DrawInputs(HookBase):

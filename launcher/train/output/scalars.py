@@ -8,7 +8,7 @@ from typing import Any
 from detectron2.utils.events import EventStorage
 
 KEPT = 200  # of each name; longer windows are not looked at
-TIMES = frozenset({"time", "data_time", "rank_data_time", "images_per_second"})
+TIMES = frozenset({"time", "data_time", "rank_data_time", "images_per_second", "data_wait"})
 
 
 def scalars_of(storage: EventStorage) -> dict[str, Any]:

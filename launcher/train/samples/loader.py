@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, build_detection_train_loader
+from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
 from torch.utils.data import ConcatDataset, DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
-from launcher.train.samples.indexed import IndexedRecords
+from launcher.train.samples.indexed import IndexedRecords, open_records
 from launcher.train.samples.lost import end_where_batches_get_lost, hearing_stops
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
@@ -56,6 +56,17 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper, *, seed: int, rank: int, nu
         num_processes=num_processes,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def build_test_loader(cfg: CfgNode, name: str, mapper: Mapper) -> Any:
+    """detectron2's loader of a data set to evaluate on, in its order and with none of its images left out.
+
+    An indexed one is decoded image by image; of any other, every process has all records.
+    """
+    records = None if cfg.MODEL.LOAD_PROPOSALS else open_records([name], filter_empty=False, min_keypoints=0)
+    if records is None:
+        return build_detection_test_loader(cfg, name, mapper=mapper)
+    return build_detection_test_loader(records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
 
 
 def _joined(parts: Sequence[Records]) -> Any:

@@ -126,5 +126,6 @@ def _result_of(trainer: Trainer) -> WorkerResult:
             stopped_early=state.stopped_early,
             bad_images=trainer.count_bad_images(),
             bad_test_images=len(state.unreadable),
+            data_wait=state.data_wait,
         ),
     )

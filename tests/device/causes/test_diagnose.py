@@ -650,6 +650,19 @@ def test_the_raw_answers_are_the_evidence_of_what_is_unexplained():
     assert "NVML: works" in finding.evidence
 
 
+def test_a_library_that_finds_no_room_in_the_address_space_is_no_broken_installation():
+    facts = torch_says(
+        import_error="ImportError: libtorch_cuda.so: failed to map segment from shared object",
+        smoke_tests=(),
+        nms_on_cuda=None,
+    )
+
+    (finding,) = diagnose(facts).findings
+
+    assert finding.code == "torch.broken"
+    assert finding.fix.startswith("raise the limit of address space (`ulimit -v unlimited`)")
+
+
 @pytest.mark.parametrize("code", CONSEQUENCES)
 def test_what_follows_from_a_cause_is_not_reported_as_well(code: str):
     assert codes(CONSEQUENCES[code]) == [code]

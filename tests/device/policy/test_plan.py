@@ -90,6 +90,38 @@ def test_falling_back_says_why_and_what_changes():
     assert told(plan) == {"MODEL.DEVICE": ("cuda", "cpu"), "SOLVER.AMP.ENABLED": (True, False)}
 
 
+def test_what_only_predicts_on_the_cpu_runs_in_float32():
+    plan = plan_devices(ask(CPU), with_keys(SOLVER__AMP__ENABLED=True), WITHOUT, trains=False)
+
+    (adjustment,) = (one for one in plan.adjustments if one.setting == "SOLVER.AMP.ENABLED")
+    assert plan.precision == ""
+    assert adjustment.reason == "on the CPU only training runs in mixed precision"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "amp", "sums"),
+    [
+        ("GeneralizedRCNN", True, "sparse sums"),
+        ("GeneralizedRCNN", False, ""),
+        ("RetinaNet", True, ""),
+        ("MyOwnModel", True, "sparse sums"),
+    ],
+)
+def test_roi_align_is_fast_on_the_cpu_for_models_that_have_it_and_who_asks_for_mixed_precision(
+    architecture: str, amp: bool, sums: str
+):
+    keys = with_keys(SOLVER__AMP__ENABLED=amp, MODEL__META_ARCHITECTURE=architecture)
+
+    plan = plan_devices(ask(CPU), keys, WITHOUT)
+
+    assert plan.roi_align_by == sums
+    assert any("ROIAlign" in notice for notice in plan.notices) == bool(sums)
+
+
+def test_on_a_gpu_roi_align_stays_torchvisions():
+    assert plan_devices(ask(), with_keys(SOLVER__AMP__ENABLED=True), ONE).roi_align_by == ""
+
+
 def test_insisting_on_a_gpu_refuses_and_names_the_way_out():
     with pytest.raises(DeviceUnavailableError, match=r"device\.choice=cuda.*no NVIDIA GPU.*device\.choice=auto"):
         plan_devices(ask(CUDA), KEYS, WITHOUT)

@@ -54,12 +54,29 @@ def test_precision_is_that_of_pycocotools_to_the_last_bit(task: str, seed: int):
 
 def test_an_annotation_with_the_id_0_counts_as_pycocotools_counts_it():
     truth, detections = random_data(3)
-    for one in truth["annotations"]:
-        one["id"] -= 7
+    first = truth["annotations"][0]
+    first.update(id=0, iscrowd=0)
+    detections.append(
+        {**detections[0], **{key: first[key] for key in ("image_id", "category_id", "bbox")}, "score": 1.0}
+    )
 
     matches = match(truth, detections, "bbox")
 
     assert own_precision(matches).tobytes() == pycocotools_precision(truth, detections, "bbox").tobytes()
+
+
+def test_of_objects_that_are_overlapped_alike_the_last_one_is_taken_as_pycocotools_does():
+    truth, _ = random_data(0, images=1, classes=1)
+    between = {"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [2.0, 0.0, 10.0, 10.0]}
+    first = {**between, "score": 0.8, "bbox": [0.0, 0.0, 10.0, 10.0]}
+    places = ((1, 0.0), (2, 4.0))
+    objects = [{**between, "id": number, "bbox": [x, 0.0, 10.0, 10.0], "area": 100.0} for number, x in places]
+    truth["annotations"] = [{**one, "iscrowd": 0} for one in objects]
+
+    matches = match(truth, [between, first], "bbox")
+
+    assert matches.classes[0].found[0].tolist() == [True, True]
+    assert own_precision(matches).tobytes() == pycocotools_precision(truth, [between, first], "bbox").tobytes()
 
 
 def test_more_detections_than_count_are_cut_off_as_pycocotools_does():

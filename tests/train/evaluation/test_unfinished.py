@@ -267,7 +267,7 @@ def test_with_an_evaluator_whose_state_is_no_result_per_image_it_begins_anew_and
     model = Detector()
     finished = evaluated(tmp_path, model, attempt=2, evaluators=[CountsImages()])
 
-    assert "will start again from the first image: SturdyCOCOEvaluator, CountsImages keeps no results" in caplog.text
+    assert "was stopped; it will start over: SturdyCOCOEvaluator, CountsImages keeps no results" in caplog.text
     assert finished.metrics["count/images"] == NUM_IMAGES == len(model.seen)
 
 

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage, EventWriter
 
 from launcher.run.fence import FencedError, take_fence
 from launcher.run.paths import RunPaths
-from launcher.train.hooks.write import DrawInputs, WriteEvents
+from launcher.train.hooks.write import ENOUGH_TO_JUDGE, DrawInputs, Throughput, WriteEvents
 from launcher.train.state import Evaluated, TrainingState
 
 
@@ -117,3 +117,37 @@ def test_a_writer_of_somebodys_own_that_fails_ends_no_finished_training(
 
     assert counting.written == 1
     assert caplog.messages == ["The last metrics could not be written", "Broken could not be closed"]
+
+
+def after_iterations(*times: tuple[float, float]) -> tuple[EventStorage, TrainingState]:
+    """Iterations of so many seconds, of which so many were spent waiting for the batch."""
+    state, storage = TrainingState(max_iter=99), EventStorage(0)
+    hook = Throughput(4, state)
+    hook.trainer = SimpleNamespace(storage=storage)  # type: ignore[assignment]
+    for seconds, waited_s in times:
+        if seconds:
+            storage.put_scalar("time", seconds)
+        storage.put_scalar("data_time", waited_s)
+        hook.after_step()
+    return storage, state
+
+
+def test_speed_and_the_fraction_spent_waiting_for_data_are_scalars_of_every_iteration():
+    storage, _ = after_iterations((2.0, 0.5))
+
+    assert storage.latest()["images_per_second"][0] == 2.0
+    assert storage.latest()["data_wait"][0] == 0.25
+
+
+def test_iterations_of_which_no_time_is_known_have_neither():
+    storage, state = after_iterations((0.0, 0.5))
+
+    assert "data_wait" not in storage.latest()
+    assert state.data_wait is None
+
+
+def test_over_enough_iterations_the_wait_is_that_of_all_their_time():
+    few = [(1.0, 0.0)] * (ENOUGH_TO_JUDGE - 1)
+
+    assert after_iterations(*few)[1].data_wait is None
+    assert after_iterations(*few, (11.0, 5.0))[1].data_wait == 0.25
