@@ -84,7 +84,7 @@ def test_nothing_is_measured_for_who_does_not_ask_for_it_or_has_a_gpu(tmp_path: 
 def test_a_run_that_resumes_on_the_cpu_keeps_its_precision_unless_it_starts_over(tmp_path: Path):
     request = mixed_in(tmp_path)
     first = prepare(request, World(bfloat16=FASTER).session(), Since(began=0.0))
-    record_start(request, first.plan, first.facts, ["launcher", "train"], {})
+    record_start(request, first.plan, first.facts, ["launcher", "train"], {}, at=0.0)
     world = World()  # in which bfloat16 cannot be measured any more
 
     again = prepare(request, world.session(), Since(began=0.0))
@@ -98,7 +98,7 @@ def test_a_run_that_resumes_on_the_cpu_keeps_its_precision_unless_it_starts_over
 def test_a_run_that_loses_its_gpu_has_bfloat16_measured_then(tmp_path: Path):
     request = mixed_in(tmp_path)
     first = prepare(request, World(facts=(HEALTHY,)).session(), Since(began=0.0))
-    record_start(request, first.plan, first.facts, ["launcher", "train"], {})
+    record_start(request, first.plan, first.facts, ["launcher", "train"], {}, at=0.0)
     world = World(bfloat16=FASTER)
 
     again = prepare_again(request, world.session(), first.plan.data, Since(began=0.0, lessons=Lessons()))
