@@ -39,8 +39,8 @@ def look_at_bfloat16(
 ) -> Bfloat16Facts:
     """Build the model in a child with the worker's environment `environ`, and measure.
 
-    `deformable_by` is the plan's. What was measured is kept until another torch or detectron2 is installed. A model of the user's own code is measured
-    every time: nobody knows what it follows from.
+    `deformable_by` is the plan's. What was measured is kept until another torch or detectron2 is installed. A model of
+    the user's own code is measured every time: nobody knows what it follows from.
     """
     file_name = f"bfloat16-{digest(_question(keys, environ))}.json"
     own = bool(own_code.imports or own_code.trainer or own_code.config_extensions)
