@@ -43,7 +43,7 @@ def load(model: str, *settings: str, checkpoint: str = "") -> Predictor:
     devices = plan_devices(request.device, request.keys, diagnosis, trains=False)
     if devices.num_processes > 1:
         raise RequestError(f"device.count={request.device.count}: launcher.load uses one device. Leave it out.")
-    why = devices.reason + _shield(devices, diagnosis, os.environ)
+    why = devices.reason + shield(devices, diagnosis, os.environ)
     loaded: Any = import_module("launcher.train.prediction.loaded")
     predictor: Predictor = loaded.load_here(
         loaded.ToLoad(
@@ -76,7 +76,7 @@ def _request_for(model: str, settings: tuple[str, ...], checkpoint: str) -> RunR
     return compose_request(task, words, command="launcher predict")
 
 
-def _shield(devices: DevicePlan, diagnosis: Diagnosis, environ: MutableMapping[str, str]) -> str:
+def shield(devices: DevicePlan, diagnosis: Diagnosis, environ: MutableMapping[str, str]) -> str:
     """Keep torch from the driver of a machine whose GPUs cannot be used, as far as a running process can; says so."""
     if devices.kind != "cpu" or diagnosis.usable_gpus:
         return ""

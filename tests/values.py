@@ -9,6 +9,7 @@ from typing import Any
 from launcher.config.keys import Keys
 from launcher.config.request import (
     CheckpointSettings,
+    ClusterSettings,
     DatasetRequest,
     DeviceRequest,
     EarlyStoppingSettings,
@@ -38,7 +39,9 @@ CPU = DevicePlan(
     adjustments=(),
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
-NO_DATA = DatasetPlan(splits=(), environment={}, adjustments=(), notices=(), train_checksum=0, own_classes={})
+NO_DATA = DatasetPlan(
+    splits=(), indexes={}, environment={}, adjustments=(), notices=(), train_checksum=0, own_classes={}
+)
 
 
 def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
@@ -54,6 +57,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
         "evaluation": EvaluationSettings(),
+        "cluster": ClusterSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
     }

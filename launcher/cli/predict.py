@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TextIO
 
 from launcher.cli.inference import compose_for, sort_words
+from launcher.cli.streams import everything_to_stderr
 from launcher.cli.training import train
 from launcher.config.places import expanded
 from launcher.config.request import RunRequest
@@ -84,7 +84,7 @@ def _predict(request: RunRequest, *, command: tuple[str, ...], as_json: bool) ->
     if not as_json:
         train(request, command)
         return
-    with _everything_to_stderr() as output:
+    with everything_to_stderr() as output:
         try:
             train(request, command)
         except LauncherError:
@@ -100,18 +100,3 @@ def _print_json(request: RunRequest, output: TextIO) -> None:
         json.dump(prediction_json(folder, outcome), output, indent=2)
         output.write("\n")
         output.flush()
-
-
-@contextlib.contextmanager
-def _everything_to_stderr() -> Iterator[TextIO]:
-    """What this process and its worker print goes there; what is written to the given file goes to standard output."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with open(kept, "w", encoding="utf-8", closefd=False) as output:
-            yield output
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -15,6 +15,7 @@ from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
 from launcher.launch.claims import claim, claims_folder, look
 from launcher.launch.environment import with_short_waits
+from launcher.launch.inference import evaluation_instead
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
@@ -39,6 +40,9 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     with _executing(request) as how:
         session = make_session(command, how)
         ended = launch(request, session)
+    if (instead := evaluation_instead(request, ended.plan)) is not None:
+        print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
+        return train(instead, command)
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
     show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
     return _result_of(ended)

@@ -28,6 +28,12 @@ class RegisteredDataset:
     """Python packages that detectron2 imports to read it."""
     packages_to_evaluate: tuple[str, ...] = ()
 
+    @property
+    def instances(self) -> str:
+        """Under `dataset.root`, the file that `load_coco_json` reads as it is; empty where another function reads."""
+        is_plain = self.origin in (COCO, COCO_MINI)
+        return next((need for need in self.needs if is_plain and need.endswith(".json")), "")
+
 
 COCO = Origin(
     title="COCO",

@@ -63,6 +63,8 @@ def inspect_dataset(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
         for name in registered_elsewhere(dataset, keys)
     )
+    if indexes and own_code is None:  # the user's code may register other data by these names
+        opened |= {entry.name: indexes.open(file) for entry in registered if (file := _instances(entry, root))}
     return DatasetFacts(
         root=str(root),
         coco=coco,
@@ -78,6 +80,12 @@ def _inspect_coco(name: str, split: str, asked: SplitRequest, opened: Opened | N
         return read_coco(name, split, file, images, check=check)
     named = CocoFacts(name=name, split=split, json=str(file), images=str(images))
     return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
+
+
+def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
+    """The annotation file of one of detectron2's own data sets, where that is all there is to read."""
+    known = find_registered(entry.name)
+    return root / known.instances if known and known.instances and not entry.missing else None
 
 
 def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:

@@ -130,6 +130,11 @@ def _as_coco(content: Any) -> tuple[dict[str, Any], str]:
         for part in _PARTS
         if not isinstance(content.get(part), list)
     ]
+    if wrong == ["annotations is missing"]:
+        return (
+            {},
+            "it has no annotations, so there is nothing to train on or to measure against (predicting needs none)",
+        )
     return (content, "") if not wrong else ({}, "this is not COCO format: " + ", ".join(wrong))
 
 

@@ -46,6 +46,8 @@ class DatasetPlan:
 
     splits: tuple[CocoSplit, ...]
     """To be registered by the worker; detectron2's own data sets need none."""
+    indexes: Mapping[str, IndexFacts]
+    """Of data sets that detectron2 registers, by name."""
     environment: Mapping[str, str]
     """Set in the worker's environment."""
     adjustments: tuple[Adjustment, ...]
@@ -69,6 +71,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
+        indexes={one.name: facts.indexes[one.name] for one in facts.registered if one.name in facts.indexes},
         environment=data_environment(request.dataset),
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=tuple(map(printable, notices)),
@@ -81,6 +84,7 @@ def without_data(request: RunRequest) -> DatasetPlan:
     """For what needs no data set."""
     return DatasetPlan(
         splits=(),
+        indexes={},
         environment=data_environment(request.dataset),
         adjustments=(),
         notices=(),

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.config.adjustment import Adjustment
-from launcher.config.request import Precision, RunRequest
-from launcher.config.task import InferenceRequest, PredictRequest
+from launcher.config.request import DEFAULT_OUTPUT_DIR, Precision, RunRequest
+from launcher.config.task import EvaluateRequest, InferenceRequest, PredictRequest
 from launcher.config.unused import notices_of_unused
 from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
@@ -17,14 +17,36 @@ from launcher.errors import RequestError
 from launcher.launch.decide import fewer_workers, lessons_before, limits_of, listed_briefly
 from launcher.run.codes import NONE
 from launcher.run.folder import FolderFacts
-from launcher.run.identity import differences, identity_of
+from launcher.run.identity import differences, identity_of, is_within
 from launcher.run.outcome import Ending, Outcome
-from launcher.run.plan import Continue, Evaluate, Finished, Lessons, Model, New, Predict, Report, RunPlan, Start, Task
+from launcher.run.plan import (
+    Continue,
+    Evaluate,
+    Finished,
+    Lessons,
+    Model,
+    New,
+    Predict,
+    Report,
+    RunPlan,
+    Start,
+    Task,
+    Train,
+)
 from launcher.run.work import WorkFacts
 
 WEIGHTS = "weights"
 """The part of the identity that says which file MODEL.WEIGHTS was."""
 SHOWN_DIFFERENCES = 4
+OF_EVALUATION = (
+    "dataset.val",
+    "DATASETS.TEST",
+    "DATASETS.PROPOSAL_FILES_TEST",
+    "INPUT.MIN_SIZE_TEST",
+    "INPUT.MAX_SIZE_TEST",
+    "TEST",
+)
+"""Settings that a finished run is evaluated with once more."""
 
 
 def for_inference(request: RunRequest) -> RunRequest:
@@ -41,6 +63,30 @@ def for_inference(request: RunRequest) -> RunRequest:
         Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
     )
     return replace(request, keys=request.keys.with_(changed))
+
+
+def evaluation_instead(request: RunRequest, plan: RunPlan) -> RunRequest | None:
+    """Where a finished run is asked for with other settings of its evaluation: the request to evaluate it with them.
+
+    Its results would otherwise be shown as if they were those of the new settings.
+    """
+    is_finished = isinstance(plan.task, Train) and isinstance(plan.start, Finished)
+    is_other = any(is_within(change.setting, OF_EVALUATION) for change in plan.report.changed)
+    if not is_finished or not is_other or not plan.keys["DATASETS.TEST"]:
+        return None
+    task = EvaluateRequest(run=plan.folder, checkpoint="", out="")
+    planned = {"MODEL.WEIGHTS": str(plan.paths.final_weights), "OUTPUT_DIR": DEFAULT_OUTPUT_DIR}
+    changed = (
+        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
+    )
+    return for_inference(
+        replace(
+            request,
+            typed=replace(request.typed, task=task),
+            run=replace(request.run, name=""),
+            keys=request.keys.with_(changed),
+        )
+    )
 
 
 def make_inference_plan(
@@ -62,7 +108,7 @@ def make_inference_plan(
     """
     identity = {**to_plain(identity_of(request)), WEIGHTS: dict(work.weights)}
     before = folder.previous.identity if folder.previous and request.resume != "never" else None
-    if problems := list(_problems(request, folder, before, identity)):
+    if problems := [*_problems(request, folder, before, identity), *_nothing_to_evaluate(request, dataset)]:
         raise RequestError("\n".join(problems))
     lessons = lessons or lessons_before(folder.previous, request)
     adjustments = (
@@ -98,7 +144,7 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
         annotations=request.dataset.train.json,
     )
     if not isinstance(task, PredictRequest):
-        return Evaluate(model=model, evaluation=request.evaluation)
+        return Evaluate(model=model, evaluation=request.evaluation, images=request.logging.images)
     return Predict(
         model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
     )
@@ -121,12 +167,14 @@ def _problems(
 ) -> Iterator[str]:
     if folder.unwritable:
         yield f"The results would be in {folder.folder}, but {folder.unwritable}. Choose another folder: --out DIR."
-    if folder.foreign and request.resume != "never":
+    if folder.foreign:
         yield (
             f"{folder.folder} holds files that are not of an evaluation or prediction "
             f"({listed_briefly(folder.foreign)}). Choose an empty folder, or one that is not there: --out DIR."
         )
-    if before is not None:
+    if folder.previous is not None and (whose := _whose(folder.previous.identity, identity)):
+        yield f"{folder.folder} belongs to {whose}. Choose another folder: --out DIR."
+    elif before is not None:
         yield from _problems_with_other(folder, before, identity)
     if folder.weights_missing:
         yield (
@@ -135,11 +183,23 @@ def _problems(
         )
 
 
+def _whose(before: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """Whose folder it is, where it is of another kind; empty where it is of this one."""
+    if before.get("task") == identity["task"]:
+        return ""
+    return {"evaluate": "an evaluation", "predict": "predictions"}.get(str(before.get("task")), "a training run")
+
+
+def _nothing_to_evaluate(request: RunRequest, dataset: DatasetPlan) -> Iterator[str]:
+    keys = request.keys.with_(dataset.adjustments)
+    if isinstance(request.task, EvaluateRequest) and not keys["DATASETS.TEST"]:
+        yield (
+            "There is nothing to evaluate on: DATASETS.TEST is empty. Name annotated images with "
+            "dataset.val.json=FILE dataset.val.images=FOLDER, or a registered data set with DATASETS.TEST=[NAME]."
+        )
+
+
 def _problems_with_other(folder: FolderFacts, before: Mapping[str, Any], identity: Mapping[str, Any]) -> Iterator[str]:
-    if before.get("task") != identity["task"]:
-        what = {"evaluate": "an evaluation", "predict": "predictions"}.get(str(before.get("task")), "a training run")
-        yield f"{folder.folder} belongs to {what}. Choose another folder: --out DIR."
-        return
     changed = [one for one in differences(before, identity) if not one[0].startswith(f"{WEIGHTS}.")]
     if changed:
         names = ", ".join(f"{name} ({old} then, {new} now)" for name, old, new in changed[:SHOWN_DIFFERENCES])

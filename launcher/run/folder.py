@@ -261,7 +261,7 @@ def _why_unwritable(folder: Path) -> str:
 def _in_the_way(paths: RunPaths) -> str:
     """Something of another kind that has the name of a file or folder of a run, such as a named pipe."""
     folders = (paths.folder / "attempts", paths.checkpoints, paths.evaluation, paths.tensorboard)
-    files = (paths.request, paths.first_provenance, paths.config, paths.fence, paths.metrics)
+    files = (paths.request, paths.config, paths.fence, paths.metrics)
     wrong = [path for path in folders if path.exists() and not path.is_dir()]
     if wrong:
         return f"{wrong[0]} is no folder"

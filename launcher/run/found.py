@@ -40,8 +40,9 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether a run of ours lives in that folder."""
-    holds_run = (folder / "request.yaml").is_file() or (folder / "attempts").is_dir()
-    return holds_run and not (folder / RESULTS).is_dir()
+    # Unlike Path's, these also take names that no file can have, and folders that may not be entered.
+    holds_run = os.path.isfile(folder / "request.yaml") or os.path.isdir(folder / "attempts")
+    return holds_run and not os.path.isdir(folder / RESULTS)
 
 
 def find_run(asked: str, root: Path) -> Path:

@@ -88,6 +88,21 @@ class RunPaths:
         return self.folder / "submission.json"
 
     @property
+    def job_script(self) -> Path:
+        """The batch script of that job; what belongs to it lies beside it."""
+        return self.folder / "cluster" / "job.sh"
+
+    @property
+    def job_code(self) -> Path:
+        """Of which code the job was submitted."""
+        return self.folder / "cluster" / "code.json"
+
+    @property
+    def job_snapshot(self) -> Path:
+        """A copy of that code."""
+        return self.folder / "cluster" / "code"
+
+    @property
     def first_provenance(self) -> Path:
         """Of runs that were made before every attempt had its own."""
         return self.folder / "provenance.json"
@@ -143,6 +158,10 @@ class RunPaths:
     @property
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
+
+    def summaries(self) -> list[Path]:
+        """Of the data sets that were evaluated last, each `launcher.run.evaluation.EvaluationSummary`."""
+        return sorted(self.evaluation.glob("*/summary.json"))
 
     @property
     def unfinished_evaluation(self) -> Path:

@@ -129,6 +129,8 @@ class Evaluate:
 
     model: Model
     evaluation: EvaluationSettings
+    images: int
+    """Validation images that are drawn with what was found; 0 draws nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,9 +31,9 @@ class Row:
     cells: Sequence[str]
 
 
-def show_evaluation(summary: EvaluationSummary, console: Console, *, file: Path) -> None:
+def show_evaluation(summary: EvaluationSummary, console: Console, *, file: str | Path) -> None:
     """Print the table of an evaluation; `file` has all of it."""
-    here = Path.cwd()
+    file, here = Path(file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
     _print(evaluation_lines(summary, str(shown)), console)
 
@@ -86,8 +86,9 @@ def _per_class(summary: EvaluationSummary) -> list[str]:
     if not tasks:
         return []
     first = next(iter(tasks.values()))
-    head = Row(name="class", cells=["objects", *(f"{name} {_metric_of(task)}" for name, task in tasks.items())])
-    head = Row(name=head.name, cells=[*head.cells, "best F1", "at score"])
+    is_counted = any(one.objects is not None for one in first.classes)
+    metrics = [f"{name} {_metric_of(task)}" for name, task in tasks.items()]
+    head = Row(name="class", cells=["objects", *metrics, "best F1", "at score"] if is_counted else metrics)
     by_name = {name: {one.name: one for one in task.classes} for name, task in tasks.items()}
     chosen = _chosen(first)
     rows = [_class_row(one, [(tasks[task], by_name[task].get(one.name)) for task in tasks]) for one in chosen]
@@ -100,9 +101,11 @@ def _metric_of(task: TaskSummary) -> str:
 
 def _class_row(one: ClassScores, in_tasks: Sequence[tuple[TaskSummary, ClassScores | None]]) -> Row:
     numbers = [_number(found.metrics.get(_metric_of(task))) if found else NOT_DEFINED for task, found in in_tasks]
+    if one.objects is None:
+        return Row(name=one.name, cells=numbers)
     best = one.best_f1
     f1 = [NOT_DEFINED, NOT_DEFINED] if best is None else [f"{best.f1:.2f}", f"{best.score:.2f}"]
-    return Row(name=one.name, cells=["" if one.objects is None else f"{one.objects:,}", *numbers, *f1])
+    return Row(name=one.name, cells=[f"{one.objects:,}", *numbers, *f1])
 
 
 def _chosen(task: TaskSummary) -> list[ClassScores]:

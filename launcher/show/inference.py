@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from launcher.config.values import read_json_if_valid, to_plain
+from launcher.run.evaluation import EvaluationSummary
 from launcher.run.journal import entries_in
 from launcher.run.outcome import Ending, Outcome, headlines
 from launcher.run.paths import RunPaths
@@ -21,7 +23,7 @@ def start_line(plan: RunPlan, task: Evaluate | Predict) -> str:
         case Finished():
             return f"start: nothing to do, {_all_of(plan, task)} done. resume=never starts over."
         case Continue(done=done):
-            return f"start: {_images(done)} done, continues with the rest {source}"
+            return f"start: {_images(done)} done, continues with the rest, {source}"
     return f"start: {_what(plan, task)} {source}"
 
 
@@ -50,6 +52,19 @@ def prediction_json(folder: Path, outcome: Outcome) -> dict[str, Any]:
         "images": [
             {"file": file, "seconds": value["seconds"], **value["found"]} for file, value in sorted(images.items())
         ],
+    }
+
+
+def evaluation_json(folder: Path, outcome: Outcome) -> dict[str, Any]:
+    """For programs: what came of each data set, as its summary.json has it, and how it ended."""
+    summaries = (read_json_if_valid(file, EvaluationSummary) for file in RunPaths(folder).summaries())
+    return {
+        "folder": str(folder),
+        "exit_code": outcome.exit_code,
+        "code": outcome.code,
+        "explanation": outcome.explanation,
+        "metrics": dict(outcome.work.metrics),
+        "data_sets": {one.dataset: to_plain(one) for one in summaries if one is not None},
     }
 
 

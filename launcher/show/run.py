@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import to_plain
-from launcher.data.plan import CocoSplit
+from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
@@ -47,7 +47,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
-        for row in _index_rows(plan.data.splits):
+        for row in _index_rows(plan.data):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices)}")
@@ -64,10 +64,11 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
             line(f"  {key} = {plan.keys[key]}")
 
 
-def _index_rows(splits: Iterable[CocoSplit]) -> Iterator[str]:
-    for split in splits:
-        if split.index is not None and not split.index.unusable:
-            yield f"index: {split.index.path} ({split.index.size / 1e6:.1f} MB), of {_relative(Path(split.json))}"
+def _index_rows(data: DatasetPlan) -> Iterator[str]:
+    indexes = {split.name: split.index for split in data.splits if split.index is not None} | dict(data.indexes)
+    for name, index in indexes.items():
+        if not index.unusable:
+            yield f"index: {name} by {index.path} ({index.size / 1e6:.1f} MB)"
 
 
 def show_notices(notices: Iterable[str], console: Console) -> None:

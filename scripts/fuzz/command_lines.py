@@ -8,13 +8,13 @@ and from odd paths; half of them are sound enough to be accepted. A miss is
 * a traceback, an answer later than 60 s, an exit code that `launcher plan` has not, a terminal escape on the screen;
 * a suggested correction that is not accepted when it is typed: it does not compose, or a check of the request refuses
   it (what only the files and devices of this machine refuse is not counted);
-* of what is accepted, and no sweep: a setting typed as KEY=VALUE that the request has another value for than yacs reads
-  (of detectron2's keys) or than was typed (of the launcher's), or that the plan has, unless an adjustment or a notice
-  of the plan names that setting;
+* of what is accepted, and no sweep: a setting typed as KEY=VALUE, or written into the file of experiment=sound, that
+  the request has another value for than yacs reads (of detectron2's keys) or than was typed (of the launcher's), or
+  that the plan has, unless an adjustment or a notice of the plan names that setting;
 * a run folder that is not OUTPUT_DIR, or not below run.root, as typed.
 
-Not compared are values that are not plain (interpolations, dictionaries, quotes inside of lists) and what the files
-set. Prints every miss; then the exit status is 1.
+Not compared are values that are not plain (interpolations, dictionaries, quotes inside of lists) and what the other
+files set. Prints every miss; then the exit status is 1.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import yaml
 from omegaconf import OmegaConf
 from PIL import Image
 from yacs.config import CfgNode
@@ -188,6 +189,8 @@ SOUND_VALUES: dict[type, tuple[str, ...]] = {
     list: ("[]", "[1]", "[64,128]", "[0.5,1.0]", "[[64,128]]", "[mine]", "[a,b]"),
 }
 """By the type of a setting's default."""
+SOUND = "conf/experiment/sound.yaml"
+SOUND_FILE = ("--config-dir", "conf", "experiment=sound")
 SOUND_PATHS = ("~/x", "$HOME/x", "a/b", "./output", "outputs", "a b", "é", "007", "1e5", "x.d", "'$HOME/y'", "//tmp//x")
 OWN_DATA = (
     *("dataset=coco_json", "dataset.train.json=train.json", "dataset.train.images=images"),
@@ -262,6 +265,9 @@ def answers(number: int, seed: int) -> Iterator[Answered]:
             draw = random.Random(f"{seed} {index}")
             _write_file(draw)
             words = sound_line(draw, names, keys) if draw.random() < 0.5 else line(draw, names, keys)
+            if draw.random() < 0.3:
+                _write_sound_file(draw, names, make_schema(keys))
+                words = (*words, *SOUND_FILE)
             yield _judged(plan(words), keys)
 
 
@@ -323,6 +329,33 @@ def plan(words: tuple[str, ...]) -> Answered:
     )
 
 
+def _write_sound_file(draw: random.Random, names: list[str], schema: Any) -> None:
+    """An experiment of settings that may well be accepted."""
+    settings: dict[str, Any] = {}
+    for word in (_sound_word(draw, draw.choice(names), schema) for _ in range(draw.randint(1, 3))):
+        settings |= typed_values([word], schema)
+    nested = OmegaConf.create({})
+    for name, value in settings.items():
+        OmegaConf.update(nested, name, _as_list(value))
+    Path(SOUND).write_text("# @package _global_\n" + yaml.safe_dump(OmegaConf.to_container(nested)))
+
+
+def _as_list(value: Any) -> Any:
+    return [*map(_as_list, value)] if isinstance(value, tuple | list) else value
+
+
+def values_in_file(words: Sequence[str], schema: Any) -> dict[str, Any]:
+    """What the file of experiment=sound sets, where it is the one that is chosen."""
+    if tuple(words[-len(SOUND_FILE) :]) != SOUND_FILE or sum(word.startswith("experiment=") for word in words) > 1:
+        return {}
+    content = OmegaConf.create(yaml.safe_load(Path(SOUND).read_text()) or {})
+    return {name: _as_list(OmegaConf.select(content, name)) for name in _leaf_names(content, schema)}
+
+
+def _leaf_names(content: Any, schema: Any) -> list[str]:
+    return [name for name in setting_names(schema) if OmegaConf.select(content, name) is not None]
+
+
 def _judged(answered: Answered, keys: Detectron2Keys) -> Answered:
     error = answered.error or _complaint(answered) or "\n".join(differences(answered, keys))
     return replace(answered, error=error)
@@ -333,7 +366,8 @@ def differences(answered: Answered, keys: Detectron2Keys) -> Iterator[str]:
     if len(answered.requests) != 1 or {"-m", "--multirun"} & {*answered.words}:
         return
     (request,) = answered.requests
-    typed = typed_values(answered.words, make_schema(keys))
+    schema = make_schema(keys)
+    typed = {**values_in_file(answered.words, schema), **typed_values(answered.words, schema)}
     for name, value in typed.items():
         got = _value_in(request, name)
         if not _same(name, value, got):

@@ -69,6 +69,7 @@ SETTINGS = (
     "device=cpu",
     "dataset=coco_json",
     "dataset.name=trial",
+    "dataset.index=on",
 )
 
 

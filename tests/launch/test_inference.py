@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from launcher.config.request import DeviceChoice, DeviceRequest, EmaSettings, Precision, RunRequest, RunSettings
+from launcher.config.adjustment import Adjustment
+from launcher.config.request import DeviceRequest, EmaSettings, Precision, RunRequest, RunSettings
 from launcher.config.task import EvaluateRequest, PredictRequest
 from launcher.errors import DataError, RequestError
 from launcher.files import write_text
@@ -19,6 +20,7 @@ from launcher.run.heartbeat import PREDICTION, TRAINING
 from launcher.run.identity import run_folder
 from launcher.run.journal import Journal, stamp_of
 from launcher.run.plan import Continue, Evaluate, Finished, New, Predict, RunPlan
+from tests.device.recorded import TWO_GPUS
 from tests.launch.conducted import KEYS, World
 from tests.values import TYPED, a_request, failed_with, finished_after
 
@@ -107,12 +109,13 @@ def test_other_weights_under_the_same_name_start_over_and_keep_the_old_results(p
     assert "the weights are other ones" in world.text
 
 
-def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(photos: Path, tmp_path: Path):
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(photos: Path, tmp_path: Path, resume: str):
     out = tmp_path / "mine"
     write_text(out / "thesis.tex", "words")
 
     with pytest.raises(RequestError, match=r"mine holds files that are not of.*thesis\.tex.*--out DIR"):
-        launch(prediction(photos, out=str(out)), World().session())
+        launch(prediction(photos, out=str(out), resume=resume), World().session())
 
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
@@ -127,14 +130,25 @@ def test_a_folder_of_another_prediction_is_refused_with_what_differs(photos: Pat
         launch(replace(request, typed=replace(request.typed, task=task)), World().session())
 
 
-def test_a_training_run_is_no_folder_for_predictions(photos: Path, tmp_path: Path):
+def test_starting_over_renames_the_results_before(photos: Path, tmp_path: Path):
+    out = str(tmp_path / "out")
+    launch(prediction(photos, out=out), World(ends=(DONE,)).session())
+
+    plan = launch(prediction(photos, out=out, resume="never"), World(ends=(DONE,)).session()).plan
+
+    assert plan.start == New(archives=True)
+    assert (tmp_path / "out.1/attempts/1").is_dir()
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_training_run_is_no_folder_for_predictions(photos: Path, tmp_path: Path, resume: str):
     training = launch(
         a_request(KEYS, run=RunSettings(root=str(tmp_path), name="run", provenance=False)),
         World(ends=(finished_after(100),)).session(),
     ).plan
 
     with pytest.raises(RequestError, match="belongs to a training run"):
-        launch(prediction(photos, out=training.folder), World().session())
+        launch(prediction(photos, out=training.folder, resume=resume), World().session())
 
 
 def test_a_prediction_without_images_is_refused(tmp_path: Path):
@@ -178,12 +192,14 @@ def test_an_attempt_that_has_done_images_makes_up_for_the_retries_before(photos:
 
 
 def test_any_number_of_processes_shares_the_images(photos: Path):
-    request = prediction(photos, device=DeviceRequest(choice=DeviceChoice.cpu, count=3))
-    assert request.keys["SOLVER.IMS_PER_BATCH"] == 2
+    request = prediction(photos, device=DeviceRequest(count=2))
+    alone = Adjustment(setting="SOLVER.IMS_PER_BATCH", asked=2, planned=1, reason="")
 
-    plan = launch(request, World(ends=(DONE,)).session()).plan
+    plan = launch(
+        replace(request, keys=request.keys.with_([alone])), World(facts=(TWO_GPUS,), ends=(DONE,)).session()
+    ).plan
 
-    assert plan.devices.num_processes == 3
+    assert plan.devices.num_processes == 2
 
 
 def test_a_model_that_was_trained_in_mixed_precision_is_used_in_full_unless_asked(photos: Path):

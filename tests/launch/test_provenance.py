@@ -49,6 +49,14 @@ def test_a_change_is_recorded_with_its_commit(tree: Path):
     assert "torch" in found["packages"]
 
 
+def test_what_decides_over_the_last_bits_is_recorded():
+    found = provenance(["launcher"], {"OMP_NUM_THREADS": "3"})
+
+    assert found["threads"] == "3"
+    assert provenance(["launcher"], {})["threads"] == str(os.cpu_count())
+    assert found["cpu"] in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else found["cpu"])
+
+
 def test_bytes_that_are_no_text_do_not_matter(tree: Path):
     (tree / "notes.txt").write_bytes(b"caf\xe9\n")
 

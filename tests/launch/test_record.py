@@ -13,11 +13,14 @@ from launcher.errors import RequestError
 from launcher.files import write_text
 from launcher.launch.record import archive, record_start
 from launcher.run import identity
+from launcher.run.attempts import read_attempts
 from launcher.run.folder import Previous, last_outcome, look_at_folder, previous_from
+from launcher.run.frozen import read_frozen
 from launcher.run.outcome import Ending
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from tests.device.recorded import NO_GPU
+from tests.recorded_runs import BEGAN, begin, record_run, stopped_after, with_max_iter
 from tests.values import CPU, NO_DATA, TRAINING, TYPED, a_plan, a_request
 
 
@@ -226,3 +229,19 @@ def test_only_numbers_are_attempts(tmp_path: Path):
         (tmp_path / "attempts" / name).mkdir(parents=True)
 
     assert RunPaths(tmp_path).attempt_numbers() == [1]
+
+
+def test_every_attempt_says_what_it_was_started_with_and_the_latest_request_is_the_one_that_is_frozen(tmp_path: Path):
+    record_run(tmp_path / "run", stopped_after(10), request=with_max_iter(20))
+    plan = begin(tmp_path / "run", attempt=2, request=with_max_iter(30))
+
+    first, second = read_attempts(plan.paths)
+
+    assert first.started is not None
+    assert second.started is not None
+    assert (first.started.iterations, second.started.iterations) == (20, 30)
+    assert (second.started.at, second.started.process, second.started.device) == (BEGAN + 120, os.getpid(), "cpu")
+    assert all(plan.paths.attempt(number).provenance.exists() for number in (1, 2))
+    frozen = read_frozen(tmp_path / "run")
+    assert frozen.request.keys["SOLVER.MAX_ITER"] == 30
+    assert frozen.working_directory == os.getcwd()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import RequestError
-from launcher.run.found import called, find_run, find_runs
+from launcher.run.found import called, find_run, find_runs, is_run
 from tests.recorded_runs import plan_a_run
 
 NAMES = (
@@ -85,6 +85,13 @@ def test_what_fits_no_run_is_answered_with_the_nearest(outputs: Path):
 def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(RequestError, match=r"there are none in .*nowhere.*--root DIR"):
         find_run("x", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\udce9", "x/" * 3000])
+def test_a_name_that_no_file_can_have_is_no_run(tmp_path: Path, name: str):
+    assert not is_run(tmp_path / name)
+    with pytest.raises(RequestError, match="is no run"):
+        find_run(name, tmp_path)
 
 
 def test_a_run_is_called_as_it_can_be_typed_where_one_stands(outputs: Path, monkeypatch: pytest.MonkeyPatch):

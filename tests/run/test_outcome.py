@@ -135,9 +135,15 @@ def test_an_outcome_names_what_ended_the_attempt(
 
 
 def test_a_device_error_keeps_its_code_and_rank():
-    outcome = classify(WorkerEnd(exit_status=1, iterations=7, stage="training"), result=None, failure=SICK)
+    outcome = classify(
+        WorkerEnd(exit_status=1, iterations=7, stage="training"),
+        result=None,
+        failure=replace(SICK, place="model.py:forward"),
+    )
 
-    assert outcome.fault == Fault(rank=1, stage="training", cuda_code=214, traceback="", kind="Error")
+    assert outcome.fault == Fault(
+        rank=1, stage="training", cuda_code=214, traceback="", kind=SICK.kind, place="model.py:forward"
+    )
     assert outcome.work.iterations == 7
 
 

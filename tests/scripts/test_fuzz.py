@@ -55,6 +55,27 @@ def test_a_traceback_a_hang_and_another_exit_code_are_misses(fuzz: ModuleType):
 
 
 @pytest.mark.parametrize(
+    ("typed", "wrong"),
+    [
+        ((), ["SOLVER.MAX_ITER was typed as 12, and the request has 10"]),
+        (("SOLVER.MAX_ITER=10",), []),
+        (("experiment=demo",), []),
+    ],
+)
+def test_what_comes_out_otherwise_than_the_file_has_it_is_a_miss(
+    fuzz: ModuleType, typed: tuple[str, ...], wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(fuzz.SOUND).parent.mkdir(parents=True)
+    Path(fuzz.SOUND).write_text("SOLVER: {MAX_ITER: 12, STEPS: [5, 8]}\nrun: {name: first}\n")
+    request = a_request(KEYS, run=RunSettings(name="first"))
+    words = (*typed, *fuzz.SOUND_FILE)
+    answered = fuzz.Answered(words=words, code=0, screen="", error="", requests=(request,))
+
+    assert list(fuzz.differences(answered, read_keys())) == wrong
+
+
+@pytest.mark.parametrize(
     ("words", "wrong"),
     [
         (("SOLVER.MAX_ITER=12",), ["SOLVER.MAX_ITER was typed as 12, and the request has 10"]),

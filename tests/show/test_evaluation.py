@@ -103,6 +103,19 @@ def test_an_evaluator_of_a_users_own_has_its_numbers_shown():
     assert lines[2].split() == ["mine", "0.5"]
 
 
+def test_of_classes_whose_objects_are_not_known_only_the_evaluators_numbers_are_shown():
+    sky = ClassScores(name="sky", objects=None, metrics={"IoU": 40.0}, best_f1=None)
+
+    lines = evaluation_lines(
+        replace(
+            SUMMARY, counts=None, tasks={"sem_seg": TaskSummary(metrics={"mIoU": 40.0}, classes=(sky,), best_f1=None)}
+        ),
+        "s.json",
+    )
+
+    assert lines[3:5] == ["  class   sem_seg IoU", "  sky            40.0"]
+
+
 def test_an_evaluation_without_any_number_says_so():
     assert "no metrics" in evaluation_lines(replace(SUMMARY, tasks={}), "s.json")[1]
 

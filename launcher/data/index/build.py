@@ -94,15 +94,25 @@ def decode_entry(raw: bytes) -> Any:
     """
     with contextlib.suppress(msgspec.ValidationError):  # a number that only Python takes, for infinity
         entry = _decoder.decode(raw)
-        # Every key brings a colon. Where there are more of these, they are in texts, or a key occurs twice.
-        if type(entry) is dict and raw.count(b":") == _num_keys(entry):
+        if type(entry) is dict and _has_each_key_once(entry, raw):
             return entry
     return decode_strictly(raw)
 
 
-def _num_keys(entry: Mapping[str, Any]) -> int:
+def _has_each_key_once(entry: Mapping[str, Any], raw: bytes) -> bool:
+    """Certain where it says so: every key brings a colon, and all others are in texts."""
     mask = entry.get("segmentation")
-    return len(entry) + (len(mask) if type(mask) is dict else 0)
+    parts = (entry, mask) if type(mask) is dict else (entry,)
+    others = raw.count(b":") - sum(map(len, parts))
+    if others == 0:
+        return True
+    # A colon that is written as an escape would make up for one too many.
+    return b"\\" not in raw and others == sum(map(_colons_in, parts))
+
+
+def _colons_in(entry: Mapping[str, Any]) -> int:
+    texts = (text for text in (*entry, *entry.values()) if type(text) is str)
+    return sum(text.count(":") for text in texts)
 
 
 def _entries(content: mmap.mmap, spans: Spans) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from launcher.run.heartbeat import EVALUATION, Heartbeat
 from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
 from launcher.train.evaluation.coco import SturdyCOCOEvaluator, coco_evaluators_in
 from launcher.train.evaluation.evaluators import quietly
+from launcher.train.evaluation.pace import Pace
 from launcher.train.evaluation.unfinished import ImageResults, fingerprint_of, image_ids_in
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
@@ -201,7 +202,9 @@ class StoppableBatches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
+        pace = Pace(len(self))
         for index, batch in enumerate(undisturbed(self._loader)):
+            pace.note(index)
             if index < self._num_shared and self._stop.agreed(self._num_processes):
                 raise EvaluationStoppedError
             self._heartbeat.beat(EVALUATION)

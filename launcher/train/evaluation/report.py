@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from detectron2.data import MetadataCatalog
 
 from launcher.config.values import write_json
 from launcher.run.evaluation import EvaluationSummary
+from launcher.train.evaluation.coco import RESULTS_FILE
 from launcher.train.evaluation.confusion import Confusion, ImagePairs, confusion_of, pair_images
 from launcher.train.evaluation.matches import Matches, match, tasks_in
 from launcher.train.evaluation.precision import best_f1, mean_average_precision
@@ -23,8 +25,6 @@ from launcher.train.output.errors import draw_worst
 
 logger = logging.getLogger(__name__)
 
-DETECTIONS = "coco_instances_results.json"
-"""The name that detectron2's COCOEvaluator gives its results."""
 SUMMARY = "summary.json"
 DEFAULT_SCORE = 0.5
 """The threshold of errors where no object was found, so that there is no best one."""
@@ -51,7 +51,7 @@ class Findings:
 
 def read_measured(dataset: str, folder: Path) -> Measured | None:
     """What a COCO evaluation of a registered data set left in its folder; None where there was none."""
-    annotations, results = MetadataCatalog.get(dataset).get("json_file", None), folder / DETECTIONS
+    annotations, results = MetadataCatalog.get(dataset).get("json_file", None), folder / RESULTS_FILE
     if annotations is None or not results.exists():
         return None
     ground_truth = json.loads(Path(annotations).read_text(encoding="utf-8"))
@@ -83,7 +83,11 @@ def write_report(
     """
     findings = None if measured is None else find(measured, results, sigmas)
     if measured is not None and findings is None:
-        logger.warning("%s is of another evaluation and is not looked at", folder / DETECTIONS)
+        logger.warning(
+            "The detections in %s do not have the AP that the evaluator gave: they are of another evaluation, or were "
+            "measured in another way. Only the evaluator's numbers are reported",
+            folder / RESULTS_FILE,
+        )
     summary = summarize(
         dataset,
         results,
@@ -133,14 +137,14 @@ def _write(summary: EvaluationSummary, file: Path) -> None:
 
 def _draw_all(dataset: str, findings: Findings, folder: Path) -> None:
     for task, found in findings.matches.items():
-        _draw(draw_curves, found, folder / f"precision_recall_{task}.png")
-    _draw(draw_confusion, findings.confusion, folder / "confusion.png")
+        _draw(folder / f"precision_recall_{task}.png", partial(draw_curves, found))
+    _draw(folder / "confusion.png", partial(draw_confusion, findings.confusion))
     categories = findings.measured.ground_truth["categories"]
-    _draw(draw_worst, dataset, findings.paired, categories, findings.confusion.score, folder / "errors.png")
+    _draw(folder / "errors.png", partial(draw_worst, dataset, findings.paired, categories, findings.confusion.score))
 
 
-def _draw(draw: Callable[..., None], *arguments: Any) -> None:
+def _draw(file: Path, draw: Callable[[Path], None]) -> None:
     try:
-        draw(*arguments)
+        draw(file)
     except Exception:  # of whatever is odd in somebody's data: an image less is no reason to end anything
-        logger.warning("An image of the evaluation could not be drawn", exc_info=True)
+        logger.warning("%s could not be drawn", file, exc_info=True)

@@ -1,4 +1,4 @@
-"""Shows what came of each evaluation, and writes it down beside its results. For rank 0."""
+"""Reports each evaluation of a training as soon as it is done. For rank 0."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from typing import Any
 
 from detectron2.engine import HookBase
 
-from launcher.run.evaluation import EvaluationSummary
 from launcher.run.paths import RunPaths
-from launcher.show.evaluation import show_evaluation
-from launcher.train.evaluation.report import SUMMARY, read_measured, write_report
-from launcher.train.output.drawing import SCORE_SHOWN, draw_predictions
-from launcher.train.output.logs import CONSOLE
+from launcher.train.output.evaluations import draw_evaluated, report_evaluation
 from launcher.train.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -46,37 +42,11 @@ class ReportEvaluations(HookBase):
             logger.warning("The evaluation could not be reported", exc_info=True)
 
     def _report(self, results: Mapping[str, Any]) -> None:
-        names = self.trainer.cfg.DATASETS.TEST
-        by_dataset = {names[0]: results} if len(names) == 1 else results
-        summaries = [self._report_on(name, by_dataset.get(name) or {}) for name in names]
-        if self.images > 0 and summaries:
-            self._draw(_threshold_of(summaries[0]))
-
-    def _report_on(self, dataset: str, results: Mapping[str, Any]) -> EvaluationSummary:
-        folder = self.paths.evaluation / dataset
-        summary = write_report(
-            dataset,
-            results,
-            folder,
-            measured=read_measured(dataset, folder),
-            iteration=self.state.evaluated.after,
-            sigmas=self.trainer.cfg.TEST.KEYPOINT_OKS_SIGMAS,
-            draws=self.images > 0,
-        )
-        show_evaluation(summary, CONSOLE, file=folder / SUMMARY)
-        return summary
-
-    def _draw(self, threshold: float) -> None:
-        cfg = self.trainer.cfg
-        mapper = self.trainer.build_mapper(cfg, False)
-        with self.trainer.evaluated_weights():
-            image = draw_predictions(
-                cfg, self.trainer.model, mapper, self.images, self.paths.predictions, threshold=threshold
-            )
+        cfg, trainer = self.trainer.cfg, self.trainer
+        iteration, draws = self.state.evaluated.after, self.images > 0
+        summaries = report_evaluation(results, cfg, self.paths, iteration=iteration, draws=draws)
+        with trainer.evaluated_weights():
+            mapper = trainer.build_mapper(cfg, False)
+            image = draw_evaluated(summaries, cfg, trainer.model, mapper, self.images, self.paths)
         if image is not None:
-            self.trainer.storage.put_image("predictions", image)
-
-
-def _threshold_of(summary: EvaluationSummary) -> float:
-    """The one of the confusion matrix, so that both show the same errors."""
-    return SCORE_SHOWN if summary.confusion is None else summary.confusion.score
+            trainer.storage.put_image("predictions", image)

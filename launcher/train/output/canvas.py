@@ -33,6 +33,7 @@ PALETTE: tuple[Colour, ...] = (
 )
 """Of the first classes; easy to tell apart, also in small pieces."""
 GOLDEN = 0.618034
+STUFF_FROM = 53
 WRONG: Colour = (200, 0, 0)
 MISSED, FALSE = "missed", "false"
 """What is written on a missed object and on a false positive."""
@@ -70,6 +71,11 @@ def colour_of(class_index: int) -> Colour:
     step = class_index - len(PALETTE)
     red, green, blue = colorsys.hsv_to_rgb((step * GOLDEN) % 1, (1.0, 0.6)[step % 2], (0.9, 0.7, 1.0)[step % 3])
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def colour_for(shape: Shape) -> Colour:
+    """That of its class; stuff has others than things of the same number."""
+    return colour_of(shape.class_index + (STUFF_FROM if shape.is_stuff else 0))
 
 
 def text_on(colour: Colour) -> Colour:
@@ -117,7 +123,7 @@ def _with_masks(image: np.ndarray, objects: Sequence[Labelled], scale: float, st
     painted = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     for one in reversed(objects):
         if one.shape.mask is not None:
-            _paint_mask(painted, one.shape.mask, colour_of(one.shape.class_index), scale, style)
+            _paint_mask(painted, one.shape.mask, colour_for(one.shape), scale, style)
     return painted
 
 
@@ -151,7 +157,7 @@ class _Canvas:
         if one.shape.corners is None:
             return
         corners = [(float(x), float(y)) for x, y in one.shape.corners * self._scale]
-        line, colour = self._style.line, colour_of(one.shape.class_index)
+        line, colour = self._style.line, colour_for(one.shape)
         dash = line * 4 if one.fault else 0
         for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
             self._line(start, end, text_on(colour), line + 2, dash)
@@ -172,7 +178,7 @@ class _Canvas:
     def keypoints(self, shape: Shape, skeleton: Sequence[tuple[int, int]]) -> None:
         if shape.keypoints is None:
             return
-        points, colour, radius = shape.keypoints, colour_of(shape.class_index), self._style.line + 1
+        points, colour, radius = shape.keypoints, colour_for(shape), self._style.line + 1
         shown = {index: (x * self._scale, y * self._scale) for index, (x, y, seen) in enumerate(points) if seen > 0}
         for one, other in skeleton:
             if one in shown and other in shown:
@@ -182,7 +188,7 @@ class _Canvas:
             self._draw.ellipse(around, fill=colour, outline=text_on(colour))
 
     def label(self, one: Labelled) -> None:
-        parts = [(one.label, colour_of(one.shape.class_index))] if one.label else []
+        parts = [(one.label, colour_for(one.shape))] if one.label else []
         if one.fault:
             parts.append((one.fault, WRONG))
         if not parts:
@@ -202,8 +208,9 @@ class _Canvas:
         """Above the object, in it or below it, wherever most of the label is free."""
         left, top, right, bottom = (side * self._scale for side in shape.bounds)
         width, height = size
-        if shape.corners is None:
-            left, top = (left + right - width) / 2, (top + bottom) / 2
+        if shape.corners is None and shape.mask is not None:
+            middle = [side * self._scale for side in shape.mask.innermost]
+            return self._taking((middle[0] - width / 2, middle[1] - height / 2), size)
         wanted = [
             (left, top - height),
             (left, top),
@@ -213,8 +220,12 @@ class _Canvas:
             (left, bottom - height),
         ]
         inside = [self._moved_inside(place, size) for place in wanted]
-        x, y = min(inside, key=lambda place: self._hidden((*place, place[0] + width, place[1] + height)))
-        self._taken.append((x, y, x + width, y + height))
+        best = min(inside, key=lambda place: self._hidden((*place, place[0] + width, place[1] + height)))
+        return self._taking(best, size)
+
+    def _taking(self, place: tuple[float, float], size: tuple[float, float]) -> tuple[float, float]:
+        x, y = self._moved_inside(place, size)
+        self._taken.append((x, y, x + size[0], y + size[1]))
         return x, y
 
     def _moved_inside(self, place: tuple[float, float], size: tuple[float, float]) -> tuple[float, float]:

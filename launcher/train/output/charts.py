@@ -31,11 +31,12 @@ def draw_curves(matches: Matches, file: Path) -> None:
     named = _named(precisions)
     for index in precisions:
         if index not in named:
-            _draw_curve(axes, matches.classes[index], "0.8", "")
-    for index in named:
+            _draw_curve(axes, matches.classes[index], "0.88", "")
+    for place, index in enumerate(named):
         one = matches.classes[index]
         label = f"{_short(one.name)}  {precisions[index].mean() * 100:.1f}"
-        _draw_curve(axes, one, _hex(index), label)
+        # The colour of the class, or of many classes those that are easiest to tell apart.
+        _draw_curve(axes, one, _hex(index if len(named) == len(precisions) else place), label)
     if precisions:
         mean = np.mean(list(precisions.values()), axis=0)
         axes.plot(RECALLS, mean, color="black", linewidth=2.5, label=f"mean  {mean.mean() * 100:.1f}")
@@ -61,7 +62,7 @@ def _named(precisions: dict[int, np.ndarray]) -> list[int]:
 
 def _draw_curve(axes: Axes, one: ClassMatches, colour: str, label: str) -> None:
     points = curve(one)
-    axes.plot(points.recall, points.precision, color=colour, linewidth=1.3, label=label or "_")
+    axes.plot(points.recall, points.precision, color=colour, linewidth=1.3 if label else 0.7, label=label or "_")
     best = best_f1(one)
     if label and best is not None:
         axes.plot([best.recall], [best.precision], "o", color=colour, markersize=5, label="_")
@@ -103,7 +104,7 @@ def draw_confusion(confusion: Confusion, file: Path) -> None:
         draw_line(len(counts) - 1.5, color="0.4", linewidth=1)
     axes.set(xlabel="predicted class", ylabel="true class")
     part = (
-        f"\n{len(shown)} of {len(confusion.names)} classes: the most errors"
+        f"\n{len(shown)} of {len(confusion.names)} classes: the most confused"
         if len(shown) < len(confusion.names)
         else ""
     )
@@ -117,8 +118,9 @@ def _most_confused(confusion: Confusion) -> list[int]:
     if number <= MOST_CLASSES:
         return list(range(number))
     wrong = confusion.counts - np.diag(np.diag(confusion.counts))
-    errors = (wrong.sum(axis=0) + wrong.sum(axis=1))[:number]
-    return sorted(np.argsort(-errors, kind="stable")[:MOST_CLASSES].tolist())
+    errors, confused = (some.sum(axis=0)[:number] + some.sum(axis=1)[:number] for some in (wrong, wrong[:-1, :-1]))
+    worst_first = np.lexsort((-errors, -confused))  # by the last one first
+    return sorted(worst_first[:MOST_CLASSES].tolist())
 
 
 def _short(name: str) -> str:

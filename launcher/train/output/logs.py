@@ -16,8 +16,8 @@ from launcher.train.output.unhurried import UnhurriedStream
 CONSOLE = make_console()
 CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
-# How much of the weights fits; everything else below a warning is for the file.
-SHOWN_AT_INFO = ("launcher.train.checkpoints.fit",)
+# How much of the weights fits, how far an evaluation is; everything else below a warning is for the file.
+SHOWN_AT_INFO = ("launcher.train.checkpoints.fit", "launcher.train.evaluation.pace")
 # Warnings for developers, and exceptions that the launcher reports itself.
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 

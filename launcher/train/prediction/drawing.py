@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import Metadata
-from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 
 from launcher.files import beside
+from launcher.train.output.drawing import draw as draw_on
+from launcher.train.output.drawing import names_of as names_in
 from launcher.train.prediction.results import names_of
 
 logger = logging.getLogger(__name__)
@@ -23,17 +24,8 @@ def draw(pixels: np.ndarray, predicted: Mapping[str, Any], metadata: Metadata, t
 
     Boxes, masks, keypoints and names; of a panoptic or semantic model its segments.
     """
-    canvas = Visualizer(pixels[:, :, ::-1], metadata)
-    if "panoptic_seg" in predicted:
-        numbers, segments = predicted["panoptic_seg"]
-        canvas.draw_panoptic_seg(numbers, segments)
-    elif "instances" in predicted:
-        instances = predicted["instances"]
-        canvas.draw_instance_predictions(instances[instances.scores >= threshold])
-    elif "sem_seg" in predicted:
-        canvas.draw_sem_seg(predicted["sem_seg"].argmax(dim=0))
-    drawn: np.ndarray = canvas.output.get_image()[:, :, ::-1]
-    return drawn
+    image = np.ascontiguousarray(pixels[:, :, ::-1])
+    return draw_on(image, predicted, names_in(metadata), threshold)[:, :, ::-1]
 
 
 def drawing_of(file: str, files: Sequence[str], folder: Path) -> Path:

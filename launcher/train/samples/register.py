@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
+from launcher.data.index.store import IndexFacts
 from launcher.data.plan import CocoSplit
 from launcher.errors import DataError
 
@@ -27,6 +28,22 @@ def register_datasets(splits: Iterable[CocoSplit]) -> None:
                 f"{split.json} was to be registered as {split.name}, and that name is taken by other data. "
                 "Choose another dataset.name."
             )
+        else:
+            _note(split)
+
+
+def register_indexes(indexes: Mapping[str, IndexFacts]) -> None:
+    """Let data sets that detectron2 has registered be opened by their indexes."""
+    for name, index in indexes.items():
+        metadata = MetadataCatalog.get(name)
+        _note(CocoSplit(name=name, json=metadata.json_file, images=metadata.image_root, index=index))
+
+
+def _note(split: CocoSplit) -> None:
+    """For whoever reads its records; in place of what an earlier run in this process has noted."""
+    metadata = MetadataCatalog.get(split.name)
+    vars(metadata).pop("launcher_split", None)
+    metadata.launcher_split = split
 
 
 def _is_of_the_same_files(registered: CocoSplit | None, split: CocoSplit) -> bool:

@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+import logging
 import math
+
+from detectron2.config import CfgNode
+from torch.nn import Module
 
 from launcher.run.fence import take_fence
 from launcher.run.heartbeat import Heartbeat
-from launcher.run.outcome import Work, WorkerResult
+from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Evaluate, RunPlan
 from launcher.train.build import is_overridden
-from launcher.train.evaluation.evaluate import Options, evaluate
+from launcher.train.evaluation.comparing import note_truth
+from launcher.train.evaluation.evaluate import Evaluation, Options, evaluate
 from launcher.train.evaluation.evaluators import check_test_sets
+from launcher.train.output.evaluations import draw_evaluated, report_evaluation
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.stop import STOP
 from launcher.train.tasks.prepare import prepare
+from launcher.train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     """Evaluate to the end or until asked to stop."""
-    assert isinstance(plan.task, Evaluate)
+    task = plan.task
+    assert isinstance(task, Evaluate)
     trainer_class, cfg = prepare(plan, heartbeat)
     check_test_sets(cfg, own_evaluators=is_overridden(trainer_class, "build_evaluator"))
     if rank == 0:
         take_fence(plan.paths, plan.attempt)
+        plan.paths.results.mkdir(exist_ok=True)  # it tells an evaluation from a run, also where nothing is kept
     heartbeat.beat("loading weights")
-    model = build_for_inference(trainer_class, cfg, averaged=plan.task.model.averaged)
+    model = build_for_inference(trainer_class, cfg, averaged=task.model.averaged)
     evaluation = evaluate(
         model,
         cfg,
         build_test_loader=trainer_class.build_test_loader,
         build_evaluator=trainer_class.build_evaluator,
-        options=Options(settings=plan.task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
+        options=Options(settings=task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
         stop=STOP,
         heartbeat=heartbeat,
     )
-    metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
+    if rank == 0 and not evaluation.stopped:
+        _report(evaluation, plan, task, trainer_class, cfg, model)
+    return _result_of(evaluation)
+
+
+def _report(
+    evaluation: Evaluation, plan: RunPlan, task: Evaluate, trainer_class: type[Trainer], cfg: CfgNode, model: Module
+) -> None:
+    """Nothing of this costs an evaluation its numbers."""
+    try:
+        note_truth(cfg, plan.paths)
+        summaries = report_evaluation(evaluation.results, cfg, plan.paths, iteration=None, draws=task.images > 0)
+        draw_evaluated(summaries, cfg, model, trainer_class.build_mapper(cfg, False), task.images, plan.paths)
+    except Exception:  # whatever evaluators, data or models of somebody's own give
+        logger.warning("The evaluation could not be reported", exc_info=True)
+
+
+def _result_of(evaluation: Evaluation) -> WorkerResult:
     work = Work(
         iterations=None,
-        metrics=metrics,
+        metrics={name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()},
         stopped_early=None,
         bad_images=0,
         bad_test_images=len(evaluation.unreadable),
     )
-    return WorkerResult(finished=not evaluation.stopped, stopped_by="", work=work)
+    is_late = evaluation.stopped and STOP.is_late() and not STOP.asked
+    return WorkerResult(finished=not evaluation.stopped, stopped_by=TIME_LIMIT if is_late else "", work=work)

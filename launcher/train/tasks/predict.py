@@ -57,7 +57,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
 
 
 def _classes(task: Predict, cfg: CfgNode) -> Metadata:
-    return find_classes(task.model.classes, tuple(cfg.DATASETS.TRAIN), task.model.annotations)
+    return find_classes(task.model.classes, cfg, task.model.annotations)
 
 
 def _left(files: Sequence[str], known: frozenset[str]) -> list[str]:

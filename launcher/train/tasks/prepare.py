@@ -10,7 +10,7 @@ from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.compat.smoke import compute_on_cpu
 from launcher.train.own_code import load_own_code
 from launcher.train.process import prepare_process
-from launcher.train.samples.register import check_own_datasets, register_datasets
+from launcher.train.samples.register import check_own_datasets, register_datasets, register_indexes
 from launcher.train.stop import STOP
 from launcher.train.trainer import Trainer
 
@@ -22,6 +22,7 @@ def prepare(plan: RunPlan, heartbeat: Heartbeat) -> tuple[type[Trainer], CfgNode
     cfg = to_cfg_node(plan.keys, plan.own_code.config_extensions)
     cfg.freeze()
     register_datasets(plan.data.splits)
+    register_indexes(plan.data.indexes)
     check_own_datasets(plan.data.own_classes)
     prepare_process(cfg, plan.devices)
     if plan.devices.kind == "cpu":

@@ -103,6 +103,10 @@ def test_an_id_that_two_processes_see_once_each_is_seen_twice(tmp_path: Path):
         '{"a": {"b": 1, "b": 2}}',
         '{"segmentation": {"size": [1, 1], "size": [2, 2]}}',
         '{"a:b": 1, "c": "x:y", "c": "x:z"}',
+        '{"c": "x:y", "a": 1, "a": 2}',
+        '{"c": "x\\u003ay", "a": 1, "a": 2}',
+        '{"c\\u003a": 5, "a": 1, "a": 2}',
+        '{"segmentation": {"counts": "1:2", "size": 1, "size": 2}, "c": "\\u003a"}',
     ],
 )
 def test_a_key_that_occurs_twice_is_never_overlooked(text: str):
@@ -111,7 +115,14 @@ def test_a_key_that_occurs_twice_is_never_overlooked(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": 1, "a": 1}', '{"a": [1.5, -0.0, 1e999], "b": "x:y"}', '{"a": 123456789012345678901234567890}', "[]"]
+    "text",
+    [
+        '{"a": 1, "a": 1}',
+        '{"b": "x:y", "a": 1, "a": 1}',
+        '{"a": [1.5, -0.0, 1e999], "b": "x:y"}',
+        '{"a": 123456789012345678901234567890}',
+        "[]",
+    ],
 )
 def test_an_entry_is_decoded_as_json_decodes_it(text: str):
     decoded = decode_entry(text.encode())

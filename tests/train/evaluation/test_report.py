@@ -13,9 +13,10 @@ from PIL import Image
 
 from launcher.config.values import read_json
 from launcher.run.evaluation import EvaluationSummary
+from launcher.train.evaluation.coco import RESULTS_FILE
 from launcher.train.evaluation.matches import match
 from launcher.train.evaluation.precision import mean_average_precision
-from launcher.train.evaluation.report import DETECTIONS, Measured, read_measured, write_report
+from launcher.train.evaluation.report import Measured, read_measured, write_report
 from tests.train.evaluation.examples import SIZE, random_data
 
 NAME = "reported"
@@ -30,7 +31,7 @@ def measured(tmp_path: Path) -> Iterator[Measured]:
         Image.fromarray(np.full((SIZE, SIZE, 3), 90, dtype=np.uint8)).save(tmp_path / image["file_name"])
     detections = [{key: one[key] for key in ("image_id", "category_id", "bbox", "score")} for one in detections]
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    (tmp_path / DETECTIONS).write_text(json.dumps(detections))
+    (tmp_path / RESULTS_FILE).write_text(json.dumps(detections))
     records = [{"image_id": one["id"], "file_name": str(tmp_path / one["file_name"])} for one in truth["images"]]
     DatasetCatalog.register(NAME, lambda: records)
     MetadataCatalog.get(NAME).set(json_file=str(tmp_path / "truth.json"))
@@ -109,7 +110,7 @@ def test_detections_of_another_evaluation_are_not_taken_for_this_ones(
     assert summary.counts is None
     assert summary.confusion is None
     assert summary.tasks["bbox"].metrics == {"AP": 77.0}
-    assert "is of another evaluation" in caplog.text
+    assert "they are of another evaluation" in caplog.text
 
 
 def test_results_of_any_evaluator_are_summarized(tmp_path: Path):
@@ -173,7 +174,7 @@ def test_what_was_not_measured_as_coco_does_has_no_detections_to_report(
     measured: Measured, tmp_path: Path, change: str
 ):
     if change == "no file":
-        (tmp_path / DETECTIONS).unlink()
+        (tmp_path / RESULTS_FILE).unlink()
     elif change == "no annotations":
         (tmp_path / "truth.json").write_text(json.dumps({**measured.ground_truth, "annotations": []}))
     else:

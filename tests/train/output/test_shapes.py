@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Boxes, BoxMode, Instances, RotatedBoxes
 from pycocotools import mask as coco_mask
 
-from launcher.train.output.shapes import shapes_of_annotations, shapes_of_result, shapes_of_targets
+from launcher.train.output.shapes import Mask, shapes_of_annotations, shapes_of_result, shapes_of_targets
 
 SIZE = (20, 30)  # height, width
 
@@ -112,6 +112,14 @@ def test_a_segmentation_has_one_shape_for_each_class_that_is_in_it():
 
     assert [(shape.class_index, shape.is_stuff) for shape in shapes] == [(2, True), (0, True)]
     assert [shape.bounds for shape in shapes] == [(4, 0, 30, 20), (0, 0, 4, 20)]
+
+
+def test_the_innermost_place_of_a_mask_is_in_its_thickest_part():
+    mask = Mask.of(rectangle(2, 8, 25, 2) | rectangle(18, 2, 9, 12))
+
+    assert mask is not None
+    x, y = mask.innermost
+    assert (x, y) == (pytest.approx(22, abs=2), pytest.approx(8, abs=2))
 
 
 def test_a_panoptic_result_has_its_things_over_its_stuff():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from collections.abc import Iterator
@@ -11,7 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from detectron2.config import get_cfg
-from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetCatalog,
+    MetadataCatalog,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.datasets import register_coco_instances
 from detectron2.data.datasets.coco import load_coco_json
 from hypothesis import HealthCheck, event, given, settings
 
@@ -21,8 +28,9 @@ from launcher.data.index.scan import NotIndexableError
 from launcher.data.index.store import IndexFacts, IndexStore
 from launcher.data.plan import CocoSplit
 from launcher.errors import DataError
-from launcher.train.samples.indexed import open_records, open_split
-from launcher.train.samples.register import register_datasets
+from launcher.train.samples.indexed import IndexedRecords, open_records, open_split
+from launcher.train.samples.loader import build_test_loader, build_train_loader
+from launcher.train.samples.register import register_datasets, register_indexes
 from launcher.train.samples.samplers import FACTORS, sample_order, train_records
 from tests.data.index.coco_texts import coco_texts, entries, odd_entries
 
@@ -222,3 +230,56 @@ def test_what_cannot_be_indexed_has_records_all_the_same(tmp_path: Path):
 
     assert "whole numbers as width and height" in opened.facts.unusable
     assert isinstance(records, list)
+
+
+def test_data_that_detectron2_registers_is_opened_by_its_index(tmp_path: Path):
+    split = split_of(write(tmp_path / "a.json", 1))
+    assert split.index is not None
+    register_coco_instances(NAMES[0], {}, split.json, ROOT)
+    register_indexes({NAMES[0]: split.index})
+    cfg = get_cfg()
+    cfg.DATASETS.TRAIN = NAMES[:1]
+
+    (records,) = train_records(cfg)
+
+    assert isinstance(records, IndexedRecords)
+    theirs = get_detection_dataset_dicts(list(NAMES[:1]))
+    assert [plain(records[place]) for place in range(len(records))] == [plain(record) for record in theirs]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_gets_every_image_in_the_order_of_detectron2(tmp_path: Path, num_workers: int):
+    split = split_of(write(tmp_path / "a.json", 1))
+    cfg = get_cfg()
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    register_datasets([split])
+
+    ours = build_test_loader(cfg, NAMES[0], plain)
+
+    theirs = build_detection_test_loader(cfg, NAMES[0], mapper=plain)
+    assert isinstance(ours.dataset._dataset, IndexedRecords)
+    assert not isinstance(theirs.dataset._dataset, IndexedRecords)
+    assert list(ours) == list(theirs)
+
+
+def test_a_training_loads_the_same_batches_with_and_without_an_index(tmp_path: Path):
+    split = split_of(write(tmp_path / "a.json", 1))
+    cfg = get_cfg()
+    cfg.DATASETS.TRAIN = NAMES[:1]
+    cfg.DATALOADER.NUM_WORKERS = 2
+    cfg.SOLVER.IMS_PER_BATCH = 2
+
+    def batches(split: CocoSplit) -> list[str]:
+        register_datasets([split])
+        loader = build_train_loader(cfg, identity, seed=3, rank=0, num_processes=1)
+        made = [plain(batch) for batch in itertools.islice(loader, 20)]
+        forget()
+        return made
+
+    ours = batches(split)
+
+    assert ours == batches(CocoSplit(name=split.name, json=split.json, images=split.images))
+
+
+def identity(record: dict[str, Any]) -> dict[str, Any]:
+    return record
