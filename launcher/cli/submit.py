@@ -80,7 +80,7 @@ def _submit(request: RunRequest, *, command: tuple[str, ...], only_prints: bool)
         print(script, end="")
         _say(f"frozen in {paths.folder}; {paths.job_script} is this script")
     else:
-        _say_submitted(paths, _hand_over(paths, facts.attempts))
+        _say_submitted(paths, _hand_over(paths))
 
 
 def _say(text: str) -> None:
@@ -166,8 +166,9 @@ def _launcher() -> tuple[str, ...]:
     return (str(typed.absolute()),) if is_command else (sys.executable, "-m", "launcher")
 
 
-def _hand_over(paths: RunPaths, attempts: int) -> str:
+def _hand_over(paths: RunPaths) -> str:
     """Submit the script, and note the job in the run's folder."""
+    attempts = len(paths.attempt_numbers())
     try:
         job = submit(paths.job_script)
     except RefusedError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from launcher.cluster.job import Job
 
@@ -18,7 +19,7 @@ if ! cd %(working_directory)s || [ ! -f "$run/request.yaml" ]; then
     ours "$run cannot be found on $(hostname): set run.root to a folder that all nodes share" >&2
     exit 2
 fi
-newest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
+%(redirection)snewest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
 attempt() { ls "$run/attempts" 2>/dev/null | grep -xE '[1-9][0-9]*' | sort -n | tail -n 1; }
 
 # Starts of this job in a row that found the same newest checkpoint: a run that progresses is never given up.
@@ -50,14 +51,25 @@ fi
 case ${status:-killed} in
     75) why="stopped and saved" ;;
     killed | 137 | 143) why="killed" ;;
+    5) [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exit 5; why="an earlier start still trains elsewhere" ;;
     *) exit "$status" ;; # finished, or failed for a reason of its own
 esac
 [ "$starts" -lt %(most)d ] || [ "$(newest)" != "$before" ] || give_up "$starts"
+# On a node that was given up this start may end after another one has begun.
+restarts=$(scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* Restarts=\\([0-9]*\\).*/\\1/p')
+if [ "${restarts:-${SLURM_RESTART_COUNT:-0}}" != "${SLURM_RESTART_COUNT:-0}" ]; then
+    ours "$why; Slurm has started the job again"
+    exit 75
+fi
 ours "$why at ${now:+attempt $now, }$(newest): requeued"
 scontrol requeue "$SLURM_JOB_ID" && sleep 60
 exit 75
 """
 
+REDIRECTION = """\
+# Slurm itself writes into no folder with a backslash or a percent sign in its name.
+exec >> "$run/cluster/slurm-$SLURM_JOB_ID.out" 2>&1
+"""
 MOST_STARTS = 3
 """In a row without a new checkpoint."""
 
@@ -69,6 +81,7 @@ def batch_script(job: Job) -> str:
         "cpus": job.cpus,
         "command": " ".join(map(shlex.quote, job.command)),
         "most": MOST_STARTS,
+        "redirection": "" if _takes_output(job.run) else REDIRECTION,
     }
     lines = [HEAD, *directives(job), "", f"run={shlex.quote(str(job.run))}", *_environment(job), BODY % values]
     return "\n".join(lines)
@@ -87,7 +100,7 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     asked = job.asked
     yield "job-name", quoted(job.name)
     yield "chdir", quoted(str(job.run))
-    yield "output", "cluster/slurm-%j.out"
+    yield "output", "cluster/slurm-%j.out" if _takes_output(job.run) else "/dev/null"
     yield "open-mode", "append"
     yield "requeue", ""
     yield "signal", f"USR1@{job.lead_s}"
@@ -103,6 +116,11 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     for name in ("partition", "account", "qos", "constraint"):
         if value := getattr(asked, name):
             yield name, quoted(value)
+
+
+def _takes_output(folder: Path) -> bool:
+    """Whether Slurm finds a file there: it reads backslashes and percent signs of a path as something else."""
+    return not {"\\", "%"} & set(str(folder))
 
 
 def _environment(job: Job) -> Iterator[str]:

@@ -158,7 +158,7 @@ def begin(request: RunRequest, before: Callable[[], None] = lambda: None) -> Att
     """
     around = session()
     prepared = prepare(request, around, Since(began=around.now()))
-    record_start(request, prepared.plan, prepared.facts, around.command, around.environ)
+    record_start(request, prepared.plan, prepared.facts, around.command, around.environ, at=around.now())
     return Attempt(prepared.plan, before=before)
 
 

@@ -1,4 +1,4 @@
-"""Makes every iteration of a real training last SLOW_S seconds longer: config_extensions=[tests.cluster.slow:install]."""
+"""Makes each iteration of a training last SLOW_S seconds longer: config_extensions=[tests.cluster.slow:install]."""
 
 from __future__ import annotations
 

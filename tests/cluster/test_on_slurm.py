@@ -1,4 +1,4 @@
-"""Runs under a real Slurm that are disturbed in every way that it has: they end with the weights of one that was not."""
+"""Runs under a real Slurm that are disturbed in many ways: they end with the weights of one that was not."""
 
 from __future__ import annotations
 
