@@ -118,7 +118,7 @@ def _refuse_submitted(folder: Path) -> None:
         name = shlex.quote(called(folder))
         raise RequestError(
             f"{name} is {run.state.value} already{f', as job {run.job}' if run.job else ''}. "
-            f"Watch it: launcher status {name} --follow; to submit it anew, first: launcher cancel {name}"
+            f"Watch it: launcher status {name} --follow; to submit it again, first: launcher cancel {name}"
         )
 
 

@@ -91,9 +91,7 @@ def test_the_script_is_printed_without_slurm_and_the_run_is_frozen(
     assert not run.submission.exists()
 
 
-def test_without_sbatch_it_says_where_the_script_is(
-    submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path
-):
+def test_without_sbatch_it_says_where_the_script_is(submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert submit() == 2
     assert f"On a host of the cluster: sbatch {the_run(tmp_path).job_script}" in capsys.readouterr().err
 
