@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo test test-cluster lint lock clean
 
 help:
 	@echo "make demo      install everything into $(VENV), create the demo data, train on it"
 	@echo "make test      the tests (ARGS='-k device -x' reaches pytest)"
+	@echo "make test-cluster   the tests on a real Slurm, which is installed where that can be done"
 	@echo "make lint      ruff, mypy and the import contracts"
 	@echo "make install   only the installation"
 	@echo "make lock      resolve requirements.lock again"
@@ -30,7 +31,12 @@ demo: $(INSTALLED)
 	@$(BIN)/launcher train experiment=demo dataset.root=datasets
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not cluster" $(ARGS)
+
+# Not among the other tests: they take minutes, and install Debian's Slurm.
+test-cluster: $(INSTALLED)
+	@sh scripts/slurm/install.sh
+	@$(BIN)/python -m pytest -q -rs -m cluster tests/cluster $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from typing import Any
 from launcher.config.keys import Keys
 from launcher.config.request import (
     CheckpointSettings,
+    ClusterSettings,
     DatasetRequest,
     DeviceRequest,
     EarlyStoppingSettings,
@@ -56,6 +57,7 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
         "ema": EmaSettings(),
         "early_stopping": EarlyStoppingSettings(),
         "evaluation": EvaluationSettings(),
+        "cluster": ClusterSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
     }

@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
 from launcher.run.found import ROOT, called, find_run
 from launcher.run.holder import Holder
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus, look_at_status, worker_of
-from launcher.run.summary import State, summarize
+from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.runs import progress_text, state_text
 
 LOOK_EVERY_S = 0.2
@@ -36,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
     asked = parser.parse_args(arguments)
     folder = find_run(asked.run, asked.root)
-    status = look_at_status(folder, time.time(), 0)
+    status = _look(folder)
     if status.summary.state not in (State.running, State.queued):
         print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
         return ExitCode.finished
@@ -52,16 +53,27 @@ def _stop(status: RunStatus) -> str:
         LauncherError: it cannot be done from here.
     """
     holder, run = status.holder, status.summary
+    if run.job and status.job_state:  # a launcher that merely stops would be requeued
+        return _cancel_of(run)
     if holder is not None and holder.host == socket.gethostname():
         return _stop_here(run.folder, holder)
     if run.job:
-        cancelled = _cancel_job(run.job)
-        if run.state is State.queued:
-            remove(RunPaths(run.folder).submission)  # nothing waits any more
-        return cancelled
+        return _cancel_of(run)
     started = status.attempts[-1].started if status.attempts else None
     where = holder or (Holder(process=started.process, host=started.host) if started is not None else None)
     raise LauncherError(_explain_elsewhere(run.folder, where))
+
+
+def _cancel_of(run: RunSummary) -> str:
+    cancelled = _cancel_job(run.job)
+    if run.state is State.queued:
+        remove(RunPaths(run.folder).submission)  # nothing waits any more
+    return cancelled
+
+
+def _look(folder: Path) -> RunStatus:
+    now = time.time()
+    return status_with_job(look_at_status(folder, now, 0), now)
 
 
 def _stop_here(folder: Path, holder: Holder) -> str:
@@ -107,8 +119,9 @@ def _explain_elsewhere(folder: Path, where: Holder | None) -> str:
 
 def _wait(folder: Path, until: float) -> str:
     """What has become of it by then."""
-    while (run := summarize(folder, time.time())).state is State.running and time.monotonic() < until:
+    while summarize(folder, time.time()).state is State.running and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
+    run = _look(folder).summary
     name = shlex.quote(called(folder))
     if run.state is State.running:
         return f"{name} still saves, at iteration {progress_text(run)}. Watch it: launcher status {name} --follow"

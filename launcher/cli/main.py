@@ -22,40 +22,35 @@ class Command:
 
     usage: str
     help: str
-    flags: str = ""
 
 
 # A command's module is imported when it is typed: the doctor needs nothing of Hydra, and composing nothing of a launch.
 COMMANDS = {
-    "train": Command(usage="[train] [SETTING=VALUE...]", help="train or resume: launcher train experiment=coco"),
-    "plan": Command(usage="plan [SETTING=VALUE...]", help="print the plan without training", flags="[--json]"),
-    "eval": Command(
-        usage="eval RUN|model=NAME [SETTING=VALUE...]",
-        help="the AP of a model on a data set, or of two models compared",
-        flags="[--out DIR] [--compare] [--json]",
-    ),
-    "predict": Command(
-        usage="predict RUN|model=NAME IMAGE...",
-        help="what a model finds in images",
-        flags="[--out DIR] [--threshold SCORE] [--no-images] [--images-json FILE] [--json]",
-    ),
-    "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric", flags="[--state] [--sort] [--json]"),
-    "status": Command(usage="status RUN", help="what a run does now", flags="[--follow] [--json]"),
-    "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run as it was frozen, from anywhere"),
-    "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can be resumed"),
-    "diff": Command(usage="diff A B", help="what differs between two runs", flags="[--json]"),
-    "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run", flags="[--run] [--json]"),
-    "doctor": Command(usage="doctor", help="which devices can train here, and why not", flags="[--json] [--verbose]"),
-    "explain": Command(usage='explain [CODE | "TEXT"]', help="what a code or an error message means"),
+    "train": Command(usage="train SETTING=VALUE...", help="train or resume: train experiment=coco"),
+    "plan": Command(usage="plan SETTING=VALUE...", help="print the plan without training"),
+    "eval": Command(usage="eval RUN|model=NAME", help="AP per class on a data set; compare two runs"),
+    "predict": Command(usage="predict RUN|model=NAME IMAGE...", help="what a model finds in images"),
+    "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric"),
+    "status": Command(usage="status RUN", help="what a run does now"),
+    "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
+    "submit": Command(usage="submit SETTING=VALUE...", help="train as a Slurm job that is requeued"),
+    "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
+    "diff": Command(usage="diff A B", help="what differs between two runs"),
+    "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
+    "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
+    "explain": Command(usage='explain [CODE|"TEXT"]', help="what a code or an error message means"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
 }
 
 HEAD = "Train detectron2 models on whatever hardware is available."
 TAIL = """\
-Settings are Hydra overrides: lower-case for the launcher (device=cpu run.name=first), upper-case for detectron2
-(SOLVER.BASE_LR=0.001). `launcher train --help` lists the groups, `launcher train --cfg job` shows the composed
-configuration, `-m` sweeps."""
+No command means train. `launcher COMMAND --help` says more about one.
+
+Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
+detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
+lists the groups, `launcher train --cfg job` shows the composed configuration,
+`-m` sweeps."""
 
 
 def main_and_exit() -> NoReturn:
@@ -130,5 +125,5 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def usage() -> str:
     """The help of the launcher as a whole."""
     width = max(len(command.usage) for command in COMMANDS.values())
-    lines = [f"  launcher {command.usage:{width}}   {command.help:46} {command.flags}" for command in COMMANDS.values()]
-    return "\n".join([HEAD, "", *(line.rstrip() for line in lines), "", TAIL])
+    lines = [f"  {command.usage:{width}}  {command.help}" for command in COMMANDS.values()]
+    return "\n".join([HEAD, "", "usage: launcher COMMAND", "", *lines, "", TAIL])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from launcher.cli.chosen import take_run
 from launcher.cli.train import resumable_until_trained, train_composed
+from launcher.cluster.started import begin_in_job
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.frozen import as_composed
@@ -46,6 +47,8 @@ def run(arguments: Sequence[str]) -> int:
     folder, settings = take_run(arguments, usage=USAGE)
     _refuse_elsewhere(settings, folder)
     frozen = read_frozen(folder)
+    project = Path(frozen.working_directory or os.getcwd())
+    begin_in_job(folder, project, os.environ, report=partial(print, flush=True))
     here = [_from_here(setting) for setting in settings]
     train_frozen(frozen, here, command=("launcher", "resume", *arguments), name=shlex.quote(called(folder)))
     return ExitCode.finished

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, printable
 from launcher.run.found import ROOT, called, find_run
 from launcher.run.status import RunStatus, look_at_status
@@ -30,13 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     asked = parser.parse_args(arguments)
     folder = find_run(asked.run, asked.root)
-    status = look_at_status(folder, time.time(), asked.lines)
+    status = _look(folder, asked.lines)
     if asked.json:
         print(status_json(status))
         return ExitCode.finished
     _print_all(status)
     if asked.follow and _follow(folder, status):
-        _print_all(look_at_status(folder, time.time(), asked.lines))
+        _print_all(_look(folder, asked.lines))
     return ExitCode.finished
 
 
@@ -53,5 +54,10 @@ def _follow(folder: Path, status: RunStatus) -> bool:
             print(printable(line), flush=True)
         before = line
         time.sleep(LOOK_EVERY_S)
-        status = look_at_status(folder, time.time(), 0)
+        status = _look(folder, 0)
     return ran
+
+
+def _look(folder: Path, lines: int) -> RunStatus:
+    now = time.time()
+    return status_with_job(look_at_status(folder, now, lines), now)

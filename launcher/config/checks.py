@@ -372,6 +372,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "ema": (),
     "early_stopping": (_evaluations_to_stop_by,),
     "evaluation": (),
+    "cluster": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }

@@ -234,6 +234,47 @@ class EvaluationSettings:
     """What computes the AP of boxes, masks and keypoints."""
 
 
+class JobCode(Enum):
+    """Which code a submitted job runs."""
+
+    live = "live"
+    """That of the files as they are when the job starts; an edit since the submission is logged in one line."""
+    snapshot = "snapshot"
+    """A copy that is made when the job is submitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """The job that `launcher submit` asks Slurm for; other commands take no notice of it."""
+
+    nodes: int = ranged(1, at_least=1)
+    """Number of nodes; more than one is not supported yet."""
+    gpus_per_node: int = ranged(0, at_least=0, note="0 asks for a job without GPUs, with device=cpu")
+    """Number of GPUs on each node, which is also the number of processes; 0 is a job without, with `device=cpu`."""
+    cpus_per_node: int = ranged(0, at_least=0, note="0 follows the processes")
+    """Number of CPUs on each node; 0 asks for one for each process and each of its DataLoader workers."""
+    memory_gib: float = ranged(0.0, at_least=0, note="0 leaves it to the site")
+    """Memory in GiB on each node; 0 leaves it to the site."""
+    time: Any = 0
+    """Time limit of the job: minutes, H:MM:SS or D-HH:MM:SS; 0 leaves it to the partition."""
+    partition: str = ""
+    """Partition, or several with commas between; empty is the site's default."""
+    account: str = ""
+    """Account that is charged; empty is the user's default."""
+    qos: str = ""
+    """Quality of service; empty is the site's default."""
+    constraint: str = ""
+    """Features that a node must have, in Slurm's notation, such as `a100&nvlink`; empty is any node."""
+    options: list[str] = field(default_factory=list)
+    """Further options of sbatch, each with its value, such as `--exclude=n3`."""
+    preamble: list[str] = field(default_factory=list)
+    """Lines of shell that the job runs before the training, such as `module load cuda`."""
+    signal_s: int = ranged(0, at_least=0, at_most=65535, note="0 follows the time that a save takes")
+    """Seconds before the time limit at which the run stops and saves; 0 is 120, or more where saves take long."""
+    code: JobCode = JobCode.live
+    """Which code the job runs: `live`, the files as they are when it starts, or `snapshot`, a copy made now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """How much is logged."""
@@ -300,6 +341,8 @@ class RunRequest:
     """When a training ends although iterations are left."""
     evaluation: EvaluationSettings
     """How detections are measured."""
+    cluster: ClusterSettings
+    """The job that `launcher submit` asks Slurm for."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
     own_code: OwnCode

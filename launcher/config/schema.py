@@ -22,6 +22,7 @@ from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
+    ClusterSettings,
     DatasetRequest,
     DeviceRequest,
     EarlyStoppingSettings,
@@ -41,6 +42,7 @@ OWN_NODES = {
     "ema": EmaSettings,
     "early_stopping": EarlyStoppingSettings,
     "evaluation": EvaluationSettings,
+    "cluster": ClusterSettings,
 }
 """The launcher's own nodes."""
 OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")

@@ -31,7 +31,7 @@ def _answer(name: str, value: str) -> str:
         case "--resume":
             return f"{name}: leave it out. The same command resumes its run by itself; resume=must insists on it."
         case "--eval-only":
-            return f"{name}: train always trains, and evaluates at the end. launcher --help lists the other commands."
+            return f"{name}: type launcher eval RUN, or launcher eval model=FOLDER/NAME MODEL.WEIGHTS=PATH."
         case "--num-machines" | "--machine-rank" | "--dist-url":
             return f"{name}: {_ONE_MACHINE}."
         case "--opts":

@@ -89,6 +89,20 @@ def make_run_plan(
     )
 
 
+def start_on_any_device(request: RunRequest, *, dataset: DatasetPlan, folder: FolderFacts) -> Start:
+    """What this command would do in its folder, whatever devices it gets.
+
+    Raises:
+        RequestError: as `make_run_plan` does.
+    """
+    identity = to_plain(identity_of(request, dataset.adjustments))
+    before = None if request.resume == "never" else folder.previous
+    changed = changed_settings(before.identity, identity, request.run.allow_changes) if before else ()
+    if problems := list(_problems(request, folder, dataset, before, changed)):
+        raise RequestError("\n".join(problems))
+    return _start_of(request, folder, request.keys.with_(dataset.adjustments))
+
+
 def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     if request.resume == "never":
         return New(archives=folder.previous is not None or folder.attempts > 0 or bool(folder.foreign))

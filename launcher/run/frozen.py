@@ -13,6 +13,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
 from launcher.config.request import (
     CheckpointSettings,
+    ClusterSettings,
     DatasetRequest,
     DeviceRequest,
     EarlyStoppingSettings,
@@ -42,6 +43,7 @@ DEFAULTS = RunRequest(
     ema=EmaSettings(),
     early_stopping=EarlyStoppingSettings(),
     evaluation=EvaluationSettings(),
+    cluster=ClusterSettings(),
     scaling=Scaling.keep_batch,
     own_code=OwnCode(),
     keys=Keys({}),

@@ -32,6 +32,8 @@ class Manifest:
     """Of the checkpoint file, in bytes."""
     crc32: int
     """Of the complete file."""
+    save_s: float | None = None
+    """That writing it took; None where nobody measured it."""
 
 
 def manifest_path(checkpoint: Path) -> Path:

@@ -88,6 +88,21 @@ class RunPaths:
         return self.folder / "submission.json"
 
     @property
+    def job_script(self) -> Path:
+        """The batch script of that job; what belongs to it lies beside it."""
+        return self.folder / "cluster" / "job.sh"
+
+    @property
+    def job_code(self) -> Path:
+        """Of which code the job was submitted."""
+        return self.folder / "cluster" / "code.json"
+
+    @property
+    def job_snapshot(self) -> Path:
+        """A copy of that code."""
+        return self.folder / "cluster" / "code"
+
+    @property
     def first_provenance(self) -> Path:
         """Of runs that were made before every attempt had its own."""
         return self.folder / "provenance.json"

@@ -32,6 +32,8 @@ class RunStatus:
     """Of its worker on this host; None where that cannot be seen."""
     last_lines: tuple[str, ...]
     """Of the latest attempt's log."""
+    job_state: str
+    """Of its job, in the scheduler's words; empty where nobody has asked it, or it says nothing."""
 
     @property
     def left_s(self) -> float | None:
@@ -54,6 +56,7 @@ def look_at_status(folder: Path, now: float, lines: int) -> RunStatus:
         pace=read_pace(paths.metrics),
         memory_mib=_memory_of(paths) if summary.state is State.running else None,
         last_lines=tuple(line for line in log.splitlines() if line.strip())[-lines:] if lines else (),
+        job_state="",
     )
 
 

@@ -23,6 +23,7 @@ def status_json(status: RunStatus) -> str:
     """The same values for a program."""
     plain = {
         **plain_summary(status.summary),
+        "job_state": status.job_state,
         "stage": _stage(status),
         "eta_seconds": status.left_s,
         "pace": asdict(status.pace) if status.pace else None,
@@ -61,14 +62,14 @@ def _head(status: RunStatus, name: str, now: float) -> Iterator[str]:
         yield f"  heartbeat   {period_text(now - run.seen)} ago" if run.seen else "  heartbeat   none yet"
     if status.memory_mib is not None:
         yield f"  memory      {status.memory_mib / 1024:.1f} GiB of this machine's, by its processes"
-    yield from _place(run)
+    yield from _place(run, status.job_state)
 
 
-def _place(run: RunSummary) -> Iterator[str]:
+def _place(run: RunSummary, job_state: str) -> Iterator[str]:
     if run.device:
         yield f"  device      {run.device}"
     if run.job:
-        yield f"  job         {run.job}"
+        yield f"  job         {run.job}{f', {job_state}' if job_state else ''}"
     yield f"  duration    {period_text(run.seconds)} in {_counted(run.num_attempts, 'attempt')}"
     yield f"  folder      {run.folder}"
 

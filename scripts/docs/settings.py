@@ -48,6 +48,7 @@ TITLES = {
     "ema": "Averaged weights",
     "early_stopping": "Early stopping",
     "evaluation": "Evaluation",
+    "cluster": "The job on a cluster",
     "": "Without a section",
 }
 TYPES = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -41,7 +42,8 @@ def test_help_names_every_command(asking: str, capsys: pytest.CaptureFixture[str
     assert main([asking]) == ExitCode.finished
 
     printed = capsys.readouterr().out
-    assert all(f"launcher {name}" in printed.replace("[train]", "train") for name in COMMANDS)
+    assert all(re.search(rf"^  {name} ", printed, re.MULTILINE) for name in COMMANDS)
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", COMMANDS)

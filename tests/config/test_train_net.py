@@ -13,7 +13,7 @@ from launcher.config.train_net import habits_in
         ("--num-gpus SEED=3", ["--num-gpus: set device.count=NUMBER."]),
         ("--num-gpus", ["--num-gpus: set device.count=NUMBER."]),
         ("--resume SEED=3", ["--resume: leave it out. The same command resumes its run by itself"]),
-        ("--eval-only MODEL.WEIGHTS=a.pth", ["--eval-only: train always trains"]),
+        ("--eval-only MODEL.WEIGHTS=a.pth", ["--eval-only: type launcher eval RUN"]),
         (
             "--config-file configs/COCO-Detection/retinanet_R_50_FPN_1x.yaml",
             ["here model=COCO-Detection/retinanet_R_50_FPN_1x if it is one"],

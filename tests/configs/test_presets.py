@@ -16,7 +16,7 @@ FILES = sorted(configs_folder().rglob("*.yaml"))
 
 
 DATA = ("dataset=coco_2017",)
-WITHOUT_DATA = ("debug", "device", "logging", "solver")
+WITHOUT_DATA = ("cluster", "debug", "device", "logging", "solver")
 NEEDED = {"coco_json": tuple(f"dataset.train.{what}=there" for what in ("json", "images"))}
 """What a preset leaves to whoever uses it."""
 

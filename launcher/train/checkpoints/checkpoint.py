@@ -7,6 +7,7 @@ import filecmp
 import io
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -116,12 +117,14 @@ def write_weights(
         OSError: it cannot be written; an existing file of that name stays as it was.
     """
     with beside(target) as draft, beside(manifest_path(target)) as manifest_draft:
-        plain = as_plain(state)
+        began, plain = time.monotonic(), as_plain(state)
         # A file of Python's and not a path: with a path torch holds the interpreter's lock while it writes, and a
         # training beside it waits.
         size, crc32 = _write_new(draft, lambda file: torch.save(plain, file))
         if milestone is not None:
-            text = manifest_text(Manifest(milestone=milestone, size=size, crc32=crc32))
+            text = manifest_text(
+                Manifest(milestone=milestone, size=size, crc32=crc32, save_s=round(time.monotonic() - began, 3))
+            )
             _write_new(manifest_draft, lambda file: file.write(text.encode()))
         before_rename()
         _publish(draft, target, manifest_draft if milestone is not None else None)

@@ -83,7 +83,11 @@ def write_report(
     """
     findings = None if measured is None else find(measured, results, sigmas)
     if measured is not None and findings is None:
-        logger.warning("%s is of another evaluation and is not looked at", folder / RESULTS_FILE)
+        logger.warning(
+            "The detections in %s do not have the AP that the evaluator gave: they are of another evaluation, or were "
+            "measured in another way. Only the evaluator's numbers are reported",
+            folder / RESULTS_FILE,
+        )
     summary = summarize(
         dataset,
         results,

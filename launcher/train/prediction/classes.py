@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.data import Metadata, MetadataCatalog
 
 from launcher.files import write_text
+
+logger = logging.getLogger(__name__)
 
 KEPT = (
     *("thing_classes", "thing_dataset_id_to_contiguous_id", "thing_colors"),
@@ -42,18 +46,46 @@ def read_classes(file: Path) -> Metadata:
     return Metadata(name=file.stem, **{**{name: kept[name] for name in KEPT if name in kept}, **by_id})
 
 
-def find_classes(file: str, dataset_names: tuple[str, ...], annotations: str) -> Metadata:
+def find_classes(file: str, cfg: CfgNode, annotations: str) -> Metadata:
     """The best that is known: what the run kept, what detectron2 knows of its data set, or its annotations' categories.
 
-    Without any of these, objects are shown by number.
+    Where that is of another number of classes than the model has, or nothing is known, objects are shown by number.
     """
+    numbers = _numbers(cfg)
+    found = _best_known(file, cfg.DATASETS.TRAIN, annotations)
+    named, there = class_names(found), class_names(numbers)
+    if not named:
+        return numbers
+    if there and len(named) != len(there):
+        logger.warning(
+            "The model has %d classes, and %d are named by %s: objects are shown by number. Name the data that it was "
+            "trained on with DATASETS.TRAIN or dataset.train.json.",
+            len(there),
+            len(named),
+            found.get("name", None) or "its data",
+        )
+        return numbers
+    return found
+
+
+def _best_known(file: str, dataset_names: Sequence[str], annotations: str) -> Metadata:
     if file:
         return read_classes(Path(file))
     for name in dataset_names:
         metadata = MetadataCatalog.get(name)
-        if metadata.get("thing_classes", None) or metadata.get("stuff_classes", None):
+        if class_names(metadata):
             return metadata
     return _of_annotations(Path(annotations)) if annotations and Path(annotations).is_file() else Metadata()
+
+
+def _numbers(cfg: CfgNode) -> Metadata:
+    """What `Visualizer` needs in place of names."""
+    model = cfg.MODEL
+    things = {"RetinaNet": model.RETINANET, "SemanticSegmentor": None}.get(model.META_ARCHITECTURE, model.ROI_HEADS)
+    return Metadata(
+        thing_classes=[] if things is None else [str(number) for number in range(things.NUM_CLASSES)],
+        stuff_classes=[str(number) for number in range(model.SEM_SEG_HEAD.NUM_CLASSES)],
+    )
 
 
 def _of_annotations(file: Path) -> Metadata:

@@ -104,5 +104,5 @@ def load_here(asked: ToLoad) -> Predictor:
     cfg.MODEL.DEVICE = asked.device
     cfg.freeze()
     model = build_for_inference(trainer_class, cfg, averaged=asked.averaged)
-    metadata = find_classes(asked.classes, tuple(cfg.DATASETS.TRAIN), asked.annotations)
+    metadata = find_classes(asked.classes, cfg, asked.annotations)
     return Predictor(BatchPredictor(model, cfg, precision=asked.precision), metadata, cfg=cfg, why=asked.why)

@@ -110,7 +110,7 @@ def test_detections_of_another_evaluation_are_not_taken_for_this_ones(
     assert summary.counts is None
     assert summary.confusion is None
     assert summary.tasks["bbox"].metrics == {"AP": 77.0}
-    assert "is of another evaluation" in caplog.text
+    assert "they are of another evaluation" in caplog.text
 
 
 def test_results_of_any_evaluator_are_summarized(tmp_path: Path):

@@ -82,7 +82,7 @@ def test_each_data_set_has_a_summary_of_its_own(tmp_path: Path):
 def test_predictions_are_drawn_after_each_evaluation_for_tensorboard_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, drawn: list[str]
 ):
-    monkeypatch.setattr("launcher.train.hooks.report.draw_predictions", lambda *_, **__: DRAWN)
+    monkeypatch.setattr("launcher.train.output.evaluations.draw_predictions", lambda *_, **__: DRAWN)
     state = TrainingState(max_iter=9)
     hook = reporting(tmp_path, state, images=images)
 
@@ -111,7 +111,7 @@ def test_a_model_that_cannot_be_drawn_ends_no_training(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("instances")
 
-    monkeypatch.setattr("launcher.train.hooks.report.draw_predictions", fail)
+    monkeypatch.setattr("launcher.train.output.evaluations.draw_predictions", fail)
     state = TrainingState(max_iter=9)
     hook = reporting(tmp_path, state, images=2)
 

@@ -58,6 +58,8 @@ def draw_weights(cfg: CfgNode, file: Path, seed: int = 3) -> None:
     model = build_model(cfg)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if name.endswith("conv3.norm.weight"):
+                parameter.fill_(0.1)  # or what is never trained grows from block to block
             if "cls_score" in name:
                 parameter.normal_(std=0.2)  # so that scores are not all alike
     torch.save({"model": model.state_dict()}, file)

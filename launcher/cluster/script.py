@@ -1,0 +1,141 @@
+"""The batch script of a job, as a person reads it. Text only; every value is quoted for whoever reads it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.cluster.job import Job
+
+HEAD = """\
+#!/bin/bash
+# Written by `launcher submit`. By hand, on the node of an allocation, the command after `srun` does the same."""
+
+BODY = """\
+ours() { echo "launcher: $*"; }
+
+if ! cd %(working_directory)s || [ ! -f "$run/request.yaml" ]; then
+    ours "$run cannot be found on $(hostname): set run.root to a folder that all nodes share" >&2
+    exit 2
+fi
+%(redirection)snewest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
+attempt() { ls "$run/attempts" 2>/dev/null | grep -xE '[1-9][0-9]*' | sort -n | tail -n 1; }
+
+# Starts of this job in a row that found the same newest checkpoint: a run that progresses is never given up.
+before=$(newest)
+job= checkpoint= starts=0
+read -r job checkpoint starts 2>/dev/null < "$run/cluster/starts"
+if [ "$job $checkpoint" = "$SLURM_JOB_ID ${before:-none}" ]; then starts=$((starts + 1)); else starts=1; fi
+echo "$SLURM_JOB_ID ${before:-none} $starts" > "$run/cluster/starts"
+ours "job $SLURM_JOB_ID on $(hostname), start $starts from ${before:-the beginning}, $(date '+%%F %%T')"
+give_up() {
+    ours "$1 starts in a row brought no new checkpoint, so the job ends; see $run/attempts/$(attempt)/log.txt"
+    exit 1
+}
+[ "$starts" -le %(most)d ] || give_up %(most)d
+
+# Slurm signals this shell too; it stays, because it decides what follows.
+trap : TERM USR1
+last=$(attempt)
+srun --ntasks=1 --cpus-per-task=%(cpus)d --kill-on-bad-exit=1 %(command)s resume "$run" &
+step=$!
+wait "$step"; status=$?
+while kill -0 "$step" 2>/dev/null; do wait "$step"; status=$?; done
+
+# The run's own record counts: of a job that is preempted srun exits with 143, however its step ended.
+now=$(attempt)
+if [ "$now" != "$last" ]; then
+    status=$(sed -n 's/^  "exit_code": \\([0-9]*\\),*$/\\1/p' "$run/attempts/$now/outcome.json" 2>/dev/null)
+fi
+case ${status:-killed} in
+    75) why="stopped and saved" ;;
+    killed | 137 | 143) why="killed" ;;
+    5) [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exit 5; why="an earlier start still trains elsewhere" ;;
+    *) exit "$status" ;; # finished, or failed for a reason of its own
+esac
+[ "$starts" -lt %(most)d ] || [ "$(newest)" != "$before" ] || give_up "$starts"
+# On a node that was given up this start may end after another one has begun.
+restarts=$(scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* Restarts=\\([0-9]*\\).*/\\1/p')
+if [ "${restarts:-${SLURM_RESTART_COUNT:-0}}" != "${SLURM_RESTART_COUNT:-0}" ]; then
+    ours "$why; Slurm has started the job again"
+    exit 75
+fi
+ours "$why at ${now:+attempt $now, }$(newest): requeued"
+scontrol requeue "$SLURM_JOB_ID" && sleep 60
+exit 75
+"""
+
+REDIRECTION = """\
+# Slurm itself writes into no folder with a backslash or a percent sign in its name.
+exec >> "$run/cluster/slurm-$SLURM_JOB_ID.out" 2>&1
+"""
+MOST_STARTS = 3
+"""In a row without a new checkpoint."""
+
+
+def batch_script(job: Job) -> str:
+    """The whole script."""
+    values = {
+        "working_directory": shlex.quote(str(job.working_directory)),
+        "cpus": job.cpus,
+        "command": " ".join(map(shlex.quote, job.command)),
+        "most": MOST_STARTS,
+        "redirection": "" if _takes_output(job.run) else REDIRECTION,
+    }
+    lines = [HEAD, *directives(job), "", f"run={shlex.quote(str(job.run))}", *_environment(job), BODY % values]
+    return "\n".join(lines)
+
+
+def directives(job: Job) -> Iterator[str]:
+    """The lines that sbatch reads."""
+    for name, value in _options(job):
+        yield f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}"
+    for option in job.asked.options:
+        name, equals, value = option.partition("=")
+        yield f"#SBATCH {name}{equals}{quoted(value) if equals else ''}"
+
+
+def _options(job: Job) -> Iterator[tuple[str, str]]:
+    asked = job.asked
+    yield "job-name", quoted(job.name)
+    yield "chdir", quoted(str(job.run))
+    yield "output", "cluster/slurm-%j.out" if _takes_output(job.run) else "/dev/null"
+    yield "open-mode", "append"
+    yield "requeue", ""
+    yield "signal", f"USR1@{job.lead_s}"
+    yield "nodes", str(asked.nodes)
+    yield "ntasks", "1"
+    yield "cpus-per-task", str(job.cpus)
+    if asked.gpus_per_node:
+        yield "gres", f"gpu:{asked.gpus_per_node}"
+    if asked.memory_gib:
+        yield "mem", f"{round(asked.memory_gib * 1024)}M"
+    if job.time_s:
+        yield "time", time_text(job.time_s)
+    for name in ("partition", "account", "qos", "constraint"):
+        if value := getattr(asked, name):
+            yield name, quoted(value)
+
+
+def _takes_output(folder: Path) -> bool:
+    """Whether Slurm finds a file there: it reads backslashes and percent signs of a path as something else."""
+    return not {"\\", "%"} & set(str(folder))
+
+
+def _environment(job: Job) -> Iterator[str]:
+    if job.python_path:
+        path = shlex.quote(":".join(job.python_path))
+        yield f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"'
+    yield from job.asked.preamble
+
+
+def quoted(text: str) -> str:
+    """As sbatch reads one value: it knows double quotes and, also within them, backslashes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def time_text(seconds: float) -> str:
+    """`1-02:03:04`, which Slurm cannot take for minutes."""
+    whole = max(round(seconds), 1)
+    return f"{whole // 86400}-{whole // 3600 % 24:02}:{whole // 60 % 60:02}:{whole % 60:02}"

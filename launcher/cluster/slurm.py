@@ -1,0 +1,91 @@
+"""What is asked of Slurm, by its own commands and in their oldest notation."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import LauncherError, RequestError, printable
+
+PATIENCE_S = 20.0
+UNKNOWN_JOB = "Invalid job id"
+
+
+class RefusedError(LauncherError):
+    """The scheduler does not take a job, in its own words."""
+
+    code = "cluster.refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """What the scheduler says of a job."""
+
+    state: str
+    """In Slurm's words, such as PENDING."""
+    reason: str
+    """Why it waits; empty where nothing is said."""
+    in_queue: bool
+    """It waits, or runs; otherwise it has ended."""
+
+    def __str__(self) -> str:
+        return f"{self.state} ({self.reason})" if self.reason else self.state
+
+
+def submit(script: Path) -> str:
+    """Submit the batch script and return the job's id.
+
+    Raises:
+        RequestError: there is no sbatch.
+        RefusedError: Slurm takes no such job.
+    """
+    command = ["sbatch", "--parsable", str(script)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RequestError(
+            f"sbatch cannot be run here ({error.strerror}). On a host of the cluster: sbatch {script}; "
+            "without a cluster: launcher train"
+        ) from error
+    found = re.search(r"^(\d+)(;.*)?$", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or found is None:
+        words = printable((done.stderr or done.stdout).strip()).replace("sbatch: error: ", "")
+        raise RefusedError(f"Slurm refuses the job: {words or f'sbatch ended with status {done.returncode}'}")
+    return found[1]
+
+
+def look_at_jobs(jobs: Collection[str]) -> Mapping[str, JobState] | None:
+    """What Slurm says of each; a job of which it says nothing has ended. None where it cannot be asked."""
+    ids = sorted(job for job in jobs if re.fullmatch(r"\d+(_\d+)?", job))
+    if not ids:
+        return {}
+    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r", "-j", ",".join(ids)])
+    if queued is None:
+        return None
+    found = dict(_read_jobs(queued, in_queue=True))
+    if ended := [job for job in ids if job not in found]:
+        options = ["--noheader", "--parsable2", "-X", "-o", "JobID,State", "-j", ",".join(ended)]
+        found.update(_read_jobs(_ask(["sacct", *options]) or "", in_queue=False))
+    return found
+
+
+def _read_jobs(text: str, *, in_queue: bool) -> Iterator[tuple[str, JobState]]:
+    for line in text.splitlines():
+        job, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        if job and state:
+            yield job, JobState(state=state, reason="" if reason == "None" else reason, in_queue=in_queue)
+
+
+def _ask(command: Sequence[str]) -> str | None:
+    """What it prints; empty where it knows no such job, None where it cannot be asked."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode == 0 or UNKNOWN_JOB in done.stderr:
+        return done.stdout
+    return None

@@ -1,0 +1,66 @@
+"""The state of a run that was submitted: by its own record first, then by what the scheduler says of its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from launcher.cluster.slurm import JobState, look_at_jobs
+from launcher.run import codes
+from launcher.run.attempts import read_attempts
+from launcher.run.holder import holder_of
+from launcher.run.paths import RunPaths
+from launcher.run.status import RunStatus
+from launcher.run.submission import Submission, read_submission
+from launcher.run.summary import RunSummary, State, state_of
+
+
+def with_jobs(runs: Sequence[RunSummary], now: float) -> list[RunSummary]:
+    """The same with the states that follow from the scheduler's; it is asked once, and only about unfinished runs."""
+    submissions = {run.folder: _submission_of(run) for run in runs}
+    jobs = look_at_jobs({one.job_id for one in submissions.values() if one is not None})
+    return [_with_job(run, submissions[run.folder], jobs, now) for run in runs]
+
+
+def status_with_job(status: RunStatus, now: float) -> RunStatus:
+    """The same for one run, with the words of the scheduler."""
+    run = status.summary
+    submission = _submission_of(run)
+    if submission is None:
+        return status
+    jobs = look_at_jobs([submission.job_id])
+    job = (jobs or {}).get(submission.job_id)
+    return replace(status, summary=_with_job(run, submission, jobs, now), job_state=str(job or ""))
+
+
+def _submission_of(run: RunSummary) -> Submission | None:
+    return None if run.state is State.finished else read_submission(RunPaths(run.folder))
+
+
+def _with_job(
+    run: RunSummary, submission: Submission | None, jobs: Mapping[str, JobState] | None, now: float
+) -> RunSummary:
+    if submission is None or jobs is None:
+        return run
+    job = jobs.get(submission.job_id)
+    state, code = state_with_job(run, job)
+    if state is State.queued and (job is None or not job.in_queue):
+        paths = RunPaths(run.folder)
+        state, code = state_of(read_attempts(paths), None, holder_of(run.folder), now)
+        return replace(run, state=state, code=code, job="")
+    return replace(run, state=state, code=code, job=submission.job_id)
+
+
+def state_with_job(run: RunSummary, job: JobState | None) -> tuple[State, str]:
+    """The state of an unfinished run whose job the scheduler has as `job`, None where it knows none."""
+    is_over = job is None or not job.in_queue
+    if run.state is State.running and is_over and holder_of(run.folder) is None:
+        return State.failed, codes.KILLED  # it began on a node, and nobody has it any more
+    if run.state is not State.running and not is_over and job is not None and waits(job):
+        return State.queued, codes.NONE
+    return run.state, run.code
+
+
+def waits(job: JobState) -> bool:
+    """Whether the job has yet to start, also once more."""
+    return job.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.run.paths import RunPaths
+from tests.cluster.real_slurm import SCRIPTS, Slurm, Submitted
+from tests.exact import weights_in
+
+SLURM = ("slurmctld", "slurmd", "sbatch", "munged")
+ITERATIONS = 24
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory, launcher_environment: dict[str, str]) -> Iterator[Slurm]:
+    """A real Slurm, for as long as the tests run."""
+    if missing := [name for name in SLURM if shutil.which(name) is None]:
+        pytest.skip(f"{', '.join(missing)} is not installed; make test-cluster installs Slurm where that can be done")
+    state = tmp_path_factory.mktemp("slurm")
+    environ = {**launcher_environment, "SLURM_TEST_PORT": "18817", "SLURM_CONF": str(state / "slurm.conf")}
+    up = subprocess.run(
+        ["bash", str(SCRIPTS / "slurm_up.sh"), str(state)], env=environ, capture_output=True, text=True, check=False
+    )
+    if up.returncode != 0:
+        pytest.skip(f"Slurm does not start here: {up.stderr.strip()}")
+    yield Slurm(state=state, environ=environ, here=tmp_path_factory.mktemp("project"))
+    subprocess.run(["bash", str(SCRIPTS / "slurm_down.sh"), str(state)], env=environ, check=False)
+
+
+@pytest.fixture(scope="session")
+def settings(demo_settings: tuple[str, ...]) -> tuple[str, ...]:
+    """Of a run on the CPU that lasts long enough to be disturbed."""
+    return (
+        *demo_settings,
+        "DATASETS.TEST=[]",
+        "device=cpu",
+        f"SOLVER.MAX_ITER={ITERATIONS}",
+        "SOLVER.CHECKPOINT_PERIOD=4",
+        "config_extensions=[tests.cluster.slow:install]",
+        "run.root=runs",
+    )
+
+
+Submit = Callable[..., Submitted]
+
+
+@pytest.fixture
+def submit(slurm: Slurm, settings: tuple[str, ...]) -> Submit:
+    """`launcher submit` of that run under a name of its own; each of its iterations takes half a second longer."""
+
+    def run(name: str, *more: str, slow_s: float = 0.5, **environ: str) -> Submitted:
+        asked = (*settings, f"run.name={name}", "cluster=slurm", *more)
+        printed = slurm.launcher("submit", *asked, SLOW_S=str(slow_s), **environ)
+        job = re.search(r"submitted as job (\d+)\n  folder +(.*)", printed)
+        assert job is not None, printed
+        return Submitted(job=job[1], paths=RunPaths(Path(job[2])))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def undisturbed(slurm: Slurm, settings: tuple[str, ...]) -> str:
+    """The weights of that run, trained without Slurm and without a disturbance."""
+    slurm.launcher("train", *settings, "run.name=undisturbed")
+    (folder,) = (slurm.here / "runs").glob("*/undisturbed")
+    return weights_in(RunPaths(folder).final_weights)

@@ -1,0 +1,208 @@
+"""Runs under a real Slurm that are disturbed in many ways: they end with the weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster.conftest import ITERATIONS
+from tests.cluster.real_slurm import Slurm, Submitted
+from tests.exact import weights_in
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+Submit = Callable[..., Submitted]
+
+
+def user_signal(slurm: Slurm, run: Submitted) -> None:
+    slurm.run("scancel", "-s", "USR1", run.job)
+
+
+def requeue(slurm: Slurm, run: Submitted) -> None:
+    slurm.run("scontrol", "requeue", run.job)
+
+
+def preempt(slurm: Slurm, run: Submitted) -> None:  # noqa: ARG001
+    slurm.run("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+
+
+def kill_launcher(slurm: Slurm, run: Submitted) -> None:  # noqa: ARG001
+    os.kill(run.launcher_process(), signal.SIGKILL)
+
+
+def lose_node(slurm: Slurm, run: Submitted) -> None:
+    node = slurm.field(run.job, "NodeList")
+    slurm.kill_daemon(f"slurmd.{node}")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("disturb", [user_signal, preempt, requeue, kill_launcher, lose_node])
+def test_a_disturbed_job_is_requeued_and_ends_with_the_same_weights(
+    slurm: Slurm, submit: Submit, undisturbed: str, disturb: Callable[[Slurm, Submitted], None]
+):
+    # On a lost node the first start lives on, and has to be alive when the second one begins.
+    run = submit(disturb.__name__, slow_s=3 if disturb is lose_node else 0.5)
+    run.wait_for_iteration(5)
+
+    disturb(slurm, run)
+    slurm.wait_until_requeued(run.job)
+
+    try:
+        assert slurm.ended(run.job) == "COMPLETED", run.output
+    finally:
+        slurm.start_daemons()
+    assert run.ends()[-1] == "finished"
+    assert len(run.ends()) == 2
+    assert run.iterations == ITERATIONS
+    assert weights_in(run.paths.final_weights) == undisturbed
+
+
+@pytest.mark.timeout(600)
+def test_a_job_stops_before_its_time_limit_and_is_requeued_until_it_is_finished(
+    slurm: Slurm, submit: Submit, undisturbed: str
+):
+    # Slurm sends the signal up to a minute early.
+    run = submit("time_limit", "cluster.time=1:40", "cluster.signal_s=45", slow_s=3)
+
+    assert slurm.ended(run.job) == "COMPLETED", run.output
+    assert run.ends()[0] == "stopped"
+    assert int(slurm.field(run.job, "Restarts")) >= 1
+    assert weights_in(run.paths.final_weights) == undisturbed
+
+
+@pytest.mark.timeout(600)
+def test_a_job_outlives_the_controller(slurm: Slurm, submit: Submit, undisturbed: str):
+    run = submit("controller")
+    run.wait_for_iteration(3)
+    time.sleep(5)
+
+    slurm.kill_daemon("slurmctld")
+    time.sleep(3)
+    slurm.start_daemons()
+
+    assert slurm.ended(run.job) == "COMPLETED", run.output
+    assert weights_in(run.paths.final_weights) == undisturbed
+
+
+@pytest.mark.timeout(600)
+def test_a_cancelled_job_is_not_requeued_and_can_be_resumed(slurm: Slurm, submit: Submit, undisturbed: str):
+    run = submit("cancelled")
+    run.wait_for_iteration(5)
+
+    said = slurm.launcher("cancel", str(run.paths.folder), "--root", "runs")
+    assert f"cancelled job {run.job}" in said
+    assert slurm.ended(run.job) == "CANCELLED"
+    slurm.launcher("resume", str(run.paths.folder))
+
+    assert run.ends() == ["stopped", "finished"]
+    assert slurm.field(run.job, "Restarts") == "0"
+    assert weights_in(run.paths.final_weights) == undisturbed
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_progresses_is_requeued_more_often_than_one_that_does_not(
+    slurm: Slurm, submit: Submit, undisturbed: str
+):
+    run = submit("often")
+
+    for attempt in range(1, 5):
+        run.wait_for_iteration(4 * attempt, attempt)
+        user_signal(slurm, run)
+        slurm.wait_until_requeued(run.job, attempt)
+        slurm.lift(run.job)
+
+    assert slurm.ended(run.job) == "COMPLETED", run.output
+    assert run.ends() == ["stopped"] * 4 + ["finished"]
+    assert weights_in(run.paths.final_weights) == undisturbed
+
+
+@pytest.mark.timeout(600)
+def test_a_job_that_never_gets_anywhere_ends_after_three_starts(slurm: Slurm, submit: Submit):
+    run = submit("nowhere", 'cluster.preamble=["(sleep 1; scancel -s USR1 $SLURM_JOB_ID) &"]')
+
+    assert slurm.ended(run.job) == "FAILED"
+    assert slurm.field(run.job, "Restarts") == "2"
+    assert "3 starts in a row brought no new checkpoint, so the job ends" in run.output
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_fails_for_a_reason_of_its_own_is_not_requeued(slurm: Slurm, submit: Submit):
+    """GPUs that Slurm allocates and CUDA does not find, and a loss that is NaN."""
+    without_gpus = submit("no_gpus", "device=auto", "cluster.gpus_per_node=1")
+    diverging = submit("diverging", "SOLVER.BASE_LR=1e9", "SOLVER.WARMUP_ITERS=0", slow_s=0)
+
+    for run, code in ((without_gpus, "4:0"), (diverging, "1:0")):
+        assert slurm.ended(run.job) == "FAILED", run.output
+        assert (slurm.field(run.job, "ExitCode"), slurm.field(run.job, "Restarts")) == (code, "0"), run.output
+
+
+@pytest.mark.timeout(600)
+def test_what_is_edited_while_the_job_waits_changes_nothing_or_is_named(slurm: Slurm, submit: Submit, undisturbed: str):
+    """A configuration file is frozen, code is named, and a copy of the code makes even that impossible."""
+    mine = slurm.here / "mine/solver/mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("# @package _global_\nSOLVER:\n  BASE_LR: 0.001\n")
+    code = slurm.here / "own.py"
+    code.write_text("def install(_):\n    pass\n")
+    held = ("--config-dir", "mine", "solver=mine", "cluster.options=[--hold]")
+    extensions = "config_extensions=[tests.cluster.slow:install,own:install]"
+    live = submit("live", *held, extensions, slow_s=0)
+    copied = submit("copied", *held, extensions, "cluster.code=snapshot", slow_s=0)
+
+    mine.write_text("# @package _global_\nSOLVER:\n  BASE_LR: 0.7\n")
+    code.write_text("def install(_):\n    print('edited code')\n")
+    for run in (live, copied):
+        slurm.run("scontrol", "release", run.job)
+
+    for run in (live, copied):
+        assert slurm.ended(run.job) == "COMPLETED", run.output
+        assert weights_in(run.paths.final_weights) == undisturbed
+    assert f"note: the code is not as it was submitted; edited: {code}" in live.output
+    assert "not as it was submitted" not in copied.output
+    assert "edited code" not in (copied.paths.attempt(1).log(0)).read_text() + copied.output
+
+
+def test_a_waiting_job_is_shown_refused_twice_and_cancelled(slurm: Slurm, submit: Submit, settings: tuple[str, ...]):
+    run = submit("waiting", "cluster.options=[--hold]")
+    folder = str(run.paths.folder)
+
+    assert "queued" in slurm.launcher("runs", "runs", "--state", "queued")
+    status = slurm.launcher("status", folder)
+    assert f"job         {run.job}, PENDING (JobHeldUser)" in status
+    again = slurm.launcher("submit", *settings, "run.name=waiting", "cluster=slurm", check=False)
+    assert f"is queued already, as job {run.job}" in again
+    slurm.launcher("cancel", folder)
+
+    assert slurm.ended(run.job) == "CANCELLED"
+    assert "waiting: planned" in slurm.launcher("status", folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("cluster.partition=nowhere", "invalid partition specified: nowhere"), ("cluster.nodes=2", "trains on one node")],
+)
+def test_what_slurm_or_we_do_not_take_is_refused_before_anything_waits(
+    slurm: Slurm, settings: tuple[str, ...], setting: str, words: str
+):
+    said = slurm.launcher("submit", *settings, "run.name=refused", "cluster=slurm", setting, check=False)
+
+    assert words in said
+    assert "refused" not in slurm.run("squeue", "--noheader", "-o", "%j")
+
+
+def test_the_printed_script_is_the_same_job(slurm: Slurm, settings: tuple[str, ...]):
+    asked = (*settings, "run.name=printed", "cluster=slurm", "cluster.options=[--hold]")
+    script = slurm.launcher("submit", "--print", *asked)
+
+    file = slurm.here / "printed.sh"
+    file.write_text(script)
+    job = slurm.run("bash", "-c", f"sbatch --parsable < {file}").strip()
+
+    assert slurm.field(job, "JobName").endswith("/printed")
+    (folder,) = (slurm.here / "runs").glob("*/printed")
+    assert script == (folder / "cluster/job.sh").read_text()
+    slurm.run("scancel", job)
