@@ -1,4 +1,4 @@
-"""The functions behind `launcher.load` and `launcher.doctor`. Imported when one of them is first asked for."""
+"""The functions behind `launcher.load`, `evaluate` and `doctor`. Imported when one of them is first asked for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.cli.inference import compose_request, sort_words
+from launcher.cli.training import train
 from launcher.config.request import RunRequest
-from launcher.config.task import PredictRequest
+from launcher.config.task import EvaluateRequest, PredictRequest
+from launcher.config.values import read_json
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
 from launcher.device.look.probe import look_at_devices
@@ -19,7 +21,10 @@ from launcher.device.policy.choice import by_default
 from launcher.device.policy.plan import DevicePlan, plan_devices
 from launcher.errors import RequestError
 from launcher.launch.prepare import look_for
+from launcher.run.evaluation import EvaluationSummary
 from launcher.run.found import is_run
+from launcher.run.identity import run_folder
+from launcher.run.paths import RunPaths
 from launcher.run.work import classes_of
 
 if TYPE_CHECKING:
@@ -61,19 +66,39 @@ def load(model: str, *settings: str, checkpoint: str = "") -> Predictor:
     return predictor
 
 
+def evaluate(model: str, *settings: str, checkpoint: str = "") -> dict[str, EvaluationSummary]:
+    """How good a model is, by data set: what `launcher eval` shows, in a process of its own and with the same folders.
+
+    `model`, `settings` and `checkpoint` are those of `load`. What is done already is read.
+
+    Raises:
+        LauncherError: there is no such model or nothing to evaluate on, or the evaluation failed.
+    """
+    words = sort_words(_words_for(model, settings, checkpoint), command="eval")
+    task = EvaluateRequest(run=words.run, checkpoint=words.checkpoint, out="")
+    request = compose_request(task, words, command="launcher eval")
+    train(request, ("launcher", "eval", model, *settings))
+    read = (read_json(file, EvaluationSummary) for file in RunPaths(run_folder(request)).summaries())
+    return {summary.dataset: summary for summary in read}
+
+
 def doctor() -> Diagnosis:
     """Which devices are usable here, and why not: what `launcher doctor` shows."""
     return by_default(diagnose(look_at_devices(os.environ, full=True)))
 
 
 def _request_for(model: str, settings: tuple[str, ...], checkpoint: str) -> RunRequest:
-    is_zoo = "/" in model and not is_run(Path(model)) and model.partition("/")[0][:1].isupper()
-    chosen = [f"checkpoint={checkpoint}"] if checkpoint else []
-    words = sort_words([f"model={model}" if is_zoo else model, *settings, *chosen], command="predict")
+    words = sort_words(_words_for(model, settings, checkpoint), command="predict")
     task = PredictRequest(
         run=words.run, checkpoint=words.checkpoint, out="", inputs=(), threshold=0.5, draw=False, images_json=""
     )
     return compose_request(task, words, command="launcher predict")
+
+
+def _words_for(model: str, settings: tuple[str, ...], checkpoint: str) -> list[str]:
+    is_zoo = "/" in model and not is_run(Path(model)) and model.partition("/")[0][:1].isupper()
+    chosen = [f"checkpoint={checkpoint}"] if checkpoint else []
+    return [f"model={model}" if is_zoo else model, *settings, *chosen]
 
 
 def shield(devices: DevicePlan, diagnosis: Diagnosis, environ: MutableMapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -19,6 +20,7 @@ from launcher.config.request import RunRequest
 from launcher.config.task import EvaluateRequest
 from launcher.errors import ExitCode, RequestError
 from launcher.run.folder import last_outcome
+from launcher.run.found import called
 from launcher.run.identity import run_folder
 from launcher.show.console import make_console
 from launcher.show.evaluation import show_comparison
@@ -44,9 +46,10 @@ def run(arguments: Sequence[str]) -> int:
     if asked.compare:
         return _compare(asked, words, command)
     if words.others:
+        run_name = called(Path(words.run)) if words.run else "RUN"
         raise RequestError(
             f"{words.others[0]} is one word too many: one model is evaluated at a time. "
-            f"To compare two runs: launcher eval {words.run or 'RUN'} {words.others[0]} --compare"
+            f"To compare two runs: launcher eval {run_name} {words.others[0]} --compare"
         )
     use = partial(_evaluate, command=command, as_json=asked.json)
     return compose_for(_task(asked, words), words, use, command="launcher eval")
@@ -107,7 +110,9 @@ def _request_of(words: Words) -> RunRequest:
 
 def _show_difference(a: Path, b: Path) -> None:
     # What matches detections with objects lives with the worker's code, which imports torch.
-    comparing: Any = import_module("launcher.train.evaluation.comparing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, for its developers
+        comparing: Any = import_module("launcher.train.evaluation.comparing")
     console = make_console()
     for comparison in comparing.compare_evaluations(a, b):
         show_comparison(comparison, console)

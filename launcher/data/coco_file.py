@@ -237,7 +237,7 @@ def _read_images(entries: Iterable[Any], tally: Tally) -> tuple[dict[Any, Size],
         if not isinstance(file_name, str) or not file_name or not (_is_positive(width) and _is_positive(height)):
             tally.note("image.malformed", f"images[{place}] ({label})")
         else:
-            listed.append(ListedImage(label=label, file_name=file_name, size=(width, height)))
+            listed.append(ListedImage(label, file_name, width, height))
             if (other := first.setdefault(file_name, label)) is not label:
                 tally.note("image.repeated", f"{file_name}: {label} and {other}")
             if not (isinstance(width, int) and isinstance(height, int)):

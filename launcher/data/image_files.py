@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -22,14 +22,18 @@ _EXIF_ORIENTATION = 0x112
 _TURNED = (5, 6, 7, 8)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ListedImage:
+class ListedImage(NamedTuple):
     """What a COCO file says of one image."""
 
     label: str
     """Its id, as shown."""
     file_name: str
-    size: Size
+    width: int | float
+    height: int | float
+
+    @property
+    def size(self) -> Size:
+        return self.width, self.height
 
 
 def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:
@@ -38,9 +42,9 @@ def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> 
     listings: dict[str, Mapping[str, bool]] = {}
     found = []
     for image in images:
-        if image.size[0] * image.size[1] > _MOST_PIXELS:
-            tally.note("image.too_many_pixels", f"{image.label}: {image.size[0]} x {image.size[1]}")
-        parent, base = os.path.split(os.path.join(folder, image.file_name))
+        if image.width * image.height > _MOST_PIXELS:
+            tally.note("image.too_many_pixels", f"{image.label}: {image.width} x {image.height}")
+        parent, base = _split(folder, image.file_name)
         if parent not in listings:
             listings[parent] = _listing(parent, tally)
         if base not in listings[parent]:
@@ -53,6 +57,11 @@ def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> 
     for image in sample:
         _look_into(os.path.join(folder, image.file_name), image, tally)
     return len(sample)
+
+
+def _split(folder: str, file_name: str) -> tuple[str, str]:
+    """The folder that an image lies in, and its name there."""
+    return os.path.split(os.path.join(folder, file_name)) if os.sep in file_name else (folder, file_name)
 
 
 def _listing(folder: str, tally: Tally) -> dict[str, bool]:

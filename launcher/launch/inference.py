@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,8 @@ from launcher.run.work import WorkFacts
 
 WEIGHTS = "weights"
 """The part of the identity that says which file MODEL.WEIGHTS was."""
+ANNOTATIONS = "annotations"
+"""The part that says which file dataset.val.json was."""
 SHOWN_DIFFERENCES = 4
 OF_EVALUATION = (
     "dataset.val",
@@ -106,7 +108,7 @@ def make_inference_plan(
     Raises:
         RequestError: the folder belongs to something else, or there are no weights.
     """
-    identity = {**to_plain(identity_of(request)), WEIGHTS: dict(work.weights)}
+    identity = {**to_plain(identity_of(request)), WEIGHTS: dict(work.weights), ANNOTATIONS: work.annotations}
     before = folder.previous.identity if folder.previous and request.resume != "never" else None
     if problems := [*_problems(request, folder, before, identity), *_nothing_to_evaluate(request, dataset)]:
         raise RequestError("\n".join(problems))
@@ -117,8 +119,8 @@ def make_inference_plan(
         *fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
     )
     where = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the folder for results")
-    is_other = before is not None and before.get(WEIGHTS) != identity[WEIGHTS]
-    notices = _notices(request, folder, is_other=is_other)
+    others = [] if before is None else [file for file in (WEIGHTS, ANNOTATIONS) if before.get(file) != identity[file]]
+    is_other, notices = bool(others), _notices(request, folder, others)
     return RunPlan(
         folder=folder.folder,
         attempt=1 if request.resume == "never" or is_other else folder.attempts + 1,
@@ -200,7 +202,7 @@ def _nothing_to_evaluate(request: RunRequest, dataset: DatasetPlan) -> Iterator[
 
 
 def _problems_with_other(folder: FolderFacts, before: Mapping[str, Any], identity: Mapping[str, Any]) -> Iterator[str]:
-    changed = [one for one in differences(before, identity) if not one[0].startswith(f"{WEIGHTS}.")]
+    changed = [one for one in differences(before, identity) if not is_within(one[0], (WEIGHTS, ANNOTATIONS))]
     if changed:
         names = ", ".join(f"{name} ({old} then, {new} now)" for name, old, new in changed[:SHOWN_DIFFERENCES])
         more = f" and {len(changed) - SHOWN_DIFFERENCES} more" if len(changed) > SHOWN_DIFFERENCES else ""
@@ -210,7 +212,8 @@ def _problems_with_other(folder: FolderFacts, before: Mapping[str, Any], identit
         )
 
 
-def _notices(request: RunRequest, folder: FolderFacts, *, is_other: bool) -> Iterator[str]:
+def _notices(request: RunRequest, folder: FolderFacts, others: Sequence[str]) -> Iterator[str]:
     yield from notices_of_unused(request)
-    if is_other:
-        yield f"the weights are other ones than those of the results in {folder.folder}, which starts over"
+    if others:
+        changed = " and ".join(others)
+        yield f"the {changed} are other ones than those of the results in {folder.folder}, which starts over"

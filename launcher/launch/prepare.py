@@ -212,6 +212,7 @@ def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[
         return look_at_bfloat16(
             request.keys,
             request.own_code,
+            deformable_by=devices.deformable_by,
             environ=worker_environment(devices, environ, libraries),
             announce=partial(print, file=sys.stderr),
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.request import RunRequest
-from launcher.config.task import InferenceRequest, PredictRequest
+from launcher.config.task import EvaluateRequest, InferenceRequest, PredictRequest
 from launcher.data.photos import find_images
 from launcher.run.identity import run_folder
 from launcher.run.journal import keys_in, stamp_of
@@ -22,6 +22,8 @@ class WorkFacts:
 
     weights: Mapping[str, Any]
     """Which file MODEL.WEIGHTS is; another one once it has changed."""
+    annotations: str
+    """Which file an evaluation measures against; another one once it has changed, empty where it is not named."""
     classes: str
     """The file of the run that names its classes; empty without one."""
     files: tuple[str, ...]
@@ -43,11 +45,16 @@ def look_at_work(request: RunRequest, task: InferenceRequest) -> WorkFacts:
     done = len(known & set(_stamps(files))) if files else len(known)
     return WorkFacts(
         weights=_which(str(request.keys["MODEL.WEIGHTS"])),
+        annotations=_stamp(request.dataset.val.json) if isinstance(task, EvaluateRequest) else "",
         classes=classes_of(task),
         files=files,
         done=done,
         left=len(files) - done if files else None,
     )
+
+
+def _stamp(file: str) -> str:
+    return next(_stamps([file]), "") if file else ""
 
 
 def count_done(paths: RunPaths, files: Collection[str]) -> int:

@@ -70,6 +70,9 @@ def compare(folder: Path, what: str, task: str, rounds: int) -> None:
 def one_side(side: str, what: str, task: str, folder: Path) -> None:
     """In a process of its own: prints times and a fingerprint of all numbers."""
     results = json.loads((folder / "results.json").read_text())
+    if task == "bbox":  # of a model without masks
+        for result in results:
+            del result["segmentation"]
     begun = time.process_time(), time.perf_counter()
     numbers = BY[what](side, task, folder, results)
     cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]

@@ -83,7 +83,7 @@ def by_default(predictor: DefaultPredictor, files: Sequence[str]) -> int:
 def by_launcher(theirs: DefaultPredictor, files: Sequence[str], batch: int, workers: int) -> int:
     """As the worker of `launcher predict` does it, with the very same model."""
     predictor, found = BatchPredictor(theirs.model, theirs.cfg), 0
-    for images in load_images(files, predictor.inputs, batch=batch, num_workers=workers):
+    for images in load_images(files, predictor.inputs, batch=batch, num_workers=workers, to_draw=False):
         for one in predictor.predict([image.input for image in images if image.input]):
             found += len(instances_to_coco_json(on_cpu(one)["instances"], 0))
     return found

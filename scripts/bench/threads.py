@@ -81,6 +81,7 @@ def measured(processes: dict[str, Any], rounds: int, beside: Any) -> dict[str, l
                 process.stdin.write(f"{number}\n")
                 process.stdin.flush()
                 took = float(process.stdout.readline())
+                print(f"  round {number}: {way} {took:.2f} s", file=sys.stderr, flush=True)
                 if number:  # the first gets kernels and memory ready
                     seconds[way].append(took)
     return seconds

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,7 @@ def make_run(folder: Path, *, version: int = 3, **parts: Any) -> RunPaths:
     changed = {**keys, "MODEL": {**keys["MODEL"], "WEIGHTS": "start.pkl", "DEVICE": "cpu"}}
     identity = {"dataset": {"kind": "coco_json", "name": "fruit", "train": {"json": "t.json", "images": "t"}}}
     split = CocoSplit(name="fruit_train", json="/data/t.json", images="/data/t")
-    data = NO_DATA.__class__(
-        splits=(split,),
-        environment={"DETECTRON2_DATASETS": "/data"},
-        adjustments=(),
-        notices=(),
-        train_checksum=0,
-        own_classes={},
-    )
+    data = replace(NO_DATA, splits=(split,), environment={"DETECTRON2_DATASETS": "/data"})
     plan: dict[str, Any] = to_plain(
         a_plan(changed, **{"folder": str(folder), "identity": identity, "data": data, "devices": CPU, **parts})
     )

@@ -155,7 +155,7 @@ def test_images_with_more_pixels_than_pillow_opens_are_a_notice_with_their_size(
 
 def test_of_many_images_a_sample_is_looked_into(tmp_path: Path):
     save(tmp_path / "wide.png", np.zeros((30, 40), np.uint16))
-    listed = [ListedImage(label=f"id {number}", file_name="wide.png", size=SIZE) for number in range(1001)]
+    listed = [ListedImage(f"id {number}", "wide.png", *SIZE) for number in range(1001)]
     tally = Tally()
 
     assert look_for_files(str(tmp_path), listed, tally) == 167

@@ -222,7 +222,9 @@ def test_averaged_weights_are_meant_where_the_run_averaged(photos: Path):
 
 def test_an_evaluation_lies_beside_its_run(photos: Path):
     task = EvaluateRequest(run=str(photos.parent / "outputs/demo/first"), checkpoint="best", out="")
-    request = replace(prediction(photos), typed=replace(TYPED, task=task))
+    asked = prediction(photos)
+    keys = asked.keys.with_([Adjustment(setting="DATASETS.TEST", asked=[], planned=["some_val"], reason="")])
+    request = replace(asked, typed=replace(TYPED, task=task), keys=keys)
 
     folder = run_folder(request)
     plan = launch(request, World(ends=(DONE,)).session()).plan

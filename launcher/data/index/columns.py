@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from cattrs import BaseValidationError
 
@@ -113,16 +114,15 @@ class Index:
 
 def pack_listed(images: Sequence[ListedImage]) -> bytes:
     """What `listed_images` unpacks."""
-    return json.dumps([(image.label, image.file_name, *image.size) for image in images]).encode()
+    return json.dumps(images).encode()
 
 
-def listed_images(index: Index) -> list[ListedImage]:
+def listed_images(index: Index) -> Sequence[ListedImage]:
     """The images that have a file name, as the file lists them."""
-    packed = json.loads(bytes(index.listed))
-    return [
-        ListedImage(label=label, file_name=file_name, size=(width, height))
-        for label, file_name, width, height in packed
-    ]
+    try:
+        return msgspec.json.decode(index.listed, type=list[ListedImage])
+    except msgspec.MsgspecError:  # Infinity, or half a letter, which only Python takes
+        return [ListedImage(*one) for one in json.loads(bytes(index.listed))]
 
 
 def write_index(index: Index, path: Path) -> None:

@@ -30,6 +30,7 @@ _JUDGES = (
     "box_readings",
     "coco_file",
     "geometry",
+    "image_files",
     "json_file",
     "repeats",
     "rle",

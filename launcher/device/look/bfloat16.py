@@ -31,6 +31,7 @@ def look_at_bfloat16(
     keys: Keys,
     own_code: OwnCode,
     *,
+    deformable_by: str = "",
     environ: Mapping[str, str],
     announce: Callable[[str], None] = lambda _: None,
     program: tuple[str, ...] = PROGRAM,
@@ -38,8 +39,8 @@ def look_at_bfloat16(
 ) -> Bfloat16Facts:
     """Build the model in a child with the worker's environment `environ`, and measure.
 
-    What was measured is kept until another torch or detectron2 is installed. A model of the user's own code is measured
-    every time: nobody knows what it follows from.
+    `deformable_by` is the plan's. What was measured is kept until another torch or detectron2 is installed. A model of
+    the user's own code is measured every time: nobody knows what it follows from.
     """
     file_name = f"bfloat16-{digest(_question(keys, environ))}.json"
     own = bool(own_code.imports or own_code.trainer or own_code.config_extensions)
@@ -47,7 +48,7 @@ def look_at_bfloat16(
         if (kept := read_fresh(folder / file_name)) is not None:
             return from_plain(Bfloat16Facts, kept["facts"])
     announce("Measuring whether bfloat16 makes this model faster on this CPU; once, for about 10 s.")
-    ask = {"keys": _on_cpu(keys), "own_code": to_plain(own_code)}
+    ask = {"keys": _on_cpu(keys), "own_code": to_plain(own_code), "deformable_by": deformable_by}
     with Child(program, environ=environ, ask=ask, deadline_s=deadline_s) as child:
         facts = facts_in(child.answer())
     if not (own or facts.problem):

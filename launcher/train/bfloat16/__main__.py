@@ -16,6 +16,7 @@ from launcher.device.look.child_journal import Journal, run
 from launcher.train.bfloat16.compare import compare_kinds
 from launcher.train.bfloat16.iteration import calls_in_iteration
 from launcher.train.compat.cfg_node import to_cfg_node
+from launcher.train.compat.deformable import use_torchvision_deformable
 from launcher.train.own_code import load_own_code
 
 
@@ -24,6 +25,8 @@ def main(journal: Journal, ask: dict[str, Any]) -> None:
     own_code = from_plain(OwnCode, ask["own_code"])
     trainer_class = load_own_code(own_code)
     cfg = to_cfg_node(Keys(ask["keys"]), own_code.config_extensions)
+    if ask["deformable_by"] == "torchvision":
+        use_torchvision_deformable()
     # One thread: with several, whoever else computes on this machine would be measured too.
     torch.set_num_threads(1)
     try:

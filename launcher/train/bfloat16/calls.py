@@ -1,4 +1,4 @@
-"""Which convolutions and linear layers a model runs in one iteration, and on what shapes."""
+"""The convolutions and linear layers of one iteration of a model, and on what shapes it calls them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from detectron2.utils.events import EventStorage
 from torch import nn
 
@@ -72,4 +72,8 @@ def _invented_objects(cfg: CfgNode, size: int, boxes: Any) -> Instances:
         masks = PolygonMasks(outlines)
         as_bitmaps = cfg.INPUT.MASK_FORMAT == "bitmask"
         objects.gt_masks = BitMasks.from_polygon_masks(masks, size, size) if as_bitmaps else masks
+    if cfg.MODEL.KEYPOINT_ON:
+        centers = torch.tensor((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]
+        visible = torch.full((OBJECTS, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS, 1), 2.0)
+        objects.gt_keypoints = Keypoints(torch.cat([centers.expand(-1, visible.shape[1], -1), visible], dim=2))
     return objects

@@ -71,17 +71,20 @@ class _Deformable(nn.Module):
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
 
     def _convolve(self, x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        # The operator reads both kinds of groups off the shapes of weight and offset.
-        x = deform_conv2d(
-            x,
-            offset,
+        # The operator reads both kinds of groups off the shapes of weight and offset. In mixed precision it computes in
+        # the weights' type on a GPU by itself, and on the CPU knows no other.
+        dtype = self.weight.dtype
+        convolved = deform_conv2d(
+            x.to(dtype),
+            offset.to(dtype),
             self.weight,
             self.bias,
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
-            mask=mask,
+            mask=None if mask is None else mask.to(dtype),
         )
+        x = convolved.to(x.dtype)
         if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)

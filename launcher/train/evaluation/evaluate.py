@@ -115,7 +115,8 @@ class _Run:
             return inference_on_dataset(self.model, batches, EvaluatorWithBlanks(evaluator, self.unreadable.note))
         except EvaluationStoppedError:
             if kept is None:
-                logger.warning("The evaluation on %s was stopped; it will start over: %s", name, _why_anew(evaluator))
+                why = _why_nothing_kept(evaluator)
+                logger.warning("The evaluation on %s was stopped; it will start over: %s", name, why)
             raise
         finally:
             if kept is not None:
@@ -138,7 +139,7 @@ class _Run:
         return kept
 
 
-def _why_anew(evaluator: DatasetEvaluator) -> str:
+def _why_nothing_kept(evaluator: DatasetEvaluator) -> str:
     if type(evaluator) is SturdyCOCOEvaluator:
         return "its loader is not one of detectron2's, or image ids are missing or occur twice"
     several = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]

@@ -45,6 +45,8 @@ class ReportEvaluations(HookBase):
         cfg, trainer = self.trainer.cfg, self.trainer
         iteration, draws = self.state.evaluated.after, self.images > 0
         summaries = report_evaluation(results, cfg, self.paths, iteration=iteration, draws=draws)
+        if not draws:
+            return
         with trainer.evaluated_weights():
             mapper = trainer.build_mapper(cfg, False)
             image = draw_evaluated(summaries, cfg, trainer.model, mapper, self.images, self.paths)

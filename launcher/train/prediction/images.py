@@ -16,7 +16,7 @@ from launcher.train.prediction.batches import Inputs
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.loader import undisturbed
 
-WORTH_A_PROCESS = 8
+WORTH_A_PROCESS = 16
 """Images from which on starting loader processes costs less than it gains."""
 
 
@@ -27,17 +27,17 @@ class LoadedImage:
     file: str
     input: dict[str, Any] | None
     pixels: np.ndarray | None
-    """uint8 of shape (height, width, 3) in BGR, to draw on."""
+    """uint8 of shape (height, width, 3) in BGR, where they are to be drawn on."""
     problem: str = ""
 
 
 def load_images(
-    files: Sequence[str], inputs: Inputs, *, batch: int, num_workers: int
+    files: Sequence[str], inputs: Inputs, *, batch: int, num_workers: int, to_draw: bool
 ) -> Iterator[Sequence[LoadedImage]]:
-    """All files in their order, `batch` at a time."""
+    """All files in their order, `batch` at a time, with their pixels where those are drawn on."""
     workers = min(num_workers, len(files)) if len(files) >= WORTH_A_PROCESS else 0
     loader = DataLoader(
-        _Files(files, inputs),
+        _Files(files, inputs, to_draw=to_draw),
         batch_size=batch,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -52,9 +52,10 @@ def _as_it_is(images: list[LoadedImage]) -> list[LoadedImage]:
 
 
 class _Files(Dataset):
-    def __init__(self, files: Sequence[str], inputs: Inputs) -> None:
+    def __init__(self, files: Sequence[str], inputs: Inputs, *, to_draw: bool) -> None:
         self._files = files
         self._inputs = inputs
+        self._to_draw = to_draw
 
     def __len__(self) -> int:
         return len(self._files)
@@ -63,7 +64,7 @@ class _Files(Dataset):
         file = self._files[index]
         try:
             pixels = read_image(file, format="BGR")
-            return LoadedImage(file=file, input=self._inputs(pixels), pixels=pixels)
+            return LoadedImage(file=file, input=self._inputs(pixels), pixels=pixels if self._to_draw else None)
         except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
             if not is_about_the_image(error):
                 raise

@@ -89,7 +89,8 @@ class _Work:
         ranks = self.plan.devices.num_processes
         own, workers = files[rank::ranks], self.plan.keys["DATALOADER.NUM_WORKERS"]
         heartbeat.beat(PREDICTION, len(self.task.files) - len(files))
-        for images in load_images(own, predictor.inputs, batch=self.task.model.batch, num_workers=workers):
+        batch, to_draw = self.task.model.batch, self.task.draw
+        for images in load_images(own, predictor.inputs, batch=batch, num_workers=workers, to_draw=to_draw):
             self._do_batch(predictor, images)
             heartbeat.beat(PREDICTION)
             # Each rank by itself: nobody waits for another before all is done.

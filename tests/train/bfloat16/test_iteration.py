@@ -31,6 +31,10 @@ def small(zoo_file: str) -> CfgNode:
         ),
         ("COCO-Detection/retinanet_R_50_FPN_1x.yaml", {"3x3 convolutions", "3x3 convolutions of stride 2"}),
         ("COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_1x.yaml", {"3x3 dilated convolutions"}),
+        (
+            "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.yaml",
+            {"linear layers", "4x4 transposed convolutions of stride 2"},
+        ),
         ("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml", {"linear layers", "3x3 convolutions"}),
     ],
 )

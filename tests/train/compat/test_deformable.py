@@ -210,3 +210,17 @@ def tiny_model(is_modulated: bool) -> Any:
     }
     cfg.merge_from_list([part for pair in settings.items() for part in pair])
     return cfg
+
+
+@pytest.mark.parametrize("layer", [DeformConv(4, 4, 3, padding=1), ModulatedDeformConv(4, 4, 3, padding=1)])
+def test_in_bfloat16_on_the_cpu_it_computes_in_float32_and_gives_what_it_got(layer: nn.Module):
+    given = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    moved = [torch.zeros(1, 18, 8, 8), torch.ones(1, 9, 8, 8)][: 1 if isinstance(layer, DeformConv) else 2]
+
+    exact = layer(given, *moved)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer(given.bfloat16(), *(one.bfloat16() for one in moved))
+    rounded.float().sum().backward()
+
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, atol=0.05, rtol=0.05)

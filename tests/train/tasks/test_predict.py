@@ -199,7 +199,7 @@ def test_several_images_at_once_give_every_image_its_own_results(planned: Planne
 
 
 def test_loader_processes_read_ahead_in_the_same_order(planned: Planned, tmp_path: Path):
-    names = tuple(f"{number}.png" for number in range(12))
+    names = tuple(f"{number}.png" for number in range(20))
     for number, name in enumerate(names):
         Image.fromarray(photo(seed=number)).save(tmp_path / "photos" / name)
     plan = planned("RetinaNet", names=names)
@@ -208,7 +208,7 @@ def test_loader_processes_read_ahead_in_the_same_order(planned: Planned, tmp_pat
 
     work(replace(plan, keys=Keys(keys)))
 
-    assert list(dict.fromkeys(one["image_id"] for one in results_of(plan))) == list(range(12))
+    assert list(dict.fromkeys(one["image_id"] for one in results_of(plan))) == list(range(20))
 
 
 def test_the_launcher_hears_of_every_batch(planned: Planned):

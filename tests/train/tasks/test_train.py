@@ -7,7 +7,7 @@ import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None
     seed_all_rng(cfg.SEED)
     this = Attempt(
         number=next(ATTEMPTS),
-        setup=SETUP,
+        setup=replace(SETUP, evaluation=Options(kept_in=paths.unfinished_evaluation)),
         resume=look_for_checkpoints(paths).newest_valid,
         early_stopping=EarlyStoppingSettings(),
         checkpoint=CheckpointSettings(),
@@ -396,3 +396,44 @@ def test_a_resumed_training_computes_with_as_many_threads_as_it_began_with(
     assert torch.get_num_threads() == 1
     assert any("began with 1 thread per process and keeps that number" in message for message in caplog.messages)
     assert weights_in(run_of(cfg).final_weights) == whole
+
+
+def counting(seen: list[str], stop: Stop | None = None) -> type[Trainer]:
+    """A trainer that notes the images it evaluates, and asks to stop at the third where there is somebody to ask."""
+
+    class Counting(Trainer):
+        @classmethod
+        def build_mapper(cls, cfg: CfgNode, is_train: bool) -> Any:
+            mapper = super().build_mapper(cfg, is_train)
+
+            def noting(record: dict[str, Any]) -> dict[str, Any]:
+                seen.append(record["file_name"])
+                if stop is not None:
+                    stop.asked = len(seen) >= 3
+                return mapper(record)
+
+            return mapper if is_train else noting
+
+    return Counting
+
+
+def test_an_evaluation_that_a_stop_interrupted_continues_in_the_next_attempt_with_the_images_that_are_left(
+    cfg: CfgNode,
+):
+    stop, first, second = Stop(), [], []
+
+    assert not attempt(cfg, counting(first, stop), stop).finished
+    continued = attempt(cfg, counting(second))
+    whole = attempt(elsewhere(cfg), Trainer)
+
+    assert len({*first, *second}) == 6
+    assert (len(first), second[0]) == (3, first[2])  # it was loaded when the stop came, and not looked at
+    assert len(second) == 4
+    assert continued.work.metrics == whole.work.metrics
+    assert not run_of(cfg).unfinished_evaluation.exists()
+
+
+def elsewhere(cfg: CfgNode) -> CfgNode:
+    other = cfg.clone()
+    other.OUTPUT_DIR = f"{cfg.OUTPUT_DIR}-elsewhere"
+    return other
