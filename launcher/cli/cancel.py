@@ -54,7 +54,7 @@ def _stop(status: RunStatus) -> str:
         LauncherError: it cannot be done from here.
     """
     holder, run = status.holder, status.summary
-    if run.job and is_in_queue(run.job):  # a launcher that merely stops would be requeued
+    if run.job and is_in_queue(run.job, run.folder):  # a launcher that merely stops would be requeued
         return _cancel_of(run)
     if holder is not None and holder.host == socket.gethostname():
         return _stop_here(run.folder, holder)
