@@ -50,7 +50,7 @@ if [ "$now" != "$last" ]; then
 fi
 case ${status:-killed} in
     75) why="stopped and saved" ;;
-    killed | 137 | 143) why="killed" ;;
+    killed | 129 | 137 | 138 | 140 | 143) why="killed" ;; # by HUP, KILL, USR1, USR2 or TERM, before it could answer
     5) [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exit 5; why="an earlier start still trains elsewhere" ;;
     *) exit "$status" ;; # finished, or failed for a reason of its own
 esac

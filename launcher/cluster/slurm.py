@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.errors import LauncherError, RequestError, printable
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 UNKNOWN_JOB = "Invalid job id"
 
 
@@ -70,6 +70,21 @@ def look_at_jobs(jobs: Collection[str]) -> Mapping[str, JobState] | None:
         options = ["--noheader", "--parsable2", "-X", "-o", "JobID,State", "-j", ",".join(ended)]
         found.update(_read_jobs(_ask(["sacct", *options]) or "", in_queue=False))
     return found
+
+
+def is_in_queue(job: str) -> bool:
+    """Whether it waits or runs, as far as Slurm can be asked."""
+    found = (look_at_jobs([job]) or {}).get(job)
+    return found is not None and found.in_queue
+
+
+def how_it_ended(job: str) -> JobState | None:
+    """What Slurm remembers for some minutes of a job that has ended, also without accounting."""
+    text = _ask(["scontrol", "-o", "show", "job", job]) or ""
+    found = re.search(r" JobState=(\S+) Reason=(\S+)", text)
+    if found is None:
+        return None
+    return JobState(state=found[1], reason="" if found[2] == "None" else found[2], in_queue=False)
 
 
 def _read_jobs(text: str, *, in_queue: bool) -> Iterator[tuple[str, JobState]]:

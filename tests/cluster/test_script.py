@@ -90,6 +90,8 @@ def node(tmp_path: Path) -> Node:
         ("0", "", 0, False),  # finished before
         ("75", "", 75, True),  # stopped before it began to train
         ("143", "", 75, True),
+        ("138", "", 75, True),  # the signal came while Python started
+        ("139", "", 139, False),
         ("2", "", 2, False),
         ("4", "", 4, False),
         ("5", "", 5, False),

@@ -90,7 +90,7 @@ def test_the_record_counts_first_and_then_the_queue(
     (run,) = with_jobs([a_run(tmp_path, *ends)], time.time())
 
     assert run.state is state
-    assert (run.job == "17") is (state is not State.planned)
+    assert run.job == "17"
 
 
 def test_a_stopped_run_that_was_submitted_again_and_cancelled_is_stopped(tmp_path: Path, commands: Path):
@@ -124,6 +124,17 @@ def test_a_status_has_the_words_of_the_scheduler(tmp_path: Path, commands: Path)
     status = status_with_job(look_at_status(tmp_path / "run", time.time(), 0), time.time())
 
     assert (status.summary.state, status.job_state) == (State.queued, "PENDING (Priority)")
+
+
+def test_a_job_that_slurm_could_not_launch_is_shown(tmp_path: Path, commands: Path):
+    """As where the node does not have the run's folder, so that there is no output either."""
+    a_run(tmp_path)
+    squeue(commands, GONE)
+    command(commands, "scontrol", "JobId=17 JobName=r UserId=0 JobState=FAILED Reason=JobLaunchFailure Requeue=1")
+
+    status = status_with_job(look_at_status(tmp_path / "run", time.time(), 0), time.time())
+
+    assert (status.summary.state, status.job_state) == (State.planned, "FAILED (JobLaunchFailure)")
 
 
 def test_sacct_is_asked_about_what_the_queue_no_longer_has_and_does_not_revive_it(tmp_path: Path, commands: Path):
