@@ -17,7 +17,7 @@ from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
 from launcher.run.found import ROOT, called, find_run
-from launcher.run.holder import Holder
+from launcher.run.holder import Holder, has_open
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus, look_at_status, worker_of
 from launcher.run.summary import RunSummary, State, summarize
@@ -79,7 +79,12 @@ def _look(folder: Path) -> RunStatus:
 
 def _stop_here(folder: Path, holder: Holder) -> str:
     """A launcher hands the signal on to its worker; the worker of one that died gets it itself."""
-    process = worker_of(RunPaths(folder)) if holder.is_dead else holder.process
+    paths = RunPaths(folder)
+    # A number in a lock may be another process's by now, or that of another container with this host's name.
+    named = ((holder.process, "the launcher"), (worker_of(paths), "the worker of a launcher that has died"))
+    process, what = next(
+        ((number, what) for number, what in named if number is not None and has_open(number, paths.lock)), (None, "")
+    )
     if process is None:
         raise LauncherError(
             f"{folder} is held by a process that its lock does not name. Look for it: fuser {folder}/.lock"
@@ -93,7 +98,6 @@ def _stop_here(folder: Path, holder: Holder) -> str:
             f"{folder} is trained by process {process}, which belongs to another user. "
             f"That user can stop it: kill {process}"
         ) from error
-    what = "the worker of a launcher that has died" if holder.is_dead else "the launcher"
     return f"asked process {process}, {what}, to stop: it finishes its iteration and saves"
 
 

@@ -117,6 +117,24 @@ def test_no_other_process_is_taken_for_the_worker_of_a_launcher_that_died(
     assert "held by a process that its lock does not name" in capsys.readouterr().err
 
 
+def test_a_process_that_the_lock_names_and_that_does_not_hold_it_is_left_alone(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Its number was given out again, or a container counts its processes for itself."""
+    folder = outputs / "demo/orphan"
+    begin(folder)
+    monkeypatch.setattr(os, "kill", _refuse_to_kill(os.kill))
+    with running(ORPHAN, folder) as launcher:
+        assert launcher.stdout is not None
+        launcher.stdout.readline()
+        launcher.wait(10)
+        RunPaths(folder).lock.write_text(f"process {os.getppid()} on {socket.gethostname()}\n")
+
+        assert main(["cancel", "orphan"]) == 1
+
+    assert "held by a process that its lock does not name" in capsys.readouterr().err
+
+
 def _refuse_to_kill(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
     def ask_only(process: int, number: int) -> None:
         assert number == 0, f"process {process} would have got signal {number}"
