@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,14 +23,20 @@ def slurm(tmp_path_factory: pytest.TempPathFactory, launcher_environment: dict[s
     if missing := [name for name in SLURM if shutil.which(name) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed; make test-cluster installs Slurm where that can be done")
     state = tmp_path_factory.mktemp("slurm")
-    environ = {**launcher_environment, "SLURM_TEST_PORT": "18817", "SLURM_CONF": str(state / "slurm.conf")}
-    up = subprocess.run(
-        ["bash", str(SCRIPTS / "slurm_up.sh"), str(state)], env=environ, capture_output=True, text=True, check=False
-    )
-    if up.returncode != 0:
-        pytest.skip(f"Slurm does not start here: {up.stderr.strip()}")
-    yield Slurm(state=state, environ=environ, here=tmp_path_factory.mktemp("project"))
-    subprocess.run(["bash", str(SCRIPTS / "slurm_down.sh"), str(state)], env=environ, check=False)
+    port = str(20000 + os.getpid() % 400 * 50)  # others on this machine may have a Slurm of their own
+    environ = {**launcher_environment, "SLURM_TEST_PORT": port, "SLURM_CONF": str(state / "slurm.conf")}
+
+    def script(name: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", str(SCRIPTS / name), str(state)]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    up = script("slurm_up.sh")
+    try:
+        if up.returncode != 0:
+            pytest.skip(f"Slurm does not start here: {up.stderr.strip()}")
+        yield Slurm(state=state, environ=environ, here=tmp_path_factory.mktemp("project"))
+    finally:
+        script("slurm_down.sh")
 
 
 @pytest.fixture(scope="session")
