@@ -12,11 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.cluster.slurm import is_in_queue
 from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
 from launcher.run.found import ROOT, called, find_run
-from launcher.run.holder import Holder
+from launcher.run.holder import Holder, has_open
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus, look_at_status, worker_of
 from launcher.run.summary import RunSummary, State, summarize
@@ -53,7 +54,7 @@ def _stop(status: RunStatus) -> str:
         LauncherError: it cannot be done from here.
     """
     holder, run = status.holder, status.summary
-    if run.job and status.job_state:  # a launcher that merely stops would be requeued
+    if run.job and is_in_queue(run.job, run.folder):  # a launcher that merely stops would be requeued
         return _cancel_of(run)
     if holder is not None and holder.host == socket.gethostname():
         return _stop_here(run.folder, holder)
@@ -78,7 +79,12 @@ def _look(folder: Path) -> RunStatus:
 
 def _stop_here(folder: Path, holder: Holder) -> str:
     """A launcher hands the signal on to its worker; the worker of one that died gets it itself."""
-    process = worker_of(RunPaths(folder)) if holder.is_dead else holder.process
+    paths = RunPaths(folder)
+    # A number in a lock may be another process's by now, or that of another container with this host's name.
+    named = ((holder.process, "the launcher"), (worker_of(paths), "the worker of a launcher that has died"))
+    process, what = next(
+        ((number, what) for number, what in named if number is not None and has_open(number, paths.lock)), (None, "")
+    )
     if process is None:
         raise LauncherError(
             f"{folder} is held by a process that its lock does not name. Look for it: fuser {folder}/.lock"
@@ -92,7 +98,6 @@ def _stop_here(folder: Path, holder: Holder) -> str:
             f"{folder} is trained by process {process}, which belongs to another user. "
             f"That user can stop it: kill {process}"
         ) from error
-    what = "the worker of a launcher that has died" if holder.is_dead else "the launcher"
     return f"asked process {process}, {what}, to stop: it finishes its iteration and saves"
 
 

@@ -51,7 +51,7 @@ def find_run(asked: str, root: Path) -> Path:
     Raises:
         RequestError: there is none, or there are several; they are listed.
     """
-    as_folder = Path(asked).expanduser()
+    as_folder = _expanded(asked)
     if is_run(as_folder):
         return Path(os.path.normpath(as_folder.absolute()))
     runs = list(find_runs(root))
@@ -59,6 +59,13 @@ def find_run(asked: str, root: Path) -> Path:
     if len(meant) == 1:
         return Path(os.path.normpath((root / meant[0]).absolute()))
     raise RequestError(_several(asked, meant) if meant else _none(asked, root, runs))
+
+
+def _expanded(asked: str) -> Path:
+    try:
+        return Path(asked).expanduser()
+    except RuntimeError:  # ~somebody, whom this machine does not know
+        return Path(asked)
 
 
 def called(folder: Path) -> str:
@@ -71,6 +78,8 @@ def called(folder: Path) -> str:
 
 def matching(asked: str, names: Sequence[str]) -> list[str]:
     """The names that are meant: the very name, else those that end with it, best as a path, else those that have it."""
+    if not asked:  # which every name contains
+        return []
     for fits in (str.__eq__, _ends_with, str.endswith, str.__contains__):
         if found := [name for name in names if fits(name, asked)]:
             return found

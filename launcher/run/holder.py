@@ -77,5 +77,21 @@ def is_alive(process: int) -> bool:
     return state not in ("Z", "X")
 
 
+def has_open(process: int, file: Path) -> bool:
+    """Whether a process of this host has that file open; one into which nobody may look is taken to have."""
+    try:
+        descriptors = list(Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return is_alive(process)
+    return any(_is_same(descriptor, file) for descriptor in descriptors)
+
+
+def _is_same(descriptor: Path, file: Path) -> bool:
+    try:
+        return os.path.samefile(descriptor, file)
+    except OSError:
+        return False
+
+
 def _is_plain(file: int) -> bool:
     return stat.S_ISREG(os.fstat(file).st_mode)

@@ -117,6 +117,24 @@ def test_no_other_process_is_taken_for_the_worker_of_a_launcher_that_died(
     assert "held by a process that its lock does not name" in capsys.readouterr().err
 
 
+def test_a_process_that_the_lock_names_and_that_does_not_hold_it_is_left_alone(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Its number was given out again, or a container counts its processes for itself."""
+    folder = outputs / "demo/orphan"
+    begin(folder)
+    monkeypatch.setattr(os, "kill", _refuse_to_kill(os.kill))
+    with running(ORPHAN, folder) as launcher:
+        assert launcher.stdout is not None
+        launcher.stdout.readline()
+        launcher.wait(10)
+        RunPaths(folder).lock.write_text(f"process {os.getppid()} on {socket.gethostname()}\n")
+
+        assert main(["cancel", "orphan"]) == 1
+
+    assert "held by a process that its lock does not name" in capsys.readouterr().err
+
+
 def _refuse_to_kill(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
     def ask_only(process: int, number: int) -> None:
         assert number == 0, f"process {process} would have got signal {number}"
@@ -172,6 +190,28 @@ def test_a_run_in_a_queue_is_taken_out_of_it(outputs: Path, scancel: Path, capsy
 
     assert scancel.read_text() == "17\n"
     assert "demo/waits is planned at iteration 0/100. Continue with: launcher resume" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("queued", "is_cancelled"), [("19|RUNNING|None|{run}", True), ("19|RUNNING|None|/another", False), ("", False)]
+)
+def test_a_job_that_runs_on_this_host_is_cancelled_by_its_scheduler_which_would_requeue_it(
+    outputs: Path, scancel: Path, queued: str, is_cancelled: bool
+):
+    """One that is over is not: then somebody has resumed the run by hand."""
+    squeue = scancel.parent / "bin/squeue"
+    folder = outputs / "demo/now"
+    squeue.write_text(f"#!/bin/sh\necho '{queued.format(run=folder)}'\n")
+    squeue.chmod(0o755)
+    with running(LAUNCHER, folder) as launcher:
+        assert launcher.stdout is not None
+        launcher.stdout.readline()
+        submission = Submission(scheduler="slurm", job_id="19", at=1.0, attempts=0)
+        write_json(RunPaths(folder).submission, submission)
+
+        assert main(["cancel", "now", "--wait=0.5"]) == 0
+
+    assert scancel.exists() is is_cancelled
 
 
 def test_a_job_on_another_host_is_cancelled_by_its_scheduler(outputs: Path, scancel: Path):

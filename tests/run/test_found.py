@@ -87,7 +87,15 @@ def test_a_folder_without_runs_is_named(tmp_path: Path):
         find_run("x", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\udce9", "x/" * 3000])
+@pytest.mark.parametrize("name", ["", "/"])
+def test_a_name_that_every_run_has_means_none(tmp_path: Path, name: str):
+    plan_a_run(tmp_path / "demo" / "default")
+
+    with pytest.raises(RequestError, match=f"is called '{name}'"):
+        find_run(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\udce9", "x/" * 3000, "~nobody-of-this-name/x"])
 def test_a_name_that_no_file_can_have_is_no_run(tmp_path: Path, name: str):
     assert not is_run(tmp_path / name)
     with pytest.raises(RequestError, match="is no run"):
