@@ -47,8 +47,9 @@ _SUSPICIONS = {
         hides=("box.outside", "box.beyond", "box.corners"),
     ),
     "box.swapped": Suspicion(
-        message="have a bbox that does not fit as [x, y, width, height] and does as [y, x, height, width]: exchange "
-        "them, and look whether the polygons are rows before columns too",
+        message="have a bbox that does not fit as [x, y, width, height] and does as [y, x, height, width], or in an "
+        "image whose width and height are exchanged. Where the file lists the images as they are, exchange the boxes, "
+        "and look whether the polygons are rows before columns too",
         hides=("box.outside", "box.beyond", "box.corners", "polygon.beyond"),
     ),
     "box.swapped_corners": Suspicion(

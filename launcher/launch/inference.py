@@ -78,9 +78,13 @@ def evaluation_instead(request: RunRequest, plan: RunPlan) -> RunRequest | None:
         return None
     task = EvaluateRequest(run=plan.folder, checkpoint="", out="")
     planned = {"MODEL.WEIGHTS": str(plan.paths.final_weights), "OUTPUT_DIR": DEFAULT_OUTPUT_DIR}
-    changed = (
-        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
-    )
+    changed = [
+        *plan.data.adjustments,  # the number of classes follows from the training's data, which an evaluation lacks
+        *(
+            Adjustment(setting=name, asked=request.keys[name], planned=value, reason="")
+            for name, value in planned.items()
+        ),
+    ]
     return for_inference(
         replace(
             request,

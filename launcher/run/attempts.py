@@ -11,6 +11,9 @@ from typing import Any
 from launcher.run.heartbeat import Beat, read_beat
 from launcher.run.paths import AttemptPaths, RunPaths
 
+_LONGEST_S = 1e10
+"""Three hundred years: later times are those of a damaged file, and no calendar has them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
@@ -102,11 +105,25 @@ def read_plain(file: Path) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
+def node_in(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a JSON object has under a name; empty where that is no object."""
+    node = plain.get(name)
+    return node if isinstance(node, dict) else {}
+
+
 def _read_started(paths: AttemptPaths) -> Started | None:
     plain = read_plain(paths.started)
     try:
-        return Started(**plain) if plain else _started_by_plan(paths)
-    except TypeError:  # of another version
+        return Started(
+            at=_seconds(plain["at"]),
+            host=str(plain["host"]),
+            process=int(plain["process"]),
+            iterations=int(plain["iterations"]),
+            device=str(plain["device"]),
+            scheduler=str(plain["scheduler"]),
+            job_id=str(plain["job_id"]),
+        )
+    except (LookupError, TypeError, ValueError, OverflowError):  # not there, damaged or of another version
         return _started_by_plan(paths)
 
 
@@ -125,7 +142,7 @@ def _started_by_plan(paths: AttemptPaths) -> Started | None:
             scheduler=job.get("scheduler", ""),
             job_id=job.get("job_id", ""),
         )
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         return None
 
 
@@ -143,13 +160,21 @@ def _read_end(file: Path) -> End | None:
             exit_code=int(plain["exit_code"]),
             code=str(plain.get("code", "")),
             explanation=str(plain["explanation"]),
-            seconds=float(plain["seconds"]),
-            iterations=work["iterations"],
+            seconds=_seconds(plain["seconds"]),
+            iterations=None if work["iterations"] is None else int(work["iterations"]),
             metrics=dict(work["metrics"]),
             traceback=str(fault.get("traceback", "")),
         )
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         return None
+
+
+def _seconds(value: Any) -> float:
+    """Raises TypeError, ValueError or OverflowError where it is no time that anything takes, or at which it happens."""
+    seconds = float(value)
+    if not 0 <= seconds < _LONGEST_S:
+        raise ValueError(f"{seconds} s")
+    return seconds
 
 
 def _changed_at(file: Path) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.keys import Keys
-from launcher.run.attempts import read_attempts, read_plain
+from launcher.run.attempts import node_in, read_attempts, read_plain
 from launcher.run.identity import is_within
 from launcher.run.paths import RunPaths
 from launcher.run.stored import read_request
@@ -65,9 +65,9 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Differe
 def settings_of(paths: RunPaths) -> dict[str, Any]:
     """Every setting under the name that people type."""
     stored = read_request(paths)
-    keys = last_plan(paths).get("keys") or stored.pop("keys", {})
-    own = {name: value for name, value in stored.items() if name != "keys"}
-    nested = {**own.pop("own_code", {}), **own, **keys}
+    keys = node_in(last_plan(paths), "keys") or node_in(stored, "keys")
+    own = {name: value for name, value in stored.items() if name not in ("keys", "own_code")}
+    nested = {**node_in(stored, "own_code"), **own, **keys}
     leaves = Keys(nested).leaves()
     return {name.rstrip("_"): value for name, value in leaves if not is_within(name, NOT_SETTINGS)}
 
@@ -87,11 +87,8 @@ def provenance_of(paths: RunPaths) -> dict[str, Any]:
 
 def versions_in(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Of Python and the packages."""
-    packages = provenance.get("packages")
-    return {
-        **({"python": provenance["python"]} if "python" in provenance else {}),
-        **(packages if isinstance(packages, dict) else {}),
-    }
+    python = {"python": provenance["python"]} if "python" in provenance else {}
+    return {**python, **node_in(provenance, "packages")}
 
 
 def code_in(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +105,6 @@ def _metrics_of(paths: RunPaths) -> dict[str, Any]:
 
 def _data_of(paths: RunPaths) -> dict[str, Any]:
     plan = last_plan(paths)
-    data: Any = plan.get("data", plan)
+    data = node_in(plan, "data") if "data" in plan else plan
     checksum = {"checksum of the training annotations": data.get("train_checksum") or None}
-    return {**checksum, **{f"classes of {name}": known for name, known in data.get("own_classes", {}).items()}}
+    return {**checksum, **{f"classes of {name}": known for name, known in node_in(data, "own_classes").items()}}

@@ -79,12 +79,12 @@ def digest_of(settings: Mapping[str, str]) -> str:
 
 
 def shortest_key(key: str, keys: Keys) -> str:
-    """`BASE_LR` of `SOLVER.BASE_LR`: the fewest last parts that no other of detectron2's keys ends with."""
+    """`BASE_LR` of `SOLVER.BASE_LR`: the fewest last parts that no other of detectron2's keys is or ends with."""
     parts = key.split(".")
     others = [name for name in _names_in(keys) if name != key]
     for first in range(len(parts) - 1, 0, -1):
         short = ".".join(parts[first:])
-        if key[:1].isupper() and not any(name.endswith(f".{short}") for name in others):
+        if key[:1].isupper() and not any(f".{name}".endswith(f".{short}") for name in others):
             return short
     return key
 

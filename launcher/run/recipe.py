@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from launcher.run.attempts import read_plain
+from launcher.run.attempts import node_in, read_plain
 from launcher.run.difference import Difference, code_in, differing, last_plan, provenance_of, versions_in
 from launcher.run.identity import differences
 from launcher.run.paths import RunPaths
@@ -44,8 +44,8 @@ def read_recipe(folder: Path) -> Recipe:
     return Recipe(
         commands=tuple(dict.fromkeys(_commands(paths))),
         working_directory=str(recorded.get("working_directory") or stored.get("working_directory", "")),
-        seed=plan.get("keys", {}).get("SEED"),
-        device=str(plan.get("devices", {}).get("kind", "")),
+        seed=node_in(plan, "keys").get("SEED"),
+        device=str(node_in(plan, "devices").get("kind", "")),
         commit=str(recorded.get("git_commit", "")),
         num_changed_lines=len(str(recorded.get("git_diff", "")).splitlines()),
         versions={name: str(version) for name, version in versions_in(recorded).items()},
@@ -76,5 +76,5 @@ def _commands(paths: RunPaths) -> Iterator[str]:
 
 def _changed(paths: RunPaths) -> Iterator[str]:
     plans = (read_plain(paths.attempt(number).plan) for number in paths.attempt_numbers())
-    for before, now in pairwise([plan["identity"] for plan in plans if plan.get("identity")]):
+    for before, now in pairwise([identity for plan in plans if (identity := node_in(plan, "identity"))]):
         yield from (name for name, _, _ in differences(before, now))

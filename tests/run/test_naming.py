@@ -25,6 +25,7 @@ KEYS = Keys({
     },
     "SOLVER": {"BASE_LR": 0.1, "BASE_LR_END": 0.0, "STEPS": [1], "IMS_PER_BATCH": 16},
     "DATASETS": {"TRAIN": ["coco_2017_train"], "TEST": []},
+    "TEST": {"EVAL_PERIOD": 0},
 })  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def test_what_the_group_says_and_where_data_lies_is_not_said_again():
         ("SOLVER.BASE_LR", "BASE_LR"),
         ("MODEL.RETINANET.NUM_CLASSES", "RETINANET.NUM_CLASSES"),
         ("MODEL.FPN", "MODEL.FPN"),
+        ("DATASETS.TEST", "DATASETS.TEST"),
         ("VERSION", "VERSION"),
         ("ema.decay", "ema.decay"),
     ],

@@ -15,8 +15,11 @@ from launcher.launch.folder_lock import lock_folder
 from launcher.run import codes
 from launcher.run.outcome import Outcome, Work, WorkerResult
 from launcher.run.paths import RunPaths
+from launcher.run.status import look_at_status
 from launcher.run.submission import Submission
 from launcher.run.summary import ELSEWHERE_S, Score, State, summarize
+from launcher.show.runs import runs_table
+from launcher.show.status import status_text
 from tests.recorded_runs import (
     BEGAN,
     beat_in,
@@ -178,3 +181,35 @@ def test_files_that_a_kill_left_damaged_cost_no_row(tmp_path: Path, text: str):
     run = summarize(tmp_path / "run", NOW)
 
     assert (run.state, run.code, run.total) == (State.failed, codes.KILLED, None)
+
+
+def test_a_submission_that_says_nothing_usable_is_none(tmp_path: Path):
+    record_run(tmp_path / "run", finished_after(100))
+    (tmp_path / "run" / "submission.json").write_text(
+        '{"scheduler": "slurm", "job_id": "1", "at": 1, "attempts": "all"}'
+    )
+
+    assert summarize(tmp_path / "run", NOW).state is State.finished
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("started.json", "at", "noon"),
+        ("started.json", "at", math.nan),
+        ("started.json", "at", 1e308),
+        pytest.param("started.json", "at", 10**400, id="huge-at"),
+        ("started.json", "device", None),
+        ("outcome.json", "seconds", math.inf),
+        pytest.param("outcome.json", "seconds", 10**400, id="huge-seconds"),
+    ],
+)
+def test_a_file_with_one_value_that_cannot_be_costs_no_list(tmp_path: Path, file: str, name: str, value: Any):
+    record_run(tmp_path / "run", finished_after(100))
+    damaged = tmp_path / "run" / "attempts" / "1" / file
+    damaged.write_text(json.dumps({**json.loads(damaged.read_text()), name: value}))
+
+    run = summarize(tmp_path / "run", NOW)
+
+    assert "/100" in runs_table([run], lambda _: "run", NOW)
+    assert status_text(look_at_status(tmp_path / "run", NOW, 5), "run", NOW)

@@ -40,11 +40,17 @@ def read_classes(file: Path) -> Metadata:
     """What `write_classes` kept.
 
     Raises:
-        OSError, ValueError: it cannot be read.
+        DataError: it cannot be read.
     """
-    kept: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    by_id = {name: {int(key): index for key, index in kept[name].items()} for name in BY_ID if name in kept}
-    return Metadata(name=file.stem, **{**{name: kept[name] for name in KEPT if name in kept}, **by_id})
+    try:
+        kept: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        by_id = {name: {int(key): index for key, index in kept[name].items()} for name in BY_ID if name in kept}
+        return Metadata(name=file.stem, **{**{name: kept[name] for name in KEPT if name in kept}, **by_id})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} says what the model's classes are called, but it cannot be read ({error}). Restore it, or remove "
+            "it: then the classes are those of the annotations that the model was trained on."
+        ) from error
 
 
 def check_same_classes(trained_on: Metadata, dataset_name: str) -> None:
@@ -64,7 +70,7 @@ def check_same_classes(trained_on: Metadata, dataset_name: str) -> None:
         how = f"class {index} was {ours[index]!r} in the training and is {theirs[index]!r} here"
     raise DataError(
         f"The classes of {dataset_name} are not those that the model was trained on ({how}), so it would be measured "
-        "by wrong ones. Give both the same thing_classes in the same order."
+        "by wrong ones. Give it the same in the same order: by its categories' ids, or as thing_classes."
     )
 
 

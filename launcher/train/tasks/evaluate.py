@@ -22,6 +22,7 @@ from launcher.train.evaluation.comparing import note_truth
 from launcher.train.evaluation.evaluate import BuildEvaluator, Evaluation, Options, evaluate
 from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.output.evaluations import draw_evaluated, report_evaluation
+from launcher.train.prediction.batches import mixed_precision
 from launcher.train.prediction.classes import check_same_classes, read_classes
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.stop import STOP
@@ -42,15 +43,16 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
         plan.paths.results.mkdir(exist_ok=True)  # it tells an evaluation from a run, also where nothing is kept
     heartbeat.beat("loading weights")
     model = build_for_inference(trainer_class, cfg, averaged=task.model.averaged)
-    evaluation = evaluate(
-        model,
-        cfg,
-        build_test_loader=trainer_class.build_test_loader,
-        build_evaluator=_on_the_same_classes(task.model.classes, trainer_class.build_evaluator),
-        options=Options(settings=task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
-        stop=STOP,
-        heartbeat=heartbeat,
-    )
+    with mixed_precision(plan.devices.precision):
+        evaluation = evaluate(
+            model,
+            cfg,
+            build_test_loader=trainer_class.build_test_loader,
+            build_evaluator=_on_the_same_classes(task.model.classes, trainer_class.build_evaluator),
+            options=Options(settings=task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
+            stop=STOP,
+            heartbeat=heartbeat,
+        )
     if rank == 0 and not evaluation.stopped:
         _report(evaluation, plan, task, trainer_class, cfg, model)
     return _result_of(evaluation)

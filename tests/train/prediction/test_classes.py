@@ -67,6 +67,14 @@ def test_names_that_cannot_be_the_models_are_not_given(changes: dict[str, object
     assert ("has 3 classes, and 80 are named by coco_2017_train" in caplog.text) == (COCO in changes["DATASETS__TRAIN"])  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("content", ["{", "null", '{"thing_dataset_id_to_contiguous_id": {"a": 0}}'])
+def test_a_damaged_file_of_classes_is_named_with_what_to_do(tmp_path: Path, content: str):
+    (tmp_path / "classes.json").write_text(content)
+
+    with pytest.raises(DataError, match=r"classes\.json .* cannot be read .* Restore it, or remove it"):
+        read_classes(tmp_path / "classes.json")
+
+
 @pytest.fixture
 def other() -> Iterator[Metadata]:
     yield MetadataCatalog.get("other_classes_of_a_test")
