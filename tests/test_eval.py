@@ -101,6 +101,31 @@ def test_training_a_finished_run_with_another_validation_set_evaluates_its_model
     assert (before.read_bytes(), run.attempt_numbers()) == (written, [1])
 
 
+def test_a_run_is_evaluated_without_what_it_was_trained_on(launch: Launch, run: RunPaths):
+    done = launch("eval", "demo/a", "dataset.train.json=gone.json", "device=cpu", "logging.images=0")
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    (evaluation,) = evaluations_of(run)
+    assert (evaluation.folder / RESULTS).read_bytes() == (run.folder / RESULTS).read_bytes()
+
+
+def test_a_data_set_with_the_classes_in_another_order_is_refused(launch: Launch, run: RunPaths, other_data: Path):
+    content = json.loads((other_data / "val.json").read_text())
+    names = [category["name"] for category in content["categories"]]
+    for category, name in zip(content["categories"], reversed(names), strict=True):
+        category["name"] = name
+    file = run.folder.parent / "reversed.json"
+    file.write_text(json.dumps(content))
+
+    done = launch(
+        "eval", "demo/a", "device=cpu", f"dataset.val.json={file}", f"dataset.val.images={other_data / 'val'}"
+    )
+
+    assert done.returncode == ExitCode.data_wrong
+    assert f"class 0 was {names[0]!r} in the training and is {names[-1]!r} here" in done.stderr
+    assert "AP" not in done.stdout
+
+
 def test_two_runs_are_compared_class_by_class_on_one_data_set(launch: Launch, run: RunPaths, other_data: Path):
     shutil.copytree(run.folder, run.folder.with_name("b"))
     val = (f"dataset.val.json={other_data / 'val.json'}", f"dataset.val.images={other_data / 'val'}")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.cluster.slurm import is_in_queue
 from launcher.cluster.states import status_with_job
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
@@ -53,7 +54,7 @@ def _stop(status: RunStatus) -> str:
         LauncherError: it cannot be done from here.
     """
     holder, run = status.holder, status.summary
-    if run.job and status.job_state:  # a launcher that merely stops would be requeued
+    if run.job and is_in_queue(run.job, run.folder):  # a launcher that merely stops would be requeued
         return _cancel_of(run)
     if holder is not None and holder.host == socket.gethostname():
         return _stop_here(run.folder, holder)

@@ -16,6 +16,7 @@ from launcher.cli.training import train
 from launcher.config.places import expanded
 from launcher.config.request import RunRequest
 from launcher.config.task import PredictRequest
+from launcher.data.photos import find_images
 from launcher.errors import LauncherError, RequestError
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
@@ -95,8 +96,8 @@ def _predict(request: RunRequest, *, command: tuple[str, ...], as_json: bool) ->
 
 def _print_json(request: RunRequest, output: TextIO) -> None:
     folder = run_folder(request)
-    outcome = last_outcome(folder)
-    if outcome is not None:
-        json.dump(prediction_json(folder, outcome), output, indent=2)
+    outcome, task = last_outcome(folder), request.task
+    if outcome is not None and isinstance(task, PredictRequest):
+        json.dump(prediction_json(folder, outcome, find_images(task.inputs)), output, indent=2)
         output.write("\n")
         output.flush()

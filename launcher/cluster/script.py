@@ -50,7 +50,7 @@ if [ "$now" != "$last" ]; then
 fi
 case ${status:-killed} in
     75) why="stopped and saved" ;;
-    killed | 137 | 143) why="killed" ;;
+    killed | 129 | 137 | 138 | 140 | 143) why="killed" ;; # by HUP, KILL, USR1, USR2 or TERM, before it could answer
     5) [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exit 5; why="an earlier start still trains elsewhere" ;;
     *) exit "$status" ;; # finished, or failed for a reason of its own
 esac
@@ -61,6 +61,16 @@ if [ "${restarts:-${SLURM_RESTART_COUNT:-0}}" != "${SLURM_RESTART_COUNT:-0}" ]; 
     ours "$why; Slurm has started the job again"
     exit 75
 fi
+# While this job runs nobody else has decided. One that completes was cancelled, or is requeued by Slurm itself,
+# unless its time was up.
+read -r state left <<< "$(squeue --noheader -j "$SLURM_JOB_ID" -o '%%T %%L' 2>/dev/null)"
+case "${state:-RUNNING} $left" in
+    RUNNING* | "COMPLETING 0:00") ;;
+    *)
+        ours "$why; the job is $state: Slurm requeues what it interrupts itself, and nothing that was cancelled"
+        exit 75
+        ;;
+esac
 ours "$why at ${now:+attempt $now, }$(newest): requeued"
 scontrol requeue "$SLURM_JOB_ID" && sleep 60
 exit 75

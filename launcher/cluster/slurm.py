@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.errors import LauncherError, RequestError, printable
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 UNKNOWN_JOB = "Invalid job id"
 
 
@@ -30,6 +30,8 @@ class JobState:
     """Why it waits; empty where nothing is said."""
     in_queue: bool
     """It waits, or runs; otherwise it has ended."""
+    folder: str
+    """In which it runs, which is the run's; empty where nothing is said. Numbers of jobs are used again."""
 
     def __str__(self) -> str:
         return f"{self.state} ({self.reason})" if self.reason else self.state
@@ -62,7 +64,7 @@ def look_at_jobs(jobs: Collection[str]) -> Mapping[str, JobState] | None:
     ids = sorted(job for job in jobs if re.fullmatch(r"\d+(_\d+)?", job))
     if not ids:
         return {}
-    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r", "-j", ",".join(ids)])
+    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r|%Z", "-j", ",".join(ids)])
     if queued is None:
         return None
     found = dict(_read_jobs(queued, in_queue=True))
@@ -72,12 +74,27 @@ def look_at_jobs(jobs: Collection[str]) -> Mapping[str, JobState] | None:
     return found
 
 
+def is_in_queue(job: str, run: Path) -> bool:
+    """Whether this run's job of that number waits or runs, as far as Slurm can be asked."""
+    found = (look_at_jobs([job]) or {}).get(job)
+    return found is not None and found.in_queue and found.folder == str(run)
+
+
+def how_it_ended(job: str) -> JobState | None:
+    """What Slurm remembers for some minutes of a job that has ended, also without accounting."""
+    text = _ask(["scontrol", "-o", "show", "job", job]) or ""
+    found = re.search(r" JobState=(\S+) Reason=(\S+)", text)
+    if found is None:
+        return None
+    return JobState(state=found[1], reason="" if found[2] == "None" else found[2], in_queue=False, folder="")
+
+
 def _read_jobs(text: str, *, in_queue: bool) -> Iterator[tuple[str, JobState]]:
     for line in text.splitlines():
-        job, _, rest = line.strip().partition("|")
-        state, _, reason = rest.partition("|")
+        job, state, reason, folder = [*line.strip().split("|", 3), "", "", ""][:4]
         if job and state:
-            yield job, JobState(state=state, reason="" if reason == "None" else reason, in_queue=in_queue)
+            reason = "" if reason == "None" else reason
+            yield job, JobState(state=state, reason=reason, in_queue=in_queue, folder=folder)
 
 
 def _ask(command: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from launcher.cluster.slurm import JobState, look_at_jobs
+from launcher.cluster.slurm import JobState, how_it_ended, look_at_jobs
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
 from launcher.run.holder import holder_of
@@ -29,7 +29,7 @@ def status_with_job(status: RunStatus, now: float) -> RunStatus:
     if submission is None:
         return status
     jobs = look_at_jobs([submission.job_id])
-    job = (jobs or {}).get(submission.job_id)
+    job = _job_of(run, submission, jobs or {}) or (how_it_ended(submission.job_id) if jobs is not None else None)
     return replace(status, summary=_with_job(run, submission, jobs, now), job_state=str(job or ""))
 
 
@@ -37,18 +37,25 @@ def _submission_of(run: RunSummary) -> Submission | None:
     return None if run.state is State.finished else read_submission(RunPaths(run.folder))
 
 
+def _job_of(run: RunSummary, submission: Submission, jobs: Mapping[str, JobState]) -> JobState | None:
+    """Of this run, and not of another one whose job has the same number."""
+    job = jobs.get(submission.job_id)
+    return None if job is None or (job.in_queue and job.folder != str(run.folder)) else job
+
+
 def _with_job(
     run: RunSummary, submission: Submission | None, jobs: Mapping[str, JobState] | None, now: float
 ) -> RunSummary:
     if submission is None or jobs is None:
         return run
-    job = jobs.get(submission.job_id)
+    job = _job_of(run, submission, jobs)
+    is_over = job is None or not job.in_queue
     state, code = state_with_job(run, job)
-    if state is State.queued and (job is None or not job.in_queue):
+    if state is State.queued and is_over:
         paths = RunPaths(run.folder)
         state, code = state_of(read_attempts(paths), None, holder_of(run.folder), now)
-        return replace(run, state=state, code=code, job="")
-    return replace(run, state=state, code=code, job=submission.job_id)
+    # One that is over may have been followed by a start without a job.
+    return replace(run, state=state, code=code, job=run.job if is_over else submission.job_id)
 
 
 def state_with_job(run: RunSummary, job: JobState | None) -> tuple[State, str]:

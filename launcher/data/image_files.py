@@ -40,6 +40,30 @@ def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> 
     """Note images without a file, and what the headers of up to 200 of them say; returns how many those are."""
     # One listing per folder: asking for each file by itself takes minutes on a network file system.
     listings: dict[str, Mapping[str, bool]] = {}
+    found = images if _are_there(folder, images, listings, tally) else _find(folder, images, listings, tally)
+    sample = found[:: max(1, -(-len(found) // _MAX_HEADERS))]
+    for image in sample:
+        _look_into(os.path.join(folder, image.file_name), image, tally)
+    return len(sample)
+
+
+def _are_there(
+    folder: str, images: Sequence[ListedImage], listings: dict[str, Mapping[str, bool]], tally: Tally
+) -> bool:
+    """Whether nothing is to be said of any: all lie in the folder itself, and none is too large."""
+    names = [image.file_name for image in images]
+    if not names or os.sep in "".join(names):
+        return False
+    if max(image.width for image in images) * max(image.height for image in images) > _MOST_PIXELS:
+        return False
+    listings[folder] = _listing(folder, tally)
+    return all(map(listings[folder].get, names))
+
+
+def _find(
+    folder: str, images: Sequence[ListedImage], listings: dict[str, Mapping[str, bool]], tally: Tally
+) -> list[ListedImage]:
+    """Those that have a file; of all others it is noted why not."""
     found = []
     for image in images:
         if image.width * image.height > _MOST_PIXELS:
@@ -53,10 +77,7 @@ def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> 
             _note_no_file(os.path.join(parent, base), image.file_name, tally)
         else:
             found.append(image)
-    sample = found[:: max(1, -(-len(found) // _MAX_HEADERS))]
-    for image in sample:
-        _look_into(os.path.join(folder, image.file_name), image, tally)
-    return len(sample)
+    return found
 
 
 def _split(folder: str, file_name: str) -> tuple[str, str]:

@@ -148,6 +148,9 @@ def _mirror_notices(request: RunRequest, train: CocoFacts | None) -> list[str]:
 def _adjustments(request: RunRequest, facts: DatasetFacts, train: CocoFacts | None) -> list[Adjustment]:
     keys = request.keys
     adjustments = _class_counts(request, facts)
+    if (test := evaluated_on(request.dataset, keys)) != names_in(keys, "TEST"):
+        reason = "dataset.val.json is not set, so there is nothing to evaluate on"
+        adjustments += _set("DATASETS.TEST", list(test), keys, reason)
     if train is None:
         return adjustments
 
@@ -158,9 +161,6 @@ def _adjustments(request: RunRequest, facts: DatasetFacts, train: CocoFacts | No
     if train.keypoint_names and keys["MODEL.KEYPOINT_ON"]:
         setting, number = "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", len(train.keypoint_names)
         adjustments += _set(setting, number, keys, "dataset.train.json names that many keypoints")
-    if (test := evaluated_on(request.dataset, keys)) != names_in(keys, "TEST"):
-        reason = "dataset.val.json is not set, so there is nothing to evaluate on"
-        adjustments += _set("DATASETS.TEST", list(test), keys, reason)
     return adjustments
 
 

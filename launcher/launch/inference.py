@@ -38,7 +38,7 @@ from launcher.run.work import WorkFacts
 WEIGHTS = "weights"
 """The part of the identity that says which file MODEL.WEIGHTS was."""
 ANNOTATIONS = "annotations"
-"""The part that says which file dataset.val.json was."""
+"""The part that says which files the annotations were."""
 SHOWN_DIFFERENCES = 4
 OF_EVALUATION = (
     "dataset.val",
@@ -78,9 +78,13 @@ def evaluation_instead(request: RunRequest, plan: RunPlan) -> RunRequest | None:
         return None
     task = EvaluateRequest(run=plan.folder, checkpoint="", out="")
     planned = {"MODEL.WEIGHTS": str(plan.paths.final_weights), "OUTPUT_DIR": DEFAULT_OUTPUT_DIR}
-    changed = (
-        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
-    )
+    changed = [
+        *plan.data.adjustments,  # the number of classes follows from the training's data, which an evaluation lacks
+        *(
+            Adjustment(setting=name, asked=request.keys[name], planned=value, reason="")
+            for name, value in planned.items()
+        ),
+    ]
     return for_inference(
         replace(
             request,
@@ -155,13 +159,16 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
 def _start_of(request: RunRequest, folder: FolderFacts, work: WorkFacts, *, is_other: bool) -> Start:
     if request.resume == "never" or is_other:
         return New(archives=folder.attempts > 0 or bool(folder.foreign))
-    if _is_finished(folder.last_outcome) and not work.left:
+    if _is_finished(folder.last_outcome, work) and not work.left:
         return Finished(stopped_early=None)
     return Continue(done=work.done) if work.done else New(archives=False)
 
 
-def _is_finished(last: Outcome | None) -> bool:
-    return last is not None and last.ending is Ending.finished and last.code == NONE
+def _is_finished(last: Outcome | None, work: WorkFacts) -> bool:
+    """And its results are of as many images as are asked for now: a folder may have lost some."""
+    if last is None or last.ending is not Ending.finished or last.code != NONE:
+        return False
+    return not work.files or last.work.iterations == len(work.files)
 
 
 def _problems(

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
-from launcher.config.request import RunRequest
-from launcher.config.task import PredictRequest, TrainRequest
+from launcher.config.request import RunRequest, SplitRequest
+from launcher.config.task import EvaluateRequest, PredictRequest, TrainRequest
 from launcher.data.facts import inspect_dataset, registered_elsewhere
 from launcher.data.index.store import index_store
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
@@ -32,7 +32,7 @@ from launcher.launch.inference import make_inference_plan
 from launcher.launch.session import Session
 from launcher.run.folder import FolderFacts, Previous, look_at_folder
 from launcher.run.plan import Lessons, RunPlan
-from launcher.run.work import WorkFacts, look_at_work
+from launcher.run.work import WorkFacts, classes_of, look_at_work
 
 T = TypeVar("T")
 
@@ -193,6 +193,9 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
     """
     if isinstance(request.task, PredictRequest):
         return without_data(request)
+    if isinstance(request.task, EvaluateRequest) and classes_of(request.task):
+        # The run says what its classes are, and the worker compares them: nobody needs what it was trained on.
+        request = replace(request, dataset=replace(request.dataset, train=SplitRequest()))
     announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,

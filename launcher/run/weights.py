@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 
 from launcher.errors import RequestError
@@ -21,7 +22,7 @@ def find_weights(folder: Path, checkpoint: str) -> Path:
     paths = RunPaths(folder)
     if checkpoint and checkpoint not in NAMED:
         return _valid(Path(checkpoint).absolute(), f"checkpoint={checkpoint}")
-    for name in (checkpoint,) if checkpoint else NAMED:
+    for name in (checkpoint,) if checkpoint else _by_default(paths):
         if (file := _named(paths, name)) is not None:
             return _valid(file, f"checkpoint={name}")
     there = ", ".join(name for name in NAMED if _named(paths, name) is not None)
@@ -34,6 +35,22 @@ def find_weights(folder: Path, checkpoint: str) -> Path:
     raise RequestError(
         f"checkpoint={checkpoint}, but {folder} has {there} only.{how} Set checkpoint={there.split(',')[0]}."
     )
+
+
+def _by_default(paths: RunPaths) -> tuple[str, ...]:
+    return NAMED[1:] if _has_trained_on(paths) else NAMED
+
+
+def _has_trained_on(paths: RunPaths) -> bool:
+    """Whether the final weights are those of an earlier end: a run that was made longer has newer ones."""
+    if not paths.final_weights.is_file():
+        return False
+    ended = paths.final_weights.stat().st_mtime_ns
+    if all(file.stat().st_mtime_ns <= ended for file in paths.checkpoints.glob("model_[0-9]*.pth")):
+        return False
+    newest = _named(paths, "last")
+    # Copied files have the times of their copying.
+    return newest is not None and not filecmp.cmp(newest, paths.final_weights, shallow=False)
 
 
 def _named(paths: RunPaths, name: str) -> Path | None:

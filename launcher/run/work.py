@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.config.asked import names_in
+from launcher.config.known_datasets import find_registered
 from launcher.config.request import RunRequest
-from launcher.config.task import EvaluateRequest, InferenceRequest, PredictRequest
+from launcher.config.task import InferenceRequest, PredictRequest
+from launcher.data.facts import absolute
 from launcher.data.photos import find_images
 from launcher.run.identity import run_folder
 from launcher.run.journal import keys_in, stamp_of
@@ -23,7 +26,7 @@ class WorkFacts:
     weights: Mapping[str, Any]
     """Which file MODEL.WEIGHTS is; another one once it has changed."""
     annotations: str
-    """Which file an evaluation measures against; another one once it has changed, empty where it is not named."""
+    """Which files an evaluation measures against, or ids of images are from; others once they have changed."""
     classes: str
     """The file of the run that names its classes; empty without one."""
     files: tuple[str, ...]
@@ -45,12 +48,23 @@ def look_at_work(request: RunRequest, task: InferenceRequest) -> WorkFacts:
     done = len(known & set(_stamps(files))) if files else len(known)
     return WorkFacts(
         weights=_which(str(request.keys["MODEL.WEIGHTS"])),
-        annotations=_stamp(request.dataset.val.json) if isinstance(task, EvaluateRequest) else "",
+        annotations="; ".join(filter(None, map(_stamp, _annotations_of(request, task)))),
         classes=classes_of(task),
         files=files,
         done=done,
         left=len(files) - done if files else None,
     )
+
+
+def _annotations_of(request: RunRequest, task: InferenceRequest) -> Iterator[str]:
+    """As far as it is known which files these are."""
+    if isinstance(task, PredictRequest):
+        yield task.images_json
+        return
+    yield request.dataset.val.json
+    for name in names_in(request.keys, "TEST"):
+        if (known := find_registered(name)) and known.instances:
+            yield str(absolute(request.dataset.root) / known.instances)
 
 
 def _stamp(file: str) -> str:

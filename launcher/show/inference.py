@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,10 @@ def outcome_lines(outcome: Outcome, plan: RunPlan, task: Evaluate | Predict) -> 
         yield "  next      run the same command again: it continues with what is left"
 
 
-def prediction_json(folder: Path, outcome: Outcome) -> dict[str, Any]:
-    """For programs: every image with what was found, and how it ended."""
-    images = {value["file"]: value for _, value in entries_in(RunPaths(folder).results)}
+def prediction_json(folder: Path, outcome: Outcome, files: Collection[str]) -> dict[str, Any]:
+    """For programs: every image of those that were asked for with what was found, and how it ended."""
+    kept = {value["file"]: value for _, value in entries_in(RunPaths(folder).results)}
+    images = {file: kept[file] for file in files if file in kept}
     return {
         "folder": str(folder),
         "exit_code": outcome.exit_code,

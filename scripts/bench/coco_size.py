@@ -7,7 +7,7 @@
 model on the CPU with two loader workers for a few iterations: plain detectron2, the launcher with an empty cache, the
 launcher again, and the launcher and plain detectron2 with the file of 100 images; then it plans. It prints, for each,
 seconds until the first iteration is done, CPU seconds of the whole command, and the most memory that each kind of
-process had for itself (private) and with its part of what is shared (PSS).
+process had together: for itself (private), with its part of what is shared (PSS), and with all of it (RSS).
 """
 
 from __future__ import annotations
@@ -158,6 +158,7 @@ SETTINGS = (
     "resume=never",
     "device=cpu",
 )
+MEMORY = ("private_mib", "pss_mib", "rss_mib")
 
 
 @dataclass
@@ -170,12 +171,13 @@ class Measured:
     private_mib: dict[str, float] = field(default_factory=dict)
     """The most that processes of each kind had at one time, together."""
     pss_mib: dict[str, float] = field(default_factory=dict)
+    rss_mib: dict[str, float] = field(default_factory=dict)
 
-    def see(self, kinds: dict[str, list[tuple[float, float]]]) -> None:
+    def see(self, kinds: dict[str, list[tuple[float, ...]]]) -> None:
         for kind, sizes in kinds.items():
-            private, pss = (sum(column) for column in zip(*sizes, strict=True))
-            self.private_mib[kind] = max(self.private_mib.get(kind, 0.0), private)
-            self.pss_mib[kind] = max(self.pss_mib.get(kind, 0.0), pss)
+            totals = map(sum, zip(*sizes, strict=True))
+            for most, total in zip((self.private_mib, self.pss_mib, self.rss_mib), totals, strict=True):
+                most[kind] = max(most.get(kind, 0.0), total)
 
 
 def measure(command: Sequence[str], environ: dict[str, str]) -> Measured:
@@ -206,9 +208,9 @@ def _watch(process: subprocess.Popen[str], measured: Measured) -> None:
         time.sleep(0.3)
 
 
-def _sizes(root: int) -> dict[str, list[tuple[float, float]]]:
-    """(private, PSS) in MiB of a process and all that it started, by kind."""
-    kinds: dict[str, list[tuple[float, float]]] = {}
+def _sizes(root: int) -> dict[str, list[tuple[float, ...]]]:
+    """(private, PSS, RSS) in MiB of a process and all that it started, by kind."""
+    kinds: dict[str, list[tuple[float, ...]]] = {}
     for pid, kind in _tree(root, "command"):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -216,7 +218,7 @@ def _sizes(root: int) -> dict[str, list[tuple[float, float]]]:
             continue
         sizes = {name: int(size) / 1024 for name, size in re.findall(r"^(\w+): +(\d+) kB", rollup, re.MULTILINE)}
         private = sizes.get("Private_Clean", 0.0) + sizes.get("Private_Dirty", 0.0)
-        kinds.setdefault(kind, []).append((private, sizes.get("Pss", 0.0)))
+        kinds.setdefault(kind, []).append((private, sizes.get("Pss", 0.0), sizes.get("Rss", 0.0)))
     return kinds
 
 
@@ -280,11 +282,14 @@ def _round(folder: Path, temporary: Path, settings: Sequence[str]) -> Iterator[t
 def _line(name: str, measurements: Sequence[Measured]) -> str:
     first, cpu = (statistics.median(getattr(one, what) for one in measurements) for what in ("first_s", "cpu_s"))
     memory = ", ".join(
-        f"{kind} {statistics.median(one.private_mib.get(kind, 0) for one in measurements):.0f} "
-        f"(PSS {statistics.median(one.pss_mib.get(kind, 0) for one in measurements):.0f})"
+        f"{kind} " + " / ".join(f"{_median_of(measurements, which, kind):.0f}" for which in MEMORY)
         for kind in measurements[0].private_mib
     )
-    return f"{name:30} first iteration {first:6.1f} s   CPU {cpu:6.1f} s   private MiB: {memory}"
+    return f"{name:30} first iteration {first:6.1f} s   CPU {cpu:6.1f} s   MiB private / PSS / RSS: {memory}"
+
+
+def _median_of(measurements: Sequence[Measured], which: str, kind: str) -> float:
+    return statistics.median(getattr(one, which).get(kind, 0.0) for one in measurements)
 
 
 def main() -> None:

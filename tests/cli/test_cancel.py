@@ -192,6 +192,28 @@ def test_a_run_in_a_queue_is_taken_out_of_it(outputs: Path, scancel: Path, capsy
     assert "demo/waits is planned at iteration 0/100. Continue with: launcher resume" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("queued", "is_cancelled"), [("19|RUNNING|None|{run}", True), ("19|RUNNING|None|/another", False), ("", False)]
+)
+def test_a_job_that_runs_on_this_host_is_cancelled_by_its_scheduler_which_would_requeue_it(
+    outputs: Path, scancel: Path, queued: str, is_cancelled: bool
+):
+    """One that is over is not: then somebody has resumed the run by hand."""
+    squeue = scancel.parent / "bin/squeue"
+    folder = outputs / "demo/now"
+    squeue.write_text(f"#!/bin/sh\necho '{queued.format(run=folder)}'\n")
+    squeue.chmod(0o755)
+    with running(LAUNCHER, folder) as launcher:
+        assert launcher.stdout is not None
+        launcher.stdout.readline()
+        submission = Submission(scheduler="slurm", job_id="19", at=1.0, attempts=0)
+        write_json(RunPaths(folder).submission, submission)
+
+        assert main(["cancel", "now", "--wait=0.5"]) == 0
+
+    assert scancel.exists() is is_cancelled
+
+
 def test_a_job_on_another_host_is_cancelled_by_its_scheduler(outputs: Path, scancel: Path):
     plan = begin(outputs / "demo/far")
     started_on("node7", plan)

@@ -66,6 +66,7 @@ def node(tmp_path: Path) -> Node:
     for name, text in {
         "srun": SRUN.format(place=tmp_path, run=run),
         "scontrol": SCONTROL.format(place=tmp_path),
+        "squeue": '#!/bin/bash\necho "${STATE:-RUNNING 1:00:00}"\n',
         "sleep": "#!/bin/bash\n",
     }.items():
         command = tmp_path / "bin" / name
@@ -90,6 +91,8 @@ def node(tmp_path: Path) -> Node:
         ("0", "", 0, False),  # finished before
         ("75", "", 75, True),  # stopped before it began to train
         ("143", "", 75, True),
+        ("138", "", 75, True),  # the signal came while Python started
+        ("139", "", 139, False),
         ("2", "", 2, False),
         ("4", "", 4, False),
         ("5", "", 5, False),
@@ -118,6 +121,17 @@ def test_a_start_that_slurm_has_replaced_does_not_requeue_the_other_one(node: No
 
     assert node.start(ENDS="75", WRITES="75", SAVES="yes", RESTARTS="1", SLURM_RESTART_COUNT="1").returncode == 75
     assert node.requeues == ["requeue 17"]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_requeued"),
+    [("RUNNING 0:59", True), ("COMPLETING 12:00", False), ("COMPLETING 0:00", True), ("PENDING 12:00", False)],
+)
+def test_a_job_that_was_cancelled_or_that_slurm_requeues_itself_is_left_alone(
+    node: Node, state: str, is_requeued: bool
+):
+    assert node.start(ENDS="75", WRITES="75", SAVES="yes", STATE=state).returncode == 75
+    assert node.requeues == (["requeue 17"] if is_requeued else [])
 
 
 def test_three_starts_in_a_row_without_a_checkpoint_end_the_job_and_say_so(node: Node):

@@ -39,10 +39,11 @@ def command(folder: Path, name: str, prints: str, *, status: int = 0, stream: in
 
 
 def squeue(folder: Path, prints: str) -> None:
+    """A queue with a job of the run that `a_run` makes."""
     if prints == GONE:
         command(folder, "squeue", "slurm_load_jobs error: Invalid job id specified", status=1, stream=2)
     else:
-        command(folder, "squeue", prints)
+        command(folder, "squeue", f"{prints}|{folder.parent}/run")
 
 
 def a_run(folder: Path, *ends: Ending | None, submitted_at: int = 0, host: str = "n7") -> RunSummary:
@@ -90,7 +91,7 @@ def test_the_record_counts_first_and_then_the_queue(
     (run,) = with_jobs([a_run(tmp_path, *ends)], time.time())
 
     assert run.state is state
-    assert (run.job == "17") is (state is not State.planned)
+    assert run.job == "17"
 
 
 def test_a_stopped_run_that_was_submitted_again_and_cancelled_is_stopped(tmp_path: Path, commands: Path):
@@ -99,6 +100,13 @@ def test_a_stopped_run_that_was_submitted_again_and_cancelled_is_stopped(tmp_pat
 
     assert before.state is State.queued
     assert with_jobs([before], time.time())[0].state is State.stopped
+
+
+def test_a_job_of_another_run_that_has_the_same_number_is_not_the_runs(tmp_path: Path, commands: Path):
+    """Slurm gives a number once more when its controller has lost it."""
+    command(commands, "squeue", f"{PENDING}|{tmp_path}/another")
+
+    assert with_jobs([a_run(tmp_path)], time.time())[0].state is State.planned
 
 
 def test_where_the_scheduler_cannot_be_asked_the_record_counts(tmp_path: Path, commands: Path):
@@ -126,11 +134,22 @@ def test_a_status_has_the_words_of_the_scheduler(tmp_path: Path, commands: Path)
     assert (status.summary.state, status.job_state) == (State.queued, "PENDING (Priority)")
 
 
+def test_a_job_that_slurm_could_not_launch_is_shown(tmp_path: Path, commands: Path):
+    """As where the node does not have the run's folder, so that there is no output either."""
+    a_run(tmp_path)
+    squeue(commands, GONE)
+    command(commands, "scontrol", "JobId=17 JobName=r UserId=0 JobState=FAILED Reason=JobLaunchFailure Requeue=1")
+
+    status = status_with_job(look_at_status(tmp_path / "run", time.time(), 0), time.time())
+
+    assert (status.summary.state, status.job_state) == (State.planned, "FAILED (JobLaunchFailure)")
+
+
 def test_sacct_is_asked_about_what_the_queue_no_longer_has_and_does_not_revive_it(tmp_path: Path, commands: Path):
     squeue(commands, GONE)
     command(commands, "sacct", "17|PREEMPTED")
 
-    assert look_at_jobs(["17"]) == {"17": JobState(state="PREEMPTED", reason="", in_queue=False)}
+    assert look_at_jobs(["17"]) == {"17": JobState(state="PREEMPTED", reason="", in_queue=False, folder="")}
     assert with_jobs([a_run(tmp_path)], time.time())[0].state is State.planned
     assert "--parsable2" in (commands / "sacct.log").read_text()
 

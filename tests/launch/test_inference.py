@@ -84,6 +84,35 @@ def test_the_same_prediction_again_has_nothing_to_do(photos: Path):
     assert "start: nothing to do, 2 images are done. resume=never starts over." in world.text
 
 
+def test_results_of_an_image_that_is_gone_are_written_anew_without_it(photos: Path):
+    launch(prediction(photos), World(ends=(DONE,), meanwhile=keeping(photos / "a.jpg", photos / "b.jpg")).session())
+    (photos / "b.jpg").unlink()
+    world = World(ends=(DONE,))
+
+    plan = launch(prediction(photos), world.session()).plan
+
+    assert plan.start == Continue(done=1)
+    assert len(world.carried_out) == 1
+
+
+def test_other_image_ids_under_the_same_name_start_over(photos: Path):
+    ids = photos.parent / "ids.json"
+
+    def asked() -> RunRequest:
+        request = prediction(photos, out=str(photos.parent / "found"))
+        return replace(request, typed=replace(request.typed, task=replace(request.task, images_json=str(ids))))
+
+    write_text(ids, "some")
+    launch(asked(), World(ends=(DONE,), meanwhile=keeping(photos / "a.jpg", photos / "b.jpg")).session())
+    write_text(ids, "others")
+    world = World(ends=(DONE,))
+
+    plan = launch(asked(), world.session()).plan
+
+    assert plan.start == New(archives=True)
+    assert "the annotations are other ones" in world.text
+
+
 @pytest.mark.parametrize("change", ["a new image", "a changed image"])
 def test_only_what_is_not_done_is_left_for_the_next_start(photos: Path, change: str):
     launch(prediction(photos), World(ends=(DONE,), meanwhile=keeping(photos / "a.jpg", photos / "b.jpg")).session())

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,33 @@ def test_weights_are_found_by_what_a_run_calls_them(tmp_path: Path, asked: str, 
     paths = a_run(tmp_path, *there)
 
     assert find_weights(tmp_path, asked) == paths.checkpoints / found
+
+
+@pytest.mark.parametrize(
+    ("others", "found"),
+    [(("model_best.pth",), "model_best.pth"), ((), "model_0000009.pth")],
+)
+def test_final_weights_of_an_earlier_end_are_not_those_of_a_run_that_was_made_longer(
+    tmp_path: Path, others: tuple[str, ...], found: str
+):
+    paths = a_run(tmp_path, "model_final.pth", *others)
+    torch.save({"model": {"longer": 1}}, paths.checkpoints / "model_0000009.pth")
+    os.utime(paths.final_weights, (1, 1))
+
+    assert find_weights(tmp_path, "") == paths.checkpoints / found
+    assert find_weights(tmp_path, "final") == paths.final_weights
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_a_copy_of_the_final_weights_or_an_older_checkpoint_makes_no_run_longer(tmp_path: Path, is_newer: bool):
+    paths = a_run(tmp_path, "model_final.pth")
+    newest = paths.checkpoints / "model_0000009.pth"
+    torch.save({"model": {"older": 1}}, newest)
+    if is_newer:
+        shutil.copy(paths.final_weights, newest)
+    os.utime(paths.final_weights if is_newer else newest, (1, 1))
+
+    assert find_weights(tmp_path, "") == paths.final_weights
 
 
 def test_weights_are_found_by_their_path(tmp_path: Path):

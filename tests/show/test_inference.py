@@ -99,14 +99,15 @@ def test_images_that_cannot_be_read_are_the_error_and_not_the_end(tmp_path: Path
     assert next(iter(outcome_lines(outcome, planned(tmp_path), TASK))) == "finished: 1 of 2 images, 0 min 1 s"
 
 
-def test_programs_get_the_newest_results_of_every_image(tmp_path: Path):
+def test_programs_get_the_newest_results_of_every_image_that_is_asked_for(tmp_path: Path):
     plan = planned(tmp_path)
     for attempt, score in ((1, 0.1), (2, 0.2)):
         with Journal(plan.paths.results, attempt=attempt, rank=0) as journal:
             found = {"instances": [{"score": score}]}
             journal.add("1", {"file": "/photos/1.jpg", "seconds": 0.5, "found": found})
+            journal.add("2", {"file": "/photos/removed.jpg", "seconds": 0.5, "found": found})
 
-    printed = prediction_json(tmp_path, finished_after(1))
+    printed = prediction_json(tmp_path, finished_after(1), ["/photos/1.jpg"])
 
     assert printed["images"] == [{"file": "/photos/1.jpg", "seconds": 0.5, "instances": [{"score": 0.2}]}]
     assert (printed["exit_code"], printed["code"]) == (0, "")

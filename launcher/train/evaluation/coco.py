@@ -16,6 +16,7 @@ from launcher.config.request import EvaluationBackend
 from launcher.errors import DataError
 from launcher.files import write_text
 from launcher.train.evaluation.blank_images import BLANK_FOR
+from launcher.train.evaluation.matches import complete_keypoints
 from launcher.train.evaluation.measures import Measured, Result, measure
 from launcher.train.evaluation.unfinished import ImageId, ImageResults
 
@@ -46,7 +47,7 @@ class SturdyCOCOEvaluator(COCOEvaluator):
         self._folder, self._output_dir = self._output_dir, None
         numbers = getattr(self._metadata, "thing_dataset_id_to_contiguous_id", {})
         self._category_of = {class_index: number for number, class_index in numbers.items()}
-        _complete_keypoints(self._coco_api.dataset.get("annotations", []))
+        complete_keypoints(self._coco_api.dataset.get("annotations", []))
 
     def process(self, inputs: Any, outputs: Any) -> None:
         """Also gives detections the numbers that the categories have in the file."""
@@ -144,14 +145,3 @@ def _check_keypoints(truth: Any, results: Sequence[Result], sigmas: Sequence[flo
             f"The model predicts {predicted} keypoints and the data set has {true}, but TEST.KEYPOINT_OKS_SIGMAS has "
             f"{len(sigmas)} values ({NUM_COCO_KEYPOINTS} of COCO's own where it is empty). Give one for each keypoint."
         )
-
-
-def _complete_keypoints(annotations: Sequence[dict[str, Any]]) -> None:
-    """Give objects without keypoints, among others that have some, invisible ones, and each their number.
-
-    pycocotools asks every object for both, and does not count one whose keypoints are all invisible.
-    """
-    length = max((len(annotation.get("keypoints") or ()) for annotation in annotations), default=0)
-    for annotation in annotations if length else ():
-        found = annotation["keypoints"] = annotation.get("keypoints") or [0] * length
-        annotation.setdefault("num_keypoints", sum(visible > 0 for visible in found[2::3]))

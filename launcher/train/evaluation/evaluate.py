@@ -23,7 +23,7 @@ from launcher.train.evaluation.blank_images import REFUSED, EvaluatorWithBlanks
 from launcher.train.evaluation.coco import SturdyCOCOEvaluator, coco_evaluators_in
 from launcher.train.evaluation.evaluators import quietly
 from launcher.train.evaluation.pace import Pace
-from launcher.train.evaluation.unfinished import ImageResults, fingerprint_of, image_ids_in
+from launcher.train.evaluation.unfinished import ImageResults, fingerprint_of, images_in
 from launcher.train.samples.loader import undisturbed
 from launcher.train.stop import Stop
 
@@ -124,15 +124,15 @@ class _Run:
 
     def _keep(self, name: str, loader: Any, evaluator: DatasetEvaluator) -> ImageResults | None:
         """Have the evaluator keep what it gets, and know what it got before; None where it cannot."""
-        ids = image_ids_in(loader)
-        if self.options.kept_in is None or ids is None or type(evaluator) is not SturdyCOCOEvaluator:
+        images = images_in(loader)
+        if self.options.kept_in is None or images is None or type(evaluator) is not SturdyCOCOEvaluator:
             return None
-        own = fingerprint_of(self.model, self.cfg, name, ids) if comm.is_main_process() else ""
+        own = fingerprint_of(self.model, self.cfg, name, images) if comm.is_main_process() else ""
         kept = ImageResults(
-            self.options.kept_in / name, ids, attempt=self.options.attempt, fingerprint=comm.all_gather(own)[0]
+            self.options.kept_in / name, list(images), attempt=self.options.attempt, fingerprint=comm.all_gather(own)[0]
         )
         if kept.done:
-            logger.info("The evaluation on %s continues: %d of %d images are done", name, len(kept.done), len(ids))
+            logger.info("The evaluation on %s continues: %d of %d images are done", name, len(kept.done), len(images))
         for file, reason in (entry["blank"] for entry in kept.earlier.values() if "blank" in entry):
             self.unreadable.note(file, reason)
         evaluator.kept = kept

@@ -93,16 +93,19 @@ def _coco_of(ground_truth: Mapping[str, Any], task: str) -> COCO:
     annotations = [dict(annotation) for annotation in ground_truth.get("annotations", ())]
     coco.dataset = {**ground_truth, "annotations": annotations}
     if task == "keypoints":
-        _complete_keypoints(annotations)
+        complete_keypoints(annotations)
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
 
 
-def _complete_keypoints(annotations: Sequence[dict[str, Any]]) -> None:
-    """Objects without keypoints, among others that have some, get invisible ones, and do not count."""
+def complete_keypoints(annotations: Sequence[dict[str, Any]]) -> None:
+    """Give objects without keypoints, among others that have some, invisible ones, and each their number.
+
+    pycocotools asks every object for both, and does not count one whose keypoints are all invisible.
+    """
     length = max((len(annotation.get("keypoints") or ()) for annotation in annotations), default=0)
-    for annotation in annotations:
+    for annotation in annotations if length else ():
         points = annotation["keypoints"] = annotation.get("keypoints") or [0] * length
         annotation.setdefault("num_keypoints", sum(visible > 0 for visible in points[2::3]))
 

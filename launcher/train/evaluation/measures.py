@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 Result = dict[str, Any]
 """One detection in COCO's results format."""
 
+LARGEST_EXACT = 2**53
+"""Up to here a float is every whole number."""
+
 _first_used_in: int | None = None
 """The process that first used hotcoco: its threads are not in a process forked from that one, which would wait for
 them without end."""
@@ -109,7 +112,8 @@ def _by_hotcoco(
     global _first_used_in
     _first_used_in = _first_used_in or os.getpid()
     known = hotcoco.COCO(truth.dataset)
-    found = known.load_res(_as_array(results)) if task == "bbox" else known.load_res(list(results))
+    is_array = task == "bbox" and _are_exact_as_floats(results)
+    found = known.load_res(_as_array(results) if is_array else list(results))
     evaluation = hotcoco.COCOeval(known, found, task)
     # Its parameters are read as copies: only an assignment of a whole value is one.
     if image_ids is not None:
@@ -121,6 +125,11 @@ def _by_hotcoco(
     measured = evaluation.eval
     assert measured is not None
     return measured
+
+
+def _are_exact_as_floats(results: Sequence[Result]) -> bool:
+    """Whether no id is rounded in an array of floats: timestamps and hashes would be, and match no image."""
+    return all(result[name] <= LARGEST_EXACT for result in results for name in ("image_id", "category_id"))
 
 
 def _as_array(results: Sequence[Result]) -> NDArray[np.float64]:

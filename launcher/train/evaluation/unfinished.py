@@ -9,14 +9,15 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MapDataset
+from detectron2.data import MapDataset, MetadataCatalog
 from detectron2.utils import comm
 from torch.nn import Module
 from torch.utils.data import DataLoader
@@ -28,7 +29,10 @@ logger = logging.getLogger(__name__)
 CHANGES_NOTHING = (
     "CUDNN_BENCHMARK",
     "DATALOADER",
-    "DATASETS",
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN",
+    "DATASETS.PROPOSAL_FILES_TRAIN",
+    "DATASETS.TEST",
+    "DATASETS.TRAIN",
     "MODEL.WEIGHTS",
     "OUTPUT_DIR",
     "SEED",
@@ -44,14 +48,25 @@ Entry = Mapping[str, Any]
 """What came of one image: `instances` in COCO's results format and, of an unreadable one, `blank`: file and reason."""
 
 
-def fingerprint_of(model: Module, cfg: CfgNode, dataset: str, ids: Collection[ImageId]) -> str:
-    """Of everything that detections follow from: weights, images, settings and the version of torch."""
+def fingerprint_of(model: Module, cfg: CfgNode, dataset: str, images: Mapping[ImageId, str]) -> str:
+    """Of everything that results follow from: weights, images, ids of categories, settings and the version of torch."""
     digest = hashlib.blake2b(digest_size=12)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(_bytes_of(tensor))
-    digest.update(json.dumps([_settings_of(cfg), dataset, list(ids), torch.__version__], default=repr).encode())
+    of_images = [(image, *_name_and_size(file)) for image, file in images.items()]
+    categories = MetadataCatalog.get(dataset).get("thing_dataset_id_to_contiguous_id", None)
+    others = [_settings_of(cfg), dataset, of_images, repr(categories), torch.__version__]
+    digest.update(json.dumps(others, default=repr).encode())
     return digest.hexdigest()
+
+
+def _name_and_size(file: str) -> tuple[str, int]:
+    """Neither folder nor time: a job may have copied its data to a disk of its own."""
+    try:
+        return os.path.basename(file), os.stat(file).st_size
+    except OSError:  # reading it says what is wrong
+        return os.path.basename(file), -1
 
 
 def _bytes_of(tensor: Any) -> Any:
@@ -142,13 +157,14 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def image_ids_in(loader: Any) -> list[ImageId] | None:
-    """Of all images that a loader of detectron2's gives, in their order; None where that cannot be known."""
+def images_in(loader: Any) -> dict[ImageId, str] | None:
+    """The file by image id, of all that a loader of detectron2's gives, in order; None where that cannot be known."""
     if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, MapDataset):
         return None
-    records = loader.dataset._dataset
-    ids = [records[index].get("image_id") for index in range(len(records))]
-    return None if None in ids or len(set(ids)) < len(ids) else ids
+    records, every = loader.dataset._dataset, range(len(loader.dataset._dataset))
+    named = ((record.get("image_id"), str(record.get("file_name", ""))) for record in map(records.__getitem__, every))
+    images = dict(named)
+    return None if None in images or len(images) < len(every) else images
 
 
 def _batches_of(loader: DataLoader[Any]) -> Iterator[list[int]]:

@@ -52,12 +52,14 @@ class BatchPredictor:
 
     def predict(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the model makes of images that `inputs` has prepared, on its device."""
-        mixed: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-        if self._precision:
-            mixed = torch.autocast("cuda", dtype=DTYPES[self._precision])
-        with torch.no_grad(), mixed:
+        with torch.no_grad(), mixed_precision(self._precision):
             predicted: list[dict[str, Any]] = self.model(list(inputs))
         return predicted
+
+
+def mixed_precision(precision: str) -> contextlib.AbstractContextManager[Any]:
+    """On a GPU, for the length of a block; full precision where `precision` is empty."""
+    return torch.autocast("cuda", dtype=DTYPES[precision]) if precision else contextlib.nullcontext()
 
 
 def on_cpu(predicted: dict[str, Any]) -> dict[str, Any]:

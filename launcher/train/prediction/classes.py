@@ -11,6 +11,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import Metadata, MetadataCatalog
 
+from launcher.errors import DataError
 from launcher.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,38 @@ def read_classes(file: Path) -> Metadata:
     """What `write_classes` kept.
 
     Raises:
-        OSError, ValueError: it cannot be read.
+        DataError: it cannot be read.
     """
-    kept: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    by_id = {name: {int(key): index for key, index in kept[name].items()} for name in BY_ID if name in kept}
-    return Metadata(name=file.stem, **{**{name: kept[name] for name in KEPT if name in kept}, **by_id})
+    try:
+        kept: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        by_id = {name: {int(key): index for key, index in kept[name].items()} for name in BY_ID if name in kept}
+        return Metadata(name=file.stem, **{**{name: kept[name] for name in KEPT if name in kept}, **by_id})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} says what the model's classes are called, but it cannot be read ({error}). Restore it, or remove "
+            "it: then the classes are those of the annotations that the model was trained on."
+        ) from error
+
+
+def check_same_classes(trained_on: Metadata, dataset_name: str) -> None:
+    """Refuse to measure a model on a data set whose classes have other numbers than the model's.
+
+    Raises:
+        DataError: it names the first class that differs.
+    """
+    ours = trained_on.get("thing_classes", None)
+    theirs = MetadataCatalog.get(dataset_name).get("thing_classes", None)
+    if not ours or not theirs or list(ours) == list(theirs):
+        return
+    if len(ours) != len(theirs):
+        how = f"{len(ours)} in the training, {len(theirs)} here"
+    else:
+        index = next(index for index, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
+        how = f"class {index} was {ours[index]!r} in the training and is {theirs[index]!r} here"
+    raise DataError(
+        f"The classes of {dataset_name} are not those that the model was trained on ({how}), so it would be measured "
+        "by wrong ones. Give it the same in the same order: by its categories' ids, or as thing_classes."
+    )
 
 
 def find_classes(file: str, cfg: CfgNode, annotations: str) -> Metadata:

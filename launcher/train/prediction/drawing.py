@@ -28,10 +28,13 @@ def draw(pixels: np.ndarray, predicted: Mapping[str, Any], metadata: Metadata, t
     return draw_on(image, predicted, names_in(metadata), threshold)[:, :, ::-1]
 
 
-def drawing_of(file: str, files: Sequence[str], folder: Path) -> Path:
-    """Where the drawing of an image goes: under its name, below the folder that all images lie below."""
-    name = dict(zip(files, names_of(files), strict=True))[file]
-    return folder / "images" / (name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg")
+def drawings_of(files: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Where the drawing of each image goes: under its name, below the folder that all images lie below."""
+    return {file: folder / "images" / _as_jpeg(name) for file, name in zip(files, names_of(files), strict=True)}
+
+
+def _as_jpeg(name: str) -> str:
+    return name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg"
 
 
 def save(drawn: np.ndarray, file: Path) -> None:

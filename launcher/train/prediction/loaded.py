@@ -12,6 +12,7 @@ from PIL import Image
 
 from launcher.config.keys import Keys
 from launcher.config.request import OwnCode
+from launcher.train.bfloat16.sensitive import keep_boxes_in_float32
 from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.compat.deformable import use_torchvision_deformable
 from launcher.train.own_code import load_own_code
@@ -99,6 +100,8 @@ def load_here(asked: ToLoad) -> Predictor:
     """
     if asked.deformable_by == "torchvision":
         use_torchvision_deformable()
+    if asked.precision == "bfloat16":
+        keep_boxes_in_float32()
     trainer_class = load_own_code(asked.own_code)
     cfg = to_cfg_node(asked.keys, asked.own_code.config_extensions)
     cfg.MODEL.DEVICE = asked.device

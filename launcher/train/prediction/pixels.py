@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.data.detection_utils import convert_PIL_to_numpy, read_image
+from detectron2.data.detection_utils import _apply_exif_orientation, convert_PIL_to_numpy, read_image
 from PIL import Image
 
 from launcher.errors import LauncherError
@@ -28,7 +28,8 @@ def as_pixels(image: Any) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return _read(Path(image))
     if isinstance(image, Image.Image):
-        array: np.ndarray = convert_PIL_to_numpy(image, "BGR")
+        # As of a file: a camera may have noted that the image is to be turned.
+        array: np.ndarray = convert_PIL_to_numpy(_apply_exif_orientation(image), "BGR")
         return array
     if isinstance(image, np.ndarray) and not _problems(image):
         return image

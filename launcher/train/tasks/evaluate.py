@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.data import Metadata
+from detectron2.evaluation import DatasetEvaluator
 from torch.nn import Module
 
 from launcher.run.fence import take_fence
@@ -13,10 +17,13 @@ from launcher.run.heartbeat import Heartbeat
 from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Evaluate, RunPlan
 from launcher.train.build import is_overridden
+from launcher.train.evaluation.coco import coco_evaluators_in
 from launcher.train.evaluation.comparing import note_truth
-from launcher.train.evaluation.evaluate import Evaluation, Options, evaluate
+from launcher.train.evaluation.evaluate import BuildEvaluator, Evaluation, Options, evaluate
 from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.output.evaluations import draw_evaluated, report_evaluation
+from launcher.train.prediction.batches import mixed_precision
+from launcher.train.prediction.classes import check_same_classes, read_classes
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.stop import STOP
 from launcher.train.tasks.prepare import prepare
@@ -36,18 +43,32 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
         plan.paths.results.mkdir(exist_ok=True)  # it tells an evaluation from a run, also where nothing is kept
     heartbeat.beat("loading weights")
     model = build_for_inference(trainer_class, cfg, averaged=task.model.averaged)
-    evaluation = evaluate(
-        model,
-        cfg,
-        build_test_loader=trainer_class.build_test_loader,
-        build_evaluator=trainer_class.build_evaluator,
-        options=Options(settings=task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
-        stop=STOP,
-        heartbeat=heartbeat,
-    )
+    with mixed_precision(plan.devices.precision):
+        evaluation = evaluate(
+            model,
+            cfg,
+            build_test_loader=trainer_class.build_test_loader,
+            build_evaluator=_on_the_same_classes(task.model.classes, trainer_class.build_evaluator),
+            options=Options(settings=task.evaluation, kept_in=plan.paths.results, attempt=plan.attempt),
+            stop=STOP,
+            heartbeat=heartbeat,
+        )
     if rank == 0 and not evaluation.stopped:
         _report(evaluation, plan, task, trainer_class, cfg, model)
     return _result_of(evaluation)
+
+
+def _on_the_same_classes(classes: str, build: BuildEvaluator) -> BuildEvaluator:
+    """Once a data set is loaded its classes are known. What evaluators of somebody's own do with them is their own."""
+    trained_on = read_classes(Path(classes)) if classes else Metadata()
+
+    def build_checked(cfg: CfgNode, name: str) -> Any:
+        built = build(cfg, name)
+        if isinstance(built, DatasetEvaluator) and any(coco_evaluators_in(built)):
+            check_same_classes(trained_on, name)
+        return built
+
+    return build_checked
 
 
 def _report(

@@ -20,7 +20,7 @@ from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
 from launcher.run.plan import Predict, RunPlan
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
-from launcher.train.prediction.drawing import draw, drawing_of, save
+from launcher.train.prediction.drawing import draw, drawings_of, save
 from launcher.train.prediction.images import LoadedImage, load_images
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.prediction.results import as_coco, image_ids, scores_in, write_results
@@ -48,7 +48,9 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
         Journal(plan.paths.results, attempt=plan.attempt, rank=rank) as journal,
         Rows(len(todo), rank=rank, num_processes=plan.devices.num_processes) as rows,
     ):
-        work = _Work(plan=plan, task=plan.task, metadata=_classes(plan.task, cfg), journal=journal, rows=rows)
+        drawings = drawings_of(plan.task.files, plan.paths.folder)
+        metadata = _classes(plan.task, cfg)
+        work = _Work(plan=plan, task=plan.task, metadata=metadata, drawings=drawings, journal=journal, rows=rows)
         work.do(predictor, todo, rank, heartbeat)
     heartbeat.beat("writing results")
     unreadable = {file: why for part in comm.all_gather(work.unreadable) for file, why in part.items()}
@@ -78,6 +80,7 @@ class _Work:
     plan: RunPlan
     task: Predict
     metadata: Metadata
+    drawings: Mapping[str, Path]
     journal: Journal
     rows: Rows
     stopped: bool = False
@@ -116,7 +119,7 @@ class _Work:
         """The drawing first: an image counts as done once all of it is."""
         if self.task.draw and image.pixels is not None:
             drawn = draw(image.pixels, predicted, self.metadata, self.task.threshold)
-            save(drawn, drawing_of(image.file, self.task.files, self.plan.paths.folder))
+            save(drawn, self.drawings[image.file])
         found = as_coco(predicted, self.metadata)
         self.journal.add(_stamp(image.file), {"file": image.file, "seconds": seconds, "found": found})
         self.rows.add(Path(image.file).name, f"{_objects(found, self.task.threshold)}   {seconds:.2f} s")

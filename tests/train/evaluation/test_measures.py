@@ -190,6 +190,17 @@ def test_what_hotcoco_counts_otherwise_is_left_to_pycocotools(numbers: list[int]
     assert not np.array_equal(measured_by("hotcoco", scene, "bbox").eval["precision"], expected.eval["precision"])
 
 
+@pytest.mark.parametrize("backend", ["auto", "hotcoco"])
+@pytest.mark.parametrize("task", TASKS)
+def test_ids_that_no_float_can_hold_are_told_apart(task: str, backend: str):
+    scene = Scene(3, detections=60)
+    for one in (*scene.annotations, *scene.results):
+        one["image_id"] = 2**53 + 1 + scene.ids.index(one["image_id"])
+    scene.ids = [2**53 + 1 + number for number in range(len(scene.ids))]
+
+    assert_same_bits(measured_by(backend, scene, task), by_pycocotools_alone(scene, task))
+
+
 def test_results_that_hotcoco_refuses_are_measured_by_pycocotools(caplog: pytest.LogCaptureFixture):
     scene = Scene(4)
     scene.results[0]["score"] = float("nan")

@@ -217,16 +217,18 @@ def test_a_damaged_result_is_computed_again(tmp_path: Path):
     assert repr(continued.metrics) == repr(whole.metrics)
 
 
-@pytest.mark.parametrize("change", ["weights", "settings"])
+@pytest.mark.parametrize("change", ["weights", "settings", "proposals"])
 def test_results_of_other_weights_or_settings_do_not_count(tmp_path: Path, change: str):
     evaluated(tmp_path, stop=StopAfter(6))
     model = Detector(weight=0.5 if change == "weights" else 1.0)
     cfg = a_cfg(tmp_path)
     if change == "settings":
         cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.3
-    ids = list(range(1, NUM_IMAGES + 1))
+    if change == "proposals":
+        cfg.DATASETS.PROPOSAL_FILES_TEST = ("others.pkl",)
+    images = {number: f"{number}.png" for number in range(1, NUM_IMAGES + 1)}
 
-    assert fingerprint_of(model, cfg, NAME, ids) != fingerprint_of(Detector(), a_cfg(tmp_path), NAME, ids)
+    assert fingerprint_of(model, cfg, NAME, images) != fingerprint_of(Detector(), a_cfg(tmp_path), NAME, images)
     if change == "weights":
         evaluated(tmp_path, model, attempt=2)
         assert len(model.seen) == NUM_IMAGES
@@ -237,8 +239,37 @@ def test_where_and_how_a_run_is_trained_is_no_part_of_what_results_count_for(tmp
     other = a_cfg(tmp_path / "elsewhere")
     other.SOLVER.MAX_ITER, other.DATALOADER.NUM_WORKERS, other.MODEL.WEIGHTS, other.SEED = 3, 7, "there", 5
 
-    assert fingerprint_of(Detector(), other, NAME, [1]) == fingerprint_of(Detector(), a_cfg(tmp_path), NAME, [1])
-    assert fingerprint_of(Detector(), other, NAME, [1]) != fingerprint_of(Detector(), other, NAME, [1, 2])
+    one, two = {1: "1.png"}, {1: "1.png", 2: "2.png"}
+    assert fingerprint_of(Detector(), other, NAME, one) == fingerprint_of(Detector(), a_cfg(tmp_path), NAME, one)
+    assert fingerprint_of(Detector(), other, NAME, one) != fingerprint_of(Detector(), other, NAME, two)
+
+
+@pytest.mark.parametrize("change", ["name", "content", "categories"])
+def test_results_of_other_images_by_the_same_ids_do_not_count(tmp_path: Path, change: str):
+    image = tmp_path / "a/1.png"
+    image.parent.mkdir()
+    image.write_bytes(b"before")
+    before = fingerprint_of(Detector(), a_cfg(tmp_path), NAME, {1: str(image)})
+    if change == "name":
+        image = image.rename(tmp_path / "a/2.png")
+    if change == "content":
+        image.write_bytes(b"another one")
+    if change == "categories":
+        MetadataCatalog.get(NAME).thing_dataset_id_to_contiguous_id.update({9: 0})
+
+    assert fingerprint_of(Detector(), a_cfg(tmp_path), NAME, {1: str(image)}) != before
+
+
+def test_a_copy_of_the_images_in_another_folder_is_the_same_to_an_evaluation(tmp_path: Path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(b"the same")
+    of_a, of_b = (
+        fingerprint_of(Detector(), a_cfg(tmp_path), NAME, {1: str(tmp_path / folder / "1.png")})
+        for folder in ("a", "b")
+    )
+
+    assert of_a == of_b
 
 
 def test_an_unreadable_image_is_reported_by_the_attempt_that_finishes_too(tmp_path: Path):

@@ -32,7 +32,7 @@ SMALL = {
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": 16,
     "MODEL.SEM_SEG_HEAD.NORM": "",
     "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": -1.0,
     "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
     "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH": 0.0,
     "TEST.DETECTIONS_PER_IMAGE": 10,
@@ -61,7 +61,7 @@ def draw_weights(cfg: CfgNode, file: Path, seed: int = 3) -> None:
             if name.endswith("conv3.norm.weight"):
                 parameter.fill_(0.1)  # or what is never trained grows from block to block
             if "cls_score" in name:
-                parameter.normal_(std=0.2)  # so that scores are not all alike
+                parameter.normal_(std=0.02)  # so that scores are not all alike
     torch.save({"model": model.state_dict()}, file)
     cfg.MODEL.WEIGHTS = str(file)
 

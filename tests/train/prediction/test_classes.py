@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 
-from launcher.train.prediction.classes import class_names, dataset_ids, find_classes, read_classes, write_classes
+from launcher.errors import DataError
+from launcher.train.prediction.classes import (
+    check_same_classes,
+    class_names,
+    dataset_ids,
+    find_classes,
+    read_classes,
+    write_classes,
+)
 from tests.train.prediction.models import small_cfg
 
 COCO = "coco_2017_train"
@@ -56,3 +65,42 @@ def test_names_that_cannot_be_the_models_are_not_given(changes: dict[str, object
     assert class_names(metadata) == ("0", "1", "2")
     assert dataset_ids(metadata) == {}
     assert ("has 3 classes, and 80 are named by coco_2017_train" in caplog.text) == (COCO in changes["DATASETS__TRAIN"])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("content", ["{", "null", '{"thing_dataset_id_to_contiguous_id": {"a": 0}}'])
+def test_a_damaged_file_of_classes_is_named_with_what_to_do(tmp_path: Path, content: str):
+    (tmp_path / "classes.json").write_text(content)
+
+    with pytest.raises(DataError, match=r"classes\.json .* cannot be read .* Restore it, or remove it"):
+        read_classes(tmp_path / "classes.json")
+
+
+@pytest.fixture
+def other() -> Iterator[Metadata]:
+    yield MetadataCatalog.get("other_classes_of_a_test")
+    MetadataCatalog.remove("other_classes_of_a_test")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        (["pear", "apple"], "class 0 was 'apple' in the training and is 'pear' here"),
+        (["apple"], "2 in the training, 1 here"),
+    ],
+)
+def test_a_data_set_with_other_classes_than_the_trainings_measures_nothing(
+    other: Metadata, theirs: Sequence[str], why: str
+):
+    other.thing_classes = theirs
+
+    with pytest.raises(DataError, match=why):
+        check_same_classes(Metadata(thing_classes=["apple", "pear"]), other.name)
+
+
+@pytest.mark.parametrize("ours", [["apple", "pear"], None])
+def test_the_same_classes_or_none_that_are_known_are_measured(other: Metadata, ours: Sequence[str] | None):
+    other.thing_classes = ["apple", "pear"]
+
+    check_same_classes(Metadata(thing_classes=ours), other.name)
+
+    assert other.thing_classes == ["apple", "pear"]

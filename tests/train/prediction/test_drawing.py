@@ -9,7 +9,7 @@ from PIL import Image
 
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
-from launcher.train.prediction.drawing import draw, drawing_of, save
+from launcher.train.prediction.drawing import draw, drawings_of, save
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.trainer import Trainer
 from tests.train.prediction.models import KINDS, draw_weights, photo, small_cfg
@@ -46,7 +46,7 @@ def test_objects_below_the_threshold_are_not_drawn(tmp_path: Path):
 def test_drawings_have_the_names_of_their_images_below_the_folder_of_all(tmp_path: Path):
     files = ["/photos/a.jpg", "/photos/sub/a.jpg", "/photos/a.png"]
 
-    names = [str(drawing_of(file, files, tmp_path).relative_to(tmp_path)) for file in files]
+    names = [str(drawing.relative_to(tmp_path)) for drawing in drawings_of(files, tmp_path).values()]
 
     assert names == ["images/a.jpg", "images/sub/a.jpg", "images/a.png.jpg"]
 

@@ -29,6 +29,15 @@ def test_a_path_and_an_image_of_pillow_are_read_as_detectron2_reads_them(tmp_pat
         assert np.array_equal(as_pixels(given), expected)
 
 
+def test_an_image_of_pillow_is_turned_as_its_camera_has_noted_like_its_file(tmp_path: Path):
+    file, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = 6  # Orientation: a quarter turn
+    Image.fromarray(photo()).save(file, exif=exif)
+
+    assert as_pixels(Image.open(file)).shape == (110, 70, 3)
+    assert np.array_equal(as_pixels(Image.open(file)), as_pixels(file))
+
+
 def test_an_image_of_pillow_loses_its_alpha_channel():
     image = Image.fromarray(photo()).convert("RGBA")
 
