@@ -164,7 +164,7 @@ def _main_of(metrics: Mapping[str, Any]) -> str:
 
 def values_in(metrics: bytes, name: str) -> list[float]:
     """All values of one metric in the text of metrics.json, in their order; it is not parsed, which would take long."""
-    pattern = b'"' + re.escape(name.encode()) + rb'": (-?[0-9][-+.0-9eE]*|NaN|-?Infinity)'
+    pattern = b'"' + re.escape(name.encode()) + rb'": (-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|NaN|-?Infinity)[,}]'
     return [float(found.replace(b"Infinity", b"inf")) for found in re.findall(pattern, metrics)]
 
 

@@ -17,7 +17,7 @@ from launcher.run.outcome import Outcome, Work, WorkerResult
 from launcher.run.paths import RunPaths
 from launcher.run.status import look_at_status
 from launcher.run.submission import Submission
-from launcher.run.summary import ELSEWHERE_S, Score, State, summarize
+from launcher.run.summary import ELSEWHERE_S, Score, State, summarize, values_in
 from launcher.show.runs import runs_table
 from launcher.show.status import status_text
 from tests.recorded_runs import (
@@ -181,6 +181,13 @@ def test_files_that_a_kill_left_damaged_cost_no_row(tmp_path: Path, text: str):
     run = summarize(tmp_path / "run", NOW)
 
     assert (run.state, run.code, run.total) == (State.failed, codes.KILLED, None)
+
+
+@pytest.mark.parametrize("torn", ["4", "4.", "4.2e", "4.2e-", "-", "4.5"])
+def test_a_number_of_which_a_kill_has_left_the_beginning_is_none(torn: str):
+    whole = b'{"bbox/AP": 41.5, "iteration": 9}\n{"iteration": 19, "bbox/AP": 1e-05}\n'
+
+    assert values_in(whole + f'{{"bbox/AP": {torn}'.encode(), "bbox/AP") == [41.5, 1e-05]
 
 
 def test_a_submission_that_says_nothing_usable_is_none(tmp_path: Path):
