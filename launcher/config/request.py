@@ -219,9 +219,9 @@ class EvaluationBackend(Enum):
     """What computes COCO's AP."""
 
     auto = "auto"
-    """hotcoco where it is installed and its numbers are pycocotools' to the last bit, otherwise pycocotools."""
+    """The library hotcoco where its numbers are pycocotools' to the last bit, otherwise pycocotools."""
     hotcoco = "hotcoco"
-    """hotcoco; refused where it is not installed."""
+    """The library hotcoco; refused where it is not installed."""
     pycocotools = "pycocotools"
     """COCO's own code."""
 
