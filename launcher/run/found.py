@@ -54,6 +54,7 @@ def find_run(asked: str, root: Path) -> Path:
     as_folder = _expanded(asked)
     if is_run(as_folder):
         return Path(os.path.normpath(as_folder.absolute()))
+    root = _expanded(str(root))  # a shell leaves --root=~/runs as it is
     runs = list(find_runs(root))
     meant = matching(asked.strip("/"), [str(run.relative_to(root)) for run in runs])
     if len(meant) == 1:

@@ -24,6 +24,11 @@ def read_submission(paths: RunPaths) -> Submission | None:
     """The latest one; None where none was submitted, or where the file says nothing that can be used."""
     plain = read_plain(paths.submission)
     try:
-        return Submission(**plain) if plain else None
-    except TypeError:  # of another version
+        return Submission(
+            scheduler=str(plain["scheduler"]),
+            job_id=str(plain["job_id"]),
+            at=float(plain["at"]),
+            attempts=int(plain["attempts"]),
+        )
+    except (LookupError, TypeError, ValueError, OverflowError):  # not there, damaged or of another version
         return None

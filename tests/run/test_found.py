@@ -82,6 +82,12 @@ def test_what_fits_no_run_is_answered_with_the_nearest(outputs: Path):
         find_run("demo/defualt", outputs)
 
 
+def test_the_home_folder_is_found_where_a_shell_has_left_it_as_typed(outputs: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(outputs.parent))
+
+    assert find_run("demo/default", Path("~/outputs")) == outputs / "demo/default"
+
+
 def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(RequestError, match=r"there are none in .*nowhere.*--root DIR"):
         find_run("x", tmp_path / "nowhere")

@@ -183,6 +183,15 @@ def test_files_that_a_kill_left_damaged_cost_no_row(tmp_path: Path, text: str):
     assert (run.state, run.code, run.total) == (State.failed, codes.KILLED, None)
 
 
+def test_a_submission_that_says_nothing_usable_is_none(tmp_path: Path):
+    record_run(tmp_path / "run", finished_after(100))
+    (tmp_path / "run" / "submission.json").write_text(
+        '{"scheduler": "slurm", "job_id": "1", "at": 1, "attempts": "all"}'
+    )
+
+    assert summarize(tmp_path / "run", NOW).state is State.finished
+
+
 @pytest.mark.parametrize(
     ("file", "name", "value"),
     [
