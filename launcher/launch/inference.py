@@ -78,19 +78,16 @@ def evaluation_instead(request: RunRequest, plan: RunPlan) -> RunRequest | None:
         return None
     task = EvaluateRequest(run=plan.folder, checkpoint="", out="")
     planned = {"MODEL.WEIGHTS": str(plan.paths.final_weights), "OUTPUT_DIR": DEFAULT_OUTPUT_DIR}
-    changed = [
-        *plan.data.adjustments,  # the number of classes follows from the training's data, which an evaluation lacks
-        *(
-            Adjustment(setting=name, asked=request.keys[name], planned=value, reason="")
-            for name, value in planned.items()
-        ),
-    ]
+    ours = (
+        Adjustment(setting=name, asked=request.keys[name], planned=value, reason="") for name, value in planned.items()
+    )
     return for_inference(
         replace(
             request,
             typed=replace(request.typed, task=task),
             run=replace(request.run, name=""),
-            keys=request.keys.with_(changed),
+            # The number of classes follows from the training's data, which an evaluation does not read.
+            keys=request.keys.with_((*plan.data.adjustments, *ours)),
         )
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def image_ids(files: Sequence[str], images_json: str) -> ImageIds:
     """By the file names of a COCO-format file; without one a number where all names are numbers, else the names.
 
     Raises:
-        DataError: that file cannot be read, or names no images.
+        DataError: that file cannot be read, names no images, or gives one id to two files.
     """
     if images_json:
         return _ids_by_annotations(files, _ids_in(Path(images_json)))
@@ -114,6 +115,12 @@ def _ids_in(file: Path) -> dict[str, int]:
 
 def _ids_by_annotations(files: Sequence[str], ids: Mapping[str, int]) -> ImageIds:
     found = {file: _longest_end(file, ids) for file in files}
+    if twice := [name for name, times in Counter(filter(None, found.values())).items() if times > 1]:
+        both = " and ".join([file for file, name in found.items() if name == twice[0]][:2])
+        raise DataError(
+            f"--images-json has one image that is called {twice[0]}, and {both} are both called so: their results "
+            "would have the same id. Predict on each folder by itself."
+        )
     names = dict(zip(files, names_of(files), strict=True))
     return ImageIds(
         of={file: names[file] if one is None else ids[one] for file, one in found.items()},
