@@ -6,10 +6,10 @@ diagnosis of this machine's devices. Importing this package imports neither torc
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing imports what a file in the current folder may replace, until `safe_start` has run
 if TYPE_CHECKING:
+    from typing import Any
+
     from launcher.api import doctor, evaluate, load
 
 __all__ = ["__version__", "doctor", "evaluate", "load"]
@@ -18,5 +18,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in ("doctor", "evaluate", "load"):
+        from importlib import import_module  # as above
+
         return getattr(import_module("launcher.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

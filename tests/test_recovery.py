@@ -79,7 +79,7 @@ def test_out_of_memory_halves_the_micro_batch_and_nothing_else(train: Any):
     assert (first["ending"], first["exit_code"]) == ("out_of_memory", ExitCode.out_of_memory)
     assert second["iterations"] == 6
     one, two = plan_of(run, 1), plan_of(run, 2)
-    assert (one["training"]["accumulate"], two["training"]["accumulate"]) == (1, 2)
+    assert (one["task"]["accumulate"], two["task"]["accumulate"]) == (1, 2)
     assert one["keys"] == two["keys"]
 
 

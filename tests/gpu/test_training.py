@@ -108,8 +108,8 @@ def test_a_run_that_does_not_fit_gets_a_smaller_micro_batch_and_stays_the_same_r
     assert [outcome_of(run, number)["code"] for number in attempts[:-1]] == ["run.out_of_memory"] * (len(attempts) - 1)
     assert outcome_of(run, first)["exit_code"] == ExitCode.out_of_memory
     assert (outcome_of(run, last)["ending"], outcome_of(run, last)["iterations"]) == ("finished", 3)
-    assert plan_of(run, first)["training"]["accumulate"] == 1
-    assert plan_of(run, last)["training"]["accumulate"] in (2, 4, 8)
+    assert plan_of(run, first)["task"]["accumulate"] == 1
+    assert plan_of(run, last)["task"]["accumulate"] in (2, 4, 8)
     assert plan_of(run, first)["keys"] == plan_of(run, last)["keys"]
     assert plan_of(run, first)["devices"]["gpu_uuids"] == plan_of(run, last)["devices"]["gpu_uuids"]
 
