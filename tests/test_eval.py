@@ -101,6 +101,25 @@ def test_training_a_finished_run_with_another_validation_set_evaluates_its_model
     assert (before.read_bytes(), run.attempt_numbers()) == (written, [1])
 
 
+def test_training_a_finished_run_whose_validation_file_was_edited_evaluates_its_model_on_that(
+    launch: Launch, run: RunPaths, demo_settings: tuple[str, ...]
+):
+    (setting,) = [text for text in (*demo_settings, *TRAINED_AS) if text.startswith("dataset.val.json=")]
+    file = Path(setting.partition("=")[2])
+    before = file.read_text()
+    content = json.loads(before)
+    file.write_text(json.dumps({**content, "annotations": content["annotations"][:-1]}))
+
+    try:
+        done = launch("train", *demo_settings, *TRAINED_AS)
+    finally:
+        file.write_text(before)
+
+    assert done.returncode == ExitCode.finished, done.stderr
+    assert "nothing is trained: its final weights are evaluated with these settings" in done.stdout
+    assert len(evaluations_of(run)) == 1
+
+
 def test_a_run_is_evaluated_without_what_it_was_trained_on(launch: Launch, run: RunPaths):
     done = launch("eval", "demo/a", "dataset.train.json=gone.json", "device=cpu", "logging.images=0")
 

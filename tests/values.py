@@ -40,7 +40,7 @@ CPU = DevicePlan(
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
 NO_DATA = DatasetPlan(
-    splits=(), indexes={}, environment={}, adjustments=(), notices=(), train_checksum=0, own_classes={}
+    splits=(), indexes={}, environment={}, adjustments=(), notices=(), train_checksum=0, val_checksum=0, own_classes={}
 )
 
 

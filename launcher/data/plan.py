@@ -54,6 +54,8 @@ class DatasetPlan:
     notices: tuple[str, ...]
     train_checksum: int
     """Of the annotations to train on; 0 where they were not read."""
+    val_checksum: int
+    """Of the annotations to evaluate with; 0 where there are none, or they were not read."""
     own_classes: Mapping[str, tuple[str, ...]]
     """Of data sets that the user's code registers, the classes that this plan was made for."""
 
@@ -67,7 +69,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     if problems := problems_with(request, facts):
         raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
 
-    train = next((coco for coco in facts.coco if coco.split == "train"), None)
+    train, val = (next((coco for coco in facts.coco if coco.split == split), None) for split in ("train", "val"))
     notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
@@ -76,6 +78,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         adjustments=tuple(_adjustments(request, facts, train)),
         notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
+        val_checksum=val.checksum if val else 0,
         own_classes=own_classes(facts),
     )
 
@@ -89,6 +92,7 @@ def without_data(request: RunRequest) -> DatasetPlan:
         adjustments=(),
         notices=(),
         train_checksum=0,
+        val_checksum=0,
         own_classes={},
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.asked import time_limit_s
@@ -27,6 +28,7 @@ from launcher.run.resume import ResumePoint
 
 SHOWN_DIFFERENCES = 8
 SHOWN_FILES = 4
+VAL_JSON = "dataset.val.json"
 
 
 def make_run_plan(
@@ -50,7 +52,7 @@ def make_run_plan(
     """
     identity = to_plain(identity_of(request, dataset.adjustments))
     before = None if request.resume == "never" else folder.previous
-    changed = changed_settings(before.identity, identity, request.run.allow_changes) if before else ()
+    changed = _changed_since(before, identity, request, dataset) if before else ()
     begun_with = (before.begun_with if before else None) or devices.num_processes
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
@@ -101,6 +103,20 @@ def start_on_any_device(request: RunRequest, *, dataset: DatasetPlan, folder: Fo
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
     return _start_of(request, folder, request.keys.with_(dataset.adjustments))
+
+
+def _changed_since(
+    before: Previous, identity: Mapping[str, Any], request: RunRequest, dataset: DatasetPlan
+) -> tuple[ChangedSetting, ...]:
+    changed = changed_settings(before.identity, identity, request.run.allow_changes)
+    has_other_content = before.val_checksum and dataset.val_checksum not in (0, before.val_checksum)
+    if not has_other_content or any(one.setting == VAL_JSON for one in changed):
+        return changed
+    name = Path(request.dataset.val.json).name
+    content = ChangedSetting(
+        setting=VAL_JSON, before=f"{name}, as it was", now=f"{name}, edited", effect=Effect.applies
+    )
+    return (*changed, content)
 
 
 def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:

@@ -52,6 +52,8 @@ class Previous:
     """The data type of mixed precision; empty for full precision."""
     train_checksum: int
     """Of the annotations that it trained on; 0 where they were not read."""
+    val_checksum: int
+    """Of those that it was evaluated with; 0 where nobody knows."""
     lessons: Lessons
     """Those that still hold."""
 
@@ -148,6 +150,7 @@ def previous_from(plan: Mapping[str, Any]) -> Previous:
         kind=devices.get("kind"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
+        val_checksum=data.get("val_checksum", 0),
         lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
     )
 

@@ -60,6 +60,7 @@ BEFORE = Previous(
     kind="cpu",
     precision="",
     train_checksum=0,
+    val_checksum=0,
     lessons=Lessons(),
 )
 NEW = FolderFacts(
@@ -322,6 +323,18 @@ def test_other_annotations_under_the_same_name_are_refused_unless_insisted_on():
     assert make_run_plan(insisting, devices=DEVICES, dataset=other, folder=before).start.may_reorder
     unread = dataclasses.replace(DATASET, train_checksum=0)
     assert not make_run_plan(REQUEST, devices=DEVICES, dataset=unread, folder=before).start.may_reorder
+
+
+def test_validation_annotations_with_other_content_are_a_change_from_here_on():
+    before = started_with(val_checksum=1)
+    other = dataclasses.replace(DATASET, val_checksum=2)
+
+    plan = make_run_plan(REQUEST, devices=DEVICES, dataset=other, folder=before)
+
+    assert [(one.setting, one.effect) for one in plan.report.changed] == [("dataset.val.json", Effect.applies)]
+    for same_or_unread in (1, 0):
+        dataset = dataclasses.replace(DATASET, val_checksum=same_or_unread)
+        assert make_run_plan(REQUEST, devices=DEVICES, dataset=dataset, folder=before).report.changed == ()
 
 
 def test_another_runs_checkpoint_may_be_of_another_order_of_samples():

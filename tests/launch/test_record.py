@@ -176,6 +176,7 @@ def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
         kind="cpu",
         precision="float16",
         train_checksum=7,
+        val_checksum=0,
         lessons=Lessons(micro_batch=4),
     )
 
