@@ -26,6 +26,8 @@ _MARGIN = 2.0
 """Pixels."""
 _MIN_SHARE_OF_CORNERS = 0.05
 """Large boxes fit as corners too; read as written, many true corners reach far beyond."""
+_MIN_SHARE_OF_CENTERS = 0.04
+"""A few careless boxes beyond the edges are no reading of all of them."""
 _MANY_BOXES = 100
 _MAX_EXAMPLES = 3
 
@@ -211,7 +213,7 @@ _SWAPPED = (_Reading("box.swapped", _fit_swapped),)
 _OTHERWISE = (
     _Reading("box.corners", _fit_as_corners, _MIN_SHARE_OF_CORNERS),
     _Reading("box.swapped_corners", _fit_as_swapped_corners, _MIN_SHARE_OF_CORNERS),
-    _Reading("box.centers", _fit_as_centers),
+    _Reading("box.centers", _fit_as_centers, _MIN_SHARE_OF_CENTERS),
 )
 """The narrower ones first."""
 

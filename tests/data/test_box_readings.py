@@ -185,3 +185,12 @@ def test_three_of_many_large_boxes_that_fit_as_corners_do_not_speak_for_all(tmp_
     (notice,) = notices_of(write_boxes(tmp_path, [*boxes, *careless], LANDSCAPE))
 
     assert "3 of 80 objects have a bbox that does not fit" in notice
+
+
+def test_three_of_many_boxes_beyond_both_edges_do_not_make_all_of_them_centers(tmp_path: Path):
+    boxes = [(100 + number, 90 + number, 60, 40) for number in range(104)]
+    careless = [(600, 200, 60, 40), (610, 300, 60, 40), (300, 450, 60, 40)]
+
+    notices = notices_of(write_boxes(tmp_path, [*boxes, *careless], LANDSCAPE))
+
+    assert not any("center" in notice for notice in notices)
