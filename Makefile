@@ -31,7 +31,7 @@ demo: $(INSTALLED)
 	@$(BIN)/launcher train experiment=demo dataset.root=datasets
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not cluster" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not cluster" $(ARGS)
 
 # Not among the other tests: they take minutes, and install Debian's Slurm.
 test-cluster: $(INSTALLED)
