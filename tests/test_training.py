@@ -28,7 +28,8 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run_in(folder: Path, name: str) -> RunPaths:
-    return RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
+    (found,) = (folder / "outputs").glob(f"*-small/{name}")
+    return RunPaths(found)
 
 
 def outcome_of(run: RunPaths, attempt: int) -> dict[str, Any]:

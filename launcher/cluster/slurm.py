@@ -17,7 +17,7 @@ UNKNOWN_JOB = "Invalid job id"
 class RefusedError(LauncherError):
     """The scheduler does not take a job, in its own words."""
 
-    code = "cluster.refused"
+    code = "run.submission_refused"
 
 
 @dataclass(frozen=True, kw_only=True)

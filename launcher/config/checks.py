@@ -177,7 +177,7 @@ def _places(request: RunRequest) -> Iterator[str]:
         yield "OUTPUT_DIR is empty. Set OUTPUT_DIR=DIR, or leave it out to use run.root."
     for setting, place in (("OUTPUT_DIR", request.keys.get("OUTPUT_DIR", "")), ("run.root", request.run.root)):
         if problem := _no_place_for_a_run(place, request):
-            yield f"{setting}={shortened(place)}: {problem}. Set {setting}=DIR, a folder for runs."
+            yield f"{setting}={shortened(place)}: {problem}. Set {setting}=FOLDER, one for runs."
     if not request.run.root:
         yield "run.root is empty. Set run.root=DIR, or run.root=. for the current folder."
     if (name := request.run.name) and _leaves_its_folder(name):

@@ -233,6 +233,16 @@ BUSY = Cause(
     symptoms=("is being trained right now by",),
 )
 
+SUBMISSION_REFUSED = Cause(
+    code="run.submission_refused",
+    title="the scheduler refused the job",
+    meaning="`launcher submit` wrote the batch script and Slurm did not take it, for the reason that it s: most often "
+    "a partition, account or limit that is not yours. Nothing runs.",
+    fix="settings of cluster= that your site allows (`sinfo` lists partitions, `sacctmgr show assoc user=$USER` "
+    "accounts); then the same command submits the run",
+    symptoms=("sbatch: error: Batch job submission failed", "sbatch: error: invalid partition specified"),
+)
+
 CHECKPOINT_GONE = Cause(
     code="run.checkpoint_gone",
     title="the checkpoint to resume from has gone",
@@ -270,6 +280,7 @@ CAUSES = (
     WEIGHTS_UNAVAILABLE,
     FENCED,
     BUSY,
+    SUBMISSION_REFUSED,
     CHECKPOINT_GONE,
     FAILED,
 )
