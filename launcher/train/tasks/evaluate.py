@@ -14,7 +14,7 @@ from torch.nn import Module
 
 from launcher.run.fence import take_fence
 from launcher.run.heartbeat import Heartbeat
-from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
+from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Evaluate, RunPlan
 from launcher.train.build import is_overridden
 from launcher.train.evaluation.coco import coco_evaluators_in
@@ -91,5 +91,5 @@ def _result_of(evaluation: Evaluation) -> WorkerResult:
         bad_images=0,
         bad_test_images=len(evaluation.unreadable),
     )
-    is_late = evaluation.stopped and STOP.is_late() and not STOP.asked
-    return WorkerResult(finished=not evaluation.stopped, stopped_by=TIME_LIMIT if is_late else "", work=work)
+    stopped_by = STOP.stopped_by() if evaluation.stopped else ""
+    return WorkerResult(finished=not evaluation.stopped, stopped_by=stopped_by, work=work)

@@ -16,7 +16,7 @@ from launcher.run import codes
 from launcher.run.fence import Fence, check_fence, take_fence
 from launcher.run.heartbeat import PREDICTION, Heartbeat
 from launcher.run.journal import Journal, entries_in, keys_in, stamp_of
-from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
+from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Predict, RunPlan
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
@@ -162,7 +162,7 @@ def _result(task: Predict, summary: Mapping[str, Any], unreadable: Mapping[str, 
     )
     return WorkerResult(
         finished=not stopped,
-        stopped_by=TIME_LIMIT if STOP.is_late() and not STOP.asked else "",
+        stopped_by=STOP.stopped_by(),
         work=work,
         code=codes.UNREADABLE_IMAGES if unreadable else codes.NONE,
         explanation=_explain(unreadable, len(task.files)),
