@@ -9,19 +9,16 @@ from typing import Any
 from launcher.config.keys import Keys
 from launcher.config.request import (
     CheckpointSettings,
-    ClusterSettings,
-    DatasetRequest,
-    DeviceRequest,
     EarlyStoppingSettings,
     EmaSettings,
     EvaluationSettings,
     LoggingSettings,
     OwnCode,
     RunRequest,
-    RunSettings,
     Scaling,
     Typed,
 )
+from launcher.config.schema import OWN_NODES
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.outcome import Ending, Fault, Outcome, Work
@@ -48,18 +45,10 @@ def a_request(keys: Mapping[str, Any] | Keys, **settings: Any) -> RunRequest:
     """A request with the defaults of every setting, but for these."""
     defaults: dict[str, Any] = {
         "typed": TYPED,
-        "device": DeviceRequest(),
-        "dataset": DatasetRequest(),
-        "run": RunSettings(),
         "resume": "auto",
-        "logging": LoggingSettings(),
-        "checkpoint": CheckpointSettings(),
-        "ema": EmaSettings(),
-        "early_stopping": EarlyStoppingSettings(),
-        "evaluation": EvaluationSettings(),
-        "cluster": ClusterSettings(),
         "scaling": Scaling.keep_batch,
         "own_code": OwnCode(),
+        **{name: kind() for name, kind in OWN_NODES.items()},
     }
     return RunRequest(**{**defaults, **settings}, keys=keys if isinstance(keys, Keys) else Keys(keys))
 

@@ -12,14 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.cli.chosen import add_root, add_run
 from launcher.cluster.slurm import is_in_queue
-from launcher.cluster.states import status_with_job
+from launcher.cluster.states import status_now
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.files import remove
-from launcher.run.found import ROOT, called, find_run
+from launcher.run.found import called, find_run
 from launcher.run.holder import Holder, has_open
 from launcher.run.paths import RunPaths
-from launcher.run.status import RunStatus, look_at_status, worker_of
+from launcher.run.status import RunStatus, worker_of
 from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.runs import progress_text, state_text
 
@@ -33,12 +34,12 @@ def run(arguments: Sequence[str]) -> int:
         LauncherError: it cannot be stopped from here; what can stop it is named.
     """
     parser = argparse.ArgumentParser(prog="launcher cancel", description="Stop a run; it saves and can be resumed.")
-    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+    add_run(parser)
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for it to save and end (60)")
-    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    add_root(parser)
     asked = parser.parse_args(arguments)
     folder = find_run(asked.run, asked.root)
-    status = _look(folder)
+    status = status_now(folder, lines=0)
     if status.summary.state not in (State.running, State.queued):
         print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
         return ExitCode.finished
@@ -70,11 +71,6 @@ def _cancel_of(run: RunSummary) -> str:
     if run.state is State.queued:
         remove(RunPaths(run.folder).submission)  # nothing waits any more
     return cancelled
-
-
-def _look(folder: Path) -> RunStatus:
-    now = time.time()
-    return status_with_job(look_at_status(folder, now, 0), now)
 
 
 def _stop_here(folder: Path, holder: Holder) -> str:
@@ -126,7 +122,7 @@ def _wait(folder: Path, until: float) -> str:
     """What has become of it by then."""
     while summarize(folder, time.time()).state is State.running and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
-    run = _look(folder).summary
+    run = status_now(folder, lines=0).summary
     name = shlex.quote(called(folder))
     if run.state is State.running:
         return f"{name} still saves, at iteration {progress_text(run)}. Watch it: launcher status {name} --follow"

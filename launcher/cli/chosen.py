@@ -1,12 +1,21 @@
-"""Which run a command line means: its first word, looked for below --root."""
+"""Which run a command line means: one of its words, looked for below --root."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.errors import RequestError
 from launcher.run.found import ROOT, find_run
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
 
 
 def take_run(arguments: Sequence[str], usage: str) -> tuple[Path, list[str]]:

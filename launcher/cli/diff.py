@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from launcher.cli.chosen import add_root
 from launcher.errors import ExitCode, printable
 from launcher.run.difference import difference_of
-from launcher.run.found import ROOT, called, find_run
+from launcher.run.found import called, find_run
 from launcher.show.difference import difference_json, difference_text
 
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="launcher diff", description="What differs between two runs.")
     parser.add_argument("one", metavar="A", help="a run: its folder, the end of it, or any part that no other run has")
     parser.add_argument("other", metavar="B", help="another")
-    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    add_root(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     asked = parser.parse_args(arguments)
     one, other = find_run(asked.one, asked.root), find_run(asked.other, asked.root)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.cli.train import resumable_until_trained
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
@@ -18,9 +17,7 @@ from launcher.launch.inference import for_inference
 from launcher.run.found import ROOT, find_run
 from launcher.run.trained import read_trained
 from launcher.run.weights import find_weights
-from launcher.signals import handling
 
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 MODEL_GROUPS = ("model", "experiment")
 """What names a model where no run is named."""
 NOT_WITH_A_RUN = (*MODEL_GROUPS, "solver", "debug")
@@ -106,7 +103,7 @@ def compose_for(
         LauncherError: it cannot be meant, or failed.
         SystemExit: it was stopped.
     """
-    with handling(dict.fromkeys(STOPPING, _exit_resumable)):
+    with resumable_until_trained():
         _compose(task, words, use, command=command)
     return ExitCode.finished
 
@@ -143,7 +140,3 @@ def _extensions(frozen: dict[str, object], settings: Sequence[str]) -> Iterator[
     is_typed = any(_key_of(word) == "config_extensions" for word in settings)
     if isinstance(names, list) and names and not is_typed:
         yield f"config_extensions=[{','.join(names)}]"
-
-
-def _exit_resumable(*_: object) -> None:
-    sys.exit(int(ExitCode.resumable))

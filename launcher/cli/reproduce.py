@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher.cli.chosen import add_root, add_run
 from launcher.cli.resume import train_frozen
 from launcher.config.adjustment import Adjustment
 from launcher.errors import ExitCode, LauncherError, RequestError, printable
 from launcher.launch.provenance import provenance
 from launcher.run.difference import Difference
-from launcher.run.found import ROOT, called, find_run, is_run
+from launcher.run.found import called, find_run, is_run
 from launcher.run.frozen import Frozen, read_frozen
 from launcher.run.paths import RunPaths
 from launcher.run.recipe import Recipe, differences_from, read_recipe
@@ -46,10 +47,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="launcher reproduce", description="Command, commit and packages of a run.")
-    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+    add_run(parser)
     how = "train it once more, in FOLDER (RUN.reproduced), and compare the weights"
     parser.add_argument("--run", dest="folder", nargs="?", const="", metavar="FOLDER", help=how)
-    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    add_root(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     return parser
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cluster.states import status_with_job
+from launcher.cli.chosen import add_root, add_run
+from launcher.cluster.states import status_now
 from launcher.errors import ExitCode, printable
-from launcher.run.found import ROOT, called, find_run
-from launcher.run.status import RunStatus, look_at_status
+from launcher.run.found import called, find_run
+from launcher.run.status import RunStatus
 from launcher.run.summary import State
 from launcher.show.status import now_line, status_json, status_text
 
@@ -24,20 +25,20 @@ def run(arguments: Sequence[str]) -> int:
         RequestError: there is no such run.
     """
     parser = argparse.ArgumentParser(prog="launcher status", description="What one run does now.")
-    parser.add_argument("run", metavar="RUN", help="its folder, the end of it, or any part that no other run has")
+    add_run(parser)
     parser.add_argument("--follow", action="store_true", help="until it has ended")
     parser.add_argument("--lines", type=int, default=5, metavar="N", help="of its log (5)")
-    parser.add_argument("--root", type=Path, default=Path(ROOT), metavar="DIR", help=f"where runs are ({ROOT})")
+    add_root(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     asked = parser.parse_args(arguments)
     folder = find_run(asked.run, asked.root)
-    status = _look(folder, asked.lines)
+    status = status_now(folder, asked.lines)
     if asked.json:
         print(status_json(status))
         return ExitCode.finished
     _print_all(status)
     if asked.follow and _follow(folder, status):
-        _print_all(_look(folder, asked.lines))
+        _print_all(status_now(folder, asked.lines))
     return ExitCode.finished
 
 
@@ -54,10 +55,5 @@ def _follow(folder: Path, status: RunStatus) -> bool:
             print(printable(line), flush=True)
         before = line
         time.sleep(LOOK_EVERY_S)
-        status = _look(folder, 0)
+        status = status_now(folder, lines=0)
     return ran
-
-
-def _look(folder: Path, lines: int) -> RunStatus:
-    now = time.time()
-    return status_with_job(look_at_status(folder, now, lines), now)

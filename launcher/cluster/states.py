@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from launcher.cluster.slurm import JobState, how_it_ended, look_at_jobs
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
 from launcher.run.holder import holder_of
 from launcher.run.paths import RunPaths
-from launcher.run.status import RunStatus
+from launcher.run.status import RunStatus, look_at_status
 from launcher.run.submission import Submission, read_submission
 from launcher.run.summary import RunSummary, State, state_of
 
@@ -20,6 +22,12 @@ def with_jobs(runs: Sequence[RunSummary], now: float) -> list[RunSummary]:
     submissions = {run.folder: _submission_of(run) for run in runs}
     jobs = look_at_jobs({one.job_id for one in submissions.values() if one is not None})
     return [_with_job(run, submissions[run.folder], jobs, now) for run in runs]
+
+
+def status_now(folder: Path, lines: int) -> RunStatus:
+    """What the run in that folder does at this moment, with so many last lines of its log."""
+    now = time.time()
+    return status_with_job(look_at_status(folder, now, lines), now)
 
 
 def status_with_job(status: RunStatus, now: float) -> RunStatus:

@@ -15,7 +15,7 @@ def as_composed(request: RunRequest) -> dict[str, Any]:
     plain = to_plain(request)
     own = {name: _as_typed(plain[name]) for name in OWN_NODES}
     at_root = {"resume": plain["resume"], "scaling": plain["scaling"], **plain["own_code"]}
-    composed: dict[str, Any] = _literal({**own, **at_root, **plain["keys"]})
+    composed: dict[str, Any] = literal({**own, **at_root, **plain["keys"]})
     return composed
 
 
@@ -24,10 +24,10 @@ def _as_typed(node: Mapping[str, Any]) -> dict[str, Any]:
     return {name.rstrip("_"): value for name, value in node.items()}
 
 
-def _literal(value: Any) -> Any:
-    """With the text of a path that has `${` in it protected from being taken for a reference."""
+def literal(value: Any) -> Any:
+    """With `${` in a text, such as a path, kept from being a reference."""
     if isinstance(value, Mapping):
-        return {key: _literal(inner) for key, inner in value.items()}
+        return {key: literal(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_literal(inner) for inner in value]
+        return [literal(inner) for inner in value]
     return value.replace("${", r"\${") if isinstance(value, str) else value

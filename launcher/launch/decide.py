@@ -51,12 +51,9 @@ def make_run_plan(
             every reason is named at once.
     """
     identity = to_plain(identity_of(request, dataset.adjustments))
-    before = None if request.resume == "never" else folder.previous
-    changed = _changed_since(before, identity, request, dataset) if before else ()
+    before = _before(request, folder)
+    changed = _accepted_changes(request, dataset, folder, identity)
     begun_with = (before.begun_with if before else None) or devices.num_processes
-    if problems := list(_problems(request, folder, dataset, before, changed)):
-        raise RequestError("\n".join(problems))
-
     lessons = lessons or lessons_before(folder.previous, request)
     scaling = plan_scaling(
         request,
@@ -97,12 +94,28 @@ def start_on_any_device(request: RunRequest, *, dataset: DatasetPlan, folder: Fo
     Raises:
         RequestError: as `make_run_plan` does.
     """
-    identity = to_plain(identity_of(request, dataset.adjustments))
-    before = None if request.resume == "never" else folder.previous
-    changed = changed_settings(before.identity, identity, request.run.allow_changes) if before else ()
+    _accepted_changes(request, dataset, folder, to_plain(identity_of(request, dataset.adjustments)))
+    return _start_of(request, folder, request.keys.with_(dataset.adjustments))
+
+
+def _before(request: RunRequest, folder: FolderFacts) -> Previous | None:
+    """The attempt that this one follows; None where it starts over."""
+    return None if request.resume == "never" else folder.previous
+
+
+def _accepted_changes(
+    request: RunRequest, dataset: DatasetPlan, folder: FolderFacts, identity: Mapping[str, Any]
+) -> tuple[ChangedSetting, ...]:
+    """What differs from the attempt before, where that and all else lets this one begin.
+
+    Raises:
+        RequestError: it does not; every reason is named at once.
+    """
+    before = _before(request, folder)
+    changed = _changed_since(before, identity, request, dataset) if before else ()
     if problems := list(_problems(request, folder, dataset, before, changed)):
         raise RequestError("\n".join(problems))
-    return _start_of(request, folder, request.keys.with_(dataset.adjustments))
+    return changed
 
 
 def _changed_since(

@@ -15,6 +15,7 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.launch.decide import fewer_workers, lessons_before, limits_of, listed_briefly
+from launcher.run.changed import is_of_evaluation
 from launcher.run.codes import NONE
 from launcher.run.folder import FolderFacts
 from launcher.run.identity import differences, identity_of, is_within
@@ -40,15 +41,6 @@ WEIGHTS = "weights"
 ANNOTATIONS = "annotations"
 """The part that says which files the annotations were."""
 SHOWN_DIFFERENCES = 4
-OF_EVALUATION = (
-    "dataset.val",
-    "DATASETS.TEST",
-    "DATASETS.PROPOSAL_FILES_TEST",
-    "INPUT.MIN_SIZE_TEST",
-    "INPUT.MAX_SIZE_TEST",
-    "TEST",
-)
-"""Settings that a finished run is evaluated with once more."""
 
 
 def for_inference(request: RunRequest) -> RunRequest:
@@ -73,7 +65,7 @@ def evaluation_instead(request: RunRequest, plan: RunPlan) -> RunRequest | None:
     Its results would otherwise be shown as if they were those of the new settings.
     """
     is_finished = isinstance(plan.task, Train) and isinstance(plan.start, Finished)
-    is_other = any(is_within(change.setting, OF_EVALUATION) for change in plan.report.changed)
+    is_other = any(is_of_evaluation(change.setting) for change in plan.report.changed)
     if not is_finished or not is_other or not plan.keys["DATASETS.TEST"]:
         return None
     task = EvaluateRequest(run=plan.folder, checkpoint="", out="")

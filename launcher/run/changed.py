@@ -20,7 +20,9 @@ class Effect(Enum):
     refused = "another run"
 
 
-# The schedule, precision and what is evaluated: read anew by every attempt.
+OF_EVALUATION = ("dataset.val", "DATASETS.TEST", "TEST")
+"""Settings that a model is evaluated with, beside every key that ends with `_TEST`."""
+# The schedule and precision: read anew by every attempt.
 APPLY = (
     "SOLVER.MAX_ITER",
     "SOLVER.STEPS",
@@ -34,13 +36,7 @@ APPLY = (
     "SOLVER.WARMUP_METHOD",
     "SOLVER.CLIP_GRADIENTS",
     "SOLVER.AMP",
-    "TEST",
-    "DATASETS.TEST",
-    "DATASETS.PROPOSAL_FILES_TEST",
     "DATALOADER.PREFETCH_FACTOR",
-    "INPUT.MIN_SIZE_TEST",
-    "INPUT.MAX_SIZE_TEST",
-    "dataset.val",
 )
 # Kept in the optimizer's state, or in the schedule's.
 PUT_IN = (
@@ -75,8 +71,13 @@ def changed_settings(
     )
 
 
+def is_of_evaluation(key: str) -> bool:
+    """Whether a setting changes what an evaluation gives, and nothing of the training."""
+    return is_within(key, OF_EVALUATION) or key.endswith("_TEST")
+
+
 def _effect_of(key: str, allowed: Collection[str]) -> Effect:
-    if is_within(key, APPLY) or key.endswith("_TEST"):
+    if is_within(key, APPLY) or is_of_evaluation(key):
         return Effect.applies
     if is_within(key, PUT_IN):
         return Effect.put_in

@@ -18,6 +18,7 @@ from launcher.config.task import TaskRequest, TrainRequest
 from launcher.config.values import from_plain, read_json_if_valid
 from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
+from launcher.run.attempts import read_plain
 from launcher.run.identity import fingerprint_of, run_folder
 from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
@@ -133,7 +134,7 @@ def _previous(paths: RunPaths, attempts: Sequence[int]) -> Previous | None:
 
 
 def _fingerprints(paths: RunPaths, attempts: Sequence[int]) -> frozenset[str]:
-    identities = [_plan_in(paths, number).get("identity") or {} for number in attempts]
+    identities = [read_plain(paths.attempt(number).plan).get("identity") or {} for number in attempts]
     return frozenset(map(fingerprint_of, [*identities, _stored_identity(paths) or {}])) - {""}
 
 
@@ -203,22 +204,9 @@ def _plan_before(paths: RunPaths, attempt: int) -> dict[str, Any]:
 
     Empty when it cannot be read, or when the request or the data proved to be wrong: then nothing was trained by it.
     """
-    try:
-        outcome = paths.attempt(attempt).outcome
-        if outcome.exists() and json.loads(outcome.read_text(encoding="utf-8")).get("exit_code") in NOTHING_TRAINED:
-            return {}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        pass  # an outcome that cannot be read says nothing about the plan
-    return _plan_in(paths, attempt)
-
-
-def _plan_in(paths: RunPaths, attempt: int) -> dict[str, Any]:
-    """Empty when it cannot be read."""
-    try:
-        plan = json.loads(paths.attempt(attempt).plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    if read_plain(paths.attempt(attempt).outcome).get("exit_code") in NOTHING_TRAINED:
         return {}
-    return plan if isinstance(plan, dict) else {}
+    return read_plain(paths.attempt(attempt).plan)
 
 
 def _resume_file(resume: str) -> tuple[ResumePoint | None, str]:

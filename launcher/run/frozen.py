@@ -11,43 +11,22 @@ from cattrs import BaseValidationError
 
 from launcher.config.adjustment import Adjustment
 from launcher.config.keys import Keys
-from launcher.config.request import (
-    CheckpointSettings,
-    ClusterSettings,
-    DatasetRequest,
-    DeviceRequest,
-    EarlyStoppingSettings,
-    EmaSettings,
-    EvaluationSettings,
-    LoggingSettings,
-    OwnCode,
-    RunRequest,
-    RunSettings,
-    Scaling,
-    Typed,
-)
+from launcher.config.request import OwnCode, RunRequest, Scaling, Typed
+from launcher.config.schema import OWN_NODES
 from launcher.config.values import from_plain, to_plain
 from launcher.errors import RequestError
 from launcher.run.attempts import read_plain
 from launcher.run.paths import RunPaths
 from launcher.run.stored import read_request
 
-DEFAULTS = RunRequest(
-    typed=Typed(experiment="", overrides=(), in_sweep=False, swept=()),
-    device=DeviceRequest(),
-    dataset=DatasetRequest(),
-    run=RunSettings(),
-    resume="auto",
-    logging=LoggingSettings(),
-    checkpoint=CheckpointSettings(),
-    ema=EmaSettings(),
-    early_stopping=EarlyStoppingSettings(),
-    evaluation=EvaluationSettings(),
-    cluster=ClusterSettings(),
-    scaling=Scaling.keep_batch,
-    own_code=OwnCode(),
-    keys=Keys({}),
-)
+DEFAULTS: Mapping[str, Any] = {
+    "typed": Typed(experiment="", overrides=(), in_sweep=False, swept=()),
+    "resume": "auto",
+    "scaling": Scaling.keep_batch,
+    "own_code": OwnCode(),
+    "keys": Keys({}),
+    **{name: settings() for name, settings in OWN_NODES.items()},
+}
 """Of settings that there were not yet when a request was written."""
 
 

@@ -42,7 +42,7 @@ def read_recipe(folder: Path) -> Recipe:
     paths = RunPaths(folder)
     recorded, plan, stored = provenance_of(paths), last_plan(paths), read_request(paths)
     return Recipe(
-        commands=tuple(dict.fromkeys(_commands(paths))),
+        commands=tuple(dict.fromkeys(_commands(paths, stored))),
         working_directory=str(recorded.get("working_directory") or stored.get("working_directory", "")),
         seed=node_in(plan, "keys").get("SEED"),
         device=str(node_in(plan, "devices").get("kind", "")),
@@ -66,11 +66,11 @@ def differences_from(folder: Path, here: Mapping[str, Any]) -> tuple[Difference,
     )
 
 
-def _commands(paths: RunPaths) -> Iterator[str]:
+def _commands(paths: RunPaths, stored: Mapping[str, Any]) -> Iterator[str]:
     for file in (paths.first_provenance, *(paths.attempt(number).provenance for number in paths.attempt_numbers())):
         if command := read_plain(file).get("command"):
             yield str(command)
-    if command := read_request(paths).get("command"):
+    if command := stored.get("command"):
         yield str(command)
 
 

@@ -12,7 +12,7 @@ from launcher.run.holder import Holder, holder_of
 from launcher.run.memory import memory_of
 from launcher.run.paths import RunPaths
 from launcher.run.progress import Pace, read_pace, tail_of
-from launcher.run.summary import RunSummary, State, summarize
+from launcher.run.summary import RunSummary, State, summary_of
 
 LOG_TAIL = 1 << 14  # bytes
 WORKER = b"launcher.train"
@@ -47,12 +47,13 @@ class RunStatus:
 def look_at_status(folder: Path, now: float, lines: int) -> RunStatus:
     """The run in that folder, with so many last lines of its log."""
     paths = RunPaths(folder)
-    attempts, summary = read_attempts(paths), summarize(folder, now)
+    attempts, holder = read_attempts(paths), holder_of(folder)
+    summary = summary_of(folder, attempts, holder, now)
     log = tail_of(paths.attempt(attempts[-1].number).log(0), LOG_TAIL) if attempts else ""
     return RunStatus(
         summary=summary,
         attempts=attempts,
-        holder=holder_of(folder),
+        holder=holder,
         pace=read_pace(paths.metrics),
         memory_mib=_memory_of(paths) if summary.state is State.running else None,
         last_lines=tuple(line for line in log.splitlines() if line.strip())[-lines:] if lines else (),

@@ -79,9 +79,16 @@ class RunSummary:
 
 def summarize(folder: Path, now: float, metric: str = "") -> RunSummary:
     """The run in that folder at that time, with a metric, by default its main one."""
+    return summary_of(folder, read_attempts(RunPaths(folder)), holder_of(folder), now, metric)
+
+
+def summary_of(
+    folder: Path, attempts: Sequence[Attempt], holder: Holder | None, now: float, metric: str = ""
+) -> RunSummary:
+    """The same, by its attempts and who holds its folder."""
     paths = RunPaths(folder)
-    attempts, submission = read_attempts(paths), read_submission(paths)
-    state, code = state_of(attempts, submission, holder_of(folder), now)
+    submission = read_submission(paths)
+    state, code = state_of(attempts, submission, holder, now)
     last = attempts[-1] if attempts else None
     started = [attempt.started for attempt in attempts if attempt.started is not None]
     latest = started[-1] if started else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.adjustment import Adjustment
+from launcher.config.frozen import literal
 from launcher.config.keys import Keys
 from launcher.config.request import DEFAULT_OUTPUT_DIR
 from launcher.errors import RequestError
@@ -41,7 +42,7 @@ def trained_from(plan: Mapping[str, Any], weights: str) -> dict[str, Any]:
     task = plan["task"] if "task" in plan else plan["training"]
     own_code = plan["own_code"] if "own_code" in plan else task["own_code"]
     settings = {"dataset": _dataset_of(plan), "ema": task["ema"], **own_code, **_keys_of(plan, weights).nested()}
-    return {name: _literal(value) for name, value in settings.items()}
+    return {name: literal(value) for name, value in settings.items()}
 
 
 def _keys_of(plan: Mapping[str, Any], weights: str) -> Keys:
@@ -65,12 +66,3 @@ def _dataset_of(plan: Mapping[str, Any]) -> dict[str, Any]:
         if split := splits.get(f"{dataset['name']}_{name}"):
             dataset[name] = {"json": split["json"], "images": split["images"]}
     return {**dataset, "root": plan["data"]["environment"]["DETECTRON2_DATASETS"]}
-
-
-def _literal(value: Any) -> Any:
-    """With `${` in a text kept from being a reference."""
-    if isinstance(value, Mapping):
-        return {key: _literal(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_literal(inner) for inner in value]
-    return value.replace("${", r"\${") if isinstance(value, str) else value

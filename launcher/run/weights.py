@@ -24,7 +24,7 @@ def find_weights(folder: Path, checkpoint: str) -> Path:
         return _valid(Path(checkpoint).absolute(), f"checkpoint={checkpoint}")
     for name in (checkpoint,) if checkpoint else _by_default(paths):
         if (file := _named(paths, name)) is not None:
-            return _valid(file, f"checkpoint={name}")
+            return file if name == "last" else _valid(file, f"checkpoint={name}")
     there = ", ".join(name for name in NAMED if _named(paths, name) is not None)
     if not there:
         raise RequestError(
@@ -54,6 +54,7 @@ def _has_trained_on(paths: RunPaths) -> bool:
 
 
 def _named(paths: RunPaths, name: str) -> Path | None:
+    """The last one is read, and is valid; of the others nothing is known but that they are there."""
     if name == "last":
         newest = look_for_checkpoints(paths).newest_valid
         return Path(newest.path) if newest else None

@@ -43,9 +43,8 @@ def look_at_work(request: RunRequest, task: InferenceRequest) -> WorkFacts:
     Raises:
         LauncherError: what was named is not there, or is no image.
     """
-    known = keys_in(RunPaths(run_folder(request)).results)
     files = find_images(task.inputs) if isinstance(task, PredictRequest) else ()
-    done = len(known & set(_stamps(files))) if files else len(known)
+    done = count_done(RunPaths(run_folder(request)), files)
     return WorkFacts(
         weights=_which(str(request.keys["MODEL.WEIGHTS"])),
         annotations="; ".join(filter(None, map(_stamp, _annotations_of(request, task)))),

@@ -30,7 +30,15 @@ def finished_plan(*settings: str, keys: Any = WITH_TEST, **parts: Any) -> RunPla
 
 
 @pytest.mark.parametrize(
-    "setting", ["dataset.val.json", "dataset.val.images", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "TEST.AUG.ENABLED"]
+    "setting",
+    [
+        "dataset.val.json",
+        "dataset.val.images",
+        "DATASETS.TEST",
+        "INPUT.MIN_SIZE_TEST",
+        "TEST.AUG.ENABLED",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    ],
 )
 def test_a_finished_run_with_another_evaluation_is_evaluated_in_a_folder_of_its_own(setting: str):
     request = a_request(WITH_TEST, run=RunSettings(name="a"))

@@ -82,7 +82,10 @@ def test_a_request_of_before_there_was_a_setting_has_its_default(tmp_path: Path)
     assert frozen.working_directory == "/where/it/was"
 
 
-@pytest.mark.parametrize("text", ["", "[", "null", "identity: {a: 1}", "keys: 3", "keys: {SOLVER: {}}"])
+UNREADABLE = ["", "[", "null", "identity: {a: 1}", "keys: 3", "keys: {SOLVER: {}}"]
+
+
+@pytest.mark.parametrize("text", [*UNREADABLE, pytest.param("[" * 100_000, id="brackets")])
 def test_a_request_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str):
     plan_a_run(tmp_path / "run").request.write_text(text)
 
