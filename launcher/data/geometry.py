@@ -142,13 +142,13 @@ def kind_of_mask(segmentation: Any) -> str:
     if not segmentation:
         return "missing"
     if isinstance(segmentation, list) and set(map(type, segmentation)) == {list}:
-        # The same test as detectron2's loader, which drops the whole object when no polygon passes.
-        return "polygons" if any(map(_is_kept, segmentation)) else "no_polygon"
+        return "polygons" if any(map(is_kept, segmentation)) else "no_polygon"
     is_rle = isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), (list, str))
     return "rle" if is_rle and isinstance(segmentation.get("size"), list) else "malformed"
 
 
-def _is_kept(polygon: Sequence[Any]) -> bool:
+def is_kept(polygon: Sequence[Any]) -> bool:
+    """The same test as detectron2's loader, which drops the whole object when no polygon passes."""
     return len(polygon) >= 6 and len(polygon) % 2 == 0
 
 
@@ -196,7 +196,7 @@ def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | No
     if not all(map(_are_finite, polygons)) and (wrong := next(filter(None, map(_wrong_in, polygons)), "")):
         tally.note("polygon.malformed", f"{label}: {wrong}")
         return False
-    kept = [polygon for polygon in polygons if _is_kept(polygon)]
+    kept = [polygon for polygon in polygons if is_kept(polygon)]
     if not kept:
         return False
     if len(kept) < len(polygons):
