@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from keyword import iskeyword
 from typing import Any
 
@@ -100,6 +101,13 @@ _EXAMPLES = {
     "DATASETS.PROPOSAL_FILES_TRAIN": ["FILE"],
     "DATASETS.PROPOSAL_FILES_TEST": ["FILE"],
 }
+
+
+def text_settings(keys: Detectron2Keys) -> frozenset[str]:
+    """The dotted names of the settings whose default is text."""
+    own = {name: asdict(kind()) for name, kind in OWN_NODES.items()}
+    leaves = Keys({**own, **keys.defaults}).leaves()
+    return frozenset(["resume", "trainer", *(name for name, default in leaves if isinstance(default, str))])
 
 
 def flat(value: Any) -> Iterator[Any]:
