@@ -79,13 +79,11 @@ def setting_names(node: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
-def number_lists(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+def number_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
     """Dotted names and defaults of the lists that hold numbers alone, also one inside another."""
-    for key, value in defaults.items():
-        if isinstance(value, Mapping):
-            yield from number_lists(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
-            yield prefix + key, value
+    for name, value in Keys(defaults).leaves():
+        if isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
+            yield name, value
 
 
 def name_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
