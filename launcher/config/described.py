@@ -138,8 +138,3 @@ def is_ours(folder: Path) -> bool:
 def last_lines(text: str, number: int = 8) -> str:
     """The end of what a child printed, indented."""
     return "\n".join(f"  {line}" for line in text.strip().splitlines()[-number:])
-
-
-def listed(names: Sequence[str]) -> str:
-    """As people type a list."""
-    return f"[{','.join(names)}]"
