@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from launcher.errors import ExitCode, TrainingFailedError
+from launcher.run.outcome import TIME_LIMIT
 
 OUTLIVES_S = 600.0
 """For which a worker may outlive its launcher, to finish its iteration and save."""
@@ -100,6 +101,10 @@ class Stop:
 
     def is_late(self) -> bool:
         return self._late_at is not None and self._late_at <= _elapsed()
+
+    def stopped_by(self) -> str:
+        """The limit that was reached, where that alone stops this process; otherwise empty."""
+        return TIME_LIMIT if self.is_late() and not self.asked else ""
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 WAYS = {
@@ -37,7 +38,7 @@ def main() -> None:
     if asked.way is not None:
         serve(asked, **json.loads(asked.way))
         return
-    processes = {name: start(way) for name, way in WAYS.items()}
+    processes = {name: start(["--way", json.dumps(way)]) for name, way in WAYS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for number in range(asked.rounds + 1):
         for name, process in processes.items():
@@ -45,15 +46,18 @@ def main() -> None:
             if number:  # the first gets kernels and memory ready
                 seconds[name].append(took)
     report(seconds)
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
+    end(processes)
 
 
-def start(way: dict[str, Any]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "ignore", *sys.argv, "--way", json.dumps(way)]
+def start(arguments: list[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """This very script with further arguments, which ends in `answer`."""
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-W", "ignore", *sys.argv, *arguments],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout is not None
     process.stdout.readline()
@@ -61,11 +65,19 @@ def start(way: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def step(process: subprocess.Popen[str], number: int) -> float:
+    """Have it do that iteration; seconds of the clock that it goes by."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{number}\n")
     process.stdin.flush()
     return float(process.stdout.readline())
+
+
+def end(processes: Mapping[str, subprocess.Popen[str]]) -> None:
+    for process in processes.values():
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
 
 
 def report(seconds: dict[str, list[float]]) -> None:
@@ -80,9 +92,7 @@ def report(seconds: dict[str, list[float]]) -> None:
 
 
 def serve(asked: argparse.Namespace, *, precision: str = "", sparse: bool = False, channels_last: bool = False) -> None:
-    """Do an iteration for every number that comes in, and say how much CPU time it took."""
     import torch
-    from detectron2.utils.events import EventStorage
 
     from launcher.train.bfloat16.sensitive import keep_boxes_in_float32
     from launcher.train.compat.roi_align import use_sparse_roi_align
@@ -92,15 +102,22 @@ def serve(asked: argparse.Namespace, *, precision: str = "", sparse: bool = Fals
         use_sparse_roi_align()
     if precision:
         keep_boxes_in_float32()
-    trainer = make_trainer(asked, precision, channels_last)
+    answer(make_trainer(asked, precision, channels_last), time.process_time)
+
+
+def answer(trainer: Any, clock: Callable[[], float]) -> None:
+    """Do an iteration for every number that comes in, and say how long it took."""
+    import torch
+    from detectron2.utils.events import EventStorage
+
     print("ready", flush=True)
     with EventStorage(0):
         for line in sys.stdin:
             torch.manual_seed(int(line))
             trainer.iter = int(line)
-            began = time.process_time()
+            began = clock()
             trainer.run_step()
-            print(time.process_time() - began, flush=True)
+            print(clock() - began, flush=True)
 
 
 def make_trainer(asked: argparse.Namespace, precision: str, channels_last: bool) -> Any:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from bf16 import make_trainer
+from bf16 import answer, end, make_trainer, start, step
 
 WAYS = (
     "default",
@@ -45,32 +45,21 @@ def main() -> None:
     parser.add_argument("ways", nargs="*", default=WAYS)
     asked = parser.parse_args()
     if asked.serve:
-        serve(asked)
+        asked.rounds = 2 * asked.rounds + 1  # twice as many as in each situation, and the first of both
+        answer(make_trainer(asked, "", False), time.perf_counter)
         return
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} before the start", flush=True)
-    processes = {way: start(way) for way in asked.ways}
+    processes = {way: start(["--serve"], environ_of(way)) for way in asked.ways}
     idle, busy = measured(processes, asked.rounds, nullcontext), measured(processes, asked.rounds, one_core_taken)
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
+    end(processes)
     report(idle, busy)
 
 
-def start(way: str) -> subprocess.Popen[str]:
+def environ_of(way: str) -> dict[str, str]:
     variables = {} if way == "default" else dict(one.split("=") for one in way.split(","))
     names = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GOMP_SPINCOUNT")
     clean = {name: value for name, value in os.environ.items() if name not in names}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", *sys.argv, "--serve"],
-        env={**clean, **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
+    return {**clean, **variables}
 
 
 def measured(processes: dict[str, Any], rounds: int, beside: Any) -> dict[str, list[float]]:
@@ -78,9 +67,7 @@ def measured(processes: dict[str, Any], rounds: int, beside: Any) -> dict[str, l
     with beside():
         for number in range(rounds + 1):
             for way, process in processes.items():
-                process.stdin.write(f"{number}\n")
-                process.stdin.flush()
-                took = float(process.stdout.readline())
+                took = step(process, number)
                 print(f"  round {number}: {way} {took:.2f} s", file=sys.stderr, flush=True)
                 if number:  # the first gets kernels and memory ready
                     seconds[way].append(took)
@@ -105,23 +92,6 @@ def report(idle: dict[str, list[float]], busy: dict[str, list[float]]) -> None:
         compared = f"{100 * (alone / base_idle - 1):+6.1f} %"
         print(f"{way:40s} {alone:6.2f}s {compared} {beside:9.2f}s {beside / base_idle:6.2f}x of idle by default")
     print(f"by default one core taken costs {base_busy / base_idle:.2f}x; load {os.getloadavg()[0]:.1f} after the end")
-
-
-def serve(asked: argparse.Namespace) -> None:
-    """Do an iteration for every number that comes in, and say how many seconds it took."""
-    import torch
-    from detectron2.utils.events import EventStorage
-
-    asked.rounds = 2 * asked.rounds + 1  # twice as many as in each situation, and the first of both
-    trainer = make_trainer(asked, "", False)
-    print("ready", flush=True)
-    with EventStorage(0):
-        for line in sys.stdin:
-            torch.manual_seed(int(line))
-            trainer.iter = int(line)
-            began = time.perf_counter()
-            trainer.run_step()
-            print(time.perf_counter() - began, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ExitCode, TrainingFailedError
+from launcher.run.outcome import TIME_LIMIT
 from launcher.train.stop import STOP_SIGNALS, Stop
 
 
@@ -174,3 +175,13 @@ def test_a_clock_that_is_set_back_does_not_put_off_the_time_limit(monkeypatch: p
     assert stop.is_late()
     stop.stop_at(0.0)
     assert not stop.is_late()
+
+
+def test_a_time_limit_stopped_it_only_where_nobody_asked():
+    stop = Stop()
+    before = stop.stopped_by()
+    stop.stop_at(time.time() - 1)
+    late = stop.stopped_by()
+    stop.asked = True
+
+    assert (before, late, stop.stopped_by()) == ("", TIME_LIMIT, "")

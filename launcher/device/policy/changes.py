@@ -9,6 +9,7 @@ from launcher.config.asked import count_of
 from launcher.config.keys import Keys
 from launcher.config.request import DeviceRequest, Precision
 from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.policy.cpu_precision import asks_for_amp
 from launcher.device.policy.shared_memory import needed_per_worker_mib
 
 SYNC_NORMS = ("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
@@ -99,7 +100,7 @@ def _workers_by_shared_memory(there: int | None, needed: int, asked: int, each: 
 
 def precision_on(gpus: Sequence[UsableGpu], asked: Precision, keys: Keys) -> str:
     """The data type of mixed precision on these GPUs; empty where SOLVER.AMP.ENABLED is false."""
-    if not keys.get("SOLVER.AMP.ENABLED", False):
+    if not asks_for_amp(keys):
         return ""
     if asked is Precision.float16 or _without_bfloat16(gpus):
         return "float16"
@@ -144,9 +145,9 @@ def notices_of_deformable(kind: str, planned: str) -> Iterator[str]:
 
 def roi_align_by(keys: Keys) -> str:
     """`sparse sums` on the CPU for whoever asks for mixed precision, and with it for speed before the last digits."""
-    if not keys.get("SOLVER.AMP.ENABLED", False):
+    if not asks_for_amp(keys) or keys.get("MODEL.META_ARCHITECTURE", "") in WITHOUT_ROI_ALIGN:
         return ""
-    return "" if keys.get("MODEL.META_ARCHITECTURE", "") in WITHOUT_ROI_ALIGN else SPARSE_SUMS
+    return SPARSE_SUMS
 
 
 def notices_of_roi_align(planned: str) -> Iterator[str]:

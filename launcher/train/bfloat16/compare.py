@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -34,7 +34,7 @@ def compare_kinds(calls: Mapping[Call, int], compare: Callable[[Call], Compared]
     """The calls of an iteration by their kind, those that take longest in float32 first."""
     compare = compare or compare_call
     kinds: dict[str, list[tuple[int, Compared]]] = defaultdict(list)
-    for call, number in Counter(calls).items():
+    for call, number in calls.items():
         kinds[call.kind].append((number, compare(call)))
     layers = [
         LayerKind(

@@ -21,6 +21,13 @@ class ImagePairs:
     detections: Sequence[Mapping[str, Any]]
     pairs: Pairs
 
+    @property
+    def missed(self) -> list[Mapping[str, Any]]:
+        """The objects without a detection; crowds are none of them."""
+        taken = {*self.pairs.same_class.tolist(), *self.pairs.other_class.tolist()}
+        objects = enumerate(self.objects)
+        return [one for index, one in objects if index not in taken and not one.get("iscrowd", 0)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
@@ -86,6 +93,5 @@ def _count(image: ImagePairs, row: Mapping[int, int], counts: np.ndarray) -> Non
             counts[row[image.objects[at]["category_id"]], row[found["category_id"]]] += 1
         elif is_false:
             counts[nothing, row[found["category_id"]]] += 1
-    for index, one in enumerate(image.objects):
-        if index not in taken and not one.get("iscrowd", 0):
-            counts[row[one["category_id"]], nothing] += 1
+    for one in image.missed:
+        counts[row[one["category_id"]], nothing] += 1

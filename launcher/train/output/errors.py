@@ -72,11 +72,9 @@ def _errors_of(image: ImagePairs) -> Iterator[Error]:
                 detection=detection,
                 object=None if other == NONE else image.objects[other],
             )
-    taken = {*pairs.same_class.tolist(), *pairs.other_class.tolist()}
-    for index, one in enumerate(image.objects):
-        if index not in taken and not one.get("iscrowd", 0):
-            size = float(one["bbox"][2]) * float(one["bbox"][3])
-            yield Error(kind=Kind.missed, image_id=image.image_id, weight=size, detection=None, object=one)
+    for one in image.missed:
+        size = float(one["bbox"][2]) * float(one["bbox"][3])
+        yield Error(kind=Kind.missed, image_id=image.image_id, weight=size, detection=None, object=one)
 
 
 @dataclass(frozen=True, kw_only=True)

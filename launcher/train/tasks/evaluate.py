@@ -14,7 +14,7 @@ from torch.nn import Module
 
 from launcher.run.fence import take_fence
 from launcher.run.heartbeat import Heartbeat
-from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
+from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Evaluate, RunPlan
 from launcher.train.build import is_overridden
 from launcher.train.evaluation.coco import coco_evaluators_in
@@ -24,9 +24,8 @@ from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.output.evaluations import draw_evaluated, report_evaluation
 from launcher.train.prediction.batches import mixed_precision
 from launcher.train.prediction.classes import check_same_classes, read_classes
-from launcher.train.prediction.model import build_for_inference
 from launcher.train.stop import STOP
-from launcher.train.tasks.prepare import prepare
+from launcher.train.tasks.prepare import load_model, prepare
 from launcher.train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -41,8 +40,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     if rank == 0:
         take_fence(plan.paths, plan.attempt)
         plan.paths.results.mkdir(exist_ok=True)  # it tells an evaluation from a run, also where nothing is kept
-    heartbeat.beat("loading weights")
-    model = build_for_inference(trainer_class, cfg, averaged=task.model.averaged)
+    model = load_model(trainer_class, cfg, heartbeat, averaged=task.model.averaged)
     with mixed_precision(plan.devices.precision):
         evaluation = evaluate(
             model,
@@ -91,5 +89,5 @@ def _result_of(evaluation: Evaluation) -> WorkerResult:
         bad_images=0,
         bad_test_images=len(evaluation.unreadable),
     )
-    is_late = evaluation.stopped and STOP.is_late() and not STOP.asked
-    return WorkerResult(finished=not evaluation.stopped, stopped_by=TIME_LIMIT if is_late else "", work=work)
+    stopped_by = STOP.stopped_by() if evaluation.stopped else ""
+    return WorkerResult(finished=not evaluation.stopped, stopped_by=stopped_by, work=work)

@@ -16,17 +16,16 @@ from launcher.run import codes
 from launcher.run.fence import Fence, check_fence, take_fence
 from launcher.run.heartbeat import PREDICTION, Heartbeat
 from launcher.run.journal import Journal, entries_in, keys_in, stamp_of
-from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
+from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Predict, RunPlan
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
 from launcher.train.prediction.drawing import draw, drawings_of, save
 from launcher.train.prediction.images import LoadedImage, load_images
-from launcher.train.prediction.model import build_for_inference
 from launcher.train.prediction.results import as_coco, image_ids, scores_in, write_results
 from launcher.train.prediction.rows import Rows
 from launcher.train.stop import STOP
-from launcher.train.tasks.prepare import prepare
+from launcher.train.tasks.prepare import load_model, prepare
 
 SHOWN = 5
 
@@ -39,9 +38,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     ids = image_ids(plan.task.files, plan.task.images_json)
     known = keys_in(plan.paths.results)
     comm.synchronize()  # before anybody adds to them
-    heartbeat.beat("loading weights")
-    with STOP.interrupting("the weights were loaded"):
-        model = build_for_inference(trainer_class, cfg, averaged=plan.task.model.averaged)
+    model = load_model(trainer_class, cfg, heartbeat, averaged=plan.task.model.averaged)
     predictor = BatchPredictor(model, cfg, precision=plan.devices.precision)
     todo = _left(plan.task.files, known)
     with (
@@ -162,7 +159,7 @@ def _result(task: Predict, summary: Mapping[str, Any], unreadable: Mapping[str, 
     )
     return WorkerResult(
         finished=not stopped,
-        stopped_by=TIME_LIMIT if STOP.is_late() and not STOP.asked else "",
+        stopped_by=STOP.stopped_by(),
         work=work,
         code=codes.UNREADABLE_IMAGES if unreadable else codes.NONE,
         explanation=_explain(unreadable, len(task.files)),

@@ -13,7 +13,7 @@ from launcher.config.values import to_plain
 from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import TRAINING, Heartbeat
-from launcher.run.outcome import TIME_LIMIT, Work, WorkerResult
+from launcher.run.outcome import Work, WorkerResult
 from launcher.run.plan import Resume, RunPlan, Train
 from launcher.run.resume import ResumePoint
 from launcher.train.build import is_overridden, own_writers
@@ -119,7 +119,7 @@ def _result_of(trainer: Trainer) -> WorkerResult:
     state, stop = trainer.state, trainer.stop
     return WorkerResult(
         finished=state.finished,
-        stopped_by=TIME_LIMIT if stop.is_late() and not stop.asked else "",
+        stopped_by=stop.stopped_by(),
         work=Work(
             iterations=state.iterations_done,
             metrics={key: value if math.isfinite(value) else None for key, value in state.evaluated.metrics.items()},
