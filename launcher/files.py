@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
@@ -22,6 +23,22 @@ def beside(target: Path) -> Iterator[Path]:
         remove(draft)
 
 
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file, with at most these rights, that is synced and gets the name once all of it is written.
+
+    Raises:
+        OSError: it cannot be written; an existing file of that name stays as it was.
+    """
+    with beside(path) as draft:
+        new = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(new, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Write beside, sync and rename; the parent folder is created if needed, the file with at most these rights.
 
@@ -29,13 +46,8 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
         OSError: it cannot be written; an existing file of that name stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as draft:
-        new = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(new, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+    with replacing(path, mode=mode) as file:
+        file.write(text.encode())
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

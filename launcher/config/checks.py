@@ -24,6 +24,7 @@ from launcher.config.known_datasets import find_registered
 from launcher.config.metrics import metric_problem
 from launcher.config.places import problem_with_name, problems_with_paths, shortened
 from launcher.config.ranges import Range, numbers_of, problem_with
+from launcher.config.readers import WITH_SEMANTIC_HEAD
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES, flat
 from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
@@ -40,7 +41,6 @@ KEY_RANGES = {
     "DATALOADER.NUM_WORKERS": Range(at_least=0),
 }
 """Of detectron2's keys."""
-SEMANTIC_ARCHITECTURES = ("PanopticFPN", "SemanticSegmentor", "PanopticDeepLab")
 WEIGH_DATASETS = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
 DEVICES = ("cuda", "cpu", "mps")
 SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/pts/", "/boot/")
@@ -162,7 +162,7 @@ def _dataset_name(request: RunRequest) -> Iterator[str]:
 def _architecture(request: RunRequest) -> Iterator[str]:
     architecture = request.keys.get("MODEL.META_ARCHITECTURE", "")
     ours = {name for _, name, _ in coco_splits(request.dataset)}
-    if architecture in SEMANTIC_ARCHITECTURES and ours & set(names_in(request.keys, "TRAIN")):
+    if architecture in WITH_SEMANTIC_HEAD and ours & set(names_in(request.keys, "TRAIN")):
         yield (
             f"MODEL.META_ARCHITECTURE={architecture} learns semantic labels, which COCO-format boxes and masks are "
             "not. Choose a model such as model=COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x."

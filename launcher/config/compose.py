@@ -63,7 +63,7 @@ from launcher.config.schema import (
     name_lists,
     number_lists,
     own_value,
-    setting_names,
+    text_settings,
 )
 from launcher.config.source import MODEL_GROUP, option_name, primary, serve
 from launcher.config.task import TRAIN, TaskRequest
@@ -110,7 +110,7 @@ def run_hydra(
     # What Hydra would simply add or delete; everything else it refuses by itself.
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
-    given = with_text_as_typed(asked, _text_settings(keys))
+    given = with_text_as_typed(asked, text_settings(keys))
     if sweep_folder is not None and asked.is_multirun:
         given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
     YamlFiles.only_looks = only_looks or asked.only_shows
@@ -412,11 +412,6 @@ def _shown(lines: list[str]) -> list[str]:
     return lines
 
 
-def _text_settings(keys: Detectron2Keys) -> frozenset[str]:
-    schema = make_schema(keys)
-    return frozenset(name for name in setting_names(schema) if isinstance(OmegaConf.select(schema, name), str))
-
-
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
     groups: dict[str, list[str]] = {MODEL_GROUP: [option_name(name) for name in keys.zoo]}
     for folder in _config_folders(asked):
@@ -441,7 +436,7 @@ def request_of(asked: Arguments, extensions: Sequence[str], keys: Detectron2Keys
     folders = [f"file://{Path(asked.config_dir).absolute()}"] if asked.config_dir else []
     search_path = f"hydra.searchpath={folders}".replace("'", '"')
     try:
-        given = with_text_as_typed(replace(first_of_sweep(asked), flags=()), _text_settings(keys))
+        given = with_text_as_typed(replace(first_of_sweep(asked), flags=()), text_settings(keys))
         overrides = [*for_hydra(given), search_path]
         with _another_hydra(), initialize_config_dir(config_dir=str(configs_folder()), **hydra_version_base()):
             cfg = compose(primary(), overrides=overrides, return_hydra_config=True)

@@ -102,7 +102,7 @@ def read_fresh(path: Path) -> dict[str, Any] | None:
     """A stored description, if nobody else can have written it and the files in its `made_from` are as they were."""
     try:
         there = path.lstat()
-        if not (_is_ours(path.parent) and stat.S_ISREG(there.st_mode) and there.st_uid == os.getuid()):
+        if not (is_ours(path.parent) and stat.S_ISREG(there.st_mode) and there.st_uid == os.getuid()):
             return None
         described: dict[str, Any] = json.loads(path.read_bytes())
         checksum, made_from = described.pop("checksum"), described["made_from"]
@@ -119,14 +119,14 @@ def store(described: Mapping[str, Any], file_name: str, environ: Mapping[str, st
     for folder in cache_folders(environ):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if _is_ours(folder):
+            if is_ours(folder):
                 write_text(folder / file_name, text)
                 return
         except OSError:
             continue
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
     """Whether a folder is this user's own and nobody else can write to it.
 
     The one under /tmp has a name that anybody can guess and make first, also as a symbolic link.
@@ -138,8 +138,3 @@ def _is_ours(folder: Path) -> bool:
 def last_lines(text: str, number: int = 8) -> str:
     """The end of what a child printed, indented."""
     return "\n".join(f"  {line}" for line in text.strip().splitlines()[-number:])
-
-
-def listed(names: Sequence[str]) -> str:
-    """As people type a list."""
-    return f"[{','.join(names)}]"

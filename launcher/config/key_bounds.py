@@ -36,6 +36,7 @@ _NOT_NEGATIVE = Bound(allowed=Range(at_least=0))
 _FRACTION = Bound(allowed=Range(at_least=0, at_most=1))
 _WEIGHTS_OF_BOXES = Bound(allowed=Range(above=0), entries=Range(at_least=4, at_most=4))
 _THRESHOLDS = Bound(allowed=Range(above=0, at_most=1), entries=Range(at_least=1))
+_SHAPES = Bound(allowed=Range(above=0), entries=Range(at_least=1))
 _WIDTHS = Bound(allowed=Range(at_least=1), is_whole=True)
 _STAGES = Bound(allowed=Range(at_least=0), entries=Range(at_least=4))
 
@@ -45,8 +46,7 @@ def _all_of(bound: Bound, prefix: str, *names: str) -> dict[str, Bound]:
 
 
 BOUNDS: Mapping[str, Bound] = {
-    **_all_of(Bound(allowed=Range(above=0), entries=Range(at_least=1)), "MODEL.ANCHOR_GENERATOR", "SIZES"),
-    **_all_of(Bound(allowed=Range(above=0), entries=Range(at_least=1)), "MODEL.ANCHOR_GENERATOR", "ASPECT_RATIOS"),
+    **_all_of(_SHAPES, "MODEL.ANCHOR_GENERATOR", "SIZES", "ASPECT_RATIOS"),
     "MODEL.ANCHOR_GENERATOR.OFFSET": Bound(allowed=Range(at_least=0, below=1)),
     **_all_of(_COUNT, "MODEL", "FPN.OUT_CHANNELS", "SEM_SEG_HEAD.CONVS_DIM", "SEM_SEG_HEAD.COMMON_STRIDE"),
     **_all_of(_NOT_NEGATIVE, "MODEL", "PROPOSAL_GENERATOR.MIN_SIZE", "SEM_SEG_HEAD.LOSS_WEIGHT"),

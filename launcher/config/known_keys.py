@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher.config.asked import listed
 from launcher.config.described import (
     DEADLINE_S,
     ask_child,
     cache_folders,
     digest,
     last_lines,
-    listed,
     read_fresh,
     stamps,
     store,

@@ -25,7 +25,7 @@ from launcher.config.arguments import MULTIRUN_FLAGS, Arguments, override_for_hy
 from launcher.config.places import PATHS
 from launcher.config.schema import OWN_NODES, setting_names
 from launcher.config.source import MODEL_GROUP
-from launcher.config.yaml_files import FileRead
+from launcher.config.yaml_files import FileRead, as_list
 
 MAX_SWEPT_VALUES = 100
 _LISTED_SWEEPS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
@@ -348,8 +348,8 @@ def _wrong_value(text: str, key: str, value: Any, schema: DictConfig) -> Mistake
         OmegaConf.update(copy.deepcopy(schema), key, value, merge=True)
     except OmegaConfBaseException as error:
         if isinstance(node, ListConfig) and isinstance(value, str) and re.fullmatch(r"\(.*\)", value.strip()):
-            as_list = re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]")).replace(" ", "")
-            return Mistake(typed=text, reason=f"Hydra knows no tuples; {LIST_HINT}", corrected=(f"{key}={as_list}",))
+            corrected = f"{key}={as_list(value).replace(' ', '')}"
+            return Mistake(typed=text, reason=f"Hydra knows no tuples; {LIST_HINT}", corrected=(corrected,))
         if isinstance(node, ListConfig) and not isinstance(value, list | dict) and value is not None:
             return Mistake(typed=text, reason=f"{key} takes a list", corrected=(f"{key}=[{text.partition('=')[2]}]",))
         shown = "null" if value is None else repr(value) if isinstance(value, str) else str(value)

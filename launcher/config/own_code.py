@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.config.asked import listed
 from launcher.config.described import (
     DEADLINE_S,
     Answer,
@@ -19,7 +20,6 @@ from launcher.config.described import (
     cache_folders,
     digest,
     last_lines,
-    listed,
     read_fresh,
     stamps,
     store,

@@ -78,133 +78,84 @@ def _has_anchors(keys: Keys) -> bool:
     return is_with_rpn or _one_of(ARCHITECTURE, "RetinaNet", "FCOS")(keys)
 
 
+def _with(switch: str, *names: str) -> Readable:
+    """Keys that are read where a switch is on."""
+    return Readable(names=names, holds=_on(switch), needs=f"{switch}=True")
+
+
+def _with_one_of(key: str, values: tuple[str, ...], *names: str, needs: str = "") -> Readable:
+    """Keys that are read where another one has one of these values; the first is the one to type, if not `needs`."""
+    return Readable(names=names, holds=_one_of(key, *values), needs=needs or f"{key}={values[0]}")
+
+
+_WITH_BOX_HEAD = ("StandardROIHeads", "CascadeROIHeads", "RROIHeads")
+
 READABLE = (
-    Readable(
-        names=(
-            *("MODEL.MASK_ON", "MODEL.KEYPOINT_ON", "MODEL.ROI_HEADS", "MODEL.ROI_BOX_HEAD", "MODEL.ROI_MASK_HEAD"),
-            *("MODEL.ROI_KEYPOINT_HEAD", "MODEL.ROI_BOX_CASCADE_HEAD"),
-        ),
-        holds=_one_of(ARCHITECTURE, *WITH_HEADS),
+    _with_one_of(
+        ARCHITECTURE,
+        WITH_HEADS,
+        *("MODEL.MASK_ON", "MODEL.KEYPOINT_ON", "MODEL.ROI_HEADS", "MODEL.ROI_BOX_HEAD", "MODEL.ROI_MASK_HEAD"),
+        *("MODEL.ROI_KEYPOINT_HEAD", "MODEL.ROI_BOX_CASCADE_HEAD"),
         needs="a model with ROI heads (model=...)",
     ),
-    Readable(
-        names=("MODEL.ROI_MASK_HEAD", "INPUT.MASK_FORMAT"), holds=_on("MODEL.MASK_ON"), needs="MODEL.MASK_ON=True"
+    _with("MODEL.MASK_ON", "MODEL.ROI_MASK_HEAD", "INPUT.MASK_FORMAT"),
+    _with("MODEL.KEYPOINT_ON", "MODEL.ROI_KEYPOINT_HEAD", "TEST.KEYPOINT_OKS_SIGMAS"),
+    _with_one_of(HEADS, ("CascadeROIHeads",), "MODEL.ROI_BOX_CASCADE_HEAD"),
+    _with_one_of(
+        HEADS,
+        _WITH_BOX_HEAD,
+        *(f"MODEL.ROI_BOX_HEAD.{key}" for key in ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM")),
     ),
-    Readable(
-        names=("MODEL.ROI_KEYPOINT_HEAD", "TEST.KEYPOINT_OKS_SIGMAS"),
-        holds=_on("MODEL.KEYPOINT_ON"),
-        needs="MODEL.KEYPOINT_ON=True",
+    _with_one_of(
+        HEADS,
+        _WITH_BOX_HEAD,
+        *("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO"),
+        *("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"),
     ),
-    Readable(
-        names=("MODEL.ROI_BOX_CASCADE_HEAD",),
-        holds=_one_of(HEADS, "CascadeROIHeads"),
-        needs="MODEL.ROI_HEADS.NAME=CascadeROIHeads",
+    _with_one_of(
+        ARCHITECTURE, WITH_RPN, "MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", needs="a model with an RPN (model=...)"
     ),
-    Readable(
-        names=tuple(
-            f"MODEL.ROI_BOX_HEAD.{key}" for key in ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM")
-        ),
-        holds=_one_of(HEADS, "StandardROIHeads", "CascadeROIHeads", "RROIHeads"),
-        needs="MODEL.ROI_HEADS.NAME=StandardROIHeads",
-    ),
-    Readable(
-        names=(
-            *("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO"),
-            *("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"),
-        ),
-        holds=_one_of(HEADS, "StandardROIHeads", "CascadeROIHeads", "RROIHeads"),
-        needs="MODEL.ROI_HEADS.NAME=StandardROIHeads",
-    ),
-    Readable(
-        names=("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR"),
-        holds=_one_of(ARCHITECTURE, *WITH_RPN),
-        needs="a model with an RPN (model=...)",
-    ),
-    Readable(
-        names=("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR.MIN_SIZE"),
-        holds=_one_of(GENERATOR, "RPN", "RRPN"),
-        needs="MODEL.PROPOSAL_GENERATOR.NAME=RPN",
-    ),
-    Readable(
-        names=("MODEL.ANCHOR_GENERATOR",),
-        holds=_has_anchors,
-        needs="a model with anchors (model=...)",
-    ),
+    _with_one_of(GENERATOR, ("RPN", "RRPN"), "MODEL.RPN", "MODEL.PROPOSAL_GENERATOR.MIN_SIZE"),
+    Readable(names=("MODEL.ANCHOR_GENERATOR",), holds=_has_anchors, needs="a model with anchors (model=...)"),
     Readable(
         names=("MODEL.ANCHOR_GENERATOR.ANGLES",),
         holds=lambda keys: keys.get("MODEL.ANCHOR_GENERATOR.NAME", "") != "DefaultAnchorGenerator",
         needs="MODEL.ANCHOR_GENERATOR.NAME=RotatedAnchorGenerator",
     ),
-    Readable(
-        names=("MODEL.RETINANET",),
-        holds=_one_of(ARCHITECTURE, "RetinaNet"),
-        needs="a RetinaNet (model=...)",
-    ),
-    Readable(
-        names=("MODEL.SEM_SEG_HEAD",),
-        holds=_one_of(ARCHITECTURE, *WITH_SEMANTIC_HEAD),
+    _with_one_of(ARCHITECTURE, ("RetinaNet",), "MODEL.RETINANET", needs="a RetinaNet (model=...)"),
+    _with_one_of(
+        ARCHITECTURE,
+        WITH_SEMANTIC_HEAD,
+        "MODEL.SEM_SEG_HEAD",
         needs="a model of semantic or panoptic segmentation (model=...)",
     ),
-    Readable(
-        names=("MODEL.PANOPTIC_FPN",),
-        holds=_one_of(ARCHITECTURE, "PanopticFPN"),
-        needs="a panoptic model (model=...)",
-    ),
-    Readable(
-        names=("MODEL.FPN",),
-        holds=_one_of(BACKBONE, "build_resnet_fpn_backbone", "build_retinanet_resnet_fpn_backbone"),
+    _with_one_of(ARCHITECTURE, ("PanopticFPN",), "MODEL.PANOPTIC_FPN", needs="a panoptic model (model=...)"),
+    _with_one_of(
+        BACKBONE,
+        ("build_resnet_fpn_backbone", "build_retinanet_resnet_fpn_backbone"),
+        "MODEL.FPN",
         needs="a backbone with an FPN, MODEL.BACKBONE.NAME=build_resnet_fpn_backbone",
     ),
-    Readable(
-        names=("SOLVER.CLIP_GRADIENTS",),
-        holds=_on("SOLVER.CLIP_GRADIENTS.ENABLED"),
-        needs="SOLVER.CLIP_GRADIENTS.ENABLED=True",
+    _with("SOLVER.CLIP_GRADIENTS.ENABLED", "SOLVER.CLIP_GRADIENTS"),
+    _with("INPUT.CROP.ENABLED", "INPUT.CROP"),
+    _with("TEST.AUG.ENABLED", "TEST.AUG"),
+    _with("TEST.PRECISE_BN.ENABLED", "TEST.PRECISE_BN"),
+    _with(
+        "MODEL.LOAD_PROPOSALS",
+        *("DATASETS.PROPOSAL_FILES_TRAIN", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN"),
+        *("DATASETS.PROPOSAL_FILES_TEST", "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST"),
     ),
-    Readable(names=("INPUT.CROP",), holds=_on("INPUT.CROP.ENABLED"), needs="INPUT.CROP.ENABLED=True"),
-    Readable(names=("TEST.AUG",), holds=_on("TEST.AUG.ENABLED"), needs="TEST.AUG.ENABLED=True"),
-    Readable(names=("TEST.PRECISE_BN",), holds=_on("TEST.PRECISE_BN.ENABLED"), needs="TEST.PRECISE_BN.ENABLED=True"),
-    Readable(
-        names=tuple(
-            f"DATASETS.{key}_{part}"
-            for part in ("TRAIN", "TEST")
-            for key in ("PROPOSAL_FILES", "PRECOMPUTED_PROPOSAL_TOPK")
-        ),
-        holds=_on("MODEL.LOAD_PROPOSALS"),
-        needs="MODEL.LOAD_PROPOSALS=True",
+    _with_one_of(
+        SAMPLER,
+        ("RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler"),
+        *("DATALOADER.REPEAT_THRESHOLD", "DATALOADER.REPEAT_SQRT"),
     ),
-    Readable(
-        names=("DATALOADER.REPEAT_THRESHOLD", "DATALOADER.REPEAT_SQRT"),
-        holds=_one_of(SAMPLER, "RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=RepeatFactorTrainingSampler",
+    _with_one_of(SAMPLER, ("RandomSubsetTrainingSampler",), "DATALOADER.RANDOM_SUBSET_RATIO"),
+    _with_one_of(
+        SAMPLER, ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler"), "DATASETS.TRAIN_REPEAT_FACTOR"
     ),
-    Readable(
-        names=("DATALOADER.RANDOM_SUBSET_RATIO",),
-        holds=_one_of(SAMPLER, "RandomSubsetTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=RandomSubsetTrainingSampler",
-    ),
-    Readable(
-        names=("DATASETS.TRAIN_REPEAT_FACTOR",),
-        holds=_one_of(SAMPLER, "WeightedTrainingSampler", "WeightedCategoryTrainingSampler"),
-        needs="DATALOADER.SAMPLER_TRAIN=WeightedTrainingSampler",
-    ),
-    Readable(
-        names=("SOLVER.STEPS",),
-        holds=_one_of(SCHEDULER, "WarmupMultiStepLR"),
-        needs="SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR",
-    ),
-    Readable(
-        names=("SOLVER.GAMMA",),
-        holds=_one_of(SCHEDULER, "WarmupMultiStepLR", "WarmupStepWithFixedGammaLR"),
-        needs="SOLVER.LR_SCHEDULER_NAME=WarmupMultiStepLR",
-    ),
-    Readable(
-        names=("SOLVER.BASE_LR_END",),
-        holds=_one_of(SCHEDULER, "WarmupCosineLR"),
-        needs="SOLVER.LR_SCHEDULER_NAME=WarmupCosineLR",
-    ),
-    Readable(
-        names=("SOLVER.NUM_DECAYS",),
-        holds=_one_of(SCHEDULER, "WarmupStepWithFixedGammaLR"),
-        needs="SOLVER.LR_SCHEDULER_NAME=WarmupStepWithFixedGammaLR",
-    ),
+    _with_one_of(SCHEDULER, ("WarmupMultiStepLR",), "SOLVER.STEPS"),
+    _with_one_of(SCHEDULER, ("WarmupMultiStepLR", "WarmupStepWithFixedGammaLR"), "SOLVER.GAMMA"),
+    _with_one_of(SCHEDULER, ("WarmupCosineLR",), "SOLVER.BASE_LR_END"),
+    _with_one_of(SCHEDULER, ("WarmupStepWithFixedGammaLR",), "SOLVER.NUM_DECAYS"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from keyword import iskeyword
 from typing import Any
 
@@ -78,13 +79,11 @@ def setting_names(node: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
-def number_lists(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+def number_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
     """Dotted names and defaults of the lists that hold numbers alone, also one inside another."""
-    for key, value in defaults.items():
-        if isinstance(value, Mapping):
-            yield from number_lists(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
-            yield prefix + key, value
+    for name, value in Keys(defaults).leaves():
+        if isinstance(value, list) and {type(one) for one in flat(value)} in ({int}, {float}, {int, float}):
+            yield name, value
 
 
 def name_lists(defaults: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -100,6 +99,13 @@ _EXAMPLES = {
     "DATASETS.PROPOSAL_FILES_TRAIN": ["FILE"],
     "DATASETS.PROPOSAL_FILES_TEST": ["FILE"],
 }
+
+
+def text_settings(keys: Detectron2Keys) -> frozenset[str]:
+    """The dotted names of the settings whose default is text."""
+    own = {name: asdict(kind()) for name, kind in OWN_NODES.items()}
+    leaves = Keys({**own, **keys.defaults}).leaves()
+    return frozenset(["resume", "trainer", *(name for name, default in leaves if isinstance(default, str))])
 
 
 def flat(value: Any) -> Iterator[Any]:

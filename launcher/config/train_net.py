@@ -40,13 +40,11 @@ def _answer(name: str, value: str) -> str:
 
 
 def _model_or_file(path: str) -> str:
-    if match := re.search(r"([\w-]+/[\w.-]+?)(\.ya?ml)?$", path):
-        return (
-            f"a model of the zoo is chosen with model=FOLDER/NAME, here model={match[1]} if it is one. A file of your "
-            "own goes into a folder experiment/ and is chosen with --config-dir FOLDER experiment=NAME."
-        )
+    match = re.search(r"([\w-]+/[\w.-]+?)(\.ya?ml)?$", path)
+    model = (
+        f"here model={match[1]} if it is one" if match else "for example model=COCO-Detection/faster_rcnn_R_50_FPN_1x"
+    )
     return (
-        "a model of the zoo is chosen with model=FOLDER/NAME, for example "
-        "model=COCO-Detection/faster_rcnn_R_50_FPN_1x. A file of your own goes into a folder experiment/ and is chosen "
-        "with --config-dir FOLDER experiment=NAME."
+        f"a model of the zoo is chosen with model=FOLDER/NAME, {model}. A file of your own goes into a folder "
+        "experiment/ and is chosen with --config-dir FOLDER experiment=NAME."
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.config.asked import coco_splits, is_named, names_in
+from launcher.config.asked import coco_splits, is_named, listed, names_in
 from launcher.config.known_datasets import find_registered
 from launcher.config.readers import READABLE, SCHEDULER, Readable, is_below
 from launcher.config.request import (
@@ -54,7 +54,7 @@ def wrong_kind_of_data(request: RunRequest) -> Iterator[str]:
     for split, name, asked in coco_splits(dataset):
         if split == "train" and is_named(asked) and trained:
             yield (
-                f"dataset.train is set, but DATASETS.TRAIN={_listed(trained)} does not name it. "
+                f"dataset.train is set, but DATASETS.TRAIN={listed(trained)} does not name it. "
                 f"Set DATASETS.TRAIN=[{name}], or leave dataset.train out."
             )
 
@@ -105,10 +105,6 @@ _DEFAULTS: dict[str, Any] = {
 
 def _splits(request: RunRequest) -> tuple[tuple[str, SplitRequest], ...]:
     return (("train", request.dataset.train), ("val", request.dataset.val))
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return f"[{','.join(names)}]"
 
 
 def _as_dependent(one: Readable) -> Dependent:

@@ -111,7 +111,7 @@ def problems_with_content(content: Mapping[Any, Any]) -> Iterator[str]:
         value = dict(_leaves(content, ""))[name]
         yield (
             f"{name}: {value} is a tuple of Python's, and text to YAML. Write {name.rpartition('.')[2]}: "
-            f"{_as_list(value)}"
+            f"{as_list(value)}"
         )
 
 
@@ -161,7 +161,8 @@ def _torn_tuples(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def _as_list(value: str) -> str:
+def as_list(value: str) -> str:
+    """What to write in place of a tuple of Python's."""
     return re.sub(r",\s*\]", "]", value.strip().replace("(", "[").replace(")", "]"))
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from launcher.data.geometry import Size, is_number
+from launcher.data.geometry import OTHER_READINGS, Size, is_number
 from launcher.data.tally import Tally
 
 _MIN_BOXES = 20
@@ -134,7 +134,7 @@ def judge_boxes(boxes: PlacedBoxes, tally: Tally) -> None:
 
 def _range_of(boxes: PlacedBoxes) -> str:
     """Percent and thousandths fill their range and leave most of every image empty."""
-    are_corners = bool(_fit_as_corners(boxes).all())
+    are_corners = bool(_fit_as("box.corners", boxes).all())
     for code, limit in (("box.percent", 100), ("box.thousandths", 1000)):
         if _fill(boxes.right, boxes.bottom, limit) and boxes.size.min() >= 2 * limit:
             return code
@@ -162,14 +162,6 @@ def _are_scaled(boxes: PlacedBoxes) -> bool:
     return bool(min(across, down) > 0.9 * max(across, down) and nearest < 0.02 * min(across, down))
 
 
-def _fits(left: np.ndarray, top: np.ndarray, right: np.ndarray, bottom: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Whether each is a rectangle inside of its image."""
-    across = (left >= -_MARGIN) & (left < right) & (right <= size[0] + _MARGIN)
-    down = (top >= -_MARGIN) & (top < bottom) & (bottom <= size[1] + _MARGIN)
-    fits: np.ndarray = across & down
-    return fits
-
-
 def _are_beyond_right(boxes: PlacedBoxes) -> np.ndarray:
     """By more than a careless hand has it."""
     beyond: np.ndarray = boxes.right - boxes.size[0] > np.maximum(_MARGIN, boxes.box[2] / 10)
@@ -181,39 +173,27 @@ def _are_beyond_bottom(boxes: PlacedBoxes) -> np.ndarray:
     return beyond
 
 
-def _fit_as_corners(boxes: PlacedBoxes) -> np.ndarray:
-    left, top, right, bottom = boxes.box
-    return _fits(left, top, right, bottom, boxes.size)
-
-
-def _fit_as_centers(boxes: PlacedBoxes) -> np.ndarray:
-    x, y, width, height = boxes.box
-    return _fits(x - width / 2, y - height / 2, x + width / 2, y + height / 2, boxes.size)
-
-
-def _fit_swapped(boxes: PlacedBoxes) -> np.ndarray:
-    top, left, height, width = boxes.box
-    return _fits(left, top, left + width, top + height, boxes.size)
-
-
-def _fit_as_swapped_corners(boxes: PlacedBoxes) -> np.ndarray:
-    top, left, bottom, right = boxes.box
-    return _fits(left, top, right, bottom, boxes.size)
+def _fit_as(code: str, boxes: PlacedBoxes) -> np.ndarray:
+    """Whether each, read so, is a rectangle inside of its image."""
+    left, top, right, bottom = OTHER_READINGS[code](*boxes.box)
+    across = (left >= -_MARGIN) & (left < right) & (right <= boxes.size[0] + _MARGIN)
+    down = (top >= -_MARGIN) & (top < bottom) & (bottom <= boxes.size[1] + _MARGIN)
+    fits: np.ndarray = across & down
+    return fits
 
 
 class _Reading(NamedTuple):
     code: str
-    fit: Callable[[PlacedBoxes], np.ndarray]
     min_share: float = 0
     """Of all boxes, that must reach beyond as written."""
 
 
-_SWAPPED = (_Reading("box.swapped", _fit_swapped),)
+_SWAPPED = (_Reading("box.swapped"),)
 """Where polygons are swapped too, they confirm it."""
 _OTHERWISE = (
-    _Reading("box.corners", _fit_as_corners, _MIN_SHARE_OF_CORNERS),
-    _Reading("box.swapped_corners", _fit_as_swapped_corners, _MIN_SHARE_OF_CORNERS),
-    _Reading("box.centers", _fit_as_centers, _MIN_SHARE_OF_CENTERS),
+    _Reading("box.corners", _MIN_SHARE_OF_CORNERS),
+    _Reading("box.swapped_corners", _MIN_SHARE_OF_CORNERS),
+    _Reading("box.centers", _MIN_SHARE_OF_CENTERS),
 )
 """The narrower ones first."""
 
@@ -222,8 +202,8 @@ def _reading_of(boxes: PlacedBoxes, readings: Sequence[_Reading]) -> str:
     beyond = boxes.of(_are_beyond_right(boxes) | _are_beyond_bottom(boxes))
     if len(beyond) < _MIN_WITNESSES:
         return ""
-    for code, fit, min_share in readings:
-        witnesses, misfits = fit(beyond).sum(), (~fit(boxes)).sum()
+    for code, min_share in readings:
+        witnesses, misfits = _fit_as(code, beyond).sum(), (~_fit_as(code, boxes)).sum()
         if witnesses >= max(_MIN_WITNESSES, _WITNESSES_PER_MISFIT * misfits, min_share * len(boxes)):
             return code
     return ""

@@ -167,15 +167,11 @@ def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
             f"none of the {coco.objects.num} objects has a polygon of three points "
             f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Fix the segmentations"
         )
-    if _is_mostly_of_other_sizes(coco):
+    if 2 * _count_of("image.other_size", flaws) > coco.num_headers:
         problems.append(
             _say(NOTICES["image.other_size"] + ". Correct width and height", flaws["image.other_size"], coco)
         )
     return problems
-
-
-def _is_mostly_of_other_sizes(coco: CocoFacts) -> bool:
-    return 2 * _count_of("image.other_size", {flaw.code: flaw for flaw in coco.flaws}) > coco.num_headers
 
 
 def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:

@@ -6,7 +6,7 @@ Files have millions of coordinates: what most objects are, sound, is found by th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -63,6 +63,15 @@ class Extents(NamedTuple):
         """Whether it can only be meant as a fraction of the image's size."""
         in_unit = self.right <= 1.01 and self.bottom <= 1.01 and self.left >= 0 and self.top >= 0
         return in_unit and min(size) > 4 and math.isfinite(max(size))
+
+
+OTHER_READINGS: Mapping[str, Callable[[Any, Any, Any, Any], tuple[Any, Any, Any, Any]]] = {
+    "box.corners": lambda left, top, right, bottom: (left, top, right, bottom),
+    "box.centers": lambda x, y, width, height: (x - width / 2, y - height / 2, x + width / 2, y + height / 2),
+    "box.swapped": lambda top, left, height, width: (left, top, left + width, top + height),
+    "box.swapped_corners": lambda top, left, bottom, right: (left, top, right, bottom),
+}
+"""What four numbers may be in place of [x, y, width, height]: left, top, right and bottom, of numbers or of arrays."""
 
 
 def is_number(value: object) -> bool:
@@ -133,13 +142,13 @@ def kind_of_mask(segmentation: Any) -> str:
     if not segmentation:
         return "missing"
     if isinstance(segmentation, list) and set(map(type, segmentation)) == {list}:
-        # The same test as detectron2's loader, which drops the whole object when no polygon passes.
-        return "polygons" if any(map(_is_kept, segmentation)) else "no_polygon"
+        return "polygons" if any(map(is_kept, segmentation)) else "no_polygon"
     is_rle = isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), (list, str))
     return "rle" if is_rle and isinstance(segmentation.get("size"), list) else "malformed"
 
 
-def _is_kept(polygon: Sequence[Any]) -> bool:
+def is_kept(polygon: Sequence[Any]) -> bool:
+    """The same test as detectron2's loader, which drops the whole object when no polygon passes."""
     return len(polygon) >= 6 and len(polygon) % 2 == 0
 
 
@@ -187,7 +196,7 @@ def check_polygons(polygons: Sequence[Any], size: Size | None, box: Extents | No
     if not all(map(_are_finite, polygons)) and (wrong := next(filter(None, map(_wrong_in, polygons)), "")):
         tally.note("polygon.malformed", f"{label}: {wrong}")
         return False
-    kept = [polygon for polygon in polygons if _is_kept(polygon)]
+    kept = [polygon for polygon in polygons if is_kept(polygon)]
     if not kept:
         return False
     if len(kept) < len(polygons):
@@ -243,14 +252,9 @@ def _check_meaning(found: Extents, size: Size, box: Extents | None, label: str, 
 
 def _meaning_of_misfit(found: Extents, box: Extents) -> str:
     """What a box that its polygons do not fit may be in place of [x, y, width, height]."""
-    left, top, width, height = box.left, box.top, box.right - box.left, box.bottom - box.top
-    meanings = {
-        "box.corners": Extents(left, top, width, height),
-        "box.centers": Extents(left - width / 2, top - height / 2, left + width / 2, top + height / 2),
-        "box.swapped": Extents(top, left, top + height, left + width),
-        "box.swapped_corners": Extents(top, left, height, width),
-    }
-    return next((code for code, meant in meanings.items() if overlap(found, meant) > _FITS_WELL), "polygon.not_in_box")
+    written = box.left, box.top, box.right - box.left, box.bottom - box.top
+    meanings = ((code, Extents(*read(*written))) for code, read in OTHER_READINGS.items())
+    return next((code for code, meant in meanings if overlap(found, meant) > _FITS_WELL), "polygon.not_in_box")
 
 
 def _say_extents(found: Extents, label: str) -> str:

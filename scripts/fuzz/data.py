@@ -122,11 +122,6 @@ def _scaled(factor: float, *parts: str) -> Spoil:
     return _each(change)
 
 
-def _corners(entry: Content) -> None:
-    left, top, width, height = entry["bbox"]
-    entry["bbox"] = [left, top, left + width, top + height]
-
-
 def _polygon_value(rng: random.Random, entry: Content) -> None:
     polygon = entry["segmentation"][0]
     polygon[rng.randrange(len(polygon))] = rng.choice([None, "3", math.nan, math.inf, 2e8, -2e8, 10**400, True, [1, 2]])
@@ -196,7 +191,7 @@ def _more(rng: random.Random, content: Content) -> None:
 KINDS = (
     Kind(name="fractions", spoil=_scaled(1 / SIZE, "bbox", "segmentation"), at_least=REFUSED),
     Kind(name="boxes as fractions", spoil=_scaled(1 / SIZE, "bbox"), at_least=REFUSED),
-    Kind(name="corners", spoil=_each(_corners), at_least=REFUSED),
+    Kind(name="corners", spoil=_boxes(lambda x, y, w, h: [x, y, x + w, y + h]), at_least=REFUSED),
     Kind(name="resized afterwards", spoil=_scaled(3, "bbox", "segmentation"), at_least=REFUSED),
     Kind(name="polygons times ten", spoil=_scaled(10, "segmentation"), at_least=REFUSED),
     Kind(name="map coordinates", spoil=_scaled(1e5, "segmentation"), at_least=REFUSED),

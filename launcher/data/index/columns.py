@@ -20,7 +20,7 @@ from cattrs import BaseValidationError
 from launcher.config.values import from_plain, to_plain
 from launcher.data.coco_file import FileFacts
 from launcher.data.image_files import ListedImage
-from launcher.files import beside
+from launcher.files import replacing
 
 _MAGIC = b"D2LINDEX"
 _FORMAT = 1
@@ -133,16 +133,12 @@ def write_index(index: Index, path: Path) -> None:
     """
     arrays = _arrays(index)
     header = _header(index, arrays)
-    with beside(path) as draft:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            digest = hashlib.sha256()
-            for part in _parts(header, arrays):
-                digest.update(part)
-                file.write(part)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+    with replacing(path, mode=0o600) as file:
+        digest = hashlib.sha256()
+        for part in _parts(header, arrays):
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
 
 
 def _arrays(index: Index) -> dict[str, np.ndarray]:

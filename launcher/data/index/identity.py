@@ -13,8 +13,8 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from launcher.config.values import read_json_if_valid
 from launcher.files import write_text
 
 _CHUNK = 1 << 22
@@ -67,7 +67,7 @@ def content_of(file: Path, memory: Path) -> Content:
         ChangedError: it changed meanwhile.
     """
     note = memory / f"{hashlib.sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:32]}.content"
-    known = _remembered(note)
+    known = read_json_if_valid(note, Content)
     if known and known.stamp == Stamp.of(os.stat(file)) and known.stamp.was_settled(known.taken_s):
         return known
     content = read_content(file)
@@ -91,14 +91,6 @@ def read_content(file: Path) -> Content:
         if Stamp.of(os.fstat(opened.fileno())) != stamp:
             raise ChangedError(f"{file} changed while it was read")
     return Content(digest=digest.hexdigest(), stamp=stamp, taken_s=taken_s)
-
-
-def _remembered(note: Path) -> Content | None:
-    try:
-        plain: dict[str, Any] = json.loads(note.read_bytes())
-        return Content(digest=str(plain["digest"]), stamp=Stamp(**plain["stamp"]), taken_s=float(plain["taken_s"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _remember(note: Path, content: Content) -> None:

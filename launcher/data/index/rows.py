@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from launcher.data.geometry import is_kept
 from launcher.data.index.columns import IS_CROWD, IS_DROPPED
 
 _MOST_ID = 2**62
@@ -94,8 +95,7 @@ def _flag_of_mask(place: int, segmentation: Any) -> int:
     if not segmentation:
         return 0
     if type(segmentation) is list and all(type(polygon) is list for polygon in segmentation):
-        is_kept = any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation)
-        return 0 if is_kept else IS_DROPPED
+        return 0 if any(map(is_kept, segmentation)) else IS_DROPPED
     if type(segmentation) is dict and type(segmentation.get("counts")) is str:
         return 0
     if type(segmentation) is dict and _is_uncompressed(segmentation):

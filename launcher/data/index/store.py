@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from launcher.config.described import cache_folders
+from launcher.config.described import cache_folders, is_ours
 from launcher.config.request import IndexChoice
 from launcher.data.index.columns import DamagedIndexError, Index, read_index
 from launcher.data.index.identity import ChangedError, Content, content_of
@@ -96,7 +96,7 @@ class IndexStore:
 
     def _open(self, file: Path) -> Opened:
         for folder in self.folders:
-            if not _is_ours(folder):
+            if not _is_usable(folder):
                 continue
             content = content_of(file, folder)
             path = folder / f"{content.digest[:40]}-{_version()}.index"
@@ -186,15 +186,13 @@ def _version() -> str:
     return digest.hexdigest()[:12]
 
 
-def _is_ours(folder: Path) -> bool:
-    """Make the folder if need be; whether nobody else can write into it."""
+def _is_usable(folder: Path) -> bool:
+    """Make the folder if need be; whether we can write into it and nobody else can."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        there = folder.lstat()
+        return is_ours(folder) and os.access(folder, os.W_OK)
     except OSError:
         return False
-    ours = stat.S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and not there.st_mode & 0o022
-    return ours and os.access(folder, os.W_OK)
 
 
 def _clear(folder: Path) -> None:

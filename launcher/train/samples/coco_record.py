@@ -9,6 +9,8 @@ from typing import Any
 import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode
 
+from launcher.data.geometry import is_kept
+
 _KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
 
 
@@ -49,4 +51,4 @@ def _mask(segmentation: Any) -> Any:
     if isinstance(segmentation, dict):
         is_compressed = not isinstance(segmentation["counts"], list)
         return segmentation if is_compressed else mask_util.frPyObjects(segmentation, *segmentation["size"])
-    return [polygon for polygon in segmentation if len(polygon) % 2 == 0 and len(polygon) >= 6]
+    return [polygon for polygon in segmentation if is_kept(polygon)]

@@ -29,7 +29,8 @@ class IndexedFile:
         self.split = split
         self.columns = columns
         self.categories = index.facts.categories
-        self._numbers = {category_id: number for number, (category_id, _) in enumerate(self.categories)}
+        self.numbers = {category_id: number for number, (category_id, _) in enumerate(self.categories)}
+        """Contiguous, by category id."""
         self._entries = EntryReader(Path(split.json), columns)
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class IndexedFile:
             image, annotations = self._entries.read(place)
         except FileChangedError as error:
             raise DataError(str(error)) from error
-        return record_of(image, annotations, image_root=self.split.images, numbers=self._numbers)
+        return record_of(image, annotations, image_root=self.split.images, numbers=self.numbers)
 
     def __reduce__(self) -> Any:
         # For processes that are not forked: each opens the files for itself.
@@ -151,9 +152,7 @@ def _set_metadata(file: IndexedFile) -> None:
     """What `load_coco_json` finds out of a data set as a whole."""
     metadata = MetadataCatalog.get(file.split.name)
     metadata.thing_classes = [name for _, name in file.categories]
-    metadata.thing_dataset_id_to_contiguous_id = {
-        category_id: number for number, (category_id, _) in enumerate(file.categories)
-    }
+    metadata.thing_dataset_id_to_contiguous_id = file.numbers
 
 
 def _is_chosen(columns: Columns, filter_empty: bool, min_keypoints: int) -> np.ndarray:

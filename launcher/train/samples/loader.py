@@ -19,12 +19,12 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from launcher.errors import DataError, RequestError
 from launcher.signals import blocking
-from launcher.train.samples.indexed import IndexedRecords, open_records
+from launcher.train.samples.indexed import IndexedRecords
 from launcher.train.samples.lost import end_where_batches_get_lost, hearing_stops
 from launcher.train.samples.mapped import BadImage, Loaded, MappedSamples, Mapper
 from launcher.train.samples.order import BatchStream, Place, SampleOrder, part_of
 from launcher.train.samples.pixels import told_once
-from launcher.train.samples.samplers import FACTORS, Records, sample_order, train_records, why_not_exact
+from launcher.train.samples.samplers import FACTORS, Records, read_records, sample_order, train_records, why_not_exact
 from launcher.train.stop import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -63,9 +63,7 @@ def build_test_loader(cfg: CfgNode, name: str, mapper: Mapper) -> Any:
 
     An indexed one is decoded image by image; of any other, every process has all records.
     """
-    records = None if cfg.MODEL.LOAD_PROPOSALS else open_records([name], filter_empty=False, min_keypoints=0)
-    if records is None:
-        return build_detection_test_loader(cfg, name, mapper=mapper)
+    records = read_records(cfg, [name], training=False)
     return build_detection_test_loader(records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
 
 
