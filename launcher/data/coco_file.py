@@ -36,6 +36,7 @@ _AREA_SLACK = 1.5
 """Of a box: how much larger the area of an object may be that fills it."""
 _MOST_DECODED = 1000
 """Compressed RLEs of a file that are decoded."""
+_SAMPLED_BOXES = 500
 _FOUND_WITHOUT_CHECK = (
     "annotation.id_zero",
     "annotation.id_too_large",
@@ -67,6 +68,10 @@ class CocoObjects:
     """Annotations that are no objects."""
     unused_categories: tuple[str, ...] = ()
     """Names of the classes that no object has."""
+    per_class: tuple[tuple[int, int], ...] = ()
+    """Objects of each class and images with one of them, in the order of the file's categories."""
+    box_sample: tuple[tuple[float, float, float, float], ...] = ()
+    """Width and height of some boxes, evenly spread over the file, with those of their images."""
 
 
 NO_OBJECTS = CocoObjects(num=0, num_images=0, num_with_rle=0, num_with_keypoints=0, keypoints_per_object=())
@@ -164,12 +169,17 @@ def file_facts(checksum: int, header: Header, seen: Seen, annotations: Sequence[
     return FileFacts(
         checksum=checksum,
         num_images=len(header.sizes),
-        objects=seen.count.result(dict(header.categories)),
+        objects=seen.count.result(dict(header.categories), _sample_of(seen.boxes)),
         categories=header.categories,
         keypoint_names=header.keypoint_names,
         flaws_of_header=header.flaws,
         flaws_of_annotations=tally.result(),
     )
+
+
+def _sample_of(boxes: PlacedBoxes) -> tuple[tuple[float, float, float, float], ...]:
+    rows = boxes.rows[:: max(1, -(-len(boxes) // _SAMPLED_BOXES)), 2:6]
+    return tuple(tuple(row) for row in rows.tolist())
 
 
 def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage], *, check: bool) -> CocoFacts:
@@ -370,6 +380,8 @@ class Count:
     keypoints: Counter[int] = field(default_factory=Counter)
     categories: Counter[Any] = field(default_factory=Counter)
     images: set[Any] = field(default_factory=set)
+    images_of: dict[Any, set[Any]] = field(default_factory=dict)
+    """Ids of images by category."""
     num_with_visible: int = 0
     num_decoded: int = 0
     num_crowds: int = 0
@@ -382,6 +394,8 @@ class Count:
         self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
         if _is_whole(entry.get("category_id")):
             self.categories[entry["category_id"]] += 1
+            if size:
+                self.images_of.setdefault(entry["category_id"], set()).add(entry["image_id"])
         self.num_with_visible += shapes.num_visible > 0
         self.num_decoded += shapes.is_decoded
 
@@ -391,11 +405,15 @@ class Count:
         self.keypoints.update(other.keypoints)
         self.categories.update(other.categories)
         self.images.update(other.images)
+        for category, images in other.images_of.items():
+            self.images_of.setdefault(category, set()).update(images)
         self.num_with_visible += other.num_with_visible
         self.num_decoded += other.num_decoded
         self.num_crowds += other.num_crowds
 
-    def result(self, categories: Mapping[int, str]) -> CocoObjects:
+    def result(
+        self, categories: Mapping[int, str], box_sample: tuple[tuple[float, float, float, float], ...]
+    ) -> CocoObjects:
         return CocoObjects(
             num=self.masks.total(),
             num_images=len(self.images),
@@ -406,6 +424,8 @@ class Count:
             num_decoded=self.num_decoded,
             num_crowds=self.num_crowds,
             unused_categories=tuple(name for number, name in categories.items() if not self.categories[number]),
+            per_class=tuple((self.categories[number], len(self.images_of.get(number, ()))) for number in categories),
+            box_sample=box_sample,
         )
 
 
