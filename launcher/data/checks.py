@@ -16,7 +16,7 @@ from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, RegisteredFacts
 from launcher.data.finding import Finding, Severity
-from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, MODEL_ERRORS, NOTICES, Message
+from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, HINTS, MODEL_ERRORS, NOTICES, Message
 from launcher.data.suspicions import Suspected, suspect
 from launcher.data.tally import Flaw
 
@@ -29,6 +29,8 @@ _UNREAD_CLASS_COUNTS = {
 }
 """Of these keys, those that an architecture never reads; of one that is not here, any may be read."""
 _EXAMPLES = " ({examples})"
+_UNUSABLE = ("image.damaged", "image.other_size", "image.too_many_pixels")
+"""Flaws of images that detectron2 cannot use."""
 
 
 def findings_about(request: RunRequest, facts: DatasetFacts) -> list[Finding]:
@@ -40,6 +42,7 @@ def findings_about(request: RunRequest, facts: DatasetFacts) -> list[Finding]:
     errors += _errors_of_registered(facts)
     errors += _errors_of_own(request, facts)
     errors += _errors_of_class_counts(request, facts)
+    errors += [one for coco in used for one in _too_many_unusable(coco, keys, request.dataset.max_bad)]
     notices = [finding for coco in facts.coco for finding in _notices_of_file(coco, keys)]
     return [*errors, *notices, *_notices_about_own(facts)]
 
@@ -48,6 +51,8 @@ def _notices_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     for flaw in coco.flaws:
         if flaw.code in NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in ABOUT_EVALUATION):
             yield _of_flaw(NOTICES[flaw.code], flaw, coco, Severity.warning)
+        elif flaw.code in HINTS:
+            yield _of_flaw(HINTS[flaw.code], flaw, coco, Severity.hint)
     for one in suspect(coco, keys):
         if not one.is_refused:
             yield _of_suspected(one, coco, Severity.warning)
@@ -95,7 +100,8 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
 
 
 def setting_of(coco: CocoFacts) -> str:
-    return f"dataset.{coco.split}.json={coco.json}"
+    """What names the file."""
+    return f"{coco.name} ({coco.json})" if coco.is_registered else f"dataset.{coco.split}.json={coco.json}"
 
 
 def typed(overrides: Sequence[str], setting: str) -> bool:
@@ -195,6 +201,16 @@ def _nothing_to_train_on(coco: CocoFacts, keys: Keys, flaws: Mapping[str, Flaw])
             "leaves such objects out"
         )
         yield _of_flaw(Message(what, "Fix the segmentations"), flaws["mask.no_polygon"], coco)
+
+
+def _too_many_unusable(coco: CocoFacts, keys: Keys, max_bad: int) -> Iterator[Finding]:
+    """A training replaces so many images by others, and no more."""
+    flaws = {flaw.code: flaw for flaw in coco.flaws}
+    unusable = sum(_count_of(code, flaws) for code in _UNUSABLE)
+    if coco.is_opened and _is_in(keys, "TRAIN", coco) and unusable > max_bad:
+        what = f"{unusable} images cannot be used, and a training replaces {max_bad} by others (dataset.max_bad)"
+        fix = f"Repair or remove them, or set dataset.max_bad={unusable}"
+        yield _of_file("image.unusable", coco, what, fix, count=unusable)
 
 
 def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:

@@ -60,6 +60,8 @@ class CocoObjects:
     num_with_keypoints: int
     keypoints_per_object: tuple[int, ...]
     """The different numbers of keypoints found."""
+    num_with_mask: int = 0
+    """Objects that have a segmentation of any kind."""
     num_with_visible: int = 0
     """Objects with at least one keypoint that can be seen."""
     num_decoded: int = 0
@@ -101,6 +103,12 @@ class CocoFacts:
     """(id, name), by id: the order in which detectron2 numbers them."""
     keypoint_names: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
+    listed: Sequence[ListedImage] = ()
+    """The images that have a file name, as the file lists them; empty where they are not looked for."""
+    is_registered: bool = False
+    """It is one of detectron2's own, which no setting of ours names."""
+    is_opened: bool = False
+    """All its images have been opened."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -196,6 +204,7 @@ def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage
         categories=found.categories,
         keypoint_names=found.keypoint_names,
         flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
+        listed=listed if check else (),
     )
 
 
@@ -420,6 +429,7 @@ class Count:
             num_with_rle=self.masks["rle"],
             num_with_keypoints=self.keypoints.total() - self.keypoints[0],
             keypoints_per_object=tuple(sorted(number for number in self.keypoints if number)),
+            num_with_mask=self.masks.total() - self.masks["missing"],
             num_with_visible=self.num_with_visible,
             num_decoded=self.num_decoded,
             num_crowds=self.num_crowds,

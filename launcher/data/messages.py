@@ -259,15 +259,6 @@ NOTICES = {
         "16-bit values are divided by 257, floats up to 1 multiplied by 255",
         "Save them with 8 bits where that makes them dark",
     ),
-    "image.other_size": Message(
-        "{count} of the {num_headers} images looked into have another size than listed ({examples}), which "
-        "detectron2 refuses",
-        "Correct width and height",
-    ),
-}
-
-# What is found where every image is opened.
-OPENED = {
     "image.damaged": Message(
         "{count} of the {num_headers} images opened cannot be read to their end ({examples})",
         "Replace or remove them",
@@ -281,7 +272,14 @@ OPENED = {
         "{count} images have the pixels of another one ({examples})",
         "Keep one of each, with all objects",
     ),
+    "image.other_size": Message(
+        "{count} of the {num_headers} images looked into have another size than listed ({examples}), which "
+        "detectron2 refuses",
+        "Correct width and height",
+    ),
 }
+
+# What may well be meant.
 HINTS = {
     "image.turned_as_listed": Message(
         "{count} images are turned by their EXIF orientation ({examples}), and listed in the size that detectron2 "
