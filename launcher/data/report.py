@@ -99,8 +99,10 @@ def _learning_all(request: RunRequest, facts: DatasetFacts) -> Iterator[Adjustme
     have_masks = any(one.num_with_mask * 2 >= one.num for one in objects)
     have_keypoints = any(one.num_with_keypoints * 2 >= one.num for one in objects)
     ours = [coco.name for coco in facts.coco]
+    sigmas = [0.1] * max((number for one in objects for number in one.keypoints_per_object), default=0)
     yield _change(request, "MODEL.MASK_ON", have_masks or request.keys["MODEL.MASK_ON"])
     yield _change(request, "MODEL.KEYPOINT_ON", have_keypoints or request.keys["MODEL.KEYPOINT_ON"])
+    yield _change(request, "TEST.KEYPOINT_OKS_SIGMAS", sigmas)
     yield _change(request, "DATASETS.TEST", list(dict.fromkeys((*names_in(request.keys, "TEST"), *ours))))
 
 
@@ -125,5 +127,5 @@ def _file_report(coco: CocoFacts, request: RunRequest) -> FileReport:
             ClassCount(name=name, objects=num_objects, images=num_images)
             for (_, name), (num_objects, num_images) in zip(coco.categories, counts, strict=True)
         ),
-        sizes=sizes_of(coco, request.keys),
+        sizes=sizes_of(coco, request.keys, has_model=is_model_chosen(request)),
     )
