@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +45,8 @@ def test_several_processes_give_what_one_gives(tmp_path: Path):
     assert done == [16, 32, 48, 64, 70]
 
 
-def test_a_killed_process_is_answered(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(
-        "launcher.data.opening.open_image", lambda _: __import__("os").kill(__import__("os").getpid(), 9)
-    )
+def test_a_killed_process_is_answered(monkeypatch):
+    monkeypatch.setattr(Image, "open", lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
     with pytest.raises(DataError, match=r"was killed.*--no-images"):
         open_images(["a.png"], num_processes=2)
