@@ -39,7 +39,7 @@ COMMANDS = {
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"]', help="what a code or an error message means"),
-    "data": Command(usage="data demo DIR", help="create the demo data set"),
+    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.config.asked import coco_splits, names_in
@@ -86,6 +86,20 @@ def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
     """The annotation file of one of detectron2's own data sets, where that is all there is to read."""
     known = find_registered(entry.name)
     return root / known.instances if known and known.instances and not entry.missing else None
+
+
+def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None) -> DatasetFacts:
+    """The facts with what the files of detectron2's own COCO data sets hold, which a training only looks for."""
+    train = names_in(keys, "TRAIN")
+    found = []
+    for entry in facts.registered:
+        known, root = find_registered(entry.name), Path(facts.root)
+        if (file := _instances(entry, root)) and known and facts.own_code is None:
+            asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
+            split = "train" if entry.name in train else "val"
+            opened = indexes.open(file) if indexes else None
+            found.append(replace(_inspect_coco(entry.name, split, asked, opened, check=True), is_registered=True))
+    return replace(facts, coco=(*facts.coco, *found))
 
 
 def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:
