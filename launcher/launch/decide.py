@@ -18,6 +18,7 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.launch.scaling import plan_scaling
+from launcher.launch.schedule import schedule_warnings
 from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
@@ -72,11 +73,13 @@ def make_run_plan(
     output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
     keys = request.keys.with_((*adjustments, output_dir))
     notices = (*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices))
+    start = _start_of(request, folder, keys)
+    warnings = () if isinstance(start, Finished) else schedule_warnings(request, keys, dataset)
     return RunPlan(
         folder=folder.folder,
         attempt=1 if request.resume == "never" else folder.attempts + 1,
         identity=identity,
-        start=_start_of(request, folder, keys),
+        start=start,
         data=dataset,
         devices=devices,
         keys=keys,
@@ -84,7 +87,7 @@ def make_run_plan(
         task=_training(request, scaling.accumulate, begun_with),
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
-        report=Report(adjustments=adjustments, notices=notices, changed=changed),
+        report=Report(adjustments=adjustments, warnings=warnings, notices=notices, changed=changed),
     )
 
 

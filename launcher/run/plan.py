@@ -167,11 +167,20 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanWarning:
+    """Something about a plan that can hardly be meant, and runs all the same."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What is reported before the start."""
 
     adjustments: tuple[Adjustment, ...]
     """Everything that the run gets otherwise than asked."""
+    warnings: tuple[PlanWarning, ...]
     notices: tuple[str, ...]
     changed: tuple[ChangedSetting, ...]
     """Settings whose values were others in the previous attempt."""
