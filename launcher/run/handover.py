@@ -27,6 +27,8 @@ READ_LATER = frozenset({
     "CUDA_DEVICE_ORDER",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
     "OMP_NUM_THREADS",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
 })  # fmt: skip
 
 
