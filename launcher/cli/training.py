@@ -15,7 +15,7 @@ from launcher.device.job import read_job
 from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
-from launcher.launch.claims import claim, claims_folder, look
+from launcher.launch.claims import claim, claims_folder, handed_over, look
 from launcher.launch.environment import with_short_waits
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.meeting import look_at_meeting
@@ -85,6 +85,7 @@ def make_session(request: RunRequest, command: tuple[str, ...], execute: Execute
         measure_bfloat16=partial(measure_bfloat16, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
+        handed_over=handed_over(environ),
         now=time.time,
         sleep=time.sleep,
         execute=execute,

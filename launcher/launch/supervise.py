@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Protocol, TypeVar
 
 from launcher.config.values import read_json
+from launcher.forking import ForkedProcess
 from launcher.launch.oom import count_memory_kills
 from launcher.run import codes
 from launcher.run.handover import Worker
@@ -57,7 +58,7 @@ class Supervision:
         self._answer = answer
         self._alone_since: float | None = None
         self.abandoned_by = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.stop_signal: int | None = None
         self.killed_by_us = False
         self.hung_in = ""
@@ -88,7 +89,7 @@ class Supervision:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(self.stop_signal)
 
-    def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+    def wait(self, process: subprocess.Popen[bytes] | ForkedProcess, watch: Watch) -> int:
         """The worker's exit status; kills it when it hangs."""
         while True:
             try:
@@ -107,7 +108,7 @@ class Supervision:
         self.abandoned_by = ended
         return True
 
-    def _end_hung(self, process: subprocess.Popen[bytes]) -> int:
+    def _end_hung(self, process: subprocess.Popen[bytes] | ForkedProcess) -> int:
         # SIGABRT makes Python's fault handler write the stacks of all threads into the attempt's folder.
         _signal_group(process.pid, signal.SIGABRT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,7 +139,7 @@ def execute(
     kills = count_memory_kills()
     supervision = Supervision(others, partial(_answer, plan=plan))
     with handling({**dict.fromkeys(FORWARDED, supervision.forward), signal.SIGTSTP: supervision.suspend}):
-        worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
+        worker = _worker_for(plan, environment, early)
         process = supervision.process = worker.process
         worker.begin(plan.file, environment, inherited)
         supervision.pass_to_worker()
@@ -168,6 +169,13 @@ def execute(
 
 def _answer(number: int, plan: RunPlan) -> None:
     say_at_once(stopping_text(number, read_beat(plan.attempt_paths.heartbeat), plan))
+
+
+def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | None) -> Worker:
+    number = plan.devices.num_processes
+    if early is not None and early.serves(environment, num_processes=number):
+        return early
+    return Worker(environment, plan.paths.folder, may_fork=number == 1)
 
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
