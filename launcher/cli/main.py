@@ -38,7 +38,8 @@ COMMANDS = {
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
-    "explain": Command(usage='explain [CODE|"TEXT"]', help="what a code or an error message means"),
+    "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
+    "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
 }
