@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from launcher.device.causes.catalogue import BY_CODE, CAUSES, GROUPS, group_of
 from launcher.device.causes.cause import Cause
@@ -107,8 +107,8 @@ def _is_pipe(stream: IO[str] | None) -> bool:
     return False
 
 
-def _piped(stream: IO[str]) -> str:
-    text = stream.buffer.read().decode(errors="replace")[-MAX_READ:]
+def _piped(stream: Any) -> str:
+    text: str = stream.buffer.read().decode(errors="replace")[-MAX_READ:]
     if not text.strip():
         raise RequestError(
             "nothing came through the pipe. Errors go to the other stream: COMMAND 2>&1 | launcher explain"

@@ -10,7 +10,7 @@ _SAMPLES = "Samples per bin of the region pooling; 0 follows the size of the reg
 _BINS = "Side, in bins, of what the region pooling gives."
 
 MEANINGS: Mapping[str, str] = {
-    "MODEL.META_ARCHITECTURE": "The kind of model. A zoo file (model=...) chooses it with everything that goes with it.",
+    "MODEL.META_ARCHITECTURE": "The kind of model. A zoo file (model=...) chooses it with all that goes with it.",
     "MODEL.DEVICE": "Where the model runs. device=cpu and device=cuda of the launcher set it, and more.",
     "MODEL.MASK_ON": "Whether the model has a head for instance masks; data without masks needs False.",
     "MODEL.KEYPOINT_ON": "Whether the model has a head for keypoints.",
@@ -69,7 +69,7 @@ MEANINGS: Mapping[str, str] = {
     "TEST.AUG.MIN_SIZES": "Sizes of the shorter side in which each image is evaluated.",
     "TEST.AUG.MAX_SIZE": "Largest longer side of those.",
     "TEST.AUG.FLIP": "Whether each of those is evaluated flipped too.",
-    "TEST.PRECISE_BN.ENABLED": "Whether the statistics of batch norm are measured anew before an evaluation.",
+    "TEST.PRECISE_BN.ENABLED": "Whether the statistics of batch norm are measured again before an evaluation.",
     "TEST.PRECISE_BN.NUM_ITER": "Batches over which they are measured.",
     "OUTPUT_DIR": "Folder of the run. The launcher chooses it: run.root and run.name.",
     "GLOBAL.HACK": "A number that code may read in the middle of an experiment.",

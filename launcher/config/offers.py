@@ -1,4 +1,4 @@
-"""What there is to choose from: models, data sets, experiments, settings. Names and a few words each; composes nothing."""
+"""What there is to choose from: models, data sets, experiments, settings, with a few words each. Composes nothing."""
 
 from __future__ import annotations
 

@@ -50,8 +50,9 @@ class OwnSetting:
 
 def own_nodes() -> dict[str, type]:
     """The launcher's nodes, such as `device`, in the order of a request."""
-    hints = get_type_hints(RunRequest)
-    return {name: kind for name, kind in hints.items() if is_dataclass(kind) and kind not in (Typed, OwnCode)}
+    hints: dict[str, Any] = get_type_hints(RunRequest)
+    classes = {name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
+    return {name: kind for name, kind in classes.items() if kind not in (Typed, OwnCode)}
 
 
 def own_settings() -> tuple[OwnSetting, ...]:

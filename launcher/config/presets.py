@@ -1,4 +1,4 @@
-"""The YAML files that `GROUP=OPTION` chooses: the launcher's own and those of a user's --config-dir. Composes nothing."""
+"""The YAML files that `GROUP=OPTION` chooses: the launcher's and those of a user's --config-dir. Composes nothing."""
 
 from __future__ import annotations
 
