@@ -42,6 +42,7 @@ COMMANDS = {
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
     "data": Command(usage="data demo DIR", help="create the demo data set"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
 HEAD = "Train detectron2 models on whatever hardware is available."

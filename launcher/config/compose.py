@@ -38,7 +38,7 @@ from launcher.config.asked import names_in
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.key_bounds import problems_with_bounds
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys, read_keys
 from launcher.config.mistakes import (
     HABITS,
@@ -59,7 +59,6 @@ from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequ
 from launcher.config.schema import (
     OWN_NODES,
     OWN_ROOT_SETTINGS,
-    flat,
     make_schema,
     name_lists,
     number_lists,
