@@ -79,7 +79,13 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[str]:
 
 
 def setting_of(coco: CocoFacts) -> str:
-    return f"dataset.{coco.split}.json={coco.json}"
+    part = "" if coco.portion is None else f" (its images for {'validation' if coco.portion.is_val else 'training'})"
+    return f"dataset.{_files_of(coco)}.json={coco.json}{part}"
+
+
+def _files_of(coco: CocoFacts) -> str:
+    """The split whose settings name its files."""
+    return coco.split if coco.portion is None else "train"
 
 
 def typed(overrides: Sequence[str], setting: str) -> bool:
@@ -139,7 +145,7 @@ def _how_to_get(coco: CocoFacts) -> str:
     folder = os.path.dirname(coco.json)
     if coco.name == f"demo_{coco.split}" and os.path.basename(coco.json) == f"{coco.split}.json":
         return f"The demo data is made with: launcher data demo {folder}"
-    return f"Set dataset.{coco.split}.json to a COCO-format file"
+    return f"Set dataset.{_files_of(coco)}.json to a COCO-format file"
 
 
 def _is_in(keys: Keys, part: str, coco: CocoFacts) -> bool:
@@ -151,7 +157,12 @@ def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
         problems.append("it defines no categories, so there is nothing to learn. Add them")
-    if not coco.num_images:
+    if not coco.num_images and coco.portion is not None:
+        problems.append(
+            "there are none: a file needs two images to be divided (those that Roboflow made of one photograph stay "
+            "together). Leave dataset.val.fraction out"
+        )
+    elif not coco.num_images:
         problems.append("it lists no images. Add them")
     if _is_in(keys, "TRAIN", coco) and not coco.objects.num_images:
         problems.append(
@@ -369,7 +380,7 @@ def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
         images=coco.images,
         num_headers=coco.num_headers,
         json=shlex.quote(coco.json),
-        split=coco.split,
+        split=_files_of(coco),
     )
 
 

@@ -66,10 +66,6 @@ EVALUATION_ERRORS = {
         "",
         "{count} annotations lack `area` or `iscrowd` ({examples}), which COCO evaluation reads. Add them",
     ),
-    "annotation.id_zero": (
-        "",
-        "an annotation has id 0, which COCO evaluation takes for `not found`: the AP would be too low. " + _NUMBER_THEM,
-    ),
     "annotation.text_id": (
         "",
         "{count} annotations have an id that is text ({examples}), and COCO evaluation needs numbers. " + _NUMBER_THEM,
@@ -116,6 +112,8 @@ EVALUATION_ERRORS = {
     ),
 }
 NOTICES = {
+    "annotation.id_zero": "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under "
+    "another number, and the file stays as it is",
     "area.zero": "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones "
     "in APs, APm and APl",
     "area.too_large": "{count} annotations have an `area` larger than their bbox ({examples}): APs, APm and APl go by "
@@ -132,4 +130,4 @@ NOTICES = {
     "image.other_size": "{count} of the {num_headers} images looked into have another size than listed ({examples}), "
     "which detectron2 refuses",
 }
-ABOUT_EVALUATION = ("area.zero", "area.too_large")
+ABOUT_EVALUATION = ("annotation.id_zero", "area.zero", "area.too_large")
