@@ -150,7 +150,8 @@ def _leaves(settings: Any, path: tuple[str, ...]) -> Iterator[Leaf]:
         if is_dataclass(value):
             yield from _leaves(value, inner)
         else:
-            owner = type(settings).__name__
+            declaring = (kind for kind in type(settings).__mro__ if field.name in vars(kind).get("__annotations__", {}))
+            owner = next(declaring).__name__
             yield Leaf(path=inner, owner=owner, type=field.type, range=range_of(field), value=value)
 
 
