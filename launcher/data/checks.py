@@ -101,7 +101,15 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
 
 def setting_of(coco: CocoFacts) -> str:
     """What names the file."""
-    return f"{coco.name} ({coco.json})" if coco.is_registered else f"dataset.{coco.split}.json={coco.json}"
+    if coco.is_registered:
+        return f"{coco.name} ({coco.json})"
+    part = "" if coco.portion is None else f" (its images for {'validation' if coco.portion.is_val else 'training'})"
+    return f"dataset.{_files_of(coco)}.json={coco.json}{part}"
+
+
+def _files_of(coco: CocoFacts) -> str:
+    """The split whose settings name its files."""
+    return coco.split if coco.portion is None else "train"
 
 
 def typed(overrides: Sequence[str], setting: str) -> bool:
@@ -169,7 +177,7 @@ def _how_to_get(coco: CocoFacts) -> str:
     folder = os.path.dirname(coco.json)
     if coco.name == f"demo_{coco.split}" and os.path.basename(coco.json) == f"{coco.split}.json":
         return f"The demo data is made with: launcher data demo {folder}"
-    return f"Set dataset.{coco.split}.json to a COCO-format file"
+    return f"Set dataset.{_files_of(coco)}.json to a COCO-format file"
 
 
 def _is_in(keys: Keys, part: str, coco: CocoFacts) -> bool:
@@ -180,7 +188,13 @@ def _errors_of_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
         yield _of_file("category.none", coco, "it defines no categories, so there is nothing to learn", "Add them")
-    if not coco.num_images:
+    if not coco.num_images and coco.portion is not None:
+        what = (
+            "there are none: a file needs two images to be divided (those that Roboflow made of one photograph stay "
+            "together)"
+        )
+        yield _of_file("image.none", coco, what, "Leave dataset.val.fraction out")
+    elif not coco.num_images:
         yield _of_file("image.none", coco, "it lists no images", "Add them")
     yield from _nothing_to_train_on(coco, keys, flaws)
     if 2 * _count_of("image.other_size", flaws) > coco.num_headers:
@@ -442,7 +456,7 @@ def _of_flaw(message: Message, flaw: Flaw, coco: CocoFacts, severity: Severity =
         "images": coco.images,
         "num_headers": coco.num_headers,
         "json": shlex.quote(coco.json),
-        "split": coco.split,
+        "split": _files_of(coco),
     }
     without = message.what.replace(_EXAMPLES, "")
     return Finding(

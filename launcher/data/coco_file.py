@@ -25,6 +25,7 @@ from launcher.data.geometry import (
 )
 from launcher.data.image_files import ListedImage, look_for_files
 from launcher.data.json_file import kind_of, read_coco_lists
+from launcher.data.portion import Portion
 from launcher.data.repeats import KeyCollector, Keys, label_of, note_repeated
 from launcher.data.tally import Flaw, Tally
 
@@ -109,6 +110,8 @@ class CocoFacts:
     """It is one of detectron2's own, which no setting of ours names."""
     is_opened: bool = False
     """All its images have been opened."""
+    portion: Portion | None = None
+    """The part of the file that all of this is about; None for the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,10 +140,13 @@ class FileFacts:
     flaws_of_annotations: tuple[Flaw, ...]
 
 
-def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
-    """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
+def read_coco(
+    name: str, split: str, json_file: Path, images: Path, *, check: bool = True, portion: Portion | None = None
+) -> CocoFacts:
+    """Read the file once and, when `check`, every entry of it (or of that part) and the listing of its image folder."""
+    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images), portion=portion)
     with without_collection():
-        return _read_coco(name, split, json_file, images, check=check)
+        return _read_coco(asked, json_file, check=check)
 
 
 @contextlib.contextmanager
@@ -155,16 +161,17 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool) -> CocoFacts:
-    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images))
+def _read_coco(asked: CocoFacts, json_file: Path, *, check: bool) -> CocoFacts:
     content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
         return replace(asked, unreadable=why_not)
-    annotations = content["annotations"]
-    header = read_header(content["categories"], content["images"])
-    judge = AnnotationJudge(header, len(annotations))
-    for place, entry in enumerate(annotations):
-        judge.see(place, entry)
+    images, annotations = content["images"], content["annotations"]
+    of_images = (entry.get("image_id") if isinstance(entry, dict) else None for entry in annotations)
+    part = places_of(asked.portion, images, of_images, len(annotations))
+    header = read_header(content["categories"], images, part.images)
+    judge = AnnotationJudge(header, len(part.annotations))
+    for place in part.annotations:
+        judge.see(place, annotations[place])
     return with_images(asked, file_facts(checksum, header, judge.found(), annotations), header.listed, check=check)
 
 
@@ -208,11 +215,25 @@ def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage
     )
 
 
-def read_header(categories: Iterable[Any], images: Iterable[Any]) -> Header:
-    """Read what annotations refer to, and note what is wrong with it."""
+class Places(NamedTuple):
+    """Which entries of a file's lists are read."""
+
+    images: Sequence[int]
+    annotations: Sequence[int]
+
+
+def places_of(portion: Portion | None, images: Sequence[Any], image_ids: Iterable[Any], num_annotations: int) -> Places:
+    """All of them, or those of a part; `image_ids` are those of all annotations, and looked at for a part only."""
+    if portion is None:
+        return Places(range(len(images)), range(num_annotations))
+    return Places(portion.images(images), portion.annotations(image_ids, images))
+
+
+def read_header(categories: Iterable[Any], images: Sequence[Any], places: Sequence[int]) -> Header:
+    """Read what annotations refer to, the images at those places, and note what is wrong with it."""
     tally = Tally()
     named, keypoint_names = _read_categories(categories, tally)
-    sizes, listed = _read_images(images, tally)
+    sizes, listed = _read_images(((place, images[place]) for place in places), tally)
     return Header(categories=named, keypoint_names=keypoint_names, sizes=sizes, listed=listed, flaws=tally.result())
 
 
@@ -240,14 +261,14 @@ def _is_category(entry: Any) -> bool:
     return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
 
 
-def _read_images(entries: Iterable[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
+def _read_images(entries: Iterable[tuple[int, Any]], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
     """Width and height by image id, and the images that have a file name."""
     sizes: dict[Any, Size] = {}
     first: dict[str, str] = {}
     listed = []
     width: Any
     height: Any
-    for place, entry in enumerate(entries):
+    for place, entry in entries:
         if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("image.malformed", f"images[{place}]")
             continue

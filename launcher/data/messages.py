@@ -143,13 +143,6 @@ EVALUATION_ERRORS = {
             "Add them",
         ),
     ),
-    "annotation.id_zero": (
-        "",
-        Message(
-            "an annotation has id 0, which COCO evaluation takes for `not found`: the AP would be too low",
-            _NUMBER_THEM,
-        ),
-    ),
     "annotation.text_id": (
         "",
         Message(
@@ -224,6 +217,11 @@ EVALUATION_ERRORS = {
 
 # What a run can start with.
 NOTICES = {
+    "annotation.id_zero": Message(
+        "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under another number, and "
+        "the file stays as it is",
+        "",
+    ),
     "area.zero": Message(
         "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones in APs, "
         "APm and APl",
@@ -292,4 +290,4 @@ HINTS = {
     ),
 }
 
-ABOUT_EVALUATION = ("area.zero", "area.too_large")
+ABOUT_EVALUATION = ("annotation.id_zero", "area.zero", "area.too_large")

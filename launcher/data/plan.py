@@ -21,6 +21,7 @@ from launcher.data.coco_file import CocoFacts, FileFacts
 from launcher.data.facts import DatasetFacts, absolute
 from launcher.data.finding import Severity, sentences
 from launcher.data.index.store import IndexFacts
+from launcher.data.portion import Portion
 from launcher.data.tally import printable
 from launcher.errors import DataError
 
@@ -38,6 +39,8 @@ class CocoSplit:
     """Which keypoints change places in a mirrored image."""
     index: IndexFacts | None = None
     """What is opened in place of the file; None where the file is read."""
+    portion: Portion | None = None
+    """The part of the file that this split is; None for all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,13 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         raise DataError(_as_list("The data set cannot be used", [printable(text) for text in sentences(errors)]))
 
     train, val = (next((coco for coco in facts.coco if coco.split == split), None) for split in ("train", "val"))
-    notices = (*sentences(findings), *_mirror_notices(request, train), *_index_notices(facts))
+    notices = (
+        *request.found.notes,
+        *_portion_notices(facts),
+        *sentences(findings),
+        *_mirror_notices(request, train),
+        *_index_notices(facts),
+    )
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         indexes={one.name: facts.indexes[one.name] for one in facts.registered if one.name in facts.indexes},
@@ -149,6 +158,7 @@ def _split(coco: CocoFacts, index: IndexFacts | None) -> CocoSplit:
         keypoint_names=coco.keypoint_names,
         keypoint_flip_map=_flip_map(coco.keypoint_names),
         index=index,
+        portion=coco.portion,
     )
 
 
@@ -157,6 +167,17 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     names = {name.lower(): name for name in keypoint_names}
     pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
     return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _portion_notices(facts: DatasetFacts) -> Iterator[str]:
+    parts = {coco.split: coco for coco in facts.coco}
+    val, train = parts.get("val"), parts.get("train")
+    if val is not None and val.portion is not None:
+        total = f" of {val.num_images + train.num_images}" if train else ""
+        yield (
+            f"{val.num_images}{total} images of {val.json} are for validation "
+            f"(dataset.val.fraction={val.portion.fraction:g} dataset.val.seed={val.portion.seed})"
+        )
 
 
 def _index_notices(facts: DatasetFacts) -> list[str]:

@@ -53,14 +53,14 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
         for row in (*data_rows(plan), *_index_rows(plan.data)):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
-        line(f"device: {_device_line(plan.devices)}")
+        line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
     for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
         line(f"  {row}")
     for change in plan.report.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
-    for warning in plan.report.warnings if before is None else ():
+    for warning in plan.report.warnings if before is None and not isinstance(plan.start, Finished) else ():
         line(f"warning: {warning.text}")
     show_notices((one for one in plan.report.notices if before is None or one not in before.report.notices), console)
     line(_start_line(plan))
@@ -196,8 +196,9 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
-def _device_line(devices: DevicePlan) -> str:
+def _device_line(devices: DevicePlan, nodes: int) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    several += f" on each of {nodes} nodes" if nodes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 
