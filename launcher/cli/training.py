@@ -19,11 +19,13 @@ from launcher.launch.inference import evaluation_instead
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
+from launcher.run import codes
 from launcher.run.attempts import read_attempts
 from launcher.run.handover import early_worker
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.plan import Finished, RunPlan
+from launcher.run.resume import ResumePoint, look_for_checkpoints
 from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
@@ -38,23 +40,23 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         SystemExit: it was stopped; a sweep stops with it.
     """
     with _executing(request) as how:
-        session = make_session(command, how)
+        session = make_session(command, how, quiet=request.logging.quiet)
         ended = launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
-    show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
+    show_outcome(ended.outcome, ended.plan, make_console(), seconds=seconds, left=_left_by(ended))
     return _result_of(ended)
 
 
-def make_session(command: tuple[str, ...], execute: Execute) -> Session:
-    """A session on this machine."""
+def make_session(command: tuple[str, ...], execute: Execute, *, quiet: bool = False) -> Session:
+    """A session on this machine; a `quiet` one prints nothing before the end."""
     folder, environ = claims_folder(), dict(os.environ)
     return Session(
         command=command,
         environ=environ,
-        console=make_console(),
+        console=make_console(quiet=quiet),
         plan_data=partial(plan_data, environ=environ),
         look=partial(look_for, environ=environ),
         measure_bfloat16=partial(measure_bfloat16, environ=environ),
@@ -64,6 +66,12 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         sleep=time.sleep,
         execute=execute,
     )
+
+
+def _left_by(ended: Ended) -> ResumePoint | None:
+    """From where a training that was ended at once would resume; reading checkpoints takes its time."""
+    is_interrupted = ended.outcome is not None and ended.outcome.code == codes.INTERRUPTED
+    return look_for_checkpoints(ended.plan.paths).newest_valid if is_interrupted else None
 
 
 def _result_of(ended: Ended) -> float | None:

@@ -308,12 +308,12 @@ def _extensions_of(asked: Arguments) -> list[str]:
 
 
 def _files_chosen(asked: Arguments) -> Iterator[Path]:
-    for folder in _config_folders(asked):
+    for folder in config_folders(asked):
         for group in ("model", "dataset", "experiment", "debug"):
             yield from (folder / group / f"{name}.yaml" for name in asked.chosen(group))
 
 
-def _config_folders(asked: Arguments) -> list[Path]:
+def config_folders(asked: Arguments) -> list[Path]:
     return [*([Path(asked.config_dir)] if asked.config_dir else []), configs_folder()]
 
 
@@ -417,7 +417,7 @@ def _shown(lines: list[str]) -> list[str]:
 
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
     groups: dict[str, list[str]] = {MODEL_GROUP: [option_name(name) for name in keys.zoo]}
-    for folder in _config_folders(asked):
+    for folder in config_folders(asked):
         for file in sorted(folder.glob("*/*.yaml")):
             groups.setdefault(file.parent.name, []).append(file.stem)
     return Settable(schema=make_schema(keys), groups=groups)

@@ -298,6 +298,8 @@ class LoggingSettings:
     """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    quiet: bool = False
+    """Print errors and how the run ended, and nothing else; log.txt has the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ _AREA_SLACK = 1.5
 """Of a box: how much larger the area of an object may be that fills it."""
 _MOST_DECODED = 1000
 """Compressed RLEs of a file that are decoded."""
+_SAMPLED_BOXES = 500
 _FOUND_WITHOUT_CHECK = (
     "annotation.id_zero",
     "annotation.id_too_large",
@@ -60,6 +61,8 @@ class CocoObjects:
     num_with_keypoints: int
     keypoints_per_object: tuple[int, ...]
     """The different numbers of keypoints found."""
+    num_with_mask: int = 0
+    """Objects that have a segmentation of any kind."""
     num_with_visible: int = 0
     """Objects with at least one keypoint that can be seen."""
     num_decoded: int = 0
@@ -68,6 +71,10 @@ class CocoObjects:
     """Annotations that are no objects."""
     unused_categories: tuple[str, ...] = ()
     """Names of the classes that no object has."""
+    per_class: tuple[tuple[int, int], ...] = ()
+    """Objects of each class and images with one of them, in the order of the file's categories."""
+    box_sample: tuple[tuple[float, float, float, float], ...] = ()
+    """Width and height of some boxes, evenly spread over the file, with those of their images."""
 
 
 NO_OBJECTS = CocoObjects(num=0, num_images=0, num_with_rle=0, num_with_keypoints=0, keypoints_per_object=())
@@ -99,6 +106,12 @@ class CocoFacts:
     flaws: tuple[Flaw, ...] = ()
     portion: Portion | None = None
     """The part of the file that all of this is about; None for the whole."""
+    listed: Sequence[ListedImage] = ()
+    """The images that have a file name, as the file lists them; empty where they are not looked for."""
+    is_registered: bool = False
+    """It is one of detectron2's own, which no setting of ours names."""
+    is_opened: bool = False
+    """All its images have been opened."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,12 +184,17 @@ def file_facts(checksum: int, header: Header, seen: Seen, annotations: Sequence[
     return FileFacts(
         checksum=checksum,
         num_images=len(header.sizes),
-        objects=seen.count.result(dict(header.categories)),
+        objects=seen.count.result(dict(header.categories), _sample_of(seen.boxes)),
         categories=header.categories,
         keypoint_names=header.keypoint_names,
         flaws_of_header=header.flaws,
         flaws_of_annotations=tally.result(),
     )
+
+
+def _sample_of(boxes: PlacedBoxes) -> tuple[tuple[float, float, float, float], ...]:
+    rows = boxes.rows[:: max(1, -(-len(boxes) // _SAMPLED_BOXES)), 2:6]
+    return tuple(tuple(row) for row in rows.tolist())
 
 
 def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage], *, check: bool) -> CocoFacts:
@@ -193,6 +211,7 @@ def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage
         categories=found.categories,
         keypoint_names=found.keypoint_names,
         flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
+        listed=listed if check else (),
     )
 
 
@@ -391,6 +410,8 @@ class Count:
     keypoints: Counter[int] = field(default_factory=Counter)
     categories: Counter[Any] = field(default_factory=Counter)
     images: set[Any] = field(default_factory=set)
+    images_of: dict[Any, set[Any]] = field(default_factory=dict)
+    """Ids of images by category."""
     num_with_visible: int = 0
     num_decoded: int = 0
     num_crowds: int = 0
@@ -403,6 +424,8 @@ class Count:
         self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
         if _is_whole(entry.get("category_id")):
             self.categories[entry["category_id"]] += 1
+            if size:
+                self.images_of.setdefault(entry["category_id"], set()).add(entry["image_id"])
         self.num_with_visible += shapes.num_visible > 0
         self.num_decoded += shapes.is_decoded
 
@@ -412,21 +435,28 @@ class Count:
         self.keypoints.update(other.keypoints)
         self.categories.update(other.categories)
         self.images.update(other.images)
+        for category, images in other.images_of.items():
+            self.images_of.setdefault(category, set()).update(images)
         self.num_with_visible += other.num_with_visible
         self.num_decoded += other.num_decoded
         self.num_crowds += other.num_crowds
 
-    def result(self, categories: Mapping[int, str]) -> CocoObjects:
+    def result(
+        self, categories: Mapping[int, str], box_sample: tuple[tuple[float, float, float, float], ...]
+    ) -> CocoObjects:
         return CocoObjects(
             num=self.masks.total(),
             num_images=len(self.images),
             num_with_rle=self.masks["rle"],
             num_with_keypoints=self.keypoints.total() - self.keypoints[0],
             keypoints_per_object=tuple(sorted(number for number in self.keypoints if number)),
+            num_with_mask=self.masks.total() - self.masks["missing"],
             num_with_visible=self.num_with_visible,
             num_decoded=self.num_decoded,
             num_crowds=self.num_crowds,
             unused_categories=tuple(name for number, name in categories.items() if not self.categories[number]),
+            per_class=tuple((self.categories[number], len(self.images_of.get(number, ()))) for number in categories),
+            box_sample=box_sample,
         )
 
 

@@ -13,13 +13,13 @@ from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import (
     class_count,
     existing_class_count_keys,
-    notices_about,
+    findings_about,
     own_classes,
-    problems_with,
     setting_of,
 )
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.finding import Severity, sentences
 from launcher.data.index.store import IndexFacts
 from launcher.data.portion import Portion
 from launcher.data.tally import printable
@@ -69,14 +69,15 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     Raises:
         DataError: the data is missing, unreadable or contradicts the configuration; every problem is listed.
     """
-    if problems := problems_with(request, facts):
-        raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
+    findings = findings_about(request, facts)
+    if errors := [finding for finding in findings if finding.severity is Severity.error]:
+        raise DataError(_as_list("The data set cannot be used", [printable(text) for text in sentences(errors)]))
 
     train, val = (next((coco for coco in facts.coco if coco.split == split), None) for split in ("train", "val"))
     notices = (
         *request.found.notes,
         *_portion_notices(facts),
-        *notices_about(facts, request.keys),
+        *sentences(findings),
         *_mirror_notices(request, train),
         *_index_notices(facts),
     )

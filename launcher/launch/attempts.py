@@ -5,13 +5,11 @@ What it needs of the machine comes in through its session; what it writes goes i
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.request import RunRequest
-from launcher.errors import printable
 from launcher.launch.claims import GpusTakenError
 from launcher.launch.environment import worker_environment, write_empty_libraries
 from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
@@ -25,6 +23,7 @@ from launcher.run.outcome import Outcome
 from launcher.run.plan import Finished, Lessons, New, Predict, RunPlan, Train
 from launcher.run.resume import look_for_checkpoints
 from launcher.run.work import count_done
+from launcher.show.colors import show_on_stderr
 from launcher.show.run import show_notices, show_plan, show_retry
 
 
@@ -117,7 +116,7 @@ def _carry_out(request: RunRequest, session: Session, prepared: Prepared, claims
     outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
     refuse_moved(plan.paths.folder, claims.descriptors[0])
     if problem := record_outcome(plan, outcome):
-        print(printable(f"warning: {problem}"), file=sys.stderr)
+        show_on_stderr(f"warning: {problem}", session.environ)
     return outcome
 
 

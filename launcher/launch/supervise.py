@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -20,6 +21,8 @@ from launcher.run.heartbeat import Watch, read_beat
 from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
+from launcher.show.stopping import stopping_text
+from launcher.show.stream import leave_progress_line, say_at_once
 from launcher.signals import handling
 
 T = TypeVar("T")
@@ -33,7 +36,9 @@ LAST_WORDS_S = 5.0
 class Supervision:
     """A worker, and the signals that were sent to it so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[int], object] = lambda _: None) -> None:
+        """`answer` is called with the first signal: whoever sent it is told what happens now."""
+        self._answer = answer
         self.process: subprocess.Popen[bytes] | None = None
         self.stop_signal: int | None = None
         self.killed_by_us = False
@@ -45,8 +50,11 @@ class Supervision:
             self.killed_by_us = True
             _kill_group(self.process.pid)
             return
+        is_first = self.stop_signal is None
         self.stop_signal = self.stop_signal or number
         self.pass_to_worker()
+        if is_first:
+            self._answer(number)
 
     def suspend(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-Z: the worker, which the terminal does not reach, stops and continues together with this process."""
@@ -96,7 +104,7 @@ def execute(
     attempt = plan.attempt_paths
     started = time.monotonic()
     kills = count_memory_kills()
-    supervision = Supervision()
+    supervision = Supervision(partial(_answer, plan=plan))
     with handling({**dict.fromkeys(FORWARDED, supervision.forward), signal.SIGTSTP: supervision.suspend}):
         worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
         process = supervision.process = worker.process
@@ -105,6 +113,8 @@ def execute(
         watch = Watch(attempt.heartbeat, hang_s=plan.limits.hang_minutes * 60, now=started)
         exit_status = supervision.wait(process, watch)
     _kill_group(process.pid)  # ranks or loaders that outlived their parent
+    if exit_status:
+        leave_progress_line()
     beat = read_beat(attempt.heartbeat)
     end = WorkerEnd(
         exit_status=exit_status,
@@ -118,6 +128,10 @@ def execute(
         seconds=time.monotonic() - started,
     )
     return outcome_of(attempt, end)
+
+
+def _answer(number: int, plan: RunPlan) -> None:
+    say_at_once(stopping_text(number, read_beat(plan.attempt_paths.heartbeat), plan))
 
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
