@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 
 from launcher.config.arguments import Arguments, take_apart
-from launcher.config.compose import config_folders
 from launcher.config.places import expanded
+from launcher.config.presets import config_folders
 from launcher.errors import RequestError
 
 _SPLITS = ("train", "val")
@@ -65,7 +65,7 @@ def _is_setting(word: str) -> bool:
 def _of_name(name: str, asked: Arguments, command: str) -> list[str]:
     if os.path.isdir(expanded(name)):
         return ["dataset=coco_json", f"dataset.root={name}"]
-    known = sorted({file.stem for folder in config_folders(asked) for file in folder.glob("dataset/*.yaml")})
+    known = sorted({file.stem for folder in config_folders(asked.config_dir) for file in folder.glob("dataset/*.yaml")})
     if name in known:
         return [f"dataset={name}"]
     near = get_close_matches(name, known, n=1)

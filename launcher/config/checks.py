@@ -19,14 +19,14 @@ from launcher.config.asked import (
     time_limit_s,
 )
 from launcher.config.batch import multiples_near, reference_of, shared_batch, sharing_problem
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_datasets import find_registered
 from launcher.config.metrics import metric_problem
 from launcher.config.places import problem_with_name, problems_with_paths, shortened
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.readers import WITH_SEMANTIC_HEAD
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
-from launcher.config.schema import OWN_NODES, flat
+from launcher.config.schema import OWN_NODES
 from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.config.weights import problems_with_weights

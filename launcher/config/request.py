@@ -85,6 +85,10 @@ class DeviceRequest:
     """Also choose GPUs that another launcher on this host has claimed."""
     patience_s: float = ranged(45.0, above=0)
     """Seconds after which an NVIDIA driver that does not answer counts as hung."""
+    interface: str = ""
+    """Network interface, such as `ib0`, over which several nodes talk; empty leaves it to gloo and NCCL."""
+    nodes_patience_s: float = ranged(300.0, above=0)
+    """Seconds to wait for the launchers of the other nodes, with several nodes."""
     precision: Precision = Precision.auto
     """Floating-point type of mixed precision; only with `SOLVER.AMP.ENABLED=True`. On a CPU `bfloat16` is used even
     where it is slower."""
@@ -261,7 +265,7 @@ class ClusterSettings:
     """The job that `launcher submit` asks Slurm for; other commands take no notice of it."""
 
     nodes: int = ranged(1, at_least=1)
-    """Number of nodes; more than one is not supported yet."""
+    """Number of nodes, each with the same devices."""
     gpus_per_node: int = ranged(0, at_least=0, note="0 asks for a job without GPUs, with device=cpu")
     """Number of GPUs on each node, which is also the number of processes; 0 is a job without, with `device=cpu`."""
     cpus_per_node: int = ranged(0, at_least=0, note="0 follows the processes")

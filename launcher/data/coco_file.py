@@ -104,14 +104,14 @@ class CocoFacts:
     """(id, name), by id: the order in which detectron2 numbers them."""
     keypoint_names: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
-    portion: Portion | None = None
-    """The part of the file that all of this is about; None for the whole."""
     listed: Sequence[ListedImage] = ()
     """The images that have a file name, as the file lists them; empty where they are not looked for."""
     is_registered: bool = False
     """It is one of detectron2's own, which no setting of ours names."""
     is_opened: bool = False
     """All its images have been opened."""
+    portion: Portion | None = None
+    """The part of the file that all of this is about; None for the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

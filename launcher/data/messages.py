@@ -218,8 +218,9 @@ EVALUATION_ERRORS = {
 # What a run can start with.
 NOTICES = {
     "annotation.id_zero": Message(
-        "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under another number",
-        "The file stays as it is",
+        "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under another number, and "
+        "the file stays as it is",
+        "",
     ),
     "area.zero": Message(
         "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones in APs, "

@@ -52,7 +52,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
         for row in _index_rows(plan.data):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
-        line(f"device: {_device_line(plan.devices)}")
+        line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
     for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
         line(f"  {row}")
@@ -193,8 +193,9 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
-def _device_line(devices: DevicePlan) -> str:
+def _device_line(devices: DevicePlan, nodes: int) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    several += f" on each of {nodes} nodes" if nodes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 
