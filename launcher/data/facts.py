@@ -111,8 +111,7 @@ def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None)
             asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
             split = "train" if entry.name in train else "val"
             opened = indexes.open(file) if indexes else None
-            inspected = _inspect_coco(DatasetRequest(), split, entry.name, asked, opened)
-            found.append(replace(inspected, is_registered=True))
+            found.append(replace(_inspect_coco(entry.name, split, asked, opened, check=True), is_registered=True))
     return replace(facts, coco=(*facts.coco, *found))
 
 
