@@ -1,0 +1,56 @@
+"""What a run says of itself in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launcher.config.adjustment import Adjustment
+from launcher.config.values import write_json
+from launcher.run.plan import Report, RunPlan
+from launcher.show.run import SHOWN_IN_PLAN
+from launcher.train.output.texts import as_code, texts_of
+from tests.device.recorded import NO_GPU
+from tests.values import a_plan
+
+
+def planned_in(folder: Path) -> RunPlan:
+    adjusted = Adjustment(setting="SOLVER.AMP.ENABLED", asked=True, planned=False, reason="it is slower here")
+    keys: dict[str, dict[str, object]] = {}
+    for name in SHOWN_IN_PLAN:
+        node, _, key = name.rpartition(".")
+        keys.setdefault(node, {})[key] = 10
+    nodes = {node: values for node, values in keys.items() if node} | keys[""]
+    report = Report(adjustments=(adjusted,), notices=("one note",), changed=())
+    return a_plan(nodes, folder=str(folder), report=report)
+
+
+def test_the_text_is_the_command_the_plan_as_printed_and_the_verdict(tmp_path: Path):
+    plan = planned_in(tmp_path)
+    plan.attempt_paths.folder.mkdir(parents=True)
+    plan.paths.request.write_text(yaml.safe_dump({"command": "launcher train experiment=demo"}))
+    write_json(plan.attempt_paths.facts, NO_GPU)
+
+    texts = texts_of(plan)
+
+    assert list(texts) == ["1 command", "2 plan", "3 doctor"]
+    assert texts["1 command"] == "```\nlauncher train experiment=demo\n```"
+    assert "device: cpu (asked auto): no NVIDIA GPU in this machine\n" in texts["2 plan"]
+    assert "note: one note\n" in texts["2 plan"]
+    assert "SOLVER.MAX_ITER = 10\n" in texts["2 plan"]
+    assert "no NVIDIA GPU" in texts["3 doctor"]
+    assert "\x1b" not in "".join(texts.values())
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path: Path):
+    texts = texts_of(planned_in(tmp_path))
+
+    assert list(texts) == ["1 command", "2 plan"]
+    assert texts["1 command"] == "```\n\n```"
+
+
+@pytest.mark.parametrize(("text", "fence"), [("a", "```"), ("a ```` b", "`````")])
+def test_every_character_is_shown_as_it_is(text: str, fence: str):
+    assert as_code(text, "yaml") == f"{fence}yaml\n{text}\n{fence}"
