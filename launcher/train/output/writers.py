@@ -116,6 +116,7 @@ class TensorBoardWriter(TensorboardXWriter):
         self._folder = folder
         self._report = report
         self._has_given_up = False
+        self._last_write = -1
 
     def write(self) -> None:
         self._or_give_up(self._write_scalars)

@@ -86,7 +86,8 @@ def train(
     unwritten = Unwritten()
     trainer.checkpointer.add_checkpointable(UNWRITTEN, unwritten)
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
-    trainer.register_hooks(chosen.every_rank(trainer, attempt.early_stopping))
+    images = attempt.logging.validation_loss
+    trainer.register_hooks(chosen.every_rank(trainer, attempt.early_stopping, validation_images=images))
     # Before loading: from here on no earlier attempt replaces or removes what is being read.
     fence = take_fence(trainer.paths, attempt.number) if attempt.setup.rank == 0 else None
     heartbeat.beat("loading weights")
