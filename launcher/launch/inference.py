@@ -21,6 +21,7 @@ from launcher.run.folder import FolderFacts
 from launcher.run.identity import differences, identity_of, is_within
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.plan import (
+    ONE_NODE,
     Continue,
     Evaluate,
     Finished,
@@ -121,6 +122,7 @@ def make_inference_plan(
         start=_start_of(request, folder, work, is_other=is_other),
         data=dataset,
         devices=devices,
+        nodes=ONE_NODE,
         keys=request.keys.with_((*adjustments, where)),
         own_code=request.own_code,
         task=_task_of(request, task, work, lessons),

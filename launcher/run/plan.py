@@ -167,6 +167,22 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """The node of this plan among those that train together."""
+
+    count: int
+    rank: int
+    """From 0, the node that writes the run's folder."""
+    address: str
+    """`HOST:PORT` at which all processes meet; empty for one node."""
+    meeting: str
+    """What the processes of this attempt, and of no other, say when they meet there."""
+
+
+ONE_NODE = NodePlan(count=1, rank=0, address="", meeting="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What is reported before the start."""
 
@@ -188,6 +204,8 @@ class RunPlan:
     start: Start
     data: DatasetPlan
     devices: DevicePlan
+    """Of this node."""
+    nodes: NodePlan
     keys: Keys
     """detectron2's as they will be, adjustments included."""
     own_code: OwnCode
@@ -205,6 +223,21 @@ class RunPlan:
     @property
     def attempt_paths(self) -> AttemptPaths:
         return self.paths.attempt(self.attempt)
+
+    @property
+    def file(self) -> Path:
+        """That the worker of this node reads."""
+        return self.attempt_paths.plan_of(self.nodes.rank)
+
+    @property
+    def num_processes(self) -> int:
+        """On all nodes."""
+        return self.nodes.count * self.devices.num_processes
+
+    @property
+    def first_rank(self) -> int:
+        """Of this node's processes."""
+        return self.nodes.rank * self.devices.num_processes
 
     @property
     def resume(self) -> ResumePoint | None:
@@ -233,5 +266,5 @@ class RunPlan:
         """The largest number of images that go through the model of one process at once."""
         if not isinstance(self.task, Train):
             return self.task.model.batch
-        per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.devices.num_processes
+        per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.num_processes
         return -(-per_process // self.task.accumulate)

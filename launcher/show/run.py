@@ -56,7 +56,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
         for row in _index_rows(plan.data):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
-        line(f"device: {_device_line(plan.devices)}")
+        line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
     adjustments = [one for one in plan.report.adjustments if (one.setting, str(one.planned)) not in known]
     for row in _adjustment_rows(adjustments, width):
@@ -198,8 +198,9 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
-def _device_line(devices: DevicePlan) -> str:
+def _device_line(devices: DevicePlan, nodes: int) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    several += f" on each of {nodes} nodes" if nodes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 
