@@ -19,14 +19,14 @@ from launcher.run.status import RunStatus
 from launcher.run.summary import RunSummary, Score, State
 from launcher.show.difference import difference_text
 from launcher.show.evaluation import evaluation_lines
-from launcher.show.run import SHOWN_IN_PLAN, show_plan
+from launcher.show.run import show_plan
 from launcher.show.runs import runs_table
 from launcher.show.status import status_text
 from launcher.show.table import table, wrapped
 from tests.device.recorded import NO_GPU
 from tests.show.test_doctor import shown as doctor_screen
 from tests.show.test_evaluation import SUMMARY
-from tests.values import a_plan
+from tests.values import a_plan, keys_shown_in_plan
 
 NAME = "mask_rcnn_R_50_FPN_1x-my_fruit/SOLVER.BASE_LR=0.0025,SOLVER.IMS_PER_BATCH=4"
 WHY = "the NVIDIA driver hung or crashed a CPU run, and the training was ended without a checkpoint after 30 minutes"
@@ -81,12 +81,9 @@ def plan_on(width: int) -> str:
         Adjustment(setting=KEY, asked="polygon", planned="bitmask", reason=f"{WHY}; {WHY}"),
         Adjustment(setting="SEED", asked=-1, planned=123456789, reason="drawn"),
     ]
-    keys: dict[str, dict[str, object]] = {}
-    for name in SHOWN_IN_PLAN:
-        node, _, key = name.rpartition(".")
-        keys.setdefault(node, {})[key] = 10
-    nodes = {node: values for node, values in keys.items() if node} | keys[""]
-    plan = a_plan(nodes, folder="/r", report=Report(adjustments=tuple(reports), notices=(WHY,), changed=()))
+    plan = a_plan(
+        keys_shown_in_plan(), folder="/r", report=Report(adjustments=tuple(reports), notices=(WHY,), changed=())
+    )
     printed = io.StringIO()
     console = Console(file=printed, width=width, soft_wrap=True, force_terminal=True, color_system=None)
     show_plan(plan, console, composition=True)

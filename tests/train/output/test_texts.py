@@ -10,21 +10,15 @@ import yaml
 from launcher.config.adjustment import Adjustment
 from launcher.config.values import write_json
 from launcher.run.plan import Report, RunPlan
-from launcher.show.run import SHOWN_IN_PLAN
 from launcher.train.output.texts import as_code, texts_of
 from tests.device.recorded import NO_GPU
-from tests.values import a_plan
+from tests.values import a_plan, keys_shown_in_plan
 
 
 def planned_in(folder: Path) -> RunPlan:
     adjusted = Adjustment(setting="SOLVER.AMP.ENABLED", asked=True, planned=False, reason="it is slower here")
-    keys: dict[str, dict[str, object]] = {}
-    for name in SHOWN_IN_PLAN:
-        node, _, key = name.rpartition(".")
-        keys.setdefault(node, {})[key] = 10
-    nodes = {node: values for node, values in keys.items() if node} | keys[""]
     report = Report(adjustments=(adjusted,), notices=("one note",), changed=())
-    return a_plan(nodes, folder=str(folder), report=report)
+    return a_plan(keys_shown_in_plan(), folder=str(folder), report=report)
 
 
 def test_the_text_is_the_command_the_plan_as_printed_and_the_verdict(tmp_path: Path):
