@@ -9,13 +9,13 @@ from launcher.train.output.scalars import VALIDATION
 
 OVERVIEW, LOSSES, METRICS, CLASSES, DETAILS = "1 overview", "2 losses", "3 AP", "4 AP per class", "5 details"
 MEMORY = f"{OVERVIEW}/memory, GiB at most"
-ON_VALIDATION = " on validation images"
+ON_VALIDATION = ", validation"
 FIRST = {
     "total_loss": "loss",
     f"{VALIDATION}total_loss": f"loss{ON_VALIDATION}",
     "lr": "lr",
     "images_per_second": "speed, images per s",
-    "data_wait": "waiting for data, part of the time",
+    "data_wait": "waiting for data",
 }
 OF_CLASSES = ("AP-", "IoU-", "BoundaryIoU-", "ACC-")
 """With which detectron2's evaluators begin the names of the metrics of one class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from launcher.run.stored import read_request
 from launcher.show.console import PrintableConsole
 from launcher.show.doctor import show_doctor
 from launcher.show.run import show_plan
+from launcher.show.table import flowing
 
 WIDTH = 100  # columns
 
@@ -40,7 +42,9 @@ def as_code(text: str, language: str = "") -> str:
 
 
 def _command(plan: RunPlan) -> str:
-    return str(read_request(plan.paths).get("command", ""))
+    """In lines that a shell takes as one."""
+    typed = str(read_request(plan.paths).get("command", ""))
+    return " \\\n    ".join(flowing([shlex.quote(word) for word in shlex.split(typed)], WIDTH, gap=1))
 
 
 def _show_plan(plan: RunPlan, console: Any) -> None:

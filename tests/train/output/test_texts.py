@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,16 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path):
 @pytest.mark.parametrize(("text", "fence"), [("a", "```"), ("a ```` b", "`````")])
 def test_every_character_is_shown_as_it_is(text: str, fence: str):
     assert as_code(text, "yaml") == f"{fence}yaml\n{text}\n{fence}"
+
+
+def test_a_long_command_is_in_lines_that_a_shell_takes_as_one(tmp_path: Path):
+    words = ["launcher", "train", *(f"SETTING_{number}='a b'" for number in range(12))]
+    command = shlex.join(words)
+    (tmp_path / "request.yaml").write_text(yaml.safe_dump({"command": command}))
+
+    text = texts_of(planned_in(tmp_path))["1 command"].strip("`\n")
+
+    assert max(map(len, text.splitlines())) < 110
+    assert len(text.splitlines()) > 1
+    script = f"set -- {text}\nprintf '%s\\n' \"$@\""
+    assert subprocess.check_output(["sh", "-c", script], text=True).splitlines() == words
