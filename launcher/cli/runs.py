@@ -13,6 +13,7 @@ from launcher.cluster.states import with_jobs
 from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.found import ROOT, find_runs
 from launcher.run.summary import RunSummary, State, summarize
+from launcher.show.console import screen_width
 from launcher.show.runs import runs_json, runs_table
 
 ORDERS: dict[str, Callable[[RunSummary], Any]] = {
@@ -45,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     if asked.json:
         print(runs_json(shown))
     elif shown:
-        print(printable(runs_table(shown, lambda run: _name_in(asked.folder, run), now)))
+        print(printable(runs_table(shown, lambda run: _name_in(asked.folder, run), now, width=screen_width())))
     else:
         print(printable(_nothing(found, asked)))
     return ExitCode.finished

@@ -302,6 +302,9 @@ class LoggingSettings:
     """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    validation_loss: int = ranged(0, at_least=0, note="0 computes none")
+    """Number of validation images whose loss is computed at each evaluation, beside the training loss; 0 computes
+    none."""
     quiet: bool = False
     """Print errors and how the run ended, and nothing else; log.txt has the rest."""
 

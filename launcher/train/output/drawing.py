@@ -21,6 +21,7 @@ from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
 from launcher.train.samples.samplers import read_records
+from launcher.train.samples.spread import spread
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
     """
     names = names_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, _spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
+        samples = list(_drawable(mapper, spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
     tiles = _drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample])
     return save_sheet(list(tiles), file)
 
@@ -139,7 +140,7 @@ def draw_predictions(
             result = model([mapped])[0]
         return _pair_of(image, sample, result, names, threshold)
 
-    chosen = _spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
+    chosen = spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
     with unchanged_randomness():
         pairs = list(_drawable(draw_pair, chosen))
     return save_sheet([tile for tile in pairs if tile is not None], file, heading=LEGEND)
@@ -156,13 +157,6 @@ def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str,
             logger.info("%s is not drawn (%s)", sample.get("file_name"), reason_of(error))
         else:
             yield drawn
-
-
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items evenly spread over all of them, always the same ones."""
-    if len(items) <= count:
-        return list(items)
-    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _draw_sample(sample: dict[str, Any], names: Names, cfg: CfgNode) -> Tile:
