@@ -19,7 +19,9 @@ if ! cd %(working_directory)s || [ ! -f "$run/request.yaml" ]; then
     ours "$run cannot be found on $(hostname): set run.root to a folder that all nodes share" >&2
     exit 2
 fi
-%(redirection)s%(shared)snewest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
+%(redirection)s\
+%(shared)s\
+newest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
 attempt() { ls "$run/attempts" 2>/dev/null | grep -xE '[1-9][0-9]*' | sort -n | tail -n 1; }
 
 # Starts of this job in a row that found the same newest checkpoint: a run that progresses is never given up.
@@ -79,7 +81,7 @@ exit 75
 SHARED = """\
 lost=$(srun %(tasks)s bash -c '[ -f "$1/request.yaml" ] || { echo "$SLURMD_NODENAME"; exit 2; }' - "$run")
 if [ $? = 2 ]; then
-    ours "$run cannot be found on ${lost//$'\n'/, }: set run.root to a folder that all nodes share" >&2
+    ours "$run cannot be found on $(echo $lost): set run.root to a folder that all nodes share" >&2
     exit 2
 fi
 """

@@ -37,6 +37,8 @@ def problems(request: RunRequest, measured: Measured = NOTHING) -> str:
     [
         asking(),
         asking(count=8),
+        asking(nodes=2),
+        asking(nodes=4, gpus_per_node=0, choice="cpu", count=4),
         asking(count="all"),
         asking(gpus_per_node=0, choice="cpu", count=3),
         asking(time="24:00:00", partition="gpu", options=["--exclude=n[1-3]", "--exclusive"]),
@@ -50,7 +52,11 @@ def test_what_can_be_asked_for_has_no_problem(request_: RunRequest):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (asking(nodes=2), "cluster.nodes=2: a run trains on one node"),
+        (
+            asking(nodes=4),
+            "cluster.gpus_per_node=8: SOLVER.IMS_PER_BATCH=16 cannot be shared equally by 32",
+        ),
+        (asking(nodes=3, gpus_per_node=0, choice="cpu"), "cluster.nodes=3: SOLVER.IMS_PER_BATCH=16 cannot be shared"),
         (asking(choice="cpu"), "cluster.gpus_per_node=8 asks for GPUs, but device=cpu"),
         (asking(gpus_per_node=0), "a job without GPUs. Ask for some, cluster.gpus_per_node=1, or train on the CPU"),
         (asking(count=4), "cluster.gpus_per_node=8, but device.count=4. Leave device.count out."),
@@ -80,7 +86,7 @@ def test_a_control_character_is_refused_everywhere(setting: str, text: str):
 
 
 def test_every_problem_is_named_at_once():
-    assert len(problems(asking(nodes=2, time="soon", options=["x"], partition="a\nb")).splitlines()) == 4
+    assert len(problems(asking(nodes=3, time="soon", options=["x"], partition="a\nb")).splitlines()) == 4
 
 
 def test_the_signal_leads_by_at_least_twice_the_time_of_a_save():

@@ -183,7 +183,10 @@ def test_a_waiting_job_is_shown_refused_twice_and_cancelled(slurm: Slurm, submit
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("cluster.partition=nowhere", "invalid partition specified: nowhere"), ("cluster.nodes=2", "trains on one node")],
+    [
+        ("cluster.partition=nowhere", "invalid partition specified: nowhere"),
+        ("cluster.nodes=4", "cannot be shared equally by 4 processes on 4 nodes"),
+    ],
 )
 def test_what_slurm_or_we_do_not_take_is_refused_before_anything_waits(
     slurm: Slurm, settings: tuple[str, ...], setting: str, words: str

@@ -227,3 +227,12 @@ def test_what_is_asked_for_is_in_the_directives_and_nothing_else(tmp_path: Path)
         "#SBATCH --exclusive",
         '#SBATCH --exclude="n3"',
     ]
+
+
+def test_a_job_on_two_nodes_starts_one_launcher_on_each(tmp_path: Path):
+    job = a_job(tmp_path, asked=ClusterSettings(nodes=2))
+
+    assert list(directives(job))[6:9] == ["#SBATCH --nodes=2", "#SBATCH --ntasks=2", "#SBATCH --ntasks-per-node=1"]
+    assert "\nsrun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=1 --kill-on-bad-exit=1 launcher" in (
+        batch_script(job)
+    )
