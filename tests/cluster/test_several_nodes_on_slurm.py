@@ -157,7 +157,7 @@ def test_a_folder_that_the_nodes_do_not_share_is_noticed_before_training(slurm: 
 
     code, said = by_hand(slurm, "apart", "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash local.sh")
 
-    assert code == "75:0"
+    assert code == "75:0", said
     assert "1 of 2 nodes did not come to" in said or "has heard nothing of the first node, n1" in said
     assert not list(slurm.here.glob("n*/runs/*/apart/attempts"))
 
@@ -169,7 +169,7 @@ def test_one_task_for_each_process_is_answered_with_one_for_each_node(slurm: Slu
         slurm, "ranks", f"srun --nodes=2 --ntasks=4 {sys.executable} -m launcher train {typed} run.name=ranks"
     )
 
-    assert code == "2:0"
+    assert code == "2:0", said
     assert "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=2" in said
 
 
@@ -180,5 +180,5 @@ def test_a_node_with_other_devices_is_named_and_the_job_can_be_resumed(slurm: Sl
 
     code, said = by_hand(slurm, "unlike", "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash unlike.sh")
 
-    assert code == "75:0"
+    assert code == "75:0", said
     assert "n2: 2 processes on the CPU here, 1 process on the CPU on the first node" in said
