@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.cluster.job import Job
+from launcher.config.request import ContainerKind
 
 HEAD = """\
 #!/bin/bash
@@ -100,7 +101,7 @@ def batch_script(job: Job) -> str:
         "cpus": job.cpus,
         "tasks": _tasks(job),
         "shared": SHARED % {"tasks": _tasks(job)} if job.asked.nodes > 1 else "",
-        "command": " ".join(map(shlex.quote, job.command)),
+        "command": " ".join(map(shlex.quote, _in_container(job))),
         "most": MOST_STARTS,
         "redirection": "" if _takes_output(job.run) else REDIRECTION,
     }
@@ -145,6 +146,24 @@ def _tasks(job: Job) -> str:
     """One launcher for each node."""
     nodes = job.asked.nodes
     return f"--nodes={nodes} --ntasks={nodes} --ntasks-per-node=1" if nodes > 1 else "--ntasks=1"
+
+
+def _in_container(job: Job) -> list[str]:
+    """What srun is told to start, which the site's container runtime starts in an image where one is named."""
+    asked, here = job.asked.container, str(job.working_directory)
+    folders = list(dict.fromkeys([str(job.run), here, *asked.mounts]))
+    match asked.kind:
+        case ContainerKind.none:
+            return [*job.command]
+        case ContainerKind.srun:
+            mounts = ",".join(f"{folder}:{folder}" for folder in folders)
+            options = [
+                f"--container-{name}" for name in (f"image={asked.image}", f"mounts={mounts}", f"workdir={here}")
+            ]
+            return [*options, "launcher"]
+        case ContainerKind.apptainer:
+            gpus = ["--nv"] if job.asked.gpus_per_node else []
+            return ["apptainer", "exec", *gpus, "--bind", ",".join(folders), "--pwd", here, asked.image, "launcher"]
 
 
 def _takes_output(folder: Path) -> bool:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from launcher.cluster.job import Measured, cpus_of, lead_of, measured_by, on_the_nodes, problems_with_job
-from launcher.config.request import CheckpointSettings, ClusterSettings, DeviceChoice, DeviceRequest, RunRequest
+from launcher.config.request import (
+    CheckpointSettings,
+    ClusterSettings,
+    ContainerKind,
+    ContainerSettings,
+    DeviceChoice,
+    DeviceRequest,
+    RunRequest,
+)
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
 from launcher.run.paths import RunPaths
 from tests.cluster.hostile import CONTROL
@@ -28,6 +36,10 @@ def asking(*, count: Any = 1, choice: str = "auto", minutes: float = 0, **cluste
     )
 
 
+def in_container(kind: str = "none", **container: Any) -> RunRequest:
+    return asking(container=ContainerSettings(kind=ContainerKind(kind), **container))
+
+
 def problems(request: RunRequest, measured: Measured = NOTHING) -> str:
     return "\n".join(problems_with_job(on_the_nodes(request), measured))
 
@@ -38,6 +50,7 @@ def problems(request: RunRequest, measured: Measured = NOTHING) -> str:
         asking(),
         asking(count=8),
         asking(nodes=2),
+        in_container("apptainer", image="/images/detectron2.sif", mounts=["/data"]),
         asking(nodes=4, gpus_per_node=0, choice="cpu", count=4),
         asking(count="all"),
         asking(gpus_per_node=0, choice="cpu", count=3),
@@ -57,6 +70,11 @@ def test_what_can_be_asked_for_has_no_problem(request_: RunRequest):
             "cluster.gpus_per_node=8: SOLVER.IMS_PER_BATCH=16 cannot be shared equally by 32",
         ),
         (asking(nodes=3, gpus_per_node=0, choice="cpu"), "cluster.nodes=3: SOLVER.IMS_PER_BATCH=16 cannot be shared"),
+        (in_container(kind="srun"), "cluster.container.kind=srun, but no image is named"),
+        (in_container(image="a.sif"), "has an image or mounts, but nothing that starts it"),
+        (in_container(kind="apptainer", image="a.sif", mounts=["data"]), "'data' has to be an absolute path"),
+        (in_container(kind="apptainer", image="a.sif", mounts=["/a:/b"]), "'/a:/b' has to be an absolute path"),
+        (in_container(kind="apptainer", image="a\nb"), "has a control character"),
         (asking(choice="cpu"), "cluster.gpus_per_node=8 asks for GPUs, but device=cpu"),
         (asking(gpus_per_node=0), "a job without GPUs. Ask for some, cluster.gpus_per_node=1, or train on the CPU"),
         (asking(count=4), "cluster.gpus_per_node=8, but device.count=4. Leave device.count out."),

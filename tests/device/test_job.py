@@ -145,3 +145,7 @@ AGENT = {
 )  # fmt: skip
 def test_several_nodes_are_known_from_who_started_the_launcher(environ: dict[str, str], node: NodeFacts):
     assert read_job(environ).node == node
+
+
+def test_an_element_of_an_array_is_called_as_squeue_calls_it():
+    assert read_job({**SBATCH, "SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "11"}).job_id == "4700_11"
