@@ -17,6 +17,7 @@ from launcher.run.paths import RunPaths
 pytestmark = pytest.mark.slow
 
 Agents = Callable[..., "list[tuple[int, str]]"]
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 # Without statistics over a batch, of which each process would have its own part.
 BATCH = ("SOLVER.IMS_PER_BATCH=4", "MODEL.RESNETS.NORM=FrozenBN", "MODEL.FPN.NORM=", "DATASETS.TEST=[]", "device=cpu")
 
