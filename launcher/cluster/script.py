@@ -149,7 +149,7 @@ def _tasks(job: Job) -> str:
 
 
 def _in_container(job: Job) -> list[str]:
-    """What srun is told to start, which the site's container runtime starts in an image where one is named."""
+    """What srun starts, which the site's container runtime starts in an image where one is named."""
     asked, here = job.asked.container, str(job.working_directory)
     folders = list(dict.fromkeys([str(job.run), here, *asked.mounts]))
     match asked.kind:
