@@ -6,12 +6,15 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.config.request import DeviceRequest
+from launcher.data.index.store import IndexFacts
+from launcher.data.plan import CocoSplit
 from launcher.device.facts import DeviceFacts
 from launcher.device.job import NodeFacts
 from launcher.errors import LauncherError
@@ -23,7 +26,7 @@ from launcher.run.outcome import Outcome
 from launcher.run.plan import NodePlan
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
 from tests.launch.conducted import World, request_in
-from tests.values import failed_with, finished_after
+from tests.values import NO_DATA, failed_with, finished_after
 
 MEETING = MeetingFacts(num_nodes=2, start="17-0-0", address="n1:23456", notices=())
 DONE = finished_after(100)
@@ -90,6 +93,31 @@ def test_a_node_with_fewer_gpus_is_named_and_nothing_is_begun(tmp_path: Path):
     assert [error.exit_code for error in errors] == [75, 75]
     assert [*first.carried_out, *second.carried_out] == []
     assert not (tmp_path / "model-a/run/attempts").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (
+            {"json": "/nowhere/train.json"},
+            "there is no /nowhere/train.json here; data and weights have to be on a disk",
+        ),
+        ({"index": IndexFacts(content="", path="/nowhere/x.index", size=1, unusable="")}, "or set dataset.index=off"),
+    ],
+)
+def test_a_node_that_does_not_see_the_data_is_named(tmp_path: Path, split: dict[str, Any], words: str):
+    request = request_in(tmp_path)
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    seen = CocoSplit(name="a_train", json=str(tmp_path), images=str(tmp_path))
+    first.plan_data = lambda _: replace(NO_DATA, splits=(replace(seen, **split),))
+
+    errors = together(
+        lambda: noting(lambda: launch(request, first.session())),
+        lambda: noting(lambda: follow(request, second.session())),
+    )
+
+    assert [(str(error)[:4], words in str(error), error.exit_code) for error in errors] == [("n2: ", True, 75)] * 2
+    assert first.carried_out == []
 
 
 def test_what_the_first_node_refuses_ends_the_others_with_its_exit_code(tmp_path: Path):
