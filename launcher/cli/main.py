@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.cli.broken_import import refusal_of
-from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.errors import ExitCode, LauncherError, RequestError
+from launcher.show.colors import show_on_stderr
 from launcher.show.stream import OutputError, patient_output
 
 
@@ -38,9 +39,11 @@ COMMANDS = {
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
-    "explain": Command(usage='explain [CODE|"TEXT"]', help="what a code or an error message means"),
-    "data": Command(usage="data demo DIR", help="create the demo data set"),
+    "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
+    "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
+    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
 HEAD = "Train detectron2 models on whatever hardware is available."
@@ -66,10 +69,10 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
             return status
         except OutputError as error:
-            print(f"error: the output could not be written ({error})", file=sys.stderr)
+            show_on_stderr(f"error: the output could not be written ({error})", os.environ)
             return int(ExitCode.training_failed)
         except LauncherError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+            show_on_stderr(f"error: {error}", os.environ)
             return int(error.exit_code)
         except KeyboardInterrupt:
             return int(ExitCode.interrupted)

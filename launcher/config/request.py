@@ -123,7 +123,19 @@ class SplitRequest:
     json: str = ""
     """COCO-format annotations of this split, only with `dataset=coco_json`; those of val may be left out."""
     images: str = ""
-    """Folder that the `file_name` of this split's images is relative to, only with `dataset=coco_json`."""
+    """Folder that the `file_name` of this split's images is relative to, only with `dataset=coco_json`; left out, it is
+    that of the annotations if the images are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValRequest(SplitRequest):
+    """The files to validate with, or the part of the training split that is kept for that."""
+
+    fraction: float = ranged(0.0, at_least=0, below=1, note="0 keeps none")
+    """Fraction of the images of `dataset.train.json` that validate and do not train; 0 keeps none. Not together with
+    `dataset.val.json`."""
+    seed: int = ranged(0, at_least=0)
+    """Which images `dataset.val.fraction` keeps: the same ones on every machine; another number keeps others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +147,11 @@ class DatasetRequest:
     name: str = ""
     """Name under which a `coco_json` data set is registered, as `<name>_train` and `<name>_val`."""
     root: str = "datasets"
-    """Folder of detectron2's own data sets; if `DETECTRON2_DATASETS` is set, that is the default."""
+    """Folder of detectron2's own data sets, by default that of the variable `DETECTRON2_DATASETS` if it is set; with
+    `dataset=coco_json`, a folder in which the annotation files and images of train and val are looked for."""
     train: SplitRequest = field(default_factory=SplitRequest)
     """Training split."""
-    val: SplitRequest = field(default_factory=SplitRequest)
+    val: ValRequest = field(default_factory=ValRequest)
     """Validation split; may be left out."""
     check: bool = True
     """Check annotations and image files before training."""
@@ -313,6 +326,8 @@ class LoggingSettings:
     """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    quiet: bool = False
+    """Print errors and how the run ended, and nothing else; log.txt has the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,6 +357,16 @@ class OwnCode:
     models, data sets, samplers and evaluators with detectron2."""
     trainer: str = ""
     """Trainer `package.module:MyTrainer`, a subclass of `launcher.train.Trainer`; empty is the launcher's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What came of looking for the files of a data set of which less was named."""
+
+    notes: tuple[str, ...] = ()
+    """What was found."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be said which files are meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,6 +402,8 @@ class RunRequest:
     """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""
+    found: Found = Found()
+    """How `dataset` came to name its files."""
 
     @property
     def task(self) -> TaskRequest:

@@ -75,7 +75,7 @@ def launch(request: RunRequest, session: Session) -> Ended:
 
 
 def _lead(request: RunRequest, session: Session) -> Ended:
-    since = Since(began=session.now())
+    since = Since(began=session.now(), ours=session.handed_over.uuids)
     wait_for_folder(run_folder(request), session.console, session.sleep)
     prepared = prepare(request, session, since)
     show_plan(prepared.plan, session.console)
@@ -85,7 +85,7 @@ def _lead(request: RunRequest, session: Session) -> Ended:
     if isinstance(start, New) and start.archives:
         with lock_folder(folder):
             session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False, markup=False)
-    with lock_folder(folder) as lock, Claims(session.claim, (lock,)) as claims:
+    with lock_folder(folder) as lock, Claims(session.claim, session.handed_over, (lock,)) as claims:
         return _attempts(Lead(request, session, claims, since), session, prepared, claims)
 
 
@@ -95,7 +95,7 @@ def follow(request: RunRequest, session: Session) -> int:
     Raises:
         NodeError: the first node is not to be heard, or this node cannot do its part.
     """
-    with Claims(session.claim) as claims, Follow(request, session, claims) as part:
+    with Claims(session.claim, session.handed_over) as claims, Follow(request, session, claims) as part:
         if (prepared := part.first_plan()) is not None:
             _attempts(part, session, prepared, claims)
         return part.exit_code

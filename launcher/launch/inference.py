@@ -141,9 +141,15 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
         annotations=request.dataset.train.json,
     )
     if not isinstance(task, PredictRequest):
-        return Evaluate(model=model, evaluation=request.evaluation, images=request.logging.images)
+        images, quiet = request.logging.images, request.logging.quiet
+        return Evaluate(model=model, evaluation=request.evaluation, images=images, quiet=quiet)
     return Predict(
-        model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
+        model=model,
+        files=work.files,
+        threshold=task.threshold,
+        draw=task.draw,
+        images_json=task.images_json,
+        quiet=request.logging.quiet,
     )
 
 

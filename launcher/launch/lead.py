@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 from launcher.config.request import RunRequest
-from launcher.errors import printable
 from launcher.launch.claims import Claims, GpusTakenError
 from launcher.launch.folder_lock import refuse_moved
 from launcher.launch.prepare import Prepared, Since, prepare_again
@@ -17,6 +15,7 @@ from launcher.run.outcome import Outcome
 from launcher.run.plan import Lessons, Predict, RunPlan, Train
 from launcher.run.resume import look_for_checkpoints
 from launcher.run.work import count_done
+from launcher.show.colors import show_on_stderr
 from launcher.show.run import show_notices, show_plan, show_retry
 
 
@@ -61,7 +60,7 @@ class Lead:
         """
         refuse_moved(plan.paths.folder, self._claims.descriptors[0])
         if problem := record_outcome(plan, outcome):
-            print(printable(f"warning: {problem}"), file=sys.stderr)
+            show_on_stderr(f"warning: {problem}", self._session.environ)
 
     def plan_next(self, plan: RunPlan, outcome: Outcome) -> Prepared | None:
         """The attempt that what was learned makes worth trying; None where nothing does."""

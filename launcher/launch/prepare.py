@@ -14,7 +14,7 @@ from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest, SplitRequest
 from launcher.config.task import EvaluateRequest, PredictRequest, TrainRequest
-from launcher.data.facts import inspect_dataset, registered_elsewhere
+from launcher.data.facts import DatasetFacts, inspect_dataset, registered_elsewhere
 from launcher.data.index.store import index_store
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
 from launcher.device.bfloat16 import Bfloat16Facts
@@ -207,6 +207,15 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
     if isinstance(request.task, EvaluateRequest) and classes_of(request.task):
         # The run says what its classes are, and the worker compares them: nobody needs what it was trained on.
         request = replace(request, dataset=replace(request.dataset, train=SplitRequest()))
+    return plan_dataset(request, look_at_data(request, environ))
+
+
+def look_at_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetFacts:
+    """What is there of the data sets that a request names, in the user's code too.
+
+    Raises:
+        RequestError: the user's code cannot be imported.
+    """
     announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,
@@ -215,7 +224,7 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
         announce=announce,
     )
     indexes = index_store(request.dataset.index, environ, announce)
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
+    return inspect_dataset(request.dataset, request.keys, own_code, indexes)
 
 
 def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[str, str]) -> Bfloat16Facts:

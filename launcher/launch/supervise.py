@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol, TypeVar
 
 from launcher.config.values import read_json
+from launcher.forking import ForkedProcess
 from launcher.launch.oom import count_memory_kills
 from launcher.run import codes
 from launcher.run.handover import Worker
@@ -20,6 +22,8 @@ from launcher.run.heartbeat import Watch, read_beat
 from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
+from launcher.show.stopping import stopping_text
+from launcher.show.stream import leave_progress_line, say_at_once
 from launcher.signals import handling
 
 T = TypeVar("T")
@@ -48,11 +52,13 @@ class Others(Protocol):
 class Supervision:
     """A worker, and the signals that were sent to it so far."""
 
-    def __init__(self, others: Others) -> None:
+    def __init__(self, others: Others, answer: Callable[[int], object] = lambda _: None) -> None:
+        """`answer` is called with the first signal: whoever sent it is told what happens now."""
         self._others = others
+        self._answer = answer
         self._alone_since: float | None = None
         self.abandoned_by = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.stop_signal: int | None = None
         self.killed_by_us = False
         self.hung_in = ""
@@ -63,8 +69,11 @@ class Supervision:
             self.killed_by_us = True
             _kill_group(self.process.pid)
             return
+        is_first = self.stop_signal is None
         self.stop_signal = self.stop_signal or number
         self.pass_to_worker()
+        if is_first:
+            self._answer(number)
 
     def suspend(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-Z: the worker, which the terminal does not reach, stops and continues together with this process."""
@@ -80,7 +89,7 @@ class Supervision:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(self.stop_signal)
 
-    def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+    def wait(self, process: subprocess.Popen[bytes] | ForkedProcess, watch: Watch) -> int:
         """The worker's exit status; kills it when it hangs."""
         while True:
             try:
@@ -99,7 +108,7 @@ class Supervision:
         self.abandoned_by = ended
         return True
 
-    def _end_hung(self, process: subprocess.Popen[bytes]) -> int:
+    def _end_hung(self, process: subprocess.Popen[bytes] | ForkedProcess) -> int:
         # SIGABRT makes Python's fault handler write the stacks of all threads into the attempt's folder.
         _signal_group(process.pid, signal.SIGABRT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -128,15 +137,17 @@ def execute(
     attempt = plan.attempt_paths
     started = time.monotonic()
     kills = count_memory_kills()
-    supervision = Supervision(others)
+    supervision = Supervision(others, partial(_answer, plan=plan))
     with handling({**dict.fromkeys(FORWARDED, supervision.forward), signal.SIGTSTP: supervision.suspend}):
-        worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
+        worker = _worker_for(plan, environment, early)
         process = supervision.process = worker.process
         worker.begin(plan.file, environment, inherited)
         supervision.pass_to_worker()
         watch = Watch(attempt.heartbeat, hang_s=plan.limits.hang_minutes * 60, now=started)
         exit_status = supervision.wait(process, watch)
     _kill_group(process.pid)  # ranks or loaders that outlived their parent
+    if exit_status:
+        leave_progress_line()
     others.say_ended()
     if not attempt.result.exists():
         others.wait_until_ended()
@@ -154,6 +165,17 @@ def execute(
         seconds=time.monotonic() - started,
     )
     return outcome_of(attempt, end)
+
+
+def _answer(number: int, plan: RunPlan) -> None:
+    say_at_once(stopping_text(number, read_beat(plan.attempt_paths.heartbeat), plan))
+
+
+def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | None) -> Worker:
+    number = plan.devices.num_processes
+    if early is not None and early.serves(environment, num_processes=number):
+        return early
+    return Worker(environment, plan.paths.folder, may_fork=number == 1)
 
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:

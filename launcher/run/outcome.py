@@ -161,7 +161,7 @@ class Outcome:
 def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     """Make an outcome of how the worker ended and of what it wrote down."""
     if end.killed_by_us:
-        why = "interrupted a second time; nothing more was saved"
+        why = "ended by a second Ctrl-C; nothing more was saved"
         return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
     if result is not None:
         # Written when all was done and saved, so how the process ended after that changes nothing.

@@ -131,6 +131,8 @@ class Evaluate:
     evaluation: EvaluationSettings
     images: int
     """Validation images that are drawn with what was found; 0 draws nothing."""
+    quiet: bool = False
+    """Nothing is printed before the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,8 @@ class Predict:
     draw: bool
     images_json: str
     """A COCO-format file that gives image ids by file name; empty for none."""
+    quiet: bool = False
+    """Nothing is printed before the end."""
 
 
 Task = Train | Evaluate | Predict
@@ -239,6 +243,11 @@ class RunPlan:
     def resume(self) -> ResumePoint | None:
         """The checkpoint to continue from."""
         return self.start.point if isinstance(self.start, Resume) else None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing but errors and the end is printed."""
+        return self.task.logging.quiet if isinstance(self.task, Train) else self.task.quiet
 
     @property
     def fingerprint(self) -> str:

@@ -17,8 +17,10 @@ from launcher.run import codes
 from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.run.resume import ResumePoint
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
+from launcher.show.stopping import left_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,13 +82,16 @@ def plan_json(plan: RunPlan) -> str:
     return json.dumps(to_plain(plan), indent=2)
 
 
-def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float) -> None:
+def show_outcome(
+    outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float, left: ResumePoint | None = None
+) -> None:
     """The result, and the next command; failures are reported by `failure_text`.
 
-    All attempts of the run together took so many `seconds`.
+    All attempts of the run together took so many `seconds`. What was ended by a second Ctrl-C would resume from `left`.
     """
     if outcome is not None and outcome.code == codes.INTERRUPTED:
-        console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
+        for text in _interrupted_lines(outcome, plan, left):
+            console.print(text, highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
     if not isinstance(plan.task, Train):
@@ -120,6 +125,12 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, se
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
         console.print(text, highlight=False, markup=False)
+
+
+def _interrupted_lines(outcome: Outcome, plan: RunPlan, left: ResumePoint | None) -> Iterator[str]:
+    yield f"interrupted: {outcome.explanation}"
+    if isinstance(plan.task, Train):
+        yield f"  left          {left_text(left, outcome.work.iterations, plan)}"
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:

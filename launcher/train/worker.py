@@ -49,6 +49,7 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     log_to(attempt.log(plan.first_rank), console=False)
     # Ranks import torch before our code can tell Python where warnings go.
     os.environ["PYTHONWARNINGS"] = "ignore"
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch's own warnings, once from each rank
     sys.warnoptions.clear()  # multiprocessing hands these on as options, which count more
     try:
         from launcher.train.ranks import launch_ranks  # torch, which may be what fails
@@ -61,7 +62,7 @@ def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> i
     """One rank's work; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
     attempt = plan.attempt_paths
-    log_to(attempt.log(rank), console=rank == 0)
+    log_to(attempt.log(rank), console=rank == 0, quiet=plan.quiet)
     heartbeat = Heartbeat(attempt.heartbeat if rank == 0 else None)
     try:
         with _stacks_into(attempt.stacks(rank)):
