@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.cluster.slurm import GLANCE_S
 from launcher.cluster.states import with_jobs
 from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.found import ROOT, find_runs
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     now = time.time()
     metric = "" if asked.sort in ORDERS else asked.sort
-    found = with_jobs([summarize(folder, now, metric) for folder in find_runs(asked.folder)], now)
+    found = with_jobs([summarize(folder, now, metric) for folder in find_runs(asked.folder)], now, patience_s=GLANCE_S)
     if found and metric and not any(run.score for run in found):
         raise RequestError(_no_metric(found, metric, now))
     shown = _in_order([run for run in found if run.state.value in _states(asked.state)], asked.sort)
