@@ -23,6 +23,7 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.outcome import Ending, Fault, Outcome, Work
 from launcher.run.plan import ONE_NODE, Lessons, Limits, New, Report, RunPlan, Train
+from launcher.show.run import SHOWN_IN_PLAN
 
 TYPED = Typed(experiment="", overrides=(), in_sweep=False, swept=())
 CPU = DevicePlan(
@@ -78,6 +79,15 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "report": Report(adjustments=(), warnings=(), notices=(), changed=()),
     }
     return RunPlan(**{**defaults, **parts}, keys=Keys(keys))
+
+
+def keys_shown_in_plan() -> dict[str, Any]:
+    """Each with the value 10."""
+    nodes: dict[str, Any] = {}
+    for name in SHOWN_IN_PLAN:
+        node, _, key = name.rpartition(".")
+        (nodes.setdefault(node, {}) if node else nodes)[key] = 10
+    return nodes
 
 
 TRAINING = Train(

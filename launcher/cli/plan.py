@@ -20,6 +20,7 @@ from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
 from launcher.launch.supervise import execute
 from launcher.run.identity import run_folder
+from launcher.show.console import make_console
 from launcher.show.run import plan_json, show_plan
 
 
@@ -59,7 +60,7 @@ def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> 
     if as_json:
         print(plan_json(plan))
     else:
-        show_plan(plan, session.console, composition=True)
+        show_plan(plan, make_console(), composition=True)  # also with logging.quiet: it is what was asked for
 
 
 def _notices_of_looking(asked: Sequence[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from launcher.errors import ExitCode, printable
 from launcher.run.found import called, find_run
 from launcher.run.status import RunStatus
 from launcher.run.summary import State
+from launcher.show.console import screen_width
 from launcher.show.status import now_line, status_json, status_text
 
 LOOK_EVERY_S = 2.0
@@ -43,7 +44,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print_all(status: RunStatus) -> None:
-    print(printable(status_text(status, called(status.summary.folder), time.time())), flush=True)
+    text = status_text(status, called(status.summary.folder), time.time(), width=screen_width())
+    print(printable(text), flush=True)
 
 
 def _follow(folder: Path, status: RunStatus) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from launcher.cli.flags import take_flag
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, RequestError
 from launcher.signals import handling
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -28,9 +30,24 @@ def run(arguments: Sequence[str]) -> int:
     with resumable_until_trained():
         run_hydra(
             [*arguments, *(["run.in_place=true"] if in_place else [])],
-            lambda request: train_composed(request, command),
+            lambda request: _train_here(request, command),
         )
     return ExitCode.finished
+
+
+def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:
+    if not request.typed.in_sweep:
+        refuse_job(request.typed.overrides, instead=shlex.join(("launcher", "submit", *command[2:])))
+    return train_composed(request, command)
+
+
+def refuse_job(settings: Iterable[str], *, instead: str) -> None:
+    """Raises RequestError where settings ask for a job of a scheduler, which a training that begins now is not."""
+    if asked := [one for one in settings if re.match(r"[+~]*cluster[=.]", one)]:
+        raise RequestError(
+            f"{', '.join(asked)}: settings of cluster are those of a job, and this command trains here, without one. "
+            f"Leave them out, or submit the job: {instead}"
+        )
 
 
 def resumable_until_trained() -> AbstractContextManager[None]:

@@ -134,5 +134,5 @@ def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherite
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = import_path(sys.path)  # where the worker finds the user's code
-    status = work(plan.attempt_paths.plan, raise_errors=True)
+    status = work(plan.file, raise_errors=True)
     return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

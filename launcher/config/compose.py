@@ -255,6 +255,11 @@ class _Jobs:
         self._command = command
         self._failures: list[tuple[str, Exception]] = []
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In a process of submitit's, which composes a job of a sweep before it calls us."""
+        self.__dict__.update(state)
+        serve(self._keys)
+
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         try:

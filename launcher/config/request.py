@@ -260,6 +260,29 @@ class JobCode(Enum):
     """A copy that is made when the job is submitted."""
 
 
+class ContainerKind(Enum):
+    """What runs the training of a job in a container."""
+
+    none = "none"
+    """Nothing: it runs as it is installed on the nodes."""
+    srun = "srun"
+    """`srun --container-image`, of a site that has pyxis and enroot."""
+    apptainer = "apptainer"
+    """`apptainer exec`, with the NVIDIA driver where the job has GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSettings:
+    """The container that a job's training runs in; the batch script itself stays outside and requeues."""
+
+    kind: ContainerKind = ContainerKind.none
+    """What starts it."""
+    image: str = ""
+    """Its image: a file, or an address that `kind` understands. It has to have the command `launcher`."""
+    mounts: list[str] = field(default_factory=list)
+    """Folders that are seen in it under the same name, beside the run's and the one of the submission."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
     """The job that `launcher submit` asks Slurm for; other commands take no notice of it."""
@@ -286,6 +309,7 @@ class ClusterSettings:
     """Further options of sbatch, each with its value, such as `--exclude=n3`."""
     preamble: list[str] = field(default_factory=list)
     """Lines of shell that the job runs before the training, such as `module load cuda`."""
+    container: ContainerSettings = field(default_factory=ContainerSettings)
     signal_s: int = ranged(0, at_least=0, at_most=65535, note="0 follows the time that a save takes")
     """Seconds before the time limit at which the run stops and saves; 0 is 120, or more where saves take long."""
     code: JobCode = JobCode.live
@@ -302,6 +326,9 @@ class LoggingSettings:
     """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    validation_loss: int = ranged(0, at_least=0, note="0 computes none")
+    """Number of validation images whose loss is computed at each evaluation, beside the training loss; 0 computes
+    none."""
     quiet: bool = False
     """Print errors and how the run ended, and nothing else; log.txt has the rest."""
 

@@ -57,12 +57,12 @@ def inspect_dataset(
     """
     root = absolute(dataset.root)
     splits = [found for found in coco_splits(dataset) if found[2].json and found[2].images]
-    opened = (
-        {name: indexes.open(absolute(asked.json), portion_of(dataset, split)) for split, name, asked in splits}
-        if indexes
-        else {}
+    parts = {name: portion_of(dataset, split) for split, name, _ in splits}
+    opened = {name: indexes.open(absolute(asked.json), parts[name]) for _, name, asked in splits} if indexes else {}
+    coco = tuple(
+        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check, portion=parts[name])
+        for split, name, asked in splits
     )
-    coco = tuple(_inspect_coco(dataset, split, name, asked, opened.get(name)) for split, name, asked in splits)
     test = names_in(keys, "TEST")
     registered = tuple(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
@@ -92,14 +92,13 @@ def portion_of(dataset: DatasetRequest, split: str) -> Portion | None:
 
 
 def _inspect_coco(
-    dataset: DatasetRequest, split: str, name: str, asked: SplitRequest, opened: Opened | None
+    name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool, portion: Portion | None = None
 ) -> CocoFacts:
-    file, images, portion = absolute(asked.json), absolute(asked.images), portion_of(dataset, split)
+    file, images = absolute(asked.json), absolute(asked.images)
     if opened is None or opened.index is None:
-        return read_coco(name, split, file, images, check=dataset.check, portion=portion)
+        return read_coco(name, split, file, images, check=check, portion=portion)
     named = CocoFacts(name=name, split=split, json=str(file), images=str(images), portion=portion)
-    listed = listed_images(opened.index) if dataset.check else ()
-    return with_images(named, opened.index.facts, listed, check=dataset.check)
+    return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
 
 
 def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
@@ -118,8 +117,7 @@ def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None)
             asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
             split = "train" if entry.name in train else "val"
             opened = indexes.open(file) if indexes else None
-            inspected = _inspect_coco(DatasetRequest(), split, entry.name, asked, opened)
-            found.append(replace(inspected, is_registered=True))
+            found.append(replace(_inspect_coco(entry.name, split, asked, opened, check=True), is_registered=True))
     return replace(facts, coco=(*facts.coco, *found))
 
 

@@ -53,7 +53,7 @@ class Supervision:
     """A worker, and the signals that were sent to it so far."""
 
     def __init__(self, others: Others, answer: Callable[[int], object] = lambda _: None) -> None:
-        """`answer` is called with the first signal: whoever sent it is told what happens now."""
+        """`answer` is called with the first signal, to say what happens now."""
         self._others = others
         self._answer = answer
         self._alone_since: float | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.data.finding import Finding, Severity
 from launcher.data.report import DataReport, FileReport
 from launcher.data.sizes import Sizes
-from launcher.show.runs import table
+from launcher.show.table import table
 
 if TYPE_CHECKING:
     from rich.console import Console

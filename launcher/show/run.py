@@ -18,10 +18,12 @@ from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
 from launcher.run.resume import ResumePoint
+from launcher.show.console import width_of
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
 from launcher.show.plan_data import data_rows
 from launcher.show.stopping import left_text
+from launcher.show.table import flowing, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +47,10 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     After an earlier plan `before`, only what has changed.
     """
 
+    width = width_of(console)
+
     def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(wrapped(text, width=width), highlight=False, markup=False)
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
@@ -55,8 +59,9 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
-    for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
-        line(f"  {row}")
+    adjustments = [one for one in plan.report.adjustments if (one.setting, str(one.planned)) not in known]
+    for row in _adjustment_rows(adjustments, width):
+        line(row)
     for change in plan.report.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
@@ -78,7 +83,7 @@ def _index_rows(data: DatasetPlan) -> Iterator[str]:
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
-        console.print(f"note: {notice}", highlight=False, markup=False)
+        console.print(wrapped(f"note: {notice}", width=width_of(console)), highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
@@ -203,7 +208,8 @@ def _device_line(devices: DevicePlan, nodes: int) -> str:
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 
 
-def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
+def _adjustment_rows(adjustments: Sequence[Adjustment], width: int | None = None) -> Iterator[str]:
+    """In columns, the reason below them where they and it do not fit into one line."""
     shown = [
         adjustment
         for adjustment in adjustments
@@ -212,9 +218,16 @@ def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
     ]
     cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
-    return [
-        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in cells
-    ]
+    for row in cells:
+        *values, reason = (cell.ljust(column) for cell, column in zip(row, (*widths, 0), strict=True))
+        line = "  " + "   ".join(values)
+        if width is None or len(line) + len(reason) + 3 <= width:
+            yield f"{line}   {reason}"
+            continue
+        first, *more = flowing(row[:3], width - 6, gap=3) if len(line.rstrip()) > width else [line.strip()]
+        yield f"  {first}"
+        yield from (f"      {text}" for text in more)
+        yield from wrapped(f"      {reason}", width=width, indent=0).split("\n")
 
 
 def _yaml(value: object) -> str:

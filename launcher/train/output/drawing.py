@@ -21,6 +21,7 @@ from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
 from launcher.train.samples.samplers import read_records
+from launcher.train.samples.spread import spread
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -162,13 +163,6 @@ def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str,
             logger.info("%s is not drawn (%s)", sample.get("file_name"), reason_of(error))
         else:
             yield drawn
-
-
-def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items evenly spread over all of them, always the same ones."""
-    if len(items) <= count:
-        return list(items)
-    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _draw_sample(sample: dict[str, Any], names: Names, cfg: CfgNode) -> Tile:

@@ -22,7 +22,7 @@ from launcher.errors import DataError, LauncherError, RequestError
 from launcher.run.inputs_sheet import DrawnSheet, InputsSheet
 from launcher.train.compat.cfg_node import to_cfg_node
 from launcher.train.compat.cropping import crop_without_shapely
-from launcher.train.output.drawing import Names, input_tiles, names_of, spread
+from launcher.train.output.drawing import Names, input_tiles, names_of
 from launcher.train.output.sheet import save_sheet
 from launcher.train.own_code import load_own_code
 from launcher.train.samples.indexed import IndexedRecords
@@ -30,6 +30,7 @@ from launcher.train.samples.mapped import Mapper
 from launcher.train.samples.pixels import read_deep_pixels
 from launcher.train.samples.register import check_own_datasets, register_datasets, register_indexes
 from launcher.train.samples.samplers import read_records
+from launcher.train.samples.spread import spread
 from launcher.train.seeds import seed_sample
 
 _NOTHING = DrawnSheet(drawn=0, chosen=0, available=0)
