@@ -167,6 +167,14 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanWarning:
+    """Something about a plan that can hardly be meant, and runs all the same."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodePlan:
     """The node of this plan among those that train together."""
 
@@ -188,6 +196,7 @@ class Report:
 
     adjustments: tuple[Adjustment, ...]
     """Everything that the run gets otherwise than asked."""
+    warnings: tuple[PlanWarning, ...]
     notices: tuple[str, ...]
     changed: tuple[ChangedSetting, ...]
     """Settings whose values were others in the previous attempt."""

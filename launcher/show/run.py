@@ -21,6 +21,7 @@ from launcher.run.resume import ResumePoint
 from launcher.show.console import width_of
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
+from launcher.show.plan_data import data_rows
 from launcher.show.stopping import left_text
 from launcher.show.table import flowing, wrapped
 
@@ -53,7 +54,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
-        for row in _index_rows(plan.data):
+        for row in (*data_rows(plan), *_index_rows(plan.data)):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
         line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
@@ -64,6 +65,8 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     for change in plan.report.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
+    for warning in plan.report.warnings if before is None and not isinstance(plan.start, Finished) else ():
+        line(f"warning: {warning.text}")
     show_notices((one for one in plan.report.notices if before is None or one not in before.report.notices), console)
     line(_start_line(plan))
     if composition:
