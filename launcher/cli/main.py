@@ -37,6 +37,7 @@ COMMANDS = {
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
+    "install": Command(usage="install detectron2", help="get detectron2 into this environment"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
