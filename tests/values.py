@@ -22,7 +22,7 @@ from launcher.config.schema import OWN_NODES
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.outcome import Ending, Fault, Outcome, Work
-from launcher.run.plan import Lessons, Limits, New, Report, RunPlan, Train
+from launcher.run.plan import ONE_NODE, Lessons, Limits, New, Report, RunPlan, Train
 
 TYPED = Typed(experiment="", overrides=(), in_sweep=False, swept=())
 CPU = DevicePlan(
@@ -62,6 +62,7 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "start": New(archives=False),
         "data": NO_DATA,
         "devices": CPU,
+        "nodes": ONE_NODE,
         "own_code": OwnCode(),
         "task": TRAINING,
         "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),

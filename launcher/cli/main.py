@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.cli.broken_import import refusal_of
-from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.errors import ExitCode, LauncherError, RequestError
+from launcher.show.colors import show_on_stderr
 from launcher.show.stream import OutputError, patient_output
 
 
@@ -41,7 +42,7 @@ COMMANDS = {
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
-    "data": Command(usage="data demo DIR", help="create the demo data set"),
+    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
     "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
@@ -69,10 +70,10 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
             return status
         except OutputError as error:
-            print(f"error: the output could not be written ({error})", file=sys.stderr)
+            show_on_stderr(f"error: the output could not be written ({error})", os.environ)
             return int(ExitCode.training_failed)
         except LauncherError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+            show_on_stderr(f"error: {error}", os.environ)
             return int(error.exit_code)
         except KeyboardInterrupt:
             return int(ExitCode.interrupted)

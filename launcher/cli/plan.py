@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from launcher.cli.flags import take_flag
-from launcher.cli.training import make_session
+from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
@@ -51,7 +51,8 @@ def _folder_of_sweep(arguments: Sequence[str]) -> Iterator[Path | None]:
 
 
 def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> None:
-    session = make_session(("launcher", "plan"), execute)
+    board = make_board(request)
+    session = make_session(request, ("launcher", "plan"), partial(execute, others=board), board)
     refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan
     plan = replace(plan, report=replace(plan.report, notices=(*plan.report.notices, *_notices_of_looking(asked))))

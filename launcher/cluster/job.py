@@ -93,16 +93,8 @@ def _least_lead(measured: Measured) -> int:
 
 def problems_with_job(request: RunRequest, measured: Measured) -> list[str]:
     """Everything that is wrong with the job, each with what to type; the request is as `on_the_nodes` gives it."""
-    checks = (_nodes, _devices, _batch, _time, _lead, _period, _texts, _options)
+    checks = (_devices, _batch, _time, _lead, _period, _texts, _options)
     return [problem for check in checks for problem in check(request, measured)]
-
-
-def _nodes(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
-    if request.cluster.nodes > 1:
-        yield (
-            f"cluster.nodes={request.cluster.nodes}: a run trains on one node, with all of its GPUs: "
-            "cluster.nodes=1 cluster.gpus_per_node=8."
-        )
 
 
 def _devices(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
@@ -120,9 +112,13 @@ def _devices(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa:
 
 
 def _batch(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
-    gpus = request.cluster.gpus_per_node
-    if gpus and (problem := sharing_problem(shared_batch(request.keys, request.scaling), gpus)):
-        yield f"cluster.gpus_per_node={gpus}: {problem.replace('device.count', 'cluster.gpus_per_node')}"
+    asked = request.cluster
+    processes = asked.gpus_per_node or (count_of(request.device) or 1 if asked.nodes > 1 else 1)
+    problem = sharing_problem(shared_batch(request.keys, request.scaling), processes, nodes=asked.nodes)
+    if problem and asked.gpus_per_node:
+        yield f"cluster.gpus_per_node={processes}: {problem.replace('device.count', 'cluster.gpus_per_node')}"
+    elif problem:
+        yield f"cluster.nodes={asked.nodes}: {problem}"
 
 
 def _time(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
@@ -196,8 +192,8 @@ OURS = {
     "--qos": "cluster.qos sets",
     "--constraint": "cluster.constraint sets",
     "--signal": "cluster.signal_s sets",
-    "--ntasks": "the launcher sets: one task, which starts the processes of the training",
-    "--ntasks-per-node": "the launcher sets: one task, which starts the processes of the training",
+    "--ntasks": "the launcher sets: one task for each node, which starts the processes of the training",
+    "--ntasks-per-node": "the launcher sets: one task for each node, which starts the processes of the training",
     "--array": "would train the same run several times at once; submit each run by itself",
     "--chdir": "the launcher sets: the run's folder",
     "--output": "the launcher sets: a file in the run's folder",

@@ -40,6 +40,7 @@ from launcher.config.extensions import extensions_asked_in, extensions_asked_in_
 from launcher.config.key_bounds import problems_with_bounds
 from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.layouts import find_files
 from launcher.config.mistakes import (
     HABITS,
     Settable,
@@ -159,6 +160,7 @@ def to_request(
     if asked.task != TRAIN and not is_set("MODEL.WEIGHTS", overrides):
         detectron2 = _with_zoo_weights(detectron2, hydra_cfg, keys)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
+    own["dataset"], found = find_files(own["dataset"], os.environ)
     return RunRequest(
         typed=Typed(
             experiment=_experiment_of(hydra_cfg),
@@ -173,6 +175,7 @@ def to_request(
             config_extensions=tuple(extensions), imports=tuple(plain["imports"]), trainer=plain["trainer"]
         ),
         keys=_as_set(detectron2, overrides),
+        found=found,
         **own,
     )
 

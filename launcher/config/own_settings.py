@@ -87,7 +87,8 @@ def _settings_of(settings: Any, path: tuple[str, ...], meanings: Mapping[tuple[s
         if is_dataclass(value):
             yield from _settings_of(value, inner, meanings)
         else:
-            yield _setting((type(settings).__name__, str(one.type)), inner, value, range_of(one), meanings)
+            declaring = (kind for kind in type(settings).__mro__ if one.name in vars(kind).get("__annotations__", {}))
+            yield _setting((next(declaring).__name__, str(one.type)), inner, value, range_of(one), meanings)
 
 
 def _setting(

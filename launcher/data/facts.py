@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.config.asked import coco_splits, names_in
@@ -16,6 +16,7 @@ from launcher.config.request import DatasetRequest, SplitRequest
 from launcher.data.coco_file import CocoFacts, read_coco, with_images
 from launcher.data.index.columns import listed_images
 from launcher.data.index.store import IndexFacts, IndexStore, Opened
+from launcher.data.portion import Portion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,12 @@ def inspect_dataset(
     """
     root = absolute(dataset.root)
     splits = [found for found in coco_splits(dataset) if found[2].json and found[2].images]
-    opened = {name: indexes.open(absolute(asked.json)) for _, name, asked in splits} if indexes else {}
-    coco = tuple(
-        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check) for split, name, asked in splits
+    opened = (
+        {name: indexes.open(absolute(asked.json), portion_of(dataset, split)) for split, name, asked in splits}
+        if indexes
+        else {}
     )
+    coco = tuple(_inspect_coco(dataset, split, name, asked, opened.get(name)) for split, name, asked in splits)
     test = names_in(keys, "TEST")
     registered = tuple(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
@@ -74,18 +77,44 @@ def inspect_dataset(
     )
 
 
-def _inspect_coco(name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool) -> CocoFacts:
-    file, images = absolute(asked.json), absolute(asked.images)
+def portion_of(dataset: DatasetRequest, split: str) -> Portion | None:
+    """The part of the annotation file that a split is; None for all of it."""
+    asked = dataset.val
+    if asked.fraction == 0:
+        return None
+    return Portion(fraction=asked.fraction, seed=asked.seed, is_val=split == "val")
+
+
+def _inspect_coco(
+    dataset: DatasetRequest, split: str, name: str, asked: SplitRequest, opened: Opened | None
+) -> CocoFacts:
+    file, images, portion = absolute(asked.json), absolute(asked.images), portion_of(dataset, split)
     if opened is None or opened.index is None:
-        return read_coco(name, split, file, images, check=check)
-    named = CocoFacts(name=name, split=split, json=str(file), images=str(images))
-    return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
+        return read_coco(name, split, file, images, check=dataset.check, portion=portion)
+    named = CocoFacts(name=name, split=split, json=str(file), images=str(images), portion=portion)
+    listed = listed_images(opened.index) if dataset.check else ()
+    return with_images(named, opened.index.facts, listed, check=dataset.check)
 
 
 def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
     """The annotation file of one of detectron2's own data sets, where that is all there is to read."""
     known = find_registered(entry.name)
     return root / known.instances if known and known.instances and not entry.missing else None
+
+
+def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None) -> DatasetFacts:
+    """The facts with what the files of detectron2's own COCO data sets hold, which a training only looks for."""
+    train = names_in(keys, "TRAIN")
+    found = []
+    for entry in facts.registered:
+        known, root = find_registered(entry.name), Path(facts.root)
+        if (file := _instances(entry, root)) and known and facts.own_code is None:
+            asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
+            split = "train" if entry.name in train else "val"
+            opened = indexes.open(file) if indexes else None
+            inspected = _inspect_coco(DatasetRequest(), split, entry.name, asked, opened)
+            found.append(replace(inspected, is_registered=True))
+    return replace(facts, coco=(*facts.coco, *found))
 
 
 def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import (
     class_count,
     existing_class_count_keys,
-    notices_about,
+    findings_about,
     own_classes,
-    problems_with,
     setting_of,
 )
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.finding import Severity, sentences
 from launcher.data.index.store import IndexFacts
+from launcher.data.portion import Portion
 from launcher.data.tally import printable
 from launcher.errors import DataError
 
@@ -38,6 +39,8 @@ class CocoSplit:
     """Which keypoints change places in a mirrored image."""
     index: IndexFacts | None = None
     """What is opened in place of the file; None where the file is read."""
+    portion: Portion | None = None
+    """The part of the file that this split is; None for all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +69,18 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     Raises:
         DataError: the data is missing, unreadable or contradicts the configuration; every problem is listed.
     """
-    if problems := problems_with(request, facts):
-        raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
+    findings = findings_about(request, facts)
+    if errors := [finding for finding in findings if finding.severity is Severity.error]:
+        raise DataError(_as_list("The data set cannot be used", [printable(text) for text in sentences(errors)]))
 
     train, val = (next((coco for coco in facts.coco if coco.split == split), None) for split in ("train", "val"))
-    notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
+    notices = (
+        *request.found.notes,
+        *_portion_notices(facts),
+        *sentences(findings),
+        *_mirror_notices(request, train),
+        *_index_notices(facts),
+    )
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         indexes={one.name: facts.indexes[one.name] for one in facts.registered if one.name in facts.indexes},
@@ -116,6 +126,7 @@ def _split(coco: CocoFacts, index: IndexFacts | None) -> CocoSplit:
         keypoint_names=coco.keypoint_names,
         keypoint_flip_map=_flip_map(coco.keypoint_names),
         index=index,
+        portion=coco.portion,
     )
 
 
@@ -124,6 +135,17 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     names = {name.lower(): name for name in keypoint_names}
     pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
     return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _portion_notices(facts: DatasetFacts) -> Iterator[str]:
+    parts = {coco.split: coco for coco in facts.coco}
+    val, train = parts.get("val"), parts.get("train")
+    if val is not None and val.portion is not None:
+        total = f" of {val.num_images + train.num_images}" if train else ""
+        yield (
+            f"{val.num_images}{total} images of {val.json} are for validation "
+            f"(dataset.val.fraction={val.portion.fraction:g} dataset.val.seed={val.portion.seed})"
+        )
 
 
 def _index_notices(facts: DatasetFacts) -> list[str]:

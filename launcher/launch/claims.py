@@ -15,13 +15,16 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER_NAME = "detectron2-launcher-gpus"
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+GPUS, LOCKS = "LAUNCHER_CLAIMED_GPUS", "LAUNCHER_CLAIMED_LOCKS"
+"""Variables by which a process that claims GPUs for another one, such as the job of a sweep, hands them over: the
+UUIDs, and the open files that hold them."""
 PATIENCE_S = 0.5
 """Whoever looks holds a lock for a moment, and a run that was killed releases its own a moment later."""
 
@@ -43,6 +46,57 @@ class Claim:
     """To be inherited by the worker, so that the claim lasts as long as it does."""
     notices: tuple[str, ...] = ()
     """Why GPUs could not be claimed; the run uses them all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """GPUs that were claimed for this process by the one that started it."""
+
+    uuids: frozenset[str] = frozenset()
+    descriptors: tuple[int, ...] = ()
+    """Open here too; empty in a process that only its parent's claim protects."""
+
+
+def handed_over(environ: Mapping[str, str]) -> HandedOver:
+    """What the environment says was claimed for us."""
+    uuids = frozenset(uuid for uuid in environ.get(GPUS, "").split(",") if uuid)
+    numbers = (int(text) for text in environ.get(LOCKS, "").split(",") if text.isascii() and text.isdigit())
+    return HandedOver(uuids=uuids, descriptors=tuple(number for number in numbers if _is_open(number)) if uuids else ())
+
+
+def _is_open(descriptor: int) -> bool:
+    """As a plain file: a program that was started since may have something else under that number."""
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+class Claims(ExitStack):
+    """The GPUs of one launch: kept until the end of the block, because between two attempts others would take them."""
+
+    def __init__(
+        self,
+        claim: Callable[[Collection[str]], AbstractContextManager[Claim]],
+        handed_over: HandedOver,
+        held: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self._claim = claim
+        self.uuids = handed_over.uuids
+        self.descriptors = (*held, *handed_over.descriptors)
+        """To be inherited by the worker: what holds the folder, and the GPUs."""
+
+    def take(self, uuids: frozenset[str]) -> tuple[str, ...]:
+        """Claim those that are not claimed yet; what is worth knowing about it.
+
+        Raises:
+            GpusTakenError: others have some of them.
+        """
+        claimed = self.enter_context(self._claim(uuids - self.uuids))
+        self.uuids |= uuids
+        self.descriptors += claimed.descriptors
+        return claimed.notices
 
 
 def claims_folder() -> Path:

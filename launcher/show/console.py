@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from launcher.errors import printable
+from launcher.show.colors import is_colored, is_terminal
 from launcher.show.stream import patient
 
 
@@ -24,7 +26,16 @@ class PrintableConsole(Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
-def make_console() -> Console:
-    """A console on standard output as it is now, later redirections notwithstanding."""
+def make_console(*, quiet: bool = False) -> Console:
+    """A console on standard output as it is now, later redirections notwithstanding; a `quiet` one prints nothing."""
     stream: Any = patient(sys.stdout, on_any_error=True)
-    return PrintableConsole(file=stream, soft_wrap=True)
+    is_screen, has_colors = is_terminal(stream), is_colored(stream, os.environ)
+    # Rich would take FORCE_COLOR for a terminal, and draw progress bars into a file.
+    return PrintableConsole(
+        file=stream,
+        soft_wrap=True,
+        quiet=quiet,
+        force_terminal=is_screen,
+        no_color=not has_colors,
+        color_system="auto" if is_screen else "standard" if has_colors else None,
+    )

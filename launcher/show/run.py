@@ -17,8 +17,10 @@ from launcher.run import codes
 from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.run.resume import ResumePoint
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
+from launcher.show.stopping import left_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +52,7 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
         for row in _index_rows(plan.data):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
-        line(f"device: {_device_line(plan.devices)}")
+        line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
     for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
         line(f"  {row}")
@@ -80,13 +82,16 @@ def plan_json(plan: RunPlan) -> str:
     return json.dumps(to_plain(plan), indent=2)
 
 
-def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float) -> None:
+def show_outcome(
+    outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float, left: ResumePoint | None = None
+) -> None:
     """The result, and the next command; failures are reported by `failure_text`.
 
-    All attempts of the run together took so many `seconds`.
+    All attempts of the run together took so many `seconds`. What was ended by a second Ctrl-C would resume from `left`.
     """
     if outcome is not None and outcome.code == codes.INTERRUPTED:
-        console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
+        for text in _interrupted_lines(outcome, plan, left):
+            console.print(text, highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
         return
     if not isinstance(plan.task, Train):
@@ -120,6 +125,12 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, se
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
         console.print(text, highlight=False, markup=False)
+
+
+def _interrupted_lines(outcome: Outcome, plan: RunPlan, left: ResumePoint | None) -> Iterator[str]:
+    yield f"interrupted: {outcome.explanation}"
+    if isinstance(plan.task, Train):
+        yield f"  left          {left_text(left, outcome.work.iterations, plan)}"
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
@@ -182,8 +193,9 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
-def _device_line(devices: DevicePlan) -> str:
+def _device_line(devices: DevicePlan, nodes: int) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    several += f" on each of {nodes} nodes" if nodes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 

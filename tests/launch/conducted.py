@@ -15,6 +15,8 @@ from launcher.config.request import RunRequest, RunSettings
 from launcher.data.plan import DatasetPlan
 from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
+from launcher.device.job import ALONE
+from launcher.launch.board import Board
 from launcher.launch.claims import Claim, GpusTakenError
 from launcher.launch.session import Session
 from launcher.run.outcome import Outcome
@@ -71,6 +73,8 @@ class World:
             command=("launcher", "train"),
             environ={"HOME": "/home/me"},
             console=Console(file=self.printed, soft_wrap=True),
+            board=Board(Path("nowhere"), ALONE, patience_s=1.0, now=lambda: 0.0, sleep=self._sleep),
+            look_at_meeting=lambda: None,
             plan_data=self._plan_data,
             look=self._look,
             measure_bfloat16=self._measure_bfloat16,

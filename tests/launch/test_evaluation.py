@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.config.request import DatasetRequest, RunSettings, SplitRequest
+from launcher.config.request import DatasetRequest, RunSettings, ValRequest
 from launcher.config.task import EvaluateRequest
 from launcher.errors import RequestError
 from launcher.files import write_text
@@ -77,7 +77,7 @@ def request_for(tmp_path: Path) -> Any:
         keys,
         typed=replace(TYPED, task=EvaluateRequest(run="", checkpoint="", out="")),
         run=RunSettings(root=str(tmp_path / "outputs"), provenance=False),
-        dataset=DatasetRequest(val=SplitRequest(json=str(tmp_path / "val.json"), images=str(tmp_path))),
+        dataset=DatasetRequest(val=ValRequest(json=str(tmp_path / "val.json"), images=str(tmp_path))),
     )
 
 

@@ -54,7 +54,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
 def _attempt_of(plan: RunPlan, training: Train, rank: int) -> Attempt:
     setup = Setup(
         rank=rank,
-        num_processes=plan.devices.num_processes,
+        num_processes=plan.num_processes,
         micro_batches=training.accumulate,
         precision=plan.devices.precision,
         max_bad=training.max_bad,
