@@ -53,8 +53,8 @@ No command means train. `launcher COMMAND --help` says more about one.
 
 Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
 detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
-lists the groups, `launcher train --cfg job` shows the composed configuration,
-`-m` sweeps."""
+lists the launcher's, `launcher list` finds any of them, `launcher explain NAME`
+says what one means, `launcher train --cfg job` shows the composed whole."""
 
 
 def main_and_exit() -> NoReturn:

@@ -44,7 +44,7 @@ POSTED = [
     ),
     (
         TRACEBACK + "    x = x * self.pixel_std\nRuntimeError: Expected all tensors to be on the same device, but "
-        "found at least two devices, cuda:0 and cpu! (when checking argument for argument mat1 in method wrapper_addmm)",
+        "found at least two devices, cuda:0 and cpu! (when checking argument for argument mat1 in method wrapper)",
         "run.two_devices",
         "register_buffer",
     ),
@@ -84,8 +84,8 @@ POSTED = [
     ),
     (
         TRACEBACK + "RuntimeError: Expected to have finished reduction in the prior iteration before starting a new "
-        "one. This error indicates that your module has parameters that were not used in producing loss. You can enable "
-        "unused parameter detection by passing the keyword argument `find_unused_parameters=True` to "
+        "one. This error indicates that your module has parameters that were not used in producing loss. You can "
+        "enable unused parameter detection by passing the keyword argument `find_unused_parameters=True` to "
         "`torch.nn.parallel.DistributedDataParallel`",
         "run.unused_parameters",
         "find_unused_parameters=True",
