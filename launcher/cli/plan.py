@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
 from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -21,6 +21,7 @@ from launcher.launch.prepare import Since, prepare
 from launcher.launch.supervise import execute
 from launcher.run.identity import run_folder
 from launcher.show.console import make_console
+from launcher.show.help import training_help
 from launcher.show.run import plan_json, show_plan
 
 
@@ -30,6 +31,9 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LauncherError: `launcher train` would refuse it.
     """
+    if asks_for_help(arguments):
+        print(training_help("plan"))
+        return ExitCode.finished
     asked, as_json = take_flag(arguments, "--json")
     show = partial(_print_plan, as_json=as_json, asked=asked)
     with _folder_of_sweep(asked) as folder:

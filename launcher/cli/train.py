@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
+from launcher.show.help import training_help
 from launcher.signals import handling
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -23,8 +24,11 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         LauncherError: it cannot be started, or failed.
-        SystemExit: it was stopped, or Hydra is done after an option such as `--help`.
+        SystemExit: it was stopped, or Hydra is done after an option such as `--cfg`.
     """
+    if asks_for_help(arguments):
+        print(training_help("train"))
+        return ExitCode.finished
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
     with resumable_until_trained():
