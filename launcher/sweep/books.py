@@ -28,9 +28,10 @@ from launcher.sweep.planned import (
 )
 from launcher.sweep.policy import Turn, turn_of
 from launcher.sweep.problems import refuse_problems
-from launcher.sweep.record import hold_sweep, read_sweep, refuse_another, write_sweep
+from launcher.sweep.record import hold_sweep, refuse_another, write_sweep
 from launcher.sweep.retention import apply_keep
 from launcher.sweep.standing import standing_of, standings
+from launcher.sweep.stored import read_sweep
 from launcher.sweep.values import SWEEP_VERSION, Job, JobState, Standing, Sweep
 from launcher.sweep.watch import Watcher
 
