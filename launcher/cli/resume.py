@@ -19,10 +19,10 @@ from launcher.config.places import PATHS
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
-from launcher.run.folder import RESUME_WORDS
+from launcher.run.folder import RESUME_WORDS, why_pruned
 from launcher.run.found import called
 from launcher.run.frozen import Frozen, read_frozen
-from launcher.run.identity import identity_of
+from launcher.run.identity import identity_of, run_folder
 
 USAGE = """\
 usage: launcher resume RUN [SETTING=VALUE...] [--root DIR]
@@ -113,6 +113,8 @@ def _continue(request: RunRequest, *, frozen: Frozen, command: tuple[str, ...], 
     changed = changed_settings(before, now, request.run.allow_changes)
     if refused := [one for one in changed if one.effect is Effect.refused]:
         raise RequestError(_explain_another(refused, name))
+    if request.resume == "auto" and why_pruned(run_folder(request)) is not None:
+        request = replace(request, resume="must")  # with auto a pruned run counts as done
     return train_composed(replace(request, typed=frozen.request.typed), command)
 
 

@@ -135,6 +135,8 @@ def _changed_since(
 def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     if request.resume == "never":
         return New(archives=folder.previous is not None or folder.attempts > 0 or bool(folder.foreign))
+    if folder.pruned is not None and request.resume == "auto":
+        return Finished(stopped_early=None, pruned=folder.pruned)
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
     point = folder.checkpoints.newest_valid or folder.resume_file
