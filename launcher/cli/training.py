@@ -13,7 +13,7 @@ from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
-from launcher.launch.claims import claim, claims_folder, look
+from launcher.launch.claims import claim, claims_folder, handed_over, look
 from launcher.launch.environment import with_short_waits
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
@@ -60,6 +60,7 @@ def make_session(command: tuple[str, ...], execute: Execute) -> Session:
         measure_bfloat16=partial(measure_bfloat16, environ=environ),
         look_at_claims=partial(look, folder=folder),
         claim=partial(claim, folder=folder),
+        handed_over=handed_over(environ),
         now=time.time,
         sleep=time.sleep,
         execute=execute,

@@ -45,7 +45,7 @@ def launch(request: RunRequest, session: Session) -> Ended:
     Raises:
         LauncherError: it cannot be started.
     """
-    since = Since(began=session.now())
+    since = Since(began=session.now(), ours=session.handed_over.uuids)
     wait_for_folder(run_folder(request), session.console, session.sleep)
     prepared = prepare(request, session, since)
     show_plan(prepared.plan, session.console)
@@ -65,8 +65,8 @@ class _Claims(ExitStack):
     def __init__(self, session: Session, lock: int) -> None:
         super().__init__()
         self._session = session
-        self.uuids: frozenset[str] = frozenset()
-        self.descriptors: tuple[int, ...] = (lock,)
+        self.uuids: frozenset[str] = session.handed_over.uuids
+        self.descriptors: tuple[int, ...] = (lock, *session.handed_over.descriptors)
         """To be inherited by the worker: what holds the folder, and the GPUs."""
 
     def take(self, uuids: frozenset[str]) -> None:

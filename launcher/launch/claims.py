@@ -22,6 +22,9 @@ from pathlib import Path
 
 FOLDER_NAME = "detectron2-launcher-gpus"
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+GPUS, LOCKS = "LAUNCHER_CLAIMED_GPUS", "LAUNCHER_CLAIMED_LOCKS"
+"""Variables by which a process that claims GPUs for another one, such as the job of a sweep, hands them over: the
+UUIDs, and the open files that hold them."""
 PATIENCE_S = 0.5
 """Whoever looks holds a lock for a moment, and a run that was killed releases its own a moment later."""
 
@@ -43,6 +46,30 @@ class Claim:
     """To be inherited by the worker, so that the claim lasts as long as it does."""
     notices: tuple[str, ...] = ()
     """Why GPUs could not be claimed; the run uses them all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """GPUs that were claimed for this process by the one that started it."""
+
+    uuids: frozenset[str] = frozenset()
+    descriptors: tuple[int, ...] = ()
+    """Open here too; empty in a process that only its parent's claim protects."""
+
+
+def handed_over(environ: Mapping[str, str]) -> HandedOver:
+    """What the environment says was claimed for us."""
+    uuids = frozenset(uuid for uuid in environ.get(GPUS, "").split(",") if uuid)
+    numbers = (int(text) for text in environ.get(LOCKS, "").split(",") if text.isascii() and text.isdigit())
+    return HandedOver(uuids=uuids, descriptors=tuple(number for number in numbers if _is_open(number)) if uuids else ())
+
+
+def _is_open(descriptor: int) -> bool:
+    """As a plain file: a program that was started since may have something else under that number."""
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def claims_folder() -> Path:

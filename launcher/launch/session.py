@@ -14,7 +14,7 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.claims import Claim
+from launcher.launch.claims import Claim, HandedOver
 from launcher.run.outcome import Outcome
 from launcher.run.plan import RunPlan
 
@@ -44,6 +44,8 @@ class Session:
     """Those of the GPUs (by UUID) that others have, each with a clause that says who."""
     claim: Callable[[Collection[str]], AbstractContextManager[Claim]]
     """Takes GPUs until the end of the block; GpusTakenError where others have some of them."""
+    handed_over: HandedOver
+    """GPUs that whoever started this process has claimed for it."""
     now: Callable[[], float]
     """Seconds since the epoch."""
     sleep: Callable[[float], None]

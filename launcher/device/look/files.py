@@ -70,7 +70,7 @@ def look_at_platform(root: Path) -> Platform:
         machine=platform.machine(),
         kernel=platform.release(),
         python=platform.python_version(),
-        num_cpus=_num_cpus(root),
+        num_cpus=count_cpus(root),
         shm_mib=_size_mib(root / "dev/shm"),
         shm_free_mib=_free_mib(root / "dev/shm"),
         open_files=_limit("RLIMIT_NOFILE"),
@@ -104,7 +104,8 @@ def _memory_mib(root: Path) -> int | None:
     return min([*available, *limits], default=None)
 
 
-def _num_cpus(root: Path) -> int:
+def count_cpus(root: Path = Path("/")) -> int:
+    """Those that this process may use."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Rounded down: with a thread more than the quota feeds, all of them stand still until the next period.
     return max(1, min([there, *(int(quota) for quota in _cpu_quotas(root))]))

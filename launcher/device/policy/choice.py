@@ -72,7 +72,7 @@ def named_gpus(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[Usable
     known += [(gpu.index, gpu.uuid) for gpu in diagnosis.excluded_gpus]
     if not known:
         return (), ()
-    named = [_named(entry, known) for entry in asked.ids]
+    named = [find_gpu(entry, known) for entry in asked.ids]
     if problems := [problem for _, problem in named if problem]:
         there = ", ".join(uuid if index is None else f"{index} ({uuid})" for index, uuid in known)
         raise RequestError(f"device.ids={listed(asked.ids)}: {'; '.join(problems)}. There are: {there}.")
@@ -85,8 +85,8 @@ def named_gpus(asked: DeviceRequest, diagnosis: Diagnosis) -> tuple[tuple[Usable
     )
 
 
-def _named(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, str]:
-    """The UUID that an entry of `device.ids` stands for, or what is wrong with it."""
+def find_gpu(entry: Any, known: Sequence[tuple[int | None, str]]) -> tuple[str, str]:
+    """The UUID that an index, or the beginning of a UUID, stands for, or what is wrong with it."""
     text = str(entry)
     beginnings = tuple(prefix + text.lower() for prefix in ("", "gpu-", "mig-"))
     if text.isascii() and text.isdigit():

@@ -1,0 +1,140 @@
+"""A job's process, from the fork to its end: nothing of it reaches the process that it was forked from."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from launcher.launch.claims import LOCKS
+from launcher.pool.context import Context, run_hydra_job
+from launcher.pool.results import failed, pack
+
+FORGOTTEN = 1
+"""Exit status of a job that failed; 0 is that of one that returned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOrder:
+    """One job, as the controller asks a warm server for it."""
+
+    number: int
+    overrides: tuple[str, ...]
+    environment: Mapping[str, str | None]
+    """On top of the server's; None takes a variable away."""
+    log: str
+    result: int
+    """An open file for what it returns."""
+    locks: tuple[int, ...]
+    """Open files that hold its GPUs: until it has ended, and all that inherited them."""
+
+
+Handlers = Mapping[int, Any]
+
+
+def be_job(context: Context, order: JobOrder, handlers: Handlers) -> NoReturn:
+    """Run the job in this process, which then ends."""
+    status = FORGOTTEN
+    try:
+        _come_loose(order, handlers)
+        status = _perform(context, order)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _end(status)
+
+
+def _come_loose(order: JobOrder, handlers: Handlers) -> None:
+    if os.getsid(0) != os.getpid():  # a process that was started for this job has a session already
+        os.setsid()
+    for file in (order.result, *order.locks):
+        os.set_inheritable(file, False)
+    _write_to(order.log)
+    for name, value in order.environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    os.environ[LOCKS] = ",".join(map(str, order.locks))
+    atexit._clear()  # the controller's exit is not ours
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _write_to(log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    # New ones: whatever wrapped the controller's may hold what was not written yet.
+    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+
+
+def _perform(context: Context, order: JobOrder) -> int:
+    """The exit status; what there is to say is written into the result's file."""
+    try:
+        returned = run_hydra_job(context, order.number, list(order.overrides))
+    except SystemExit as end:
+        return _exited(order, end)
+    except BaseException as error:
+        traceback.print_exc()
+        returned = failed(list(order.overrides), error)
+    if returned.status is JobStatus.FAILED:
+        _show(returned._return_value)
+    _write(order.result, pack(returned))
+    return 0 if returned.status is JobStatus.COMPLETED else FORGOTTEN
+
+
+def _show(error: object) -> None:
+    """Into the log, where Hydra would leave it to whoever looks at the return."""
+    if isinstance(error, Exception):
+        traceback.print_exception(error)
+
+
+def _exited(order: JobOrder, end: SystemExit) -> int:
+    if end.code is None or end.code == 0:
+        returned = JobReturn(overrides=list(order.overrides), status=JobStatus.COMPLETED)
+        _write(order.result, pack(returned))
+        return 0
+    _write(order.result, pack(failed(list(order.overrides), end)))
+    if not isinstance(end.code, int):
+        print(end.code, file=sys.stderr)
+        return FORGOTTEN
+    return end.code
+
+
+def _write(file: int, data: bytes) -> None:
+    with open(file, "wb") as result:
+        result.write(data)
+
+
+def _end(status: int) -> NoReturn:
+    """As Python ends, but without going back to the code that this process was forked in the middle of."""
+    for step in (_join_threads, atexit._run_exitfuncs, _flush):
+        _try(step)
+    os._exit(status)
+
+
+def _join_threads() -> None:
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _try(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except BaseException:
+        traceback.print_exc()

@@ -1,0 +1,158 @@
+"""The controller's end of a warm server: starts it, orders jobs, hears of their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.pool.channel import receive, send
+from launcher.pool.context import Context, pack_context
+from launcher.pool.fork_safety import why_not_fork
+from launcher.pool.server import fork, serve_forked
+from launcher.pool.settings import StartMethod
+from launcher.process_limits import naming_limits
+from launcher.safe_start import python_command
+
+PATIENCE_S = 2.0
+"""For a server that nobody needs any more to end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How processes come to be here."""
+
+    forked: bool
+    """The server is forked from the controller, and has all that it has."""
+    forks: bool
+    """The server forks its jobs; otherwise there is one for each job."""
+    reason: str
+    """Why not forked; empty where it is."""
+
+
+def choose_way(asked: StartMethod) -> Way:
+    """`auto` forks where that is safe. A fresh process is a safe one to fork from, except where nothing is."""
+    why_not = why_not_fork() if asked is StartMethod.auto else ""
+    can_fork = sys.platform == "linux"
+    if asked is StartMethod.fork or (asked is StartMethod.auto and not why_not):
+        return Way(forked=True, forks=True, reason="")
+    return Way(forked=False, forks=can_fork, reason=why_not or "spawn is asked for")
+
+
+class WarmServer:
+    """One server; its end is not the end of its jobs.
+
+    Raises:
+        ProcessLimitError: the system lets no further process start.
+        RequestError: it cannot be forked, and the application cannot be handed on to another process.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        way: Way,
+        *,
+        environ: Mapping[str, str],
+        preload: Sequence[str],
+        ours: Sequence[int],
+    ) -> None:
+        """`ours` are the controller's open files that a forked process must not have."""
+        self.way = way
+        self.started = time.monotonic()
+        self.is_used = False
+        """A job was ordered."""
+        self._channel, theirs = socket.socketpair()
+        with theirs, naming_limits():
+            if way.forked:
+                end = self._fork(context, theirs, environ, preload, ours)
+            else:
+                end = self._spawn(context, theirs, environ, preload)
+        self._finalizer = weakref.finalize(self, _end, self._channel, end)
+
+    def _fork(
+        self,
+        context: Context,
+        theirs: socket.socket,
+        environ: Mapping[str, str],
+        preload: Sequence[str],
+        ours: Sequence[int],
+    ) -> _Child:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = fork()
+        if process == 0:
+            serve_forked(context, theirs, environ, preload, close=[self._channel.fileno(), *ours])
+        return _Child(process)
+
+    def _spawn(
+        self, context: Context, theirs: socket.socket, environ: Mapping[str, str], preload: Sequence[str]
+    ) -> _Child:
+        packed = pack_context(context)
+        with tempfile.TemporaryFile() as file:
+            file.write(packed)
+            file.seek(0)
+            process = subprocess.Popen(
+                [*python_command("launcher.pool.server"), str(theirs.fileno())],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(theirs.fileno(),),
+            )
+            send(self._channel, {"preload": list(preload), "forks": self.way.forks}, [file.fileno()])
+        process.returncode = 0  # it is waited for below, by its number
+        return _Child(process.pid)
+
+    def fileno(self) -> int:
+        """To wait for its messages; -1 once it has gone."""
+        return self._channel.fileno()
+
+    def order(self, message: Mapping[str, Any], files: Sequence[int]) -> bool:
+        """Have a job started; False where the server has gone."""
+        self.is_used = True
+        return send(self._channel, dict(message), files)
+
+    def pass_on(self, job: int, signal: int) -> bool:
+        """Have a signal sent to a job; False where the server has gone."""
+        return send(self._channel, {"job": job, "signal": signal})
+
+    def messages(self) -> list[dict[str, Any]] | None:
+        """What it has to say now; None once it has gone."""
+        said: list[dict[str, Any]] = []
+        while self.fileno() != -1 and select.select([self._channel], [], [], 0)[0]:
+            received = receive(self._channel)
+            if received is None:
+                self.close()
+                return said or None
+            said.append(received[0])
+        return None if self.fileno() == -1 else said
+
+    def close(self) -> None:
+        """It ends when its last job has."""
+        self._finalizer()
+
+
+class _Child:
+    """The server as a process of ours, which has to be asked how it ended."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+
+    def reap(self, patience_s: float) -> None:
+        until = time.monotonic() + patience_s
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+                time.sleep(0.005)
+
+
+def _end(channel: socket.socket, child: _Child) -> None:
+    channel.close()
+    child.reap(PATIENCE_S)
