@@ -49,6 +49,9 @@ TITLES = {
     "early_stopping": "Early stopping",
     "evaluation": "Evaluation",
     "cluster": "The job on a cluster",
+    "pool": "The devices of a sweep",
+    "sweep": "Sweeps",
+    "search": "Search",
     "": "Without a section",
 }
 TYPES = {
