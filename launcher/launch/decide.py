@@ -135,8 +135,6 @@ def _changed_since(
 def _start_of(request: RunRequest, folder: FolderFacts, keys: Keys) -> Start:
     if request.resume == "never":
         return New(archives=folder.previous is not None or folder.attempts > 0 or bool(folder.foreign))
-    if folder.pruned is not None and request.resume == "auto":
-        return Finished(stopped_early=None, pruned=folder.pruned)
     if (finished := _finished(request, folder.last_outcome, keys)) is not None:
         return finished
     point = folder.checkpoints.newest_valid or folder.resume_file
@@ -160,6 +158,8 @@ def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
 
 
 def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished | None:
+    if last is not None and last.ending is Ending.pruned and request.resume == "auto":
+        return Finished(stopped_early=None, pruned=last.explanation)
     if last is None or last.ending is not Ending.finished:
         return None
     stop = last.work.stopped_early

@@ -20,7 +20,7 @@ from launcher.errors import ExitCode, RequestError
 from launcher.run import codes
 from launcher.run.attempts import read_plain
 from launcher.run.identity import fingerprint_of, run_folder
-from launcher.run.outcome import Ending, Outcome, Pruned
+from launcher.run.outcome import Outcome
 from launcher.run.paths import RunPaths
 from launcher.run.plan import Lessons
 from launcher.run.resume import CHECKPOINT_NAME, Checkpoints, ResumePoint, damage_of, look_for_checkpoints
@@ -70,8 +70,6 @@ class FolderFacts:
     fingerprints: frozenset[str]
     """Of the run's identities in all attempts; its checkpoints say with which of them they were written."""
     last_outcome: Outcome | None
-    pruned: Pruned | None
-    """Why a search stopped the latest attempt, where one did."""
     checkpoints: Checkpoints
     resume_file: ResumePoint | None
     """The checkpoint that `resume=PATH` names."""
@@ -104,7 +102,6 @@ def look_at_folder(request: RunRequest) -> FolderFacts:
         previous=_previous(paths, attempts),
         fingerprints=_fingerprints(paths, attempts),
         last_outcome=last_outcome(paths.folder),
-        pruned=why_pruned(paths.folder),
         checkpoints=look_for_checkpoints(paths),
         resume_file=resume_file,
         resume_file_problem=problem,
@@ -181,17 +178,6 @@ def last_outcome(folder: Path) -> Outcome | None:
     paths = RunPaths(folder)
     attempts = paths.attempt_numbers()
     return read_outcome(paths.attempt(attempts[-1]).outcome) if attempts else None
-
-
-def why_pruned(folder: Path) -> Pruned | None:
-    """Why a search stopped the run's latest attempt; None where none did, or where it came to its end all the same."""
-    paths = RunPaths(folder)
-    attempts = paths.attempt_numbers()
-    if not attempts:
-        return None
-    last = paths.attempt(attempts[-1])
-    is_finished = read_plain(last.outcome).get("ending") == Ending.finished.value
-    return None if is_finished else read_json_if_valid(last.pruned, Pruned)
 
 
 def read_outcome(file: Path) -> Outcome | None:

@@ -21,7 +21,7 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.changed import ChangedSetting
 from launcher.run.identity import fingerprint_of
-from launcher.run.outcome import EarlyStop, Pruned
+from launcher.run.outcome import EarlyStop
 from launcher.run.paths import AttemptPaths, RunPaths
 from launcher.run.resume import DamagedCheckpoint, ResumePoint
 
@@ -79,7 +79,7 @@ class Finished:
 
     stopped_early: EarlyStop | None
     """Why before its last iteration; None when all iterations are done."""
-    pruned: Pruned | None = None
+    pruned: str = ""
     """Why a search stopped it, where one did."""
 
 

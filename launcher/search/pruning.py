@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
 
-from launcher.search.observed import Aim, Observed, Stage
 from launcher.search.settings import PRUNERS
-from launcher.search.study import Proposing, distributions_of, study_of, trial_of
+from launcher.search.study import distributions_of, study_of, trial_of
+from launcher.search.values import Aim, Observed, Proposing, Pruning, Stage
 
-NONE = "none"
 ASHA = "asha"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pruning:
-    """How jobs are judged."""
-
-    pruner: str
-    """A name of `PRUNERS`."""
-    settings: Mapping[str, Any]
-
-    @property
-    def prunes(self) -> bool:
-        return self.pruner != NONE
 
 
 def should_prune(pruning: Pruning, how: Proposing, job: Observed, others: Sequence[Observed]) -> bool:

@@ -82,6 +82,11 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Without a plus."""
+        return tuple(one.key.lstrip("+") for one in self.dimensions)
+
+    @property
     def size(self) -> int | None:
         """The number of its points; None where there are more than anybody tries."""
         size = math.prod(_count(one.values) for one in self.dimensions)
@@ -98,13 +103,13 @@ class Space:
 
     def point_in(self, overrides: Sequence[str]) -> Point | None:
         """The point that a job of these overrides is; None where it lies outside."""
-        typed = {key: value for key, _, value in (text.partition("=") for text in overrides)}
-        found = [spelled(one.values, typed.get(one.key, "")) for one in self.dimensions]
+        typed = {key.lstrip("+"): value for key, _, value in (text.partition("=") for text in overrides)}
+        found = [spelled(one.values, typed.get(one.key.lstrip("+"), "")) for one in self.dimensions]
         return None if any(value is None for value in found) else self.point([value or "" for value in found])
 
     def point_of_defaults(self, defaults: Mapping[str, str]) -> Point | None:
         """The point that the configuration itself is, by what it has under each key; None where that lies outside."""
-        return self.point_in([f"{one.key}={defaults.get(one.key.lstrip('+'), '')}" for one in self.dimensions])
+        return self.point_in([f"{key}={value}" for key, value in defaults.items()])
 
 
 def spelled(values: Interval | Choice, text: str) -> str | None:

@@ -6,7 +6,6 @@ import hashlib
 import random
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -15,9 +14,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from launcher.config.request import BestMode
-from launcher.search.observed import Aim, Curve, Observed, Stage
 from launcher.search.settings import SAMPLERS
 from launcher.search.space import Choice, Dimension, Interval, Point, Space, number_of
+from launcher.search.values import Observed, Proposing, Stage
+from launcher.sweep.curves import Curve
 
 TRIES = 8
 """Points that are asked for before one that is known is given up on, and one that is not is drawn."""
@@ -28,19 +28,6 @@ STATES = {
     Stage.failed: TrialState.FAIL,
 }
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposing:
-    """How points are proposed."""
-
-    space: Space
-    aim: Aim
-    sampler: str
-    """A name of `SAMPLERS`."""
-    settings: Mapping[str, Any]
-    """Of the sampler, beside its seed."""
-    seed: int
 
 
 def propose(how: Proposing, known: Sequence[Observed], number: int) -> Point | None:

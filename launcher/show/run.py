@@ -15,16 +15,7 @@ from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode
 from launcher.run import codes
 from launcher.run.found import called
-from launcher.run.outcome import (
-    TIME_LIMIT,
-    EarlyStop,
-    Ending,
-    Outcome,
-    Pruned,
-    explain_early_stop,
-    explain_pruned,
-    headlines,
-)
+from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
@@ -226,8 +217,8 @@ def _start_line(plan: RunPlan) -> str:
         return start_line(plan, plan.task)
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
-        case Finished(pruned=Pruned() as pruned):
-            return f"start: nothing to do: pruned ({explain_pruned(pruned)}). To continue: {_resume(plan.paths.folder)}"
+        case Finished(pruned=why) if why:
+            return f"start: nothing to do: pruned, because {why}. To continue: {_resume(plan.paths.folder)}"
         case Finished(stopped_early=None):
             return f"start: nothing to do, all {total} iterations are done. Increase SOLVER.MAX_ITER to continue."
         case Finished(stopped_early=EarlyStop() as stop):

@@ -62,6 +62,7 @@ TYPES = {
     "list[str]": "list of text",
     "list[Any]": "list",
     "tuple[str, ...]": "list of text",
+    "dict[str, Any]": "settings by their names",
     "Any": "number or text",
 }
 AT_THE_ROOT = "own_code"

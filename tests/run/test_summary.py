@@ -14,7 +14,6 @@ from launcher.config.values import write_json
 from launcher.launch.folder_lock import lock_folder
 from launcher.launch.record import record_outcome
 from launcher.run import codes
-from launcher.run.folder import why_pruned
 from launcher.run.outcome import Ending, Outcome, Pruned, Work, WorkerResult, explain_pruned
 from launcher.run.paths import RunPaths
 from launcher.run.status import look_at_status
@@ -79,7 +78,6 @@ def test_a_run_that_a_search_gave_up_is_pruned_however_it_came_to_its_end(tmp_pa
     run = summarize(tmp_path / "run", NOW)
 
     assert (run.state, run.code) == (state, "")
-    assert (why_pruned(tmp_path / "run") == PRUNED) is (state is State.pruned)
 
 
 def test_a_pruned_run_that_was_resumed_is_what_it_is_now(tmp_path: Path):
@@ -89,7 +87,6 @@ def test_a_pruned_run_that_was_resumed_is_what_it_is_now(tmp_path: Path):
     record_outcome(begin(tmp_path / "run", 2), stopped_after(60))
 
     assert summarize(tmp_path / "run", NOW).state is State.stopped
-    assert why_pruned(tmp_path / "run") is None
 
 
 def test_the_status_of_a_pruned_run_says_why_and_how_it_continues(tmp_path: Path):

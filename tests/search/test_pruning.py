@@ -7,10 +7,10 @@ import math
 import pytest
 
 from launcher.config.request import BestMode
-from launcher.search.observed import Aim, Measured, Observed, Stage
-from launcher.search.pruning import Pruning, should_prune
+from launcher.search.pruning import should_prune
 from launcher.search.space import parse, space_of
-from launcher.search.study import Proposing
+from launcher.search.values import Aim, Observed, Proposing, Pruning, Stage
+from launcher.sweep.curves import Measured
 
 HOW = Proposing(
     space=space_of(parse(["lr=interval(0, 100)"], None)),

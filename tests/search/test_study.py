@@ -7,10 +7,10 @@ import math
 import pytest
 
 from launcher.config.request import BestMode
-from launcher.search.observed import Aim, Observed, Stage
 from launcher.search.settings import SAMPLERS
 from launcher.search.space import Point, Space, parse, space_of
-from launcher.search.study import Proposing, propose
+from launcher.search.study import propose
+from launcher.search.values import Aim, Observed, Proposing, Stage
 
 CONTINUOUS = space_of(parse(["lr=tag(log, interval(1e-5, 1.0))", "depth=range(1, 6)", "act=relu,gelu"], None))
 SMALL = space_of(parse(["a=1,2,3", "b=true,false"], None))
