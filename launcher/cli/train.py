@@ -6,8 +6,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from launcher.cli.flags import take_flag
+from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode
@@ -25,11 +27,14 @@ def run(arguments: Sequence[str]) -> int:
     """
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
+    task = partial(train_composed, command=command)
     with resumable_until_trained():
-        run_hydra(
-            [*arguments, *(["run.in_place=true"] if in_place else [])],
-            lambda request: train_composed(request, command),
-        )
+        if take_apart(arguments).is_multirun and not in_place:
+            # What only a sweep needs.
+            from launcher.cli.sweep import run_sweep
+
+            return run_sweep(arguments, task, command=command)
+        run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], task)
     return ExitCode.finished
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -73,6 +73,19 @@ from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
+Examined = tuple["RunRequest | None", list[str]]
+"""What a composed configuration asks for, and every problem with it."""
+
+
+class Books(Protocol):
+    """Whoever knows which jobs a sweep has, and which of them have come to their end."""
+
+    failures: list[tuple[str, Exception]]
+    """Of jobs that ran in processes of their own, each with its name."""
+
+    def examine_with(self, examine: Callable[[DictConfig], Examined]) -> None: ...
+
+
 NOTHING = Arguments(overrides=(), flags=())
 
 
@@ -85,6 +98,7 @@ def run_hydra(
     only_looks: bool = False,
     frozen: Mapping[str, Any] | None = None,
     asks: TaskRequest = TRAIN,
+    books: Books | None = None,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
@@ -92,7 +106,8 @@ def run_hydra(
     is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
     With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
     environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
-    A command that does something else with the model than to train it `asks` for that.
+    A command that does something else with the model than to train it `asks` for that. Where somebody keeps the `books`
+    of a sweep, our sweeper and our launcher make its jobs, unless the command line or a file names others.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
@@ -113,9 +128,12 @@ def run_hydra(
     given = with_text_as_typed(asked, text_settings(keys))
     if sweep_folder is not None and asked.is_multirun:
         given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
+    if books is not None and asked.is_multirun:
+        given = replace(given, overrides=(*given.overrides, *_plugins_for(asked)))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
     jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
+    jobs.keep(books)
     main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
@@ -166,6 +184,7 @@ def to_request(
             in_sweep=in_sweep,
             swept=_swept(overrides, asked.overrides) if in_sweep else (),
             task=asked.task,
+            folder=_folder_in_sweep(hydra_cfg) if in_sweep else "",
         ),
         resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
@@ -217,6 +236,11 @@ def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
     return tuple(typed)
 
 
+def _folder_in_sweep(hydra_cfg: Any) -> str:
+    """Where our sweeper, which names a folder for every job, has this one live; empty for other sweepers."""
+    return "" if hydra_cfg.sweep.subdir == "." else str(Path(hydra_cfg.sweep.dir, hydra_cfg.sweep.subdir))
+
+
 def _swept(overrides: Sequence[str], typed: Collection[str]) -> tuple[str, ...]:
     # By key, because Hydra spells the values of a sweep anew: 1e-3 becomes 0.001.
     given = OverridesParser.create().parse_overrides([override_for_hydra(text) for text in typed])
@@ -258,6 +282,20 @@ class _Jobs:
         self._asked = asked
         self._command = command
         self._failures: list[tuple[str, Exception]] = []
+        self.ledger: Books | None = None
+        """Which our launcher asks about every job."""
+        self.pool_prefix = "pool."
+        """Of its settings' names, as they are typed."""
+
+    def keep(self, books: Books | None) -> None:
+        """Have these books kept, where there are any."""
+        self.ledger = books
+        if books is not None:
+            books.examine_with(self.examine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process that is started for a job keeps no books.
+        return {**vars(self), "ledger": None}
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
@@ -272,12 +310,26 @@ class _Jobs:
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
 
+    def examine(self, whole: DictConfig) -> Examined:
+        """What one job would do, by the configuration that Hydra composed for it."""
+        with open_dict(whole):
+            hydra_cfg = whole.pop("hydra")
+        try:
+            request = to_request(whole, hydra_cfg, self._extensions, self._keys, self._asked)
+        except RequestError as error:
+            return None, [str(error)]
+        return request, self._problems_with(request)
+
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
         request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked)
-        if problems := problems_with(request, self._keys):
-            corrected = self._with_files_of_ones_own(request)
-            raise RequestError("\n".join([*problems, *corrected]))
+        if problems := self._problems_with(request):
+            raise RequestError("\n".join(problems))
         return request
+
+    def _problems_with(self, request: RunRequest) -> list[str]:
+        problems = problems_with(request, self._keys)
+        corrected = self._with_files_of_ones_own(request) if problems else []
+        return [*problems, *(["\n".join(corrected)] if corrected else [])]
 
     def _with_files_of_ones_own(self, request: RunRequest) -> list[str]:
         """The command line with the data set that was meant, if it is all that it takes."""
@@ -290,13 +342,25 @@ class _Jobs:
         return command_line(self._command, corrected) if is_right else []
 
     def raise_first_failure(self) -> None:
-        if not self._failures:
+        failures = [*self._failures, *(self.ledger.failures if self.ledger is not None else [])]
+        if not failures:
             return
-        _, first = self._failures[0]
-        if len(self._failures) > 1 and isinstance(first, LauncherError):
-            reasons = "\n".join(f"{overrides}: {error}" for overrides, error in self._failures)
-            raise type(first)(f"{len(self._failures)} trainings of the sweep failed.\n{reasons}") from first
+        _, first = failures[0]
+        if len(failures) > 1 and isinstance(first, LauncherError):
+            reasons = "\n".join(f"{overrides}: {error}" for overrides, error in failures)
+            together = type(first)(f"{len(failures)} trainings of the sweep failed.\n{reasons}")
+            together.exit_code = first.exit_code
+            raise together from first
         raise first
+
+
+def _plugins_for(asked: Arguments) -> Iterator[str]:
+    """Our sweeper and launcher, as far as nobody has named others."""
+    files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
+    for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
+        is_named = any(text.startswith(f"{group}=") for text in asked.overrides)
+        if not is_named and not any(f"override /{group}:" in text for text in files):
+            yield f"{group}={ours}"
 
 
 def _extensions_of(asked: Arguments) -> list[str]:

@@ -363,6 +363,8 @@ class Typed:
     """In a sweep, those of the overrides that differ from job to job."""
     task: TaskRequest = TRAIN
     """What the command does."""
+    folder: str = ""
+    """Of a job, its run folder within that of its sweep; empty where the request says it otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
