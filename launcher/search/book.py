@@ -6,28 +6,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from launcher.pool.ledger import Ledger
-from launcher.sweep.books import Space
 from launcher.sweep.values import Sweep
 
 
 class Book(Ledger, Protocol):
     """Of the sweep that this command is."""
 
+    only_looks: bool
+    """Nothing is to be written, and nothing runs."""
+
     @property
     def sweep(self) -> Sweep | None:
-        """With all jobs that it has so far; None before `begin`."""
+        """With all jobs that it has so far; None before it is opened."""
 
-    def begin(self, space: Space, point: Sequence[str]) -> Sweep:
-        """The sweep as earlier starts left it, found by the overrides of any of its points; no job is added.
+    def open(self, overrides: Sequence[str]) -> Sweep:
+        """The sweep as earlier starts left it, by the overrides of any of its jobs; none is added.
 
         Raises:
-            RequestError: that point cannot be meant, or the sweep is another one.
+            RequestError: they cannot be meant, or the sweep is another one.
             SweepBusyError: another controller is at it.
-        """
-
-    def plan(self, space: Space, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """All that the jobs at these points are given, by the overrides of each point; they belong to the sweep now.
-
-        Raises:
-            RequestError: some of them cannot be meant: then none does.
         """

@@ -19,7 +19,6 @@ from launcher.search.judge import Judge
 from launcher.search.space import Point
 from launcher.search.study import propose
 from launcher.search.values import Observed, Plan, Stage
-from launcher.sweep.books import Space
 from launcher.sweep.standing import standing_of, standings
 from launcher.sweep.values import Job as SweepJob
 from launcher.sweep.values import JobState, Standing, Sweep
@@ -53,16 +52,14 @@ class Search:
         self,
         plan: Plan,
         book: Book,
-        jobs: Space,
         *,
         say: Callable[[str], None],
         is_held: Callable[[Path], bool] = lambda folder: holder_of(folder) is not None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`jobs` is what the books make jobs of."""
+        """The `book` has been opened."""
         self._plan = plan
         self._book = book
-        self._jobs = jobs
         self._say = say
         self._judge = Judge(plan, book, say=say)
         self._is_held = is_held
@@ -76,18 +73,18 @@ class Search:
         self._exhausted = False
         self.returns: dict[int, JobReturn] = {}
 
-    def recall(self, any_point: Point) -> None:
+    def recall(self) -> None:
         """What earlier starts have left: jobs that ended are known, the others are run first.
 
         Raises:
             LauncherError: they cannot be run.
         """
-        sweep = self._book.begin(self._jobs, self._plan.overrides_of(any_point))
-        found = [observed for one in standings(sweep, self._now()) if (observed := self._observed(one)) is not None]
+        all_jobs = standings(self._sweep, self._now())
+        found = [observed for one in all_jobs if (observed := self._observed(one)) is not None]
         self._known = {one.number: one for one in found}
         for one in found:
             if one.stage not in (Stage.complete, Stage.pruned):
-                self._take(*self._asked(one.point))
+                self._take(*self._admitted(one.number, one.point))
 
     def run(self, pool: Runs) -> None:
         """Until there are as many jobs as are asked for and all have ended, or it is stopped and what ran has ended."""
@@ -104,16 +101,15 @@ class Search:
         """Whether any job reported the metric."""
         return any(one.value is not None or one.curve for one in self._known.values())
 
-    def _asked(self, point: Point) -> tuple[Job, Decision]:
-        """The job at that point, which belongs to the sweep now, and what is to be done with it.
+    def _admitted(self, number: int, point: Point) -> tuple[Job, Decision]:
+        """A job, which belongs to the sweep now, and what is to be done with it.
 
         Raises:
             RequestError: it cannot be meant.
         """
-        (overrides,) = self._book.plan(self._jobs, [self._plan.overrides_of(point)])
-        number = next(job.number for job in self._sweep.jobs if self._point_of(job) == point)
+        overrides = self._plan.overrides_of(point)
         (decision,) = self._book.admit([overrides], number)
-        return Job(number=number, overrides=tuple(overrides)), decision
+        return Job(number=number, overrides=overrides), decision
 
     @property
     def _sweep(self) -> Sweep:
@@ -155,7 +151,7 @@ class Search:
             self._say(f"all {self._plan.how.space.size} points of the space are tried, so there is no job {number}")
             return False
         try:
-            job, decision = self._asked(point)
+            job, decision = self._admitted(number, point)
         except RequestError as error:
             self._refuse(point, error)
             return True
@@ -235,7 +231,7 @@ class Search:
             if self._is_held(wait.folder):
                 continue
             del self._waiting[number]
-            self._take(*self._asked(self._known[number].point))
+            self._take(*self._admitted(number, self._known[number].point))
 
 
 def _begun(number: int, point: Point) -> Observed:

@@ -6,7 +6,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from launcher.search.space import Dimension, Interval, Point, Space, parse, spac
 from launcher.search.values import Aim, Plan, Proposing, Pruning
 
 if TYPE_CHECKING:
+    from launcher.search.book import Book
     from launcher.search.conductor import Search
 
 NAME = "search"
@@ -83,22 +84,17 @@ class SearchSweeper(Sweeper):
         plan = self._plan(parse(arguments, self.hydra_context.config_loader))
         probes = probes_of(plan.how.space, plan.first)
         self.validate_batch_is_legal([plan.overrides_of(point) for point in probes])
-        book: Any = self._task.ledger  # type: ignore[union-attr]
-        jobs = books.Space(sweeper=NAME, swept=plan.how.space.keys, compose=self._compose)
+        book: Book = self._task.ledger  # type: ignore[union-attr]
+        sweep = book.open(plan.overrides_of(probes[0]))
         if book.only_looks:
-            book.plan(jobs, [plan.overrides_of(point) for point in probes])
+            book.admit([plan.overrides_of(point) for point in probes], 0)
             return []
-        search = Search(plan, book, jobs, say=_say)
-        search.recall(probes[0])
+        search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book, say=_say)
+        search.recall()
         self._run(search)
         if not search.has_value:
             raise LauncherError(_nothing_measured(plan))
         return [search.returns[number] for number in sorted(search.returns)]
-
-    def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        assert self.hydra_context is not None
-        assert self.config is not None
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
 
     def _plan(self, overrides: Sequence[Override]) -> Plan:
         """Raises RequestError where something of it cannot be meant; every problem is named."""
@@ -115,7 +111,7 @@ class SearchSweeper(Sweeper):
                 aim=Aim(metric=sweep.metric, mode=sweep.mode),
                 sampler=search.sampler,
                 settings=search.sampler_settings,
-                seed=max(int(OmegaConf.select(self.config, "SEED", default=0)), 0),
+                seed=0,  # until the sweep is known, whose it is
             ),
             pruning=Pruning(pruner=search.pruner, settings=search.pruner_settings),
             n_trials=search.n_trials,

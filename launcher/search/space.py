@@ -82,11 +82,6 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Without a plus."""
-        return tuple(one.key.lstrip("+") for one in self.dimensions)
-
-    @property
     def size(self) -> int | None:
         """The number of its points; None where there are more than anybody tries."""
         size = math.prod(_count(one.values) for one in self.dimensions)
