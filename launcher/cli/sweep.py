@@ -9,6 +9,7 @@ from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.errors import ExitCode
 from launcher.pool import register as register_pool
+from launcher.search import plugin as search
 from launcher.show.console import make_console
 from launcher.sweep import grid
 from launcher.sweep.books import Books
@@ -42,3 +43,4 @@ def register() -> None:
     """Let Hydra find our plugins."""
     register_pool()
     grid.register()
+    search.register()

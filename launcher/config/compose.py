@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -54,7 +54,15 @@ from launcher.config.mistakes import (
 )
 from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
-from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, OwnCode, RunRequest, Typed
+from launcher.config.request import (
+    DEFAULT_OUTPUT_DIR,
+    DeviceChoice,
+    DeviceRequest,
+    OwnCode,
+    PoolSettings,
+    RunRequest,
+    Typed,
+)
 from launcher.config.schema import (
     OWN_NODES,
     OWN_ROOT_SETTINGS,
@@ -83,7 +91,7 @@ class Books(Protocol):
     failures: list[tuple[str, Exception]]
     """Of jobs that ran in processes of their own, each with its name."""
 
-    def examine_with(self, examine: Callable[[DictConfig], Examined]) -> None: ...
+    def examine_with(self, examine: Callable[[Sequence[str]], Examined]) -> None: ...
 
 
 NOTHING = Arguments(overrides=(), flags=())
@@ -132,7 +140,15 @@ def run_hydra(
         given = replace(given, overrides=(*given.overrides, *_plugins_for(asked)))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
+    jobs = _Jobs(
+        task=task,
+        extensions=extensions,
+        keys=keys,
+        asked=asked,
+        command=command,
+        environment=environment,
+        hydras=[text for text in given.overrides if re.match(r"[+~]*hydra[./]", text)],
+    )
     jobs.keep(books)
     main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
     try:
@@ -273,8 +289,10 @@ class _Jobs:
         asked: Arguments,
         command: str,
         environment: Mapping[str, str] | None,
+        hydras: Sequence[str],
     ) -> None:
-        """`environment` is that of the task where Hydra is not to change it."""
+        """`environment` is that of the task where Hydra is not to change it, `hydras` are overrides of Hydra's own."""
+        self._hydras = [*hydras, "hydra.mode=MULTIRUN"]
         self._environment = environment
         self._task = task
         self._extensions = extensions
@@ -310,8 +328,20 @@ class _Jobs:
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
 
-    def examine(self, whole: DictConfig) -> Examined:
-        """What one job would do, by the configuration that Hydra composed for it."""
+    def examine(self, overrides: Sequence[str]) -> Examined:
+        """What the job with these overrides would do; while Hydra runs a sweep.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        hydras = [override_for_hydra(text) for text in self._asked.overrides if re.match(r"[+~]*hydra[./]", text)]
+        whole = (
+            GlobalHydra.instance()
+            .config_loader()
+            .load_configuration(
+                config_name=primary(), overrides=[*hydras, "hydra.mode=MULTIRUN", *overrides], run_mode=RunMode.RUN
+            )
+        )
         with open_dict(whole):
             hydra_cfg = whole.pop("hydra")
         try:
@@ -355,12 +385,25 @@ class _Jobs:
 
 
 def _plugins_for(asked: Arguments) -> Iterator[str]:
-    """Our sweeper and launcher, as far as nobody has named others."""
+    """Our sweeper and launcher, as far as nobody has named others, with what they are told."""
     files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
     for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
-        is_named = any(text.startswith(f"{group}=") for text in asked.overrides)
-        if not is_named and not any(f"override /{group}:" in text for text in files):
+        named = [text.partition("=")[2] for text in asked.overrides if text.startswith(f"{group}=")]
+        if not named and any(f"override /{group}:" in text for text in files):
+            continue
+        if not named:
             yield f"{group}={ours}"
+        if (named or [ours])[-1] == "pool":
+            yield from _pool_settings(asked)
+    yield "hydra.sweep.dir=${run.root}"  # which is there anyway: each job is given a folder of its own
+
+
+def _pool_settings(asked: Arguments) -> Iterator[str]:
+    """The pool's, under Hydra's names, as they are under ours."""
+    typed = {text.partition("=")[0] for text in asked.overrides}
+    for name in (setting.name for setting in fields(PoolSettings)):
+        if f"hydra.launcher.{name}" not in typed:
+            yield f"hydra.launcher.{name}=${{pool.{name}}}"
 
 
 def _extensions_of(asked: Arguments) -> list[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def provenance(command: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
         "threads": lambda: environ.get("OMP_NUM_THREADS", "") or str(os.cpu_count()),
         "python": lambda: sys.version.split()[0],
         "user": lambda: environ.get("USER", ""),
-        "packages": lambda: dict(sorted(_packages(), key=lambda package: package[0].lower())),
+        "packages": lambda: dict(sorted(installed_packages(), key=lambda package: package[0].lower())),
         "git_commit": lambda: _git(environ, "rev-parse", "HEAD").strip(),
         "git_diff": lambda: _git(environ, *_without_filters(environ), *DIFF).strip(),
     }
@@ -53,6 +54,12 @@ def _cpu() -> str:
     """As its maker calls it: other kinds round otherwise."""
     lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+
+
+@cache
+def installed_packages() -> tuple[tuple[str, str], ...]:
+    """Names and versions as they are now; read once, as a process that was forked later has imported from these."""
+    return tuple(_packages())
 
 
 def _packages() -> Iterator[tuple[str, str]]:

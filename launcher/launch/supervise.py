@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TypeVar
 
 from launcher.config.values import read_json, read_json_if_valid
+from launcher.forking import ForkedProcess
 from launcher.launch.oom import count_memory_kills
 from launcher.run import codes
 from launcher.run.handover import Worker
@@ -34,7 +35,7 @@ class Supervision:
     """A worker, and the signals that were sent to it so far."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.stop_signal: int | None = None
         self.killed_by_us = False
         self.hung_in = ""
@@ -62,7 +63,7 @@ class Supervision:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(self.stop_signal)
 
-    def wait(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+    def wait(self, process: subprocess.Popen[bytes] | ForkedProcess, watch: Watch) -> int:
         """The worker's exit status; kills it when it hangs."""
         while True:
             try:
@@ -72,7 +73,7 @@ class Supervision:
             if self.hung_in:
                 return self._end_hung(process)
 
-    def _end_hung(self, process: subprocess.Popen[bytes]) -> int:
+    def _end_hung(self, process: subprocess.Popen[bytes] | ForkedProcess) -> int:
         # SIGABRT makes Python's fault handler write the stacks of all threads into the attempt's folder.
         _signal_group(process.pid, signal.SIGABRT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -98,7 +99,7 @@ def execute(
     kills = count_memory_kills()
     supervision = Supervision()
     with handling({**dict.fromkeys(FORWARDED, supervision.forward), signal.SIGTSTP: supervision.suspend}):
-        worker = early if early is not None and early.serves(environment) else Worker(environment, plan.paths.folder)
+        worker = _worker_for(plan, environment, early)
         process = supervision.process = worker.process
         worker.begin(attempt.plan, environment, inherited)
         supervision.pass_to_worker()
@@ -118,6 +119,13 @@ def execute(
         seconds=time.monotonic() - started,
     )
     return outcome_of(attempt, end)
+
+
+def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | None) -> Worker:
+    number = plan.devices.num_processes
+    if early is not None and early.serves(environment, num_processes=number):
+        return early
+    return Worker(environment, plan.paths.folder, may_fork=number == 1)
 
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:

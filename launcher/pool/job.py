@@ -75,8 +75,8 @@ def _write_to(log: str) -> None:
         os.dup2(file, stream)
     os.close(file)
     # New ones: whatever wrapped the controller's may hold what was not written yet.
-    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def _perform(context: Context, order: JobOrder) -> int:

@@ -13,13 +13,17 @@ class Lines:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._first = self._of = 0
+        self._shared: frozenset[str] = frozenset()
 
     def admit(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Decision]:
         self._first, self._of = first, len(jobs)
+        # What all jobs have in common tells none from another.
+        self._shared = frozenset.intersection(*map(frozenset, jobs)) if len(jobs) > 1 else frozenset()
         return [Run() for _ in jobs]
 
     def started(self, job: Job, place: Place) -> None:
-        self._say(f"{self._name(job)} on {place.name}: {' '.join(job.overrides)}  (log: {place.log})")
+        own = " ".join(override for override in job.overrides if override not in self._shared)
+        self._say(f"{self._name(job)} started on {place.name}: {own}")
 
     def tick(self) -> None:
         pass
@@ -42,4 +46,4 @@ def describe_end(ended: Ended) -> str:
         return f"ended with exit code {ended.exit_code} after {ended.seconds:.1f} s (log: {ended.log})"
     error = ended.failure
     first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return f"failed after {ended.seconds:.1f} s: {type(error).__name__}: {first}  (log: {ended.log})"
+    return f"failed after {ended.seconds:.1f} s: {type(error).__name__}: {first} (log: {ended.log})"

@@ -17,7 +17,7 @@ NAMESPACE = "hydra_plugins"
 
 
 def register() -> None:
-    """Make `hydra/launcher=pool` a choice of this process's Hydra application. Before `@hydra.main` runs; repeatable."""
+    """Make `hydra/launcher=pool` a choice of this process's Hydra application: before it is run; repeatable."""
     register_plugin(PoolLauncher, TARGET, group="hydra/launcher", name="pool", node=PoolConf)
 
 

@@ -65,7 +65,8 @@ def _sendable(cfg: DictConfig | None) -> DictConfig | None:
     try:
         pickle.dumps(cfg)
     except Exception:
-        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=False)) if cfg is not None else None
+        plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False)) if cfg is not None else None
+        return plain if isinstance(plain, DictConfig) else None
     return cfg
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import NoReturn
 
+from launcher.forking import fork
 from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, unpack_context
 from launcher.pool.job import Handlers, JobOrder, be_job
@@ -130,13 +131,6 @@ class Server:
 
 def _nothing(number: int, frame: FrameType | None) -> None:
     """Having a handler is what makes the signal wake us."""
-
-
-def fork() -> int:
-    """Python warns of threads that it counts in the process; whoever calls this has looked which those are."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def import_all(modules: Iterable[str]) -> None:

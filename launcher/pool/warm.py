@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.forking import fork, why_not_fork
 from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, pack_context
-from launcher.pool.fork_safety import why_not_fork
-from launcher.pool.server import fork, serve_forked
+from launcher.pool.server import serve_forked
 from launcher.pool.settings import StartMethod
 from launcher.process_limits import naming_limits
 from launcher.safe_start import python_command

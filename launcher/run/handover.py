@@ -2,11 +2,15 @@
 
 It imports what every training needs before it asks for the plan, so the launcher may start it early: importing torch
 and detectron2 takes seconds, and so does looking at data and devices; one hides behind the other.
+
+A process that has imported all that already, such as a job of a sweep, forks its workers instead. What they do follows
+from the plan alone, as in a process that was started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -14,9 +18,12 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from launcher.forking import ForkedProcess, fork, is_single_threaded
 from launcher.process_limits import naming_limits
 from launcher.safe_start import drop_empty_parts, python_command
+from launcher.signals import blocking
 
 TRAIN = tuple(python_command("launcher.train"))
 MOST_DESCRIPTORS = 64
@@ -27,7 +34,34 @@ READ_LATER = frozenset({
     "CUDA_DEVICE_ORDER",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
     "OMP_NUM_THREADS",
+    "LAUNCHER_CLAIMED_GPUS",
+    "LAUNCHER_CLAIMED_LOCKS",
+    "HYDRA_FULL_ERROR",
 })  # fmt: skip
+# A forked worker that trains by itself, without ranks that are started later, has read this one too.
+READ_BY_THE_FORKED = frozenset({"OMP_NUM_THREADS"})
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Warm:
+    """Whether this process, or the one that it was forked from, has imported what a worker needs."""
+
+    def __init__(self) -> None:
+        self.environ: Mapping[str, str] | None = None
+        """The variables that were read then; None where nothing was imported."""
+        self.module = ""
+        """Whose `work_forked` is a forked worker."""
+
+    def note(self, module: str) -> None:
+        self.environ, self.module = dict(os.environ), module
+
+    def can_fork(self, environ: Mapping[str, str]) -> bool:
+        """A worker with these variables."""
+        read = READ_LATER - READ_BY_THE_FORKED
+        return self.environ is not None and _changed(self.environ, environ) <= read and is_single_threaded()
+
+
+WARM = Warm()
 
 
 class Worker:
@@ -37,16 +71,22 @@ class Worker:
         ProcessLimitError: the system lets no further process start.
     """
 
-    def __init__(self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN, *, may_fork: bool = True
+    ) -> None:
         self._environ = dict(environ)
+        self.is_forked = may_fork and command == TRAIN and WARM.can_fork(environ)
         with naming_limits():
-            self._start(command, folder)
+            if self.is_forked:
+                self._fork(folder)
+            else:
+                self._start(command, folder)
 
     def _start(self, command: Sequence[str], folder: Path) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] | ForkedProcess = subprocess.Popen(
                 # The folder is for whoever looks at the list of processes.
                 [*command, str(theirs.fileno()), str(folder)],
                 env=self._environ,
@@ -54,13 +94,23 @@ class Worker:
                 pass_fds=(theirs.fileno(),),
             )
 
-    def serves(self, environment: Mapping[str, str]) -> bool:
-        """Whether it can still get this environment."""
+    def _fork(self, folder: Path) -> None:
+        self._channel, theirs = socket.socketpair()
+        # A signal that comes in between is neither ours nor lost: the worker takes it once it has handlers of its own.
+        with theirs, blocking(HELD_BACK):
+            process = fork()
+            if process == 0:
+                _be_worker(theirs.fileno(), self._environ, folder)
+            self.process = ForkedProcess(process)
+
+    def serves(self, environment: Mapping[str, str], *, num_processes: int = 1) -> bool:
+        """Whether it can still get this environment, and a plan for so many processes."""
         if self._channel.fileno() == -1:  # it has got a plan
             return False
-        names = self._environ.keys() | environment.keys()
-        changed = {name for name in names if self._environ.get(name) != environment.get(name)}
-        return changed <= READ_LATER and self.process.poll() is None
+        # What a rank of several reads, it reads when it is started; a forked worker cannot start any as it should.
+        read_later = READ_LATER - READ_BY_THE_FORKED if self.is_forked else READ_LATER
+        fits = _changed(self._environ, environment) <= read_later and not (self.is_forked and num_processes > 1)
+        return fits and self.process.poll() is None
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
         """Hand over its plan, its environment and the files to keep open."""
@@ -77,6 +127,22 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def _be_worker(channel: int, environ: Mapping[str, str], folder: Path) -> NoReturn:
+    """In the forked process."""
+    status = 1
+    try:
+        os.setsid()
+        os.environ.clear()
+        os.environ.update(environ)
+        status = importlib.import_module(WARM.module).work_forked(channel, folder)
+    finally:
+        os._exit(status)
 
 
 @contextlib.contextmanager

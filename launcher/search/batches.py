@@ -55,7 +55,9 @@ class Batches:
             time.sleep(timeout_s)
             return []
         began = time.monotonic()
-        returns = self._launcher.launch([job.overrides for job in jobs], initial_job_idx=jobs[0].number)
+        returns = self._launcher.launch(
+            [[*job.overrides, *job.run.overrides] for job in jobs], initial_job_idx=jobs[0].number
+        )
         seconds = time.monotonic() - began
         return [_ended(job, returned, seconds) for job, returned in zip(jobs, returns, strict=True)]
 
@@ -65,4 +67,4 @@ class Batches:
 
 def _ended(job: Job, returned: JobReturn, seconds: float) -> Ended:
     code = 0 if returned.status is JobStatus.COMPLETED else 1
-    return Ended(job=job, result=returned, seconds=seconds, log=job.run.log, exit_code=code)
+    return Ended(job=job, result=returned, seconds=seconds, log=None, exit_code=code)

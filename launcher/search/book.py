@@ -19,6 +19,9 @@ class Book(Ledger, Protocol):
     def sweep(self) -> Sweep | None:
         """With all jobs that it has so far; None before it is opened."""
 
+    def say(self, line: str) -> None:
+        """To whoever watches the sweep."""
+
     def open(self, overrides: Sequence[str]) -> Sweep:
         """The sweep as earlier starts left it, by the overrides of any of its jobs; none is added.
 

@@ -53,15 +53,13 @@ class Search:
         plan: Plan,
         book: Book,
         *,
-        say: Callable[[str], None],
         is_held: Callable[[Path], bool] = lambda folder: holder_of(folder) is not None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """The `book` has been opened."""
         self._plan = plan
         self._book = book
-        self._say = say
-        self._judge = Judge(plan, book, say=say)
+        self._judge = Judge(plan, book)
         self._is_held = is_held
         self._now = now
         self._ticked = now()
@@ -148,7 +146,9 @@ class Search:
         point = self._point(number)
         if point is None:
             self._exhausted = True
-            self._say(f"all {self._plan.how.space.size} points of the space are tried, so there is no job {number}")
+            self._book.say(
+                f"all {self._plan.how.space.size} points of the space are tried, so there is no job {number}"
+            )
             return False
         try:
             job, decision = self._admitted(number, point)
@@ -169,7 +169,7 @@ class Search:
         self._refused.append(replace(_begun(-1, point), stage=Stage.failed))
         if not self._known or len(self._refused) > MOST_REFUSED + len(self._known):
             raise error
-        self._say(f"{' '.join(point)} cannot be trained, so another point is proposed: {error}")
+        self._book.say(f"{' '.join(point)} cannot be trained, so another point is proposed: {error}")
 
     def _take(self, job: Job, decision: Decision) -> None:
         if isinstance(decision, Run):

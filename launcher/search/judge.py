@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from launcher.config.values import write_json
@@ -19,10 +19,9 @@ from launcher.sweep.values import Job
 class Judge:
     """Of one search."""
 
-    def __init__(self, plan: Plan, book: Book, *, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, book: Book) -> None:
         self._plan = plan
         self._book = book
-        self._say = say
         self._pruned: set[int] = set()
 
     def curve(self, job: Job) -> Curve:
@@ -54,7 +53,7 @@ class Judge:
         write_json(paths.attempt(attempts[-1]).pruned, why)
         self._pruned.add(job.number)
         seen = "NaN" if math.isnan(latest.value) else f"{latest.value:.4g}"
-        self._say(f"job {job.number} is pruned: {why.metric} is {seen} after {latest.iterations} iterations")
+        self._book.say(f"{job.folder} is pruned: {why.metric} is {seen} after {latest.iterations} iterations")
         return True
 
     def _paths(self, job: Job) -> RunPaths:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launcher.config.request import SearchSettings, SweepSettings
 from launcher.config.schema import own_value
-from launcher.errors import LauncherError, RequestError, printable
+from launcher.errors import LauncherError, RequestError
 from launcher.pool.plugin import PoolLauncher
 from launcher.pool.registered import register_plugin
 from launcher.search.batches import Batches, batch_size
@@ -89,9 +88,9 @@ class SearchSweeper(Sweeper):
         if book.only_looks:
             book.admit([plan.overrides_of(point) for point in probes], 0)
             return []
-        search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book, say=_say)
+        search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
-        self._run(search)
+        self._run(search, book)
         if not search.has_value:
             raise LauncherError(_nothing_measured(plan))
         return [search.returns[number] for number in sorted(search.returns)]
@@ -130,7 +129,7 @@ class SearchSweeper(Sweeper):
                 found[key] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         return found
 
-    def _run(self, search: Search) -> None:
+    def _run(self, search: Search, book: Book) -> None:
         if isinstance(self.launcher, PoolLauncher):
             pool = self.launcher.open()
             pool.refuse_taken()
@@ -142,7 +141,7 @@ class SearchSweeper(Sweeper):
         node = self.config.hydra.launcher
         size = batch_size(node, self.config.search.batch)
         name = self.config.hydra.runtime.choices.get("hydra/launcher") or node.get("_target_")
-        _say(
+        book.say(
             f"hydra/launcher={name} takes jobs in batches: {size} proposed together, and none pruned; "
             "hydra/launcher=pool takes them one by one"
         )
@@ -203,7 +202,3 @@ def _nothing_measured(plan: Plan) -> str:
         f"No job of the search reported {metric}, so there was nothing to go by. Look at why: launcher runs; a job is "
         "evaluated on DATASETS.TEST at its end, and every TEST.EVAL_PERIOD iterations."
     )
-
-
-def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)

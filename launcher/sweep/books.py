@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-
-from omegaconf import DictConfig
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
-from launcher.errors import ExitCode, RequestError, TrainingFailedError
+from launcher.errors import ExitCode, TrainingFailedError
 from launcher.pool import ledger
-from launcher.sweep.naming import SEED, job_name, key_of, sweep_folder
+from launcher.sweep.naming import SEED, key_of, sweep_folder
+from launcher.sweep.planned import (
+    Planned,
+    is_hydras,
+    own_of,
+    planned_job,
+    refuse_seeds,
+    repeated,
+    seed_of,
+    sweeper_in,
+    swept_keys,
+    with_jobs,
+)
 from launcher.sweep.policy import Turn, turn_of
 from launcher.sweep.problems import refuse_problems
 from launcher.sweep.record import hold_sweep, read_sweep, refuse_another, write_sweep
@@ -24,66 +34,48 @@ from launcher.sweep.standing import standing_of, standings
 from launcher.sweep.values import SWEEP_VERSION, Job, JobState, Standing, Sweep
 from launcher.sweep.watch import Watcher
 
-SEEDS = 2**31
-LONGEST_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """What a sweeper makes jobs of."""
-
-    sweeper: str
-    """Its name, as in `hydra/sweeper=`."""
-    swept: tuple[str, ...]
-    """The keys that differ from job to job, without a plus."""
-    compose: Callable[[Sequence[str]], DictConfig]
-    """Hydra's configuration of the job with these overrides."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Planned:
-    """A job before it has a folder."""
-
-    overrides: tuple[str, ...]
-    """All of them."""
-    own: tuple[str, ...]
-    repeats: int | None
-    request: RunRequest
+Examine = Callable[[Sequence[str]], Examined]
+"""What a job of these overrides asks for, and every problem with it."""
 
 
 class Books(contextlib.ExitStack):
     """Everything that is known about a sweep is in its folders; this says it to those who ask.
 
-    Used in a `with` block, at whose end other commands may run the sweep again.
+    Used in a `with` block, at whose end other commands may run the sweep again. For a sweeper: `open`, `repeated`,
+    `standings`; for a launcher: `launcher.pool.ledger.Ledger`.
     """
 
-    only_looks = False
-    """Whether nothing is to start."""
-
     def __init__(
-        self, *, command: Sequence[str], typed: Sequence[str], watcher: Watcher, now: Callable[[], float] = time.time
+        self,
+        *,
+        command: Sequence[str],
+        typed: Sequence[str],
+        watcher: Watcher,
+        only_looks: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`typed` are the overrides of the command line."""
+        """`typed` are the overrides of the command line; with `only_looks` nothing is written and nothing runs."""
         super().__init__()
         self.failures: list[tuple[str, Exception]] = []
         self.stopped: list[str] = []
         """Names of the jobs that were interrupted."""
         self.sweep: Sweep | None = None
-        """None until the first job has been planned."""
+        """None before it is opened."""
+        self.only_looks = only_looks
         self.requests: dict[str, RunRequest] = {}
-        """Of the jobs that were planned, by their folder."""
+        """Of the jobs that were admitted, by name."""
         self._command = tuple(command)
         self._typed = tuple(typed)
         self._watcher = watcher
         self._now = now
-        self._examine: Callable[[DictConfig], Examined] | None = None
+        self._examine: Examine | None = None
+        self._admitted: dict[tuple[str, ...], Planned] = {}
+        """By the overrides that the sweeper gave them."""
         self._numbers: dict[int, Job] = {}
-        """The jobs that the launcher was told of, by its own number."""
-        self._by_place: dict[str, Job] = {}
-        """By the override that says where a job lives, which is the last of its overrides."""
+        """By the number that the launcher knows them by."""
 
-    def examine_with(self, examine: Callable[[DictConfig], Examined]) -> None:
-        """Have what was composed turned into requests by this."""
+    def examine_with(self, examine: Examine) -> None:
+        """Have overrides composed by this."""
         self._examine = examine
 
     @property
@@ -91,31 +83,87 @@ class Books(contextlib.ExitStack):
         """`sweep.keep`, which all jobs share."""
         return next((request.sweep.keep for request in self.requests.values()), "")
 
-    # asked by a sweeper
-
-    def plan(self, space: Space, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The overrides of the jobs that these points need, with seed and folder; they belong to the sweep now.
+    def open(self, overrides: Sequence[str]) -> Sweep:
+        """The sweep, as it is or as it begins; from here on it is ours. The overrides are those of any of its jobs.
 
         Raises:
-            RequestError: some of them cannot be meant: then none does, and every problem is named.
+            RequestError: they cannot be meant, another sweep lives in the folder, or it cannot be written.
             SweepBusyError: another controller is at this sweep.
         """
-        first = self._examined(space, points[:1])
-        sweep = self.sweep or self._open(space, first[0].request)
-        planned = self._examined(space, [job for point in points for job in repeated(point, sweep, space.swept)])
-        jobs = _with_jobs(sweep, planned)
-        self._write(replace(sweep, jobs=jobs))
-        by_folder = {job.folder: job for job in jobs}
-        names = dict.fromkeys(_name_of(one) for one in planned)
-        found = {_name_of(one): one for one in planned}
-        self.requests |= {name: one.request for name, one in found.items()}
-        return [self._placed(found[name], by_folder[name]) for name in names]
+        if self.sweep is None:
+            request, problems = self._examined(overrides)
+            refuse_problems([(" ".join(overrides), problems)])
+            assert request is not None
+            self.sweep = self._opened(request)
+        return self.sweep
 
-    def _open(self, space: Space, request: RunRequest) -> Sweep:
-        """The sweep, as it is or as it begins; from here on it is ours."""
-        fixed = tuple(text for text in self._typed if key_of(text) not in space.swept and not is_hydras(text))
-        _refuse_seeds(request, space.swept)
-        folder = sweep_folder(request, fixed, space.swept)
+    def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The jobs of these points: one for each of its seeds."""
+        sweep = self.open(points[0])
+        return [job for point in points for job in repeated(point, sweep)]
+
+    def standings(self, overrides: Sequence[str]) -> list[Standing]:
+        """Where all jobs of the sweep stand; the overrides are those of any of them."""
+        return standings(self.open(overrides), self._now())
+
+    def standing(self, number: int) -> Standing:
+        """Where the job stands that the launcher knows by that number."""
+        assert self.sweep is not None
+        return standing_of(self.sweep, self._numbers[number], self._now())
+
+    def folder(self, number: int) -> Path:
+        """Its run folder."""
+        assert self.sweep is not None
+        return self.sweep.folder_of(self._numbers[number])
+
+    def admit(self, jobs: Sequence[Sequence[str]], first: int) -> list[ledger.Decision]:
+        """What is to be done with each of the jobs, which belong to the sweep now.
+
+        Raises:
+            RequestError: some of them cannot be meant: then none is added, and every problem is named.
+        """
+        sweep = self.open(jobs[0])
+        self._plan(jobs)
+        planned = [self._admitted[tuple(overrides)] for overrides in jobs]
+        self._write(replace(sweep, jobs=with_jobs(sweep, planned)))
+        by_name = {job.folder: job for job in self.sweep.jobs} if self.sweep is not None else {}
+        return [self._decide(number, by_name[one.name], one) for number, one in enumerate(planned, start=first)]
+
+    def started(self, job: ledger.Job, place: ledger.Place) -> None:
+        """A process was asked for."""
+        self._watcher.started(self._numbers[job.number], place.name)
+
+    def say(self, line: str) -> None:
+        """To whoever watches the sweep."""
+        self._watcher.say(line)
+
+    def tick(self) -> None:
+        """About once a second."""
+        assert self.sweep is not None
+        self._watcher.look(self.sweep, self._now())
+
+    def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
+        """Note how a job ended, and what that means for the others."""
+        job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
+        self._watcher.ended(standing)
+        if ended.log is None:  # it was known
+            return ledger.Go()
+        failure, asked = ended.failure, self.requests[job.folder].sweep
+        if isinstance(failure, SystemExit | KeyboardInterrupt):
+            self.stopped.append(job.folder)
+        elif failure is not None:
+            self.failures.append((job.folder, _as_exception(failure)))
+            if asked.on_failure == "stop":
+                return ledger.Stop(reason=f"{job.folder} failed, and sweep.on_failure=stop")
+        else:
+            self._keep_best(asked.keep)
+        return ledger.Go()
+
+    def _opened(self, request: RunRequest) -> Sweep:
+        swept = swept_keys(self._typed)
+        fixed = tuple(text for text in self._typed if key_of(text) not in swept and not is_hydras(text))
+        refuse_seeds(request, swept)
+        folder = sweep_folder(request, fixed, swept)
         if not self.only_looks:
             self.enter_context(hold_sweep(folder))
         before = read_sweep(folder)
@@ -124,157 +172,61 @@ class Books(contextlib.ExitStack):
             folder=folder,
             command=shlex.join(self._command),
             fixed=fixed,
-            swept=space.swept,
-            sweeper=space.sweeper,
+            swept=swept,
+            sweeper=sweeper_in(self._typed),
             metric=request.sweep.metric,
             mode=request.sweep.mode,
-            seed=_seed_of(request, before, space.swept),
+            seed=seed_of(request, before, swept),
             seeds=request.sweep.seeds,
             jobs=before.jobs if before is not None else (),
         )
         refuse_another(before, now)
         return now
 
-    def _examined(self, space: Space, points: Sequence[Sequence[str]]) -> list[_Planned]:
+    def _plan(self, jobs: Sequence[Sequence[str]]) -> None:
+        assert self.sweep is not None
+        examined = [
+            (tuple(job), *self._examined([*job, *self._seed(job)])) for job in jobs if tuple(job) not in self._admitted
+        ]
+        refuse_problems([(" ".join(own_of(job, self.sweep)), problems) for job, _, problems in examined])
+        for job, request, _ in examined:
+            assert request is not None
+            self._admitted[job] = planned_job(job, self._seed(job), request, self.sweep)
+        self.requests |= {one.name: one.request for one in self._admitted.values()}
+
+    def _examined(self, overrides: Sequence[str]) -> Examined:
         assert self._examine is not None
-        planned, problems = [], []
-        for point in points:
-            overrides = tuple(text for text in point if not is_hydras(text))
-            own = tuple(text.lstrip("+") for text in overrides if key_of(text) in space.swept)
-            request, found = self._examine(space.compose(point))
-            problems.append((" ".join(own), found))
-            if request is not None and not found:
-                repeats = _repeat_of(point, self.sweep, space.swept)
-                planned.append(_Planned(overrides=tuple(point), own=own, repeats=repeats, request=request))
-        refuse_problems(problems)
-        return planned
+        return self._examine(overrides)
+
+    def _seed(self, overrides: Sequence[str]) -> list[str]:
+        """That of the sweep, where the job has none."""
+        assert self.sweep is not None
+        has_one = self.sweep.seed is None or any(key_of(text) == SEED for text in overrides)
+        return [] if has_one else [f"{SEED}={self.sweep.seed}"]
 
     def _write(self, sweep: Sweep) -> None:
-        if not self.only_looks and sweep != self.sweep:
+        if not self.only_looks:
             write_sweep(sweep)
-        if self.sweep is None:
-            self._watcher.begin(sweep)
         self.sweep = sweep
+        self._watcher.knows(sweep)
 
-    def _placed(self, planned: _Planned, job: Job) -> list[str]:
-        assert self.sweep is not None
-        place = f"hydra.sweep.subdir={quoted(job.folder)}"
-        self._by_place[place] = job
-        return [*planned.overrides, f"hydra.sweep.dir={quoted(str(self.sweep.folder))}", place]
-
-    # asked by a launcher: launcher.pool.ledger.Ledger
-
-    def admit(self, jobs: Sequence[Sequence[str]], first: int) -> list[ledger.Decision]:
-        """What is to be done with each of the planned jobs."""
-        return [self._decide(number, self._by_place[one[-1]]) for number, one in enumerate(jobs, start=first)]
-
-    def started(self, job: ledger.Job, place: ledger.Place) -> None:
-        self._watcher.started(self._numbers[job.number], place.name)
-
-    def tick(self) -> None:
-        assert self.sweep is not None
-        self._watcher.look(self.sweep, self._now())
-
-    def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
-        """Note how a job ended, and what that means for the others."""
-        assert self.sweep is not None
-        job = self._numbers[ended.job.number]
-        standing = standing_of(self.sweep, job, self._now())
-        self._watcher.ended(standing)
-        if ended.log is None:  # it was known
-            return ledger.Go()
-        failure = ended.failure
-        if isinstance(failure, SystemExit | KeyboardInterrupt):
-            self.stopped.append(job.folder)
-        elif failure is not None:
-            self.failures.append((job.folder, _as_exception(failure)))
-            if self.requests[job.folder].sweep.on_failure == "stop":
-                return ledger.Stop(reason=f"{job.folder} failed, and sweep.on_failure=stop")
-        else:
-            self._keep_best(self.requests[job.folder])
-        return ledger.Go()
-
-    def _decide(self, number: int, job: Job) -> ledger.Decision:
-        assert self.sweep is not None
+    def _decide(self, number: int, job: Job, planned: Planned) -> ledger.Decision:
         self._numbers[number] = job
-        request = self.requests[job.folder]
-        standing = standing_of(self.sweep, job, self._now())
+        standing, request = self.standing(number), planned.request
         turn = turn_of(standing, request.sweep.rerun)
         if turn is Turn.adopt:
-            return ledger.Wait(folder=self.sweep.folder_of(job))
+            return ledger.Wait(folder=self.folder(number))
         if turn is Turn.run or request.resume == "never":
-            return ledger.Run(log=self.sweep.folder / "logs" / f"{job.folder}.txt")
+            assert self.sweep is not None
+            return ledger.Run(log=self.sweep.folder / "logs" / f"{job.folder}.txt", overrides=planned.added)
         if standing.state is JobState.failed:
             self.failures.append((job.folder, _not_repeated(standing, request.sweep.rerun)))
         return ledger.Known(value=standing.value)
 
-    def _keep_best(self, request: RunRequest) -> None:
+    def _keep_best(self, keep: str) -> None:
         assert self.sweep is not None
-        for line in apply_keep(self.sweep, request.sweep.keep, standings(self.sweep, self._now())):
+        for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
             self._watcher.say(line)
-
-
-def repeated(point: Sequence[str], sweep: Sweep, swept: Sequence[str]) -> Iterator[list[str]]:
-    """The jobs of a point, by their overrides: one for each of its seeds."""
-    if SEED in swept or sweep.seed is None:
-        yield list(point)
-        return
-    without = [text for text in point if key_of(text) != SEED]
-    for number in range(sweep.seeds):
-        yield [*without, f"{SEED}={sweep.seed + number}"]
-
-
-def is_hydras(override: str) -> bool:
-    """Whether it sets something of Hydra itself."""
-    return key_of(override).partition(".")[0].partition("/")[0] == "hydra"
-
-
-def quoted(text: str) -> str:
-    """As a value in Hydra's grammar, whatever is in it."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'") if text.endswith("\\") else text.replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _repeat_of(point: Sequence[str], sweep: Sweep | None, swept: Sequence[str]) -> int | None:
-    """The seed of a point that is not its first one."""
-    typed = [text.partition("=")[2] for text in point if key_of(text) == SEED]
-    if sweep is None or sweep.seed is None or SEED in swept or not typed or int(typed[-1]) == sweep.seed:
-        return None
-    return int(typed[-1])
-
-
-def _name_of(planned: _Planned) -> str:
-    return job_name(planned.request, planned.own, repeats=planned.repeats)
-
-
-def _with_jobs(sweep: Sweep, planned: Sequence[_Planned]) -> tuple[Job, ...]:
-    """Those that there are, and the new ones after them."""
-    jobs = {job.folder: job for job in sweep.jobs}
-    for one in planned:
-        seed = (f"{SEED}={one.repeats}",) if one.repeats is not None else ()
-        name = _name_of(one)
-        jobs.setdefault(name, Job(number=len(jobs), overrides=(*one.own, *seed), folder=name))
-    return tuple(jobs.values())
-
-
-def _seed_of(request: RunRequest, before: Sweep | None, swept: Sequence[str]) -> int | None:
-    """As asked for, as drawn before, or drawn now."""
-    if SEED in swept:
-        return None
-    asked = request.keys.get(SEED, -1)
-    if asked >= 0:
-        return int(asked)
-    return before.seed if before is not None and before.seed is not None else secrets.randbelow(SEEDS)
-
-
-def _refuse_seeds(request: RunRequest, swept: Sequence[str]) -> None:
-    seeds, asked = request.sweep.seeds, request.keys.get(SEED, -1)
-    if seeds > 1 and SEED in swept:
-        raise RequestError(
-            f"sweep.seeds={seeds} repeats each point with seeds of its own, and SEED is swept. Drop one."
-        )
-    if asked + seeds - 1 > LONGEST_SEED:
-        raise RequestError(f"sweep.seeds={seeds} from SEED={asked} on leads beyond {LONGEST_SEED}. Lower SEED.")
 
 
 def _as_exception(failure: BaseException) -> Exception:

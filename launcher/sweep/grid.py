@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -18,14 +18,22 @@ from omegaconf import DictConfig
 from launcher.errors import RequestError
 from launcher.pool.ledger import Run
 from launcher.pool.plugin import PoolLauncher
-from launcher.sweep.books import Books, Space
+from launcher.pool.registered import register_plugin
+from launcher.sweep.books import Books
 
-NAME = "grid"
+NAME, TARGET = "grid", "hydra_plugins.launcher_grid.GridSweeper"
+
+
+@dataclass
+class GridConf:
+    """The node hydra.sweeper; not frozen, as Hydra has it."""
+
+    _target_: str = TARGET
 
 
 def register() -> None:
-    """Let Hydra find what `configs/hydra/sweeper/grid.yaml` names; repeatable."""
-    Plugins.instance().register(GridSweeper)
+    """Make `hydra/sweeper=grid` a choice of this process's Hydra application; repeatable."""
+    register_plugin(GridSweeper, TARGET, group="hydra/sweeper", name=NAME, node=GridConf)
 
 
 class GridSweeper(Sweeper):
@@ -37,13 +45,10 @@ class GridSweeper(Sweeper):
     def __init__(self) -> None:
         self._launcher: Launcher | None = None
         self._books: Books | None = None
-        self._compose: Callable[[Sequence[str]], DictConfig] | None = None
         self._parser: OverridesParser | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        loader = hydra_context.config_loader
-        self._compose = lambda overrides: loader.load_sweep_config(config, list(overrides))
-        self._parser = OverridesParser.create(config_loader=loader)
+        self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
         self._books = getattr(task_function, "ledger", None)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -57,30 +62,17 @@ class GridSweeper(Sweeper):
         """
         assert self._launcher is not None
         assert self._books is not None
-        assert self._compose is not None
         assert self._parser is not None
-        overrides = self._parser.parse_overrides(arguments)
-        space = Space(sweeper=NAME, swept=swept_keys(overrides), compose=self._compose)
-        jobs = self._books.plan(space, points_of(overrides))
+        jobs = self._books.repeated(points_of(self._parser.parse_overrides(arguments)))
         if self._books.only_looks:
+            self._books.admit(jobs, 0)
             return []
         if isinstance(self._launcher, PoolLauncher):
             return self._launcher.launch(jobs, 0)
-        return self._launch_all(self._launcher, jobs)
-
-    def _launch_all(self, launcher: Launcher, jobs: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
-        """By a launcher that asks nobody: only what is to run."""
-        assert self._books is not None
-        decisions = self._books.admit(jobs, 0)
-        chosen = [number for number, one in enumerate(decisions) if isinstance(one, Run)]
-        if not chosen:
-            return []
-        return launcher.launch([jobs[number] for number in chosen], 0)
-
-
-def swept_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
-    """The settings that several values are given for."""
-    return tuple(dict.fromkeys(one.get_key_element().lstrip("+") for one in overrides if one.is_sweep_override()))
+        # Any other launcher asks nobody.
+        decisions = zip(jobs, self._books.admit(jobs, 0), strict=True)
+        chosen = [[*job, *one.overrides] for job, one in decisions if isinstance(one, Run)]
+        return self._launcher.launch(chosen, 0) if chosen else []
 
 
 def points_of(overrides: Sequence[Override]) -> list[list[str]]:

@@ -29,8 +29,8 @@ class Watcher:
         self._ended: dict[str, Standing] = {}
         self._lines_at = 0.0
 
-    def begin(self, sweep: Sweep) -> None:
-        """Nothing of it is shown before something happens."""
+    def knows(self, sweep: Sweep) -> None:
+        """Which jobs there are now; nothing is shown before something happens."""
         self._sweep = sweep
 
     def say(self, line: str) -> None:

@@ -16,6 +16,12 @@ from launcher.train.output.unhurried import UnhurriedStream
 CONSOLE = make_console()
 CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
+
+def renew_console() -> None:
+    """In a process that was forked, and prints elsewhere."""
+    CONSOLE.file = cast("Any", UnhurriedStream(make_console().file))
+
+
 # How much of the weights fits, how far an evaluation is; everything else below a warning is for the file.
 SHOWN_AT_INFO = ("launcher.train.checkpoints.fit", "launcher.train.evaluation.pace")
 # Warnings for developers, and exceptions that the launcher reports itself.
