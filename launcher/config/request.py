@@ -289,7 +289,7 @@ class SearchSettings:
     sampler_settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the sampler by their names in Optuna, such as `{n_startup_trials: 5}`."""
     pruner: str = "none"
-    """What stops jobs that are not worth their end: `median`, `percentile`, `threshold` or `asha`; `none` never does."""
+    """What stops jobs that are not worth their end: `median`, `percentile`, `threshold`, `asha`, or `none`."""
     pruner_settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the pruner, such as `{n_warmup_steps: 1000}`; steps are iterations."""
     batch: int = ranged(0, at_least=0, note="0 is as many as the launcher runs at once")

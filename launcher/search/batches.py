@@ -55,9 +55,8 @@ class Batches:
             time.sleep(timeout_s)
             return []
         began = time.monotonic()
-        returns = self._launcher.launch(
-            [[*job.overrides, *job.run.overrides] for job in jobs], initial_job_idx=jobs[0].number
-        )
+        overrides = [[*job.overrides, *job.run.overrides] for job in jobs]
+        returns = self._launcher.launch(overrides, initial_job_idx=jobs[0].number)
         seconds = time.monotonic() - began
         return [_ended(job, returned, seconds) for job, returned in zip(jobs, returns, strict=True)]
 
