@@ -146,14 +146,12 @@ class Search:
         point = self._point(number)
         if point is None:
             self._exhausted = True
-            self._book.say(
-                f"all {self._plan.how.space.size} points of the space are tried, so there is no job {number}"
-            )
+            self._book.say(f"all {self._plan.how.space.size} points of the space are tried, so the search ends here")
             return False
         try:
             job, decision = self._admitted(number, point)
         except RequestError as error:
-            self._refuse(point, error)
+            self._refuse(number, point, error)
             return True
         self._known[job.number] = _begun(job.number, point)
         self._take(job, decision)
@@ -164,9 +162,9 @@ class Search:
             return self._plan.first
         return propose(self._plan.how, [*self._known.values(), *self._refused], number)
 
-    def _refuse(self, point: Point, error: RequestError) -> None:
+    def _refuse(self, number: int, point: Point, error: RequestError) -> None:
         """Have another point proposed in its place; raises the error where that would not end."""
-        self._refused.append(replace(_begun(-1, point), stage=Stage.failed))
+        self._refused.append(replace(_begun(number, point), stage=Stage.failed))
         if not self._known or len(self._refused) > MOST_REFUSED + len(self._known):
             raise error
         self._book.say(f"{' '.join(point)} cannot be trained, so another point is proposed: {error}")

@@ -41,7 +41,8 @@ def propose(how: Proposing, known: Sequence[Observed], number: int) -> Point | N
     if size is not None and len(taken) >= size:
         return None
     study = study_of(how, known)
-    for attempt in range(TRIES):
+    refused = sum(one.number == number for one in known)  # points that were proposed for it, and cannot be trained
+    for attempt in range(refused, refused + TRIES):
         study.sampler = sampler_of(how, seed_of(how.seed, number, attempt))
         point = _ask(study, how.space)
         if point not in taken:

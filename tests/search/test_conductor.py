@@ -12,6 +12,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from launcher.config.request import BestMode
+from launcher.config.values import to_plain
 from launcher.errors import RequestError
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Place, Run, Stop, Wait
 from launcher.run import codes
@@ -59,9 +60,9 @@ class Book:
         )
         self.said: list[str] = []
         self.order: list[str] = []
-        self.decide: Callable[[int], Decision] = lambda number: Run()
-        self.refuse: Callable[[Sequence[str]], str] = lambda overrides: ""
-        self.verdict: Callable[[Ended], Go | Stop] = lambda ended: Go()
+        self.decide: Callable[[int], Decision] = lambda _: Run()
+        self.refuse: Callable[[Sequence[str]], str] = lambda _: ""
+        self.verdict: Callable[[Ended], Go | Stop] = lambda _: Go()
 
     def open(self, overrides: Sequence[str]) -> Sweep:
         return self.sweep
@@ -102,7 +103,7 @@ class Pool:
         self.outcome_of = outcome_of
         self.left: dict[int, int] = {}
         self.jobs: dict[int, Job] = {}
-        self.lasts: Callable[[int], int] = lambda number: 1
+        self.lasts: Callable[[int], int] = lambda _: 1
         self.stopped: list[int] = []
 
     @property
@@ -134,15 +135,9 @@ class Pool:
         if not RunPaths(sweep.folder_of(job)).attempt_numbers():
             record_run(sweep.folder_of(job), outcome)
         else:
-            RunPaths(sweep.folder_of(job)).attempt(1).outcome.write_text(json.dumps(_plain(outcome)))
+            RunPaths(sweep.folder_of(job)).attempt(1).outcome.write_text(json.dumps(to_plain(outcome)))
         returned = JobReturn(overrides=list(self.jobs[number].overrides), status=JobStatus.COMPLETED)
         return Ended(job=self.jobs[number], result=returned, seconds=1.0, log=Path(), exit_code=0)
-
-
-def _plain(outcome: Outcome) -> Any:
-    from launcher.config.values import to_plain
-
-    return to_plain(outcome)
 
 
 def plan(n_trials: int, *, space: Space = SPACE, first: Point | None = None, pruning: Pruning = NO_PRUNING) -> Plan:
@@ -211,7 +206,7 @@ def test_a_search_that_was_interrupted_proposes_what_it_would_have_proposed(tmp_
 
 
 def test_jobs_that_did_not_come_to_their_end_are_run_before_new_ones(tmp_path: Path):
-    search(plan(4), first := Book(tmp_path), Pool(first, outcome_of=lambda job: stopped_after(10)))
+    search(plan(4), first := Book(tmp_path), Pool(first, outcome_of=lambda _: stopped_after(10)))
     again = Book(tmp_path, first.sweep.jobs)
 
     search(plan(5), again, Pool(again))
@@ -233,17 +228,17 @@ def test_a_job_that_failed_is_no_value_and_does_not_end_the_search(tmp_path: Pat
 def test_a_search_in_which_nothing_was_measured_has_no_value(tmp_path: Path):
     book = Book(tmp_path)
 
-    assert not search(plan(2), book, Pool(book, outcome_of=lambda job: finished_after(100))).has_value
+    assert not search(plan(2), book, Pool(book, outcome_of=lambda _: finished_after(100))).has_value
 
 
 def test_a_job_that_another_process_runs_is_waited_for_and_counts(tmp_path: Path):
-    search(plan(2), first := Book(tmp_path), Pool(first, outcome_of=lambda job: stopped_after(10)))
+    search(plan(2), first := Book(tmp_path), Pool(first, outcome_of=lambda _: stopped_after(10)))
     again, held = Book(tmp_path, first.sweep.jobs), [True, True, False]
     waited = iter([Wait(folder=tmp_path / "0"), Run(), Known(value=3.0)])
-    again.decide = lambda number: next(waited)
+    again.decide = lambda _: next(waited)
     clock = iter(range(0, 10_000, 2))
 
-    found = search(plan(2), again, Pool(again), is_held=lambda folder: held.pop(0), now=lambda: float(next(clock)))
+    found = search(plan(2), again, Pool(again), is_held=lambda _: held.pop(0), now=lambda: float(next(clock)))
 
     assert sorted(found.returns) == [0, 1]
     assert "start 0" not in again.order
@@ -263,7 +258,7 @@ def test_a_point_that_cannot_be_trained_is_replaced_by_another(tmp_path: Path):
 
 def test_a_first_point_that_cannot_be_trained_refuses_the_search(tmp_path: Path):
     book = Book(tmp_path)
-    book.refuse = lambda overrides: "nothing works"
+    book.refuse = lambda _: "nothing works"
 
     with pytest.raises(RequestError, match="nothing works"):
         search(plan(4), book, Pool(book))
@@ -304,7 +299,7 @@ def test_when_it_is_told_to_stop_what_runs_is_stopped_and_nothing_more_starts(tm
     book = Book(tmp_path)
     pool = Pool(book)
     pool.lasts = lambda number: 1 if number == 0 else 50
-    book.verdict = lambda ended: Stop(reason="0 failed")
+    book.verdict = lambda _: Stop(reason="0 failed")
 
     search(plan(10), book, pool)
 
@@ -321,7 +316,7 @@ class Trainings(Pool):
     def start(self, job: Job) -> Place | None:
         folder = self.book.sweep.folder_of(self.book.sweep.jobs[job.number])
         begin(folder)
-        self.lasts = lambda number: 10
+        self.lasts = lambda _: 10
         return super().start(job)
 
     def wait(self, timeout_s: float) -> list[Ended]:
