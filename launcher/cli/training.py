@@ -15,6 +15,7 @@ from launcher.errors import ExitCode, TrainingFailedError
 from launcher.launch.attempts import Ended, launch
 from launcher.launch.claims import claim, claims_folder, handed_over, look
 from launcher.launch.environment import with_short_waits
+from launcher.launch.folder_lock import LOOK_EVERY_S, FolderBusyError
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
 from launcher.launch.session import Execute, Session
@@ -39,13 +40,26 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     """
     with _executing(request) as how:
         session = make_session(command, how)
-        ended = launch(request, session)
+        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
     show_outcome(ended.outcome, ended.plan, session.console, seconds=seconds)
     return _result_of(ended)
+
+
+def _launch_job(request: RunRequest, session: Session) -> Ended:
+    """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
+    is_told = False
+    while True:
+        try:
+            return launch(request, session)
+        except FolderBusyError:
+            if not is_told:
+                session.console.print("waiting: another process trains in this folder", highlight=False, markup=False)
+            is_told = True
+            session.sleep(LOOK_EVERY_S)
 
 
 def make_session(command: tuple[str, ...], execute: Execute) -> Session:

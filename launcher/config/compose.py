@@ -372,13 +372,15 @@ class _Jobs:
         return command_line(self._command, corrected) if is_right else []
 
     def raise_first_failure(self) -> None:
-        failures = [*self._failures, *(self.ledger.failures if self.ledger is not None else [])]
+        of_others = self.ledger.failures if self.ledger is not None else []
+        failures = [*self._failures, *of_others]
         if not failures:
             return
         _, first = failures[0]
-        if len(failures) > 1 and isinstance(first, LauncherError):
-            reasons = "\n".join(f"{overrides}: {error}" for overrides, error in failures)
-            together = type(first)(f"{len(failures)} trainings of the sweep failed.\n{reasons}")
+        if isinstance(first, LauncherError) and (len(failures) > 1 or of_others):
+            reasons = [f"{name}: {error}" for name, error in failures]
+            head = [f"{len(failures)} trainings of the sweep failed."] if len(failures) > 1 else []
+            together = type(first)("\n".join([*head, *reasons]))
             together.exit_code = first.exit_code
             raise together from first
         raise first

@@ -52,9 +52,9 @@ NOT_OF_INFERENCE = (*NOT_IDENTITY, "SOLVER", "SEED", "DATALOADER", "DATASETS.TRA
 def run_folder(request: RunRequest) -> Path:
     """Where this run lives; looks at which runs there are.
 
-    A sweep says where its jobs live. An OUTPUT_DIR that was set is taken as it is (composing spells detectron2's default otherwise where somebody wrote
-    it); otherwise `<root>/<group>/<name>`. A sweep that names its runs gets one folder per job below that name. A run
-    that an earlier version named stays where it is.
+    A sweep says where its jobs live. An OUTPUT_DIR that was set is taken as it is (composing spells the default of that
+    otherwise where somebody wrote it); else it is `<root>/<group>/<name>`. Without our sweeper a sweep that names its
+    runs gets one folder per job below that name. A run that an earlier version named stays where it is.
     """
     if request.typed.folder:
         return Path(request.typed.folder)

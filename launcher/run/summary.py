@@ -77,6 +77,8 @@ class RunSummary:
     num_attempts: int
     job: str
     """The scheduler's id, empty where there is none."""
+    jobs: int = 0
+    """Of a sweep, in a list where it is one row: how many it has; `iterations` are those that ended, `total` is all."""
 
 
 def summarize(folder: Path, now: float, metric: str = "") -> RunSummary:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
-from launcher.errors import ExitCode, TrainingFailedError
+from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.pool import ledger
 from launcher.sweep.naming import SEED, key_of, sweep_folder
 from launcher.sweep.planned import (
@@ -62,8 +62,12 @@ class Books(contextlib.ExitStack):
         self.sweep: Sweep | None = None
         """None before it is opened."""
         self.only_looks = only_looks
+        self.is_ours = False
+        """Whether its folder is held."""
         self.requests: dict[str, RunRequest] = {}
         """Of the jobs that were admitted, by name."""
+        self.decisions: dict[str, ledger.Decision] = {}
+        """What was decided about them."""
         self._command = tuple(command)
         self._typed = tuple(typed)
         self._watcher = watcher
@@ -84,16 +88,15 @@ class Books(contextlib.ExitStack):
         return next((request.sweep.keep for request in self.requests.values()), "")
 
     def open(self, overrides: Sequence[str]) -> Sweep:
-        """The sweep, as it is or as it begins; from here on it is ours. The overrides are those of any of its jobs.
+        """The sweep, as it is or as it would begin; nothing is written. The overrides are those of any of its jobs.
 
         Raises:
-            RequestError: they cannot be meant, another sweep lives in the folder, or it cannot be written.
-            SweepBusyError: another controller is at this sweep.
+            RequestError: they cannot be composed, or another sweep lives in the folder.
         """
         if self.sweep is None:
             request, problems = self._examined(overrides)
-            refuse_problems([(" ".join(overrides), problems)])
-            assert request is not None
+            if request is None:
+                raise RequestError("\n".join(problems))
             self.sweep = self._opened(request)
         return self.sweep
 
@@ -120,14 +123,21 @@ class Books(contextlib.ExitStack):
         """What is to be done with each of the jobs, which belong to the sweep now.
 
         Raises:
-            RequestError: some of them cannot be meant: then none is added, and every problem is named.
+            RequestError: some of them cannot be meant: then none is added, and every problem is named. Or the sweep's
+                folder cannot be written.
+            SweepBusyError: another controller is at this sweep.
         """
-        sweep = self.open(jobs[0])
+        self.open(jobs[0])
         self._plan(jobs)
+        sweep = self._held()
         planned = [self._admitted[tuple(overrides)] for overrides in jobs]
         self._write(replace(sweep, jobs=with_jobs(sweep, planned)))
         by_name = {job.folder: job for job in self.sweep.jobs} if self.sweep is not None else {}
-        return [self._decide(number, by_name[one.name], one) for number, one in enumerate(planned, start=first)]
+        decisions = [self._decide(number, by_name[one.name], one) for number, one in enumerate(planned, start=first)]
+        admitted = [self._numbers[first + at] for at in range(len(jobs))]
+        self._watcher.admitted(admitted, decisions)
+        self.decisions |= {job.folder: one for job, one in zip(admitted, decisions, strict=True)}
+        return decisions
 
     def started(self, job: ledger.Job, place: ledger.Place) -> None:
         """A process was asked for."""
@@ -145,9 +155,9 @@ class Books(contextlib.ExitStack):
     def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
         """Note how a job ended, and what that means for the others."""
         job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
-        self._watcher.ended(standing)
         if ended.log is None:  # it was known
             return ledger.Go()
+        self._watcher.ended(standing)
         failure, asked = ended.failure, self.requests[job.folder].sweep
         if isinstance(failure, SystemExit | KeyboardInterrupt):
             self.stopped.append(job.folder)
@@ -164,8 +174,6 @@ class Books(contextlib.ExitStack):
         fixed = tuple(text for text in self._typed if key_of(text) not in swept and not is_hydras(text))
         refuse_seeds(request, swept)
         folder = sweep_folder(request, fixed, swept)
-        if not self.only_looks:
-            self.enter_context(hold_sweep(folder))
         before = read_sweep(folder)
         now = Sweep(
             version=SWEEP_VERSION,
@@ -182,6 +190,19 @@ class Books(contextlib.ExitStack):
         )
         refuse_another(before, now)
         return now
+
+    def _held(self) -> Sweep:
+        """The sweep, which no other controller changes from here on."""
+        assert self.sweep is not None
+        if self.only_looks or self.is_ours:
+            return self.sweep
+        self.enter_context(hold_sweep(self.sweep.folder))
+        self.is_ours = True
+        before = read_sweep(self.sweep.folder)
+        refuse_another(before, self.sweep)
+        if before is not None and before.seed != self.sweep.seed:
+            raise RequestError(f"{self.sweep.folder} appeared meanwhile: another command began it. Run this one again.")
+        return replace(self.sweep, jobs=before.jobs) if before is not None else self.sweep
 
     def _plan(self, jobs: Sequence[Sequence[str]]) -> None:
         assert self.sweep is not None
@@ -219,7 +240,7 @@ class Books(contextlib.ExitStack):
         if turn is Turn.run or request.resume == "never":
             assert self.sweep is not None
             return ledger.Run(log=self.sweep.folder / "logs" / f"{job.folder}.txt", overrides=planned.added)
-        if standing.state is JobState.failed:
+        if standing.state is JobState.failed and not self.only_looks:
             self.failures.append((job.folder, _not_repeated(standing, request.sweep.rerun)))
         return ledger.Known(value=standing.value)
 

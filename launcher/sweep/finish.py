@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from launcher.run.found import called
+from launcher.sweep.hparams import write_hparams
 from launcher.sweep.retention import apply_keep
 from launcher.sweep.standing import standings
 from launcher.sweep.table import ending_lines, sweep_table, write_summary
@@ -20,6 +21,7 @@ def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
     say(f"\n{sweep_table(sweep, found)}\n")
     try:
         write_summary(sweep, found)
+        write_hparams(sweep, found)
     except OSError as error:
         say(f"warning: the summary of the sweep could not be written ({error.strerror})")
     for line in ending_lines(sweep, found, called(sweep.folder)):

@@ -64,6 +64,8 @@ class GridSweeper(Sweeper):
         assert self._books is not None
         assert self._parser is not None
         jobs = self._books.repeated(points_of(self._parser.parse_overrides(arguments)))
+        if isinstance(self._launcher, PoolLauncher):
+            self._launcher.open()  # says at once where the devices are not there
         if self._books.only_looks:
             self._books.admit(jobs, 0)
             return []

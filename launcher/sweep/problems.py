@@ -15,14 +15,18 @@ def refuse_problems(found: Sequence[tuple[str, Sequence[str]]]) -> None:
     Raises:
         RequestError: it has every problem of every job.
     """
+    lines = group_problems(found, of=len(found))
+    if lines:
+        raise RequestError("\n".join([*lines, *(["No job was started."] if len(found) > 1 else [])]))
+
+
+def group_problems(found: Sequence[tuple[str, Sequence[str]]], *, of: int) -> list[str]:
+    """Every problem once, with the jobs that have it; `of` is the number of all jobs."""
     jobs_of: dict[str, list[str]] = {}
     for name, problems in found:
         for problem in problems:
             jobs_of.setdefault(problem, []).append(name)
-    if not jobs_of:
-        return
-    lines = [_said(problem, jobs, len(found)) for problem, jobs in jobs_of.items()]
-    raise RequestError("\n".join([*lines, *(["No job was started."] if len(found) > 1 else [])]))
+    return [_said(problem, jobs, of) for problem, jobs in jobs_of.items()]
 
 
 def _said(problem: str, jobs: Sequence[str], of: int) -> str:

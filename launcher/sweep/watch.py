@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from launcher.pool.ledger import Decision, Known, Wait
 from launcher.show.runs import period_text
 from launcher.sweep.standing import standing_of, standings
 from launcher.sweep.values import Job, JobState, Standing, Sweep
@@ -36,6 +37,15 @@ class Watcher:
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(line, highlight=False, markup=False)
+
+    def admitted(self, jobs: Sequence[Job], decisions: Sequence[Decision]) -> None:
+        """Say what need not run."""
+        known = sum(isinstance(one, Known) for one in decisions)
+        if known and len(jobs) > 1:
+            self.say(f"{known} of {len(jobs)} jobs have come to their end before")
+        for job, decision in zip(jobs, decisions, strict=True):
+            if isinstance(decision, Wait):
+                self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
     def started(self, job: Job, place: str) -> None:
         self._running[job.folder] = job
