@@ -51,7 +51,10 @@ def run(arguments: Sequence[str]) -> int:
 def _show_sweep(folder: Path, *, as_json: bool, follow: bool) -> int:
     sweep = read_sweep(folder)
     if sweep is None:
-X
+        raise RequestError(
+            f"{folder} is a sweep, but its sweep.json is damaged or of another version. "
+            f"Look at its runs: launcher runs {folder}"
+        )
     if as_json:
         print(sweeps.status_json(sweep))
         return ExitCode.finished
