@@ -35,6 +35,7 @@ COMMANDS = {
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
     "submit": Command(usage="submit SETTING=VALUE...", help="train as a Slurm job that is requeued"),
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
+    "report": Command(usage="report SWEEP", help="a sweep as one HTML page"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),

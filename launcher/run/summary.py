@@ -129,7 +129,7 @@ def state_of(
     if last.end is None:
         # Killed together with its launcher, unless the worker lived long enough to save.
         return (State.stopped, codes.NONE) if last.saved else (State.failed, codes.KILLED)
-    if last.end.ending in (Ending.finished.value, Ending.stopped.value):
+    if last.end.ending in (Ending.finished.value, Ending.stopped.value, Ending.pruned.value):
         return State(last.end.ending), codes.NONE
     return State.failed, last.end.code or codes.FAILED
 
