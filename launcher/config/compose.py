@@ -102,7 +102,6 @@ def run_hydra(
     task: Task,
     *,
     command: str = "launcher train",
-    sweep_folder: Path | None = None,
     only_looks: bool = False,
     frozen: Mapping[str, Any] | None = None,
     asks: TaskRequest = TRAIN,
@@ -111,9 +110,9 @@ def run_hydra(
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
-    is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
-    With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
-    environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
+    is what corrected command lines begin with. With `only_looks`, and for options that only show something, files
+    neither run code through Hydra's settings nor set environment variables. What is `frozen` of a run, see
+    `launcher.config.frozen`, is what the arguments change then.
     A command that does something else with the model than to train it `asks` for that. Where somebody keeps the `books`
     of a sweep, our sweeper and our launcher make its jobs, unless the command line or a file names others.
 
@@ -134,8 +133,6 @@ def run_hydra(
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
     given = with_text_as_typed(asked, text_settings(keys))
-    if sweep_folder is not None and asked.is_multirun:
-        given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
     if books is not None and asked.is_multirun:
         given = replace(given, overrides=(*given.overrides, *_plugins_for(asked)))
     YamlFiles.only_looks = only_looks or asked.only_shows
@@ -156,18 +153,30 @@ def run_hydra(
             main(jobs)()
     except Exception as error:
         jobs.raise_first_failure()
-        if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
-            # The one thing that Hydra writes is the sweep's folder under run.root.
-            raise RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR") from error
-        if isinstance(error, RecursionError):
-            circle = "A configuration file includes itself, directly or through others. Look at its `defaults:`."
-            raise RequestError(circle) from error
-        if not _is_about_the_request(error):
-            raise
-        _refuse_mistakes(asked, keys, command)
-        in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
-        raise RequestError(in_files or describe_failure(error, _settable(asked, keys))) from error
+        if (refusal := _refusal_of(error, asked, keys, command)) is not None:
+            raise refusal from error
+        raise
     jobs.raise_first_failure()
+
+
+def _refusal_of(error: Exception, asked: Arguments, keys: Detectron2Keys, command: str) -> RequestError | None:
+    """What is wrong with the request that Hydra raised this error of; None where it is something else.
+
+    Raises:
+        RequestError: the mistakes in the command line, with one that is corrected.
+    """
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
+        # The one thing that Hydra writes is the sweep's folder under run.root.
+        return RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR")
+    if isinstance(error, RecursionError):
+        return RequestError(
+            "A configuration file includes itself, directly or through others. Look at its `defaults:`."
+        )
+    if not _is_about_the_request(error):
+        return None
+    _refuse_mistakes(asked, keys, command)
+    in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
+    return RequestError(in_files or describe_failure(error, _settable(asked, keys)))
 
 
 def to_request(
