@@ -27,5 +27,11 @@ class Book(Ledger, Protocol):
 
         Raises:
             RequestError: they cannot be meant, or the sweep is another one.
+        """
+
+    def hold(self) -> Sweep:
+        """The sweep, once it is open, as it is now; no other controller changes it from here on.
+
+        Raises:
             SweepBusyError: another controller is at it.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -86,8 +87,11 @@ class SearchSweeper(Sweeper):
         book: Book = self._task.ledger  # type: ignore[union-attr]
         sweep = book.open(plan.overrides_of(probes[0]))
         if book.only_looks:
+            print(_what_is_shown(plan, len(probes)), file=sys.stderr)
             book.admit([plan.overrides_of(point) for point in probes], 0)
             return []
+        if sweep.jobs:
+            book.hold()
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
         self._run(search, book)
@@ -194,6 +198,14 @@ def _problems_with_types(space: Space, defaults: Mapping[str, Any]) -> Iterator[
             low, high = math.ceil(values.low), math.floor(values.high)
             log = f"tag(log, int(interval({low}, {high})))" if values.is_log else f"int(interval({low}, {high}))"
             yield f'{one.key} takes whole numbers: "{one.key}={log}"'
+
+
+def _what_is_shown(plan: Plan, number: int) -> str:
+    return (
+        f"a search of {plan.n_trials} jobs, whose settings follow from how the jobs before them did; shown are "
+        f"{number} points of its space: {'the configuration as it is' if plan.first is not None else 'a corner'}, and "
+        "from there every value that is listed and both ends of every interval"
+    )
 
 
 def _nothing_measured(plan: Plan) -> str:
