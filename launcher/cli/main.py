@@ -36,6 +36,7 @@ COMMANDS = {
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
     "submit": Command(usage="submit SETTING=VALUE...", help="train as a Slurm job that is requeued"),
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
+    "report": Command(usage="report SWEEP", help="a sweep as one HTML page"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
     "install": Command(usage="install detectron2", help="get detectron2 into this environment"),

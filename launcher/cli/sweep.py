@@ -15,6 +15,7 @@ from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, printable
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
+from launcher.search import plugin as search
 from launcher.show.console import make_console
 from launcher.sweep import grid
 from launcher.sweep.books import Books
@@ -76,3 +77,4 @@ def register() -> None:
     """Let Hydra find our plugins."""
     register_pool()
     grid.register()
+    search.register()

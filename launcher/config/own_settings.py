@@ -21,6 +21,7 @@ TYPES = {
     "list[str]": "list of text",
     "list[Any]": "list",
     "tuple[str, ...]": "list of text",
+    "dict[str, Any]": "settings by their names",
     "Any": "number or text",
 }
 ONE_OF_THESE = "one of these"

@@ -302,9 +302,15 @@ class SearchSettings:
     n_trials: int = ranged(20, at_least=1)
     """Number of jobs, all starts of the same command together."""
     sampler: str = "tpe"
-    """Name of the sampler, such as `tpe` or `random`."""
+    """What proposes the settings of a job: `tpe`, `random` or `gp`."""
+    sampler_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the sampler by their names in Optuna, such as `{n_startup_trials: 5}`."""
     pruner: str = "none"
-    """Name of the pruner, such as `median`; `none` lets every job come to its end."""
+    """What stops jobs that are not worth their end: `median`, `percentile`, `threshold`, `asha`, or `none`."""
+    pruner_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the pruner, such as `{n_warmup_steps: 1000}`; steps are iterations."""
+    batch: int = ranged(0, at_least=0, note="0 is as many as the launcher runs at once")
+    """Number of jobs that are proposed together where the launcher takes batches; `hydra/launcher=pool` needs none."""
 
 
 class JobCode(Enum):

@@ -122,6 +122,7 @@ def _writable(node: DictConfig) -> DictConfig:
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             _writable(child)
+            child._set_flag("struct", False if OmegaConf.get_type(child) is dict else None)
     return node
 
 
