@@ -18,6 +18,7 @@ from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
 from launcher.launch.claims import claim, claims_folder, handed_over, look
 from launcher.launch.environment import with_short_waits
+from launcher.launch.folder_lock import LOOK_EVERY_S, FolderBusyError
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.meeting import look_at_meeting
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
@@ -52,7 +53,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         if board.node.rank:
             _exit_with(follow(request, session))
             return None
-        ended = launch(request, session)
+        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
@@ -66,6 +67,19 @@ def _refuse_second_launcher(job: JobFacts) -> None:
     launchers, nodes = job.num_tasks, job.node.count
     if nodes > 1 and (problem := problem_with_start(job.started_by, launchers=launchers, nodes=nodes, trains=True)):
         raise RequestError(problem)
+
+
+def _launch_job(request: RunRequest, session: Session) -> Ended:
+    """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
+    is_told = False
+    while True:
+        try:
+            return launch(request, session)
+        except FolderBusyError:
+            if not is_told:
+                session.console.print("waiting: another process trains in this folder", highlight=False, markup=False)
+            is_told = True
+            session.sleep(LOOK_EVERY_S)
 
 
 def make_board(request: RunRequest, node: NodeFacts) -> Board:
