@@ -135,7 +135,7 @@ def _refuse_malformed(account: Account, *, skip: bool) -> None:
 def _refuse_nothing(source: Path, labels: Labels, account: Account) -> None:
     if any(image.objects for images in labels.parts.values() for image in images):
         return
-    lost = "".join(f"\n  - {flaw.count} {flaw.code} ({', '.join(flaw.examples)})" for flaw in account.losses())
+    lost = "".join(f"\n  - {flaw.code}: {flaw.count} ({', '.join(flaw.examples)})" for flaw in account.losses())
     what = "objects" if any(labels.parts.values()) else "images with labels"
     raise DataError(
         f"{source} has no {what} that can be carried over, so nothing was written.{' Left out:' if lost else ''}{lost}"

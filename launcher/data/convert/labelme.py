@@ -30,7 +30,7 @@ def is_labelme(source: Path) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
-    """The keys are near both ends, and the image may be in between; one that is broken off may lack what comes last."""
+    """The keys are near both ends, and the image may be in between; an incomplete one lacks what comes last."""
     if file.suffix.lower() != ".json":
         return False
     with open(file, "rb") as opened:

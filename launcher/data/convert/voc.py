@@ -37,7 +37,7 @@ def _is_annotation(file: Path) -> bool:
         return False
     with open(file, "rb") as opened:
         head = opened.read(1000)
-    return not head.strip() or b"<annotation" in head  # an empty one is broken off
+    return not head.strip() or b"<annotation" in head  # an empty file is incomplete
 
 
 def read_voc(source: Path, account: Account, options: VocOptions) -> Labels:

@@ -18,7 +18,7 @@ from launcher.errors import DataError
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _PARTS = ("train", "val", "test")
 _SLACK = 0.01
-"""How far beyond the image, as a fraction of it, a box may reach without a word: rounding."""
+"""How far beyond the image, as a fraction of it, a box may reach by rounding alone."""
 
 
 def find_yaml(source: Path) -> Path | None:
