@@ -69,9 +69,9 @@ def convert(asked: Conversion) -> Converted:
     """
     if not os.path.exists(asked.source):
         raise RequestError(f"{asked.source} is not there. Name the folder of a data set.")
-    chosen = asked.format or detect(asked.source)
     account = Account()
-    labels = _readers(asked)[chosen](asked.source, account)
+    chosen = asked.format or detect(asked.source)
+    labels = _read(asked, chosen, account)
     _refuse_malformed(account, skip=asked.skip_malformed)
     _refuse_nothing(asked.source, labels, account)
     files = write_labels(labels, asked.source, asked.folder, copy_images=asked.copy_images, force=asked.force)
@@ -108,6 +108,13 @@ def detect(source: Path) -> Format:
         f"{source} has no data set that is known: no data.yaml (YOLO), no XML with <annotation> (Pascal VOC), no JSON "
         "with shapes (labelme). COCO's format needs no conversion: dataset=coco_json dataset.root=FOLDER."
     )
+
+
+def _read(asked: Conversion, chosen: Format, account: Account) -> Labels:
+    try:
+        return _readers(asked)[chosen](asked.source, account)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}. Let this user read it.") from error
 
 
 def _readers(asked: Conversion) -> Mapping[Format, Callable[[Path, Account], Labels]]:

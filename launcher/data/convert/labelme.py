@@ -75,7 +75,7 @@ class _Shape:
 
 def _read_file(file: Path, account: Account) -> LabelledImage | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         account.malformed.append(f"{file}:{error.lineno}: this is no JSON ({error.msg})")
         return None

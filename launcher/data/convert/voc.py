@@ -96,7 +96,7 @@ def _by_sets(files: dict[str, Path], sets: Path, account: Account) -> dict[str, 
 
 
 def _listed(file: Path, files: dict[str, Path], account: Account) -> Iterator[Path]:
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         words = line.split()
         if words and words[0] in files:
             yield files[words[0]]
