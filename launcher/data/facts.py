@@ -13,7 +13,7 @@ from launcher.config.keys import Keys
 from launcher.config.known_datasets import RegisteredDataset, find_registered
 from launcher.config.own_code import OwnCodeFacts
 from launcher.config.request import DatasetRequest, SplitRequest
-from launcher.data.coco_file import CocoFacts, read_coco, with_images
+from launcher.data.coco_file import CocoFacts, FileFacts, read_coco, with_images
 from launcher.data.index.columns import listed_images
 from launcher.data.index.store import IndexFacts, IndexStore, Opened
 from launcher.data.portion import Portion
@@ -44,6 +44,8 @@ class DatasetFacts:
     """None where the user brings no code."""
     indexes: Mapping[str, IndexFacts] = field(default_factory=dict)
     """By registered name; none of those whose annotations every process reads."""
+    registered_files: Mapping[str, FileFacts] = field(default_factory=dict)
+    """What the indexes of detectron2's own data sets say of their files."""
 
 
 def inspect_dataset(
@@ -68,12 +70,16 @@ def inspect_dataset(
     )
     if indexes and own_code is None:  # the user's code may register other data by these names
         opened |= {entry.name: indexes.open(file) for entry in registered if (file := _instances(entry, root))}
+    ours = {name for _, name, _ in splits}
     return DatasetFacts(
         root=str(root),
         coco=coco,
         registered=registered,
         own_code=own_code,
         indexes={name: one.facts for name, one in opened.items() if one},
+        registered_files={
+            name: one.index.facts for name, one in opened.items() if one and one.index and name not in ours
+        },
     )
 
 
