@@ -19,7 +19,7 @@ from omegaconf import (
     StringNode,
 )
 
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
@@ -30,8 +30,11 @@ from launcher.config.request import (
     EmaSettings,
     EvaluationSettings,
     LoggingSettings,
+    PoolSettings,
     RunSettings,
     Scaling,
+    SearchSettings,
+    SweepSettings,
 )
 
 OWN_NODES = {
@@ -44,6 +47,9 @@ OWN_NODES = {
     "early_stopping": EarlyStoppingSettings,
     "evaluation": EvaluationSettings,
     "cluster": ClusterSettings,
+    "pool": PoolSettings,
+    "sweep": SweepSettings,
+    "search": SearchSettings,
 }
 """The launcher's own nodes."""
 OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")
@@ -108,15 +114,6 @@ def text_settings(keys: Detectron2Keys) -> frozenset[str]:
     return frozenset(["resume", "trainer", *(name for name, default in leaves if isinstance(default, str))])
 
 
-def flat(value: Any) -> Iterator[Any]:
-    """What a list holds, also in the lists inside of it; another value alone."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for one in value:
-        yield from flat(one)
-
-
 def _writable(node: DictConfig) -> DictConfig:
     # Our dataclasses are frozen, which OmegaConf takes to mean that nobody may override them; a nested one has its own
     # flag.
@@ -125,6 +122,7 @@ def _writable(node: DictConfig) -> DictConfig:
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             _writable(child)
+            child._set_flag("struct", False if OmegaConf.get_type(child) is dict else None)
     return node
 
 

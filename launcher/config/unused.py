@@ -135,9 +135,15 @@ DEPENDENT = (
         is_refused=True,
     ),
     Dependent(
-        names=("dataset.name",),
+        names=("dataset.name", "dataset.val.fraction"),
         used=lambda request: request.dataset.kind is DatasetKind.coco_json,
         needs="dataset=coco_json",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("dataset.val.seed",),
+        used=lambda request: request.dataset.val.fraction > 0,
+        needs="dataset.val.fraction=0.2",
         is_refused=True,
     ),
     Dependent(
@@ -150,5 +156,6 @@ DEPENDENT = (
         used=lambda request: bool(request.own_code.trainer or request.own_code.imports),
         needs="detectron2's own tools/train_net.py, which looks at it after the training",
     ),
+    Dependent(names=("pool", "sweep", "search"), used=lambda request: request.typed.in_sweep, needs="-m"),
     *map(_as_dependent, READABLE),
 )

@@ -7,10 +7,10 @@ import pytest
 
 from launcher.device.cuda_codes import code_of
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before, would_fail_again
+from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before
 from launcher.run import codes
 from launcher.run.heartbeat import EVALUATION, SMOKE
-from launcher.run.outcome import Outcome
+from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.plan import Lessons, New, Resume, RunPlan
 from launcher.run.resume import ResumePoint
 from tests.values import CPU, TRAINING, TWO_GPUS, a_plan, failed_with, finished_after
@@ -79,6 +79,17 @@ def test_out_of_memory_halves_the_images_of_a_pass_until_one_is_left():
         plan = planned(batch=16, lessons=lessons, accumulate=8 // (lessons.micro_batch or 1))
 
     assert sizes == [4, 2, 1]
+
+
+@pytest.mark.parametrize("code", [codes.PROCESSES, codes.OPEN_FILES, codes.SHARED_MEMORY])
+def test_a_limit_that_loaders_take_part_of_is_met_with_half_as_many_until_there_are_none(code: str):
+    counts: list[int | None] = []
+    plan = planned(workers=4)
+    while (lessons := learn(plan, failed_with(code), resumes_from=0)) is not None:
+        counts.append(lessons.num_workers)
+        plan = planned(workers=lessons.num_workers or 0, lessons=lessons)
+
+    assert counts == [2, 1, 0]
 
 
 def test_a_killed_loader_costs_half_the_workers_then_all_then_a_plain_retry():
