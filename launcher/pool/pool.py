@@ -114,10 +114,6 @@ class Pool:
             f"Wait for the other, or choose: {prefix}devices=cpu."
         )
 
-    def warm_up(self) -> None:
-        """Start the server that most jobs will need, before the first one is ordered."""
-        self._server({})
-
     def start(self, job: Job) -> Place | None:
         """Start it on devices that are free; None where there are none, as when somebody just took the last.
 
