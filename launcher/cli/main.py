@@ -121,8 +121,8 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not first or is_setting or is_habit:
         return "train", list(arguments)
     near = get_close_matches(first, COMMANDS, n=1)
-    guess = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
-    raise RequestError(f"unknown command {first!r}. {guess}")
+    guess = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    raise RequestError(f"unknown command {first!r}\nhint: {guess}")
 
 
 def usage() -> str:
