@@ -38,7 +38,15 @@ CPU = DevicePlan(
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
 NO_DATA = DatasetPlan(
-    splits=(), indexes={}, environment={}, adjustments=(), notices=(), train_checksum=0, val_checksum=0, own_classes={}
+    splits=(),
+    indexes={},
+    environment={},
+    adjustments=(),
+    notices=(),
+    train_checksum=0,
+    val_checksum=0,
+    contents=(),
+    own_classes={},
 )
 
 
@@ -68,7 +76,7 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "task": TRAINING,
         "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),
         "lessons": Lessons(),
-        "report": Report(adjustments=(), notices=(), changed=()),
+        "report": Report(adjustments=(), warnings=(), notices=(), changed=()),
     }
     return RunPlan(**{**defaults, **parts}, keys=Keys(keys))
 

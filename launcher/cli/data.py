@@ -10,6 +10,7 @@ from launcher.errors import ExitCode, RequestError
 
 # What a command needs is imported when it is typed.
 COMMANDS = {
+    "convert": ("launcher.cli.data_convert", "convert SRC DIR", "YOLO, Pascal VOC or labelme to COCO's format"),
     "demo": ("launcher.cli.data_demo", "demo DIR", "write the demo data set"),
     "check": ("launcher.cli.data_check", "check DATASET|FILE...", "everything that is wrong with a data set"),
     "show": ("launcher.cli.data_show", "show DATASET|FILE...", "images as the model will see them, in a PNG"),

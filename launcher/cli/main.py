@@ -36,8 +36,10 @@ COMMANDS = {
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
     "submit": Command(usage="submit SETTING=VALUE...", help="train as a Slurm job that is requeued"),
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
+    "report": Command(usage="report SWEEP", help="a sweep as one HTML page"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
+    "install": Command(usage="install detectron2", help="get detectron2 into this environment"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
@@ -52,8 +54,8 @@ No command means train. `launcher COMMAND --help` says more about one.
 
 Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
 detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
-lists the groups, `launcher train --cfg job` shows the composed configuration,
-`-m` sweeps."""
+lists the launcher's, `launcher list` finds any of them, `launcher explain NAME`
+says what one means, `launcher train --cfg job` shows the composed whole."""
 
 
 def main_and_exit() -> NoReturn:

@@ -17,6 +17,7 @@ from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
 from launcher.launch.claims import claim, claims_folder, handed_over, look
 from launcher.launch.environment import with_short_waits
+from launcher.launch.folder_lock import LOOK_EVERY_S, FolderBusyError
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.meeting import look_at_meeting
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
@@ -49,13 +50,26 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         if board.node.rank:
             _exit_with(follow(request, session))
             return None
-        ended = launch(request, session)
+        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
     show_outcome(ended.outcome, ended.plan, make_console(), seconds=seconds, left=_left_by(ended))
     return _result_of(ended)
+
+
+def _launch_job(request: RunRequest, session: Session) -> Ended:
+    """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
+    is_told = False
+    while True:
+        try:
+            return launch(request, session)
+        except FolderBusyError:
+            if not is_told:
+                session.console.print("waiting: another process trains in this folder", highlight=False, markup=False)
+            is_told = True
+            session.sleep(LOOK_EVERY_S)
 
 
 def make_board(request: RunRequest) -> Board:
@@ -134,5 +148,5 @@ def _execute_in_place(plan: RunPlan, environment: Mapping[str, str], *, inherite
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = import_path(sys.path)  # where the worker finds the user's code
-    status = work(plan.attempt_paths.plan, raise_errors=True)
+    status = work(plan.file, raise_errors=True)
     return outcome_of(plan.attempt_paths, WorkerEnd(exit_status=status, seconds=time.monotonic() - started))

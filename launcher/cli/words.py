@@ -41,6 +41,7 @@ FOLLOWS: Mapping[str, Follows] = {
     "cancel": Follows(options=("--root", "--wait"), runs=1),
     "diff": Follows(options=("--json", "--root"), runs=2),
     "reproduce": Follows(options=("--json", "--root", "--run"), runs=1),
+    "install": Follows(options=("--again", "--dry-run"), words=("detectron2",)),
     "doctor": Follows(options=("--json", "--verbose")),
     "explain": Follows(options=("--run",), codes=True),
     "list": Follows(

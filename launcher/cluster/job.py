@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.config.asked import choice_of, count_of, time_limit_s
 from launcher.config.batch import shared_batch, sharing_problem
-from launcher.config.request import ClusterSettings, DeviceChoice, RunRequest
+from launcher.config.request import ClusterSettings, ContainerKind, DeviceChoice, RunRequest
 from launcher.config.yaml_files import is_set
 from launcher.errors import printable
 from launcher.run.manifest import read_manifest
@@ -93,7 +93,7 @@ def _least_lead(measured: Measured) -> int:
 
 def problems_with_job(request: RunRequest, measured: Measured) -> list[str]:
     """Everything that is wrong with the job, each with what to type; the request is as `on_the_nodes` gives it."""
-    checks = (_devices, _batch, _time, _lead, _period, _texts, _options)
+    checks = (_devices, _batch, _time, _lead, _period, _texts, _options, _container)
     return [problem for check in checks for problem in check(request, measured)]
 
 
@@ -162,7 +162,8 @@ def _texts(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: A
     asked = request.cluster
     texts = {name: getattr(asked, name) for name in ("partition", "account", "qos", "constraint")}
     lists = {f"{name}[{place}]": text for name in ("options", "preamble") for place, text in _numbered(asked, name)}
-    for name, text in {**texts, **lists}.items():
+    container = {"container.image": asked.container.image, "container.mounts": "".join(asked.container.mounts)}
+    for name, text in {**texts, **lists, **container}.items():
         if text != printable(text) or "\n" in text or "\t" in text:
             yield f"cluster.{name}={printable(text)!r} has a control character, which no batch script can have there."
 
@@ -178,6 +179,24 @@ def _options(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa:
             yield f"cluster.options: {text!r} is no option of sbatch. Write it as --NAME=VALUE, such as --exclude=n3."
         elif name in OURS:
             yield f"cluster.options: {text!r} is what {OURS[name]}."
+
+
+def _container(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
+    asked = request.cluster.container
+    has_kind = asked.kind is not ContainerKind.none
+    if has_kind and not asked.image:
+        yield (
+            f"cluster.container.kind={asked.kind.value}, but no image is named: cluster.container.image=PATH, or leave "
+            "the kind out."
+        )
+    if not has_kind and (asked.image or asked.mounts):
+        yield (
+            "cluster.container has an image or mounts, but nothing that starts it. Add "
+            "cluster.container.kind=apptainer or cluster.container.kind=srun."
+        )
+    for folder in asked.mounts:
+        if not folder.startswith("/") or set(",:") & set(folder):
+            yield f"cluster.container.mounts: {folder!r} has to be an absolute path without a comma or a colon."
 
 
 OURS = {

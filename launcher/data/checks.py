@@ -100,7 +100,7 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
 
 
 def setting_of(coco: CocoFacts) -> str:
-    """What names the file."""
+    """What names the file, and the part of it that is meant."""
     if coco.is_registered:
         return f"{coco.name} ({coco.json})"
     part = "" if coco.portion is None else f" (its images for {'validation' if coco.portion.is_val else 'training'})"

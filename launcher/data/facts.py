@@ -13,7 +13,7 @@ from launcher.config.keys import Keys
 from launcher.config.known_datasets import RegisteredDataset, find_registered
 from launcher.config.own_code import OwnCodeFacts
 from launcher.config.request import DatasetRequest, SplitRequest
-from launcher.data.coco_file import CocoFacts, read_coco, with_images
+from launcher.data.coco_file import CocoFacts, FileFacts, read_coco, with_images
 from launcher.data.index.columns import listed_images
 from launcher.data.index.store import IndexFacts, IndexStore, Opened
 from launcher.data.portion import Portion
@@ -44,6 +44,8 @@ class DatasetFacts:
     """None where the user brings no code."""
     indexes: Mapping[str, IndexFacts] = field(default_factory=dict)
     """By registered name; none of those whose annotations every process reads."""
+    registered_files: Mapping[str, FileFacts] = field(default_factory=dict)
+    """What the indexes of detectron2's own data sets say of their files."""
 
 
 def inspect_dataset(
@@ -55,12 +57,12 @@ def inspect_dataset(
     """
     root = absolute(dataset.root)
     splits = [found for found in coco_splits(dataset) if found[2].json and found[2].images]
-    opened = (
-        {name: indexes.open(absolute(asked.json), portion_of(dataset, split)) for split, name, asked in splits}
-        if indexes
-        else {}
+    parts = {name: portion_of(dataset, split) for split, name, _ in splits}
+    opened = {name: indexes.open(absolute(asked.json), parts[name]) for _, name, asked in splits} if indexes else {}
+    coco = tuple(
+        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check, portion=parts[name])
+        for split, name, asked in splits
     )
-    coco = tuple(_inspect_coco(dataset, split, name, asked, opened.get(name)) for split, name, asked in splits)
     test = names_in(keys, "TEST")
     registered = tuple(
         _inspect_registered(name, root, evaluated=name in test, check=dataset.check)
@@ -68,12 +70,16 @@ def inspect_dataset(
     )
     if indexes and own_code is None:  # the user's code may register other data by these names
         opened |= {entry.name: indexes.open(file) for entry in registered if (file := _instances(entry, root))}
+    ours = {name for _, name, _ in splits}
     return DatasetFacts(
         root=str(root),
         coco=coco,
         registered=registered,
         own_code=own_code,
         indexes={name: one.facts for name, one in opened.items() if one},
+        registered_files={
+            name: one.index.facts for name, one in opened.items() if one and one.index and name not in ours
+        },
     )
 
 
@@ -86,14 +92,13 @@ def portion_of(dataset: DatasetRequest, split: str) -> Portion | None:
 
 
 def _inspect_coco(
-    dataset: DatasetRequest, split: str, name: str, asked: SplitRequest, opened: Opened | None
+    name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool, portion: Portion | None = None
 ) -> CocoFacts:
-    file, images, portion = absolute(asked.json), absolute(asked.images), portion_of(dataset, split)
+    file, images = absolute(asked.json), absolute(asked.images)
     if opened is None or opened.index is None:
-        return read_coco(name, split, file, images, check=dataset.check, portion=portion)
+        return read_coco(name, split, file, images, check=check, portion=portion)
     named = CocoFacts(name=name, split=split, json=str(file), images=str(images), portion=portion)
-    listed = listed_images(opened.index) if dataset.check else ()
-    return with_images(named, opened.index.facts, listed, check=dataset.check)
+    return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
 
 
 def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
@@ -112,8 +117,7 @@ def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None)
             asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
             split = "train" if entry.name in train else "val"
             opened = indexes.open(file) if indexes else None
-            inspected = _inspect_coco(DatasetRequest(), split, entry.name, asked, opened)
-            found.append(replace(inspected, is_registered=True))
+            found.append(replace(_inspect_coco(entry.name, split, asked, opened, check=True), is_registered=True))
     return replace(facts, coco=(*facts.coco, *found))
 
 

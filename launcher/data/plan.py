@@ -17,7 +17,7 @@ from launcher.data.checks import (
     own_classes,
     setting_of,
 )
-from launcher.data.coco_file import CocoFacts
+from launcher.data.coco_file import CocoFacts, FileFacts
 from launcher.data.facts import DatasetFacts, absolute
 from launcher.data.finding import Severity, sentences
 from launcher.data.index.store import IndexFacts
@@ -44,6 +44,19 @@ class CocoSplit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataContent:
+    """What a data set holds whose annotations were read."""
+
+    name: str
+    num_images: int
+    num_annotated: int
+    """Images with objects."""
+    num_objects: int
+    images_per_class: Mapping[str, int]
+    """In the order of the classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
     """What one run trains and evaluates on."""
 
@@ -59,6 +72,8 @@ class DatasetPlan:
     """Of the annotations to train on; 0 where they were not read."""
     val_checksum: int
     """Of the annotations to evaluate with; 0 where there are none, or they were not read."""
+    contents: tuple[DataContent, ...]
+    """Of the data sets whose annotations were read."""
     own_classes: Mapping[str, tuple[str, ...]]
     """Of data sets that the user's code registers, the classes that this plan was made for."""
 
@@ -89,6 +104,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
         val_checksum=val.checksum if val else 0,
+        contents=tuple(_contents_of(facts, request.keys)),
         own_classes=own_classes(facts),
     )
 
@@ -103,8 +119,24 @@ def without_data(request: RunRequest) -> DatasetPlan:
         notices=(),
         train_checksum=0,
         val_checksum=0,
+        contents=(),
         own_classes={},
     )
+
+
+def _contents_of(facts: DatasetFacts, keys: Keys) -> Iterator[DataContent]:
+    read: dict[str, CocoFacts | FileFacts] = {coco.name: coco for coco in facts.coco if not coco.unreadable}
+    read |= facts.registered_files
+    for name in dict.fromkeys((*names_in(keys, "TRAIN"), *names_in(keys, "TEST"))):
+        if (file := read.get(name)) is not None:
+            names = [one for _, one in file.categories]
+            yield DataContent(
+                name=name,
+                num_images=file.num_images,
+                num_annotated=file.objects.num_images,
+                num_objects=file.objects.num,
+                images_per_class=dict(zip(names, (images for _, images in file.objects.per_class), strict=False)),
+            )
 
 
 def data_environment(asked: DatasetRequest) -> dict[str, str]:

@@ -87,21 +87,27 @@ def report_on(request: RunRequest, facts: DatasetFacts, opened: Opened) -> DataR
 def _with_another_model(request: RunRequest, facts: DatasetFacts, known: list[Finding]) -> Iterator[Finding]:
     """What would matter to a model that learns all that is there, and to an evaluation: no model has been chosen."""
     seen = {(one.code, one.data_set) for one in known}
-    changes = list(_learning_all(request, facts))
-    for finding in findings_about(replace(request, keys=request.keys.with_(changes)), facts):
+    learning = learning_all(request, facts, least=0.5)
+    names = dict.fromkeys((*names_in(request.keys, "TEST"), *(coco.name for coco in facts.coco)))
+    evaluated = replace(learning, keys=learning.keys.with_([_change(request, "DATASETS.TEST", list(names))]))
+    for finding in findings_about(evaluated, facts):
         if (finding.code, finding.data_set) not in seen:
             is_error = finding.severity is Severity.error
             yield replace(finding, severity=Severity.warning) if is_error else finding
 
 
-def _learning_all(request: RunRequest, facts: DatasetFacts) -> Iterator[Adjustment]:
+def learning_all(request: RunRequest, facts: DatasetFacts, *, least: float) -> RunRequest:
+    """The request for a model that learns masks and keypoints, where that part of all objects or more have them."""
     objects = [coco.objects for coco in facts.coco if coco.objects.num]
-    have_masks = any(one.num_with_mask * 2 >= one.num for one in objects)
-    have_keypoints = any(one.num_with_keypoints * 2 >= one.num for one in objects)
-    ours = [coco.name for coco in facts.coco]
-    yield _change(request, "MODEL.MASK_ON", have_masks or request.keys["MODEL.MASK_ON"])
-    yield _change(request, "MODEL.KEYPOINT_ON", have_keypoints or request.keys["MODEL.KEYPOINT_ON"])
-    yield _change(request, "DATASETS.TEST", list(dict.fromkeys((*names_in(request.keys, "TEST"), *ours))))
+    have_masks = any(one.num_with_mask >= least * one.num for one in objects)
+    have_keypoints = any(one.num_with_keypoints >= least * one.num for one in objects)
+    sigmas = [0.1] * max((number for one in objects for number in one.keypoints_per_object), default=0)
+    changes = [
+        _change(request, "MODEL.MASK_ON", have_masks or request.keys["MODEL.MASK_ON"]),
+        _change(request, "MODEL.KEYPOINT_ON", have_keypoints or request.keys["MODEL.KEYPOINT_ON"]),
+        _change(request, "TEST.KEYPOINT_OKS_SIGMAS", sigmas if have_keypoints else []),
+    ]
+    return replace(request, keys=request.keys.with_(changes))
 
 
 def _change(request: RunRequest, setting: str, value: Any) -> Adjustment:
@@ -125,5 +131,5 @@ def _file_report(coco: CocoFacts, request: RunRequest) -> FileReport:
             ClassCount(name=name, objects=num_objects, images=num_images)
             for (_, name), (num_objects, num_images) in zip(coco.categories, counts, strict=True)
         ),
-        sizes=sizes_of(coco, request.keys),
+        sizes=sizes_of(coco, request.keys, has_model=is_model_chosen(request)),
     )

@@ -30,20 +30,22 @@ class Sizes:
 
     in_image: tuple[float, float, float]
     """In pixels of the images."""
-    in_model: tuple[float, float, float]
-    """In pixels of what the model gets."""
+    in_model: tuple[float, float, float] | None
+    """In pixels of what the model gets; None where no model has been chosen."""
     scale: float
     """The median factor between them."""
 
 
-def sizes_of(coco: CocoFacts, keys: Keys) -> Sizes | None:
+def sizes_of(coco: CocoFacts, keys: Keys, *, has_model: bool) -> Sizes | None:
     """None for a file without sound boxes."""
     boxes = _boxes(coco)
     if not len(boxes):
         return None
     sides, scales = np.sqrt(boxes[:, 0] * boxes[:, 1]), _scales(boxes, keys)
     return Sizes(
-        in_image=_percentiles(sides), in_model=_percentiles(sides * scales), scale=round(float(np.median(scales)), 3)
+        in_image=_percentiles(sides),
+        in_model=_percentiles(sides * scales) if has_model else None,
+        scale=round(float(np.median(scales)), 3) if has_model else 1.0,
     )
 
 

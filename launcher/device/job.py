@@ -34,6 +34,7 @@ class JobFacts:
     scheduler: str
     """slurm, pbs, lsf, sge, kubernetes or empty."""
     job_id: str
+    """As the scheduler's own commands take it."""
     promised_gpus: int | None
     """GPUs of this job on this node; 0 when the scheduler says none, None when it says nothing."""
     promised_by: str
@@ -95,7 +96,7 @@ def read_job(environ: Mapping[str, str]) -> JobFacts:
     started_by = _started_by(scheduler, environ)
     return JobFacts(
         scheduler=scheduler,
-        job_id=environ.get(JOB_IDS.get(scheduler, ""), ""),
+        job_id=_job_id(scheduler, environ),
         promised_gpus=promised_gpus,
         promised_by=promised_by,
         started_by=started_by,
@@ -116,6 +117,14 @@ def _scheduler(environ: Mapping[str, str]) -> str:
     if environ.get("SGE_TASK_ID") and environ.get("JOB_ID"):
         return "sge"
     return "kubernetes" if environ.get("KUBERNETES_SERVICE_HOST") else ""
+
+
+def _job_id(scheduler: str, environ: Mapping[str, str]) -> str:
+    """Of an element of an array of Slurm's as squeue lists it; its SLURM_JOB_ID is a number that nobody has seen."""
+    array, element = environ.get("SLURM_ARRAY_JOB_ID", ""), environ.get("SLURM_ARRAY_TASK_ID", "")
+    if scheduler == "slurm" and array and element:
+        return f"{array}_{element}"
+    return environ.get(JOB_IDS.get(scheduler, ""), "")
 
 
 def _find_allocation(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:

@@ -19,6 +19,7 @@ from launcher.device.policy.plan import DevicePlan
 from launcher.errors import RequestError
 from launcher.launch.meeting import MeetingFacts, plan_nodes
 from launcher.launch.scaling import ScalingPlan, plan_scaling
+from launcher.launch.schedule import schedule_warnings
 from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
@@ -71,12 +72,12 @@ def make_run_plan(
         *_adjustments(request, dataset, devices, lessons, scaling),
         *_drawn_seed(request, folder.drawn_seed, before),
     )
-    output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
-    keys = request.keys.with_((*adjustments, output_dir))
+    keys = request.keys.with_((*adjustments, _output_dir(folder)))
     notices = (
         *(*dataset.notices, *devices.notices, *(meeting.notices if meeting else ()), *scaling.notices),
         *_notices_of(request, folder, devices, num_processes),
     )
+    warnings = schedule_warnings(request, keys, dataset)
     return RunPlan(
         folder=folder.folder,
         attempt=attempt,
@@ -90,8 +91,12 @@ def make_run_plan(
         task=_training(request, scaling.accumulate, begun_with),
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
-        report=Report(adjustments=adjustments, notices=notices, changed=changed),
+        report=Report(adjustments=adjustments, warnings=warnings, notices=notices, changed=changed),
     )
+
+
+def _output_dir(folder: FolderFacts) -> Adjustment:
+    return Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
 
 
 def _adjustments(
@@ -179,6 +184,8 @@ def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
 
 
 def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished | None:
+    if last is not None and last.ending is Ending.pruned and request.resume == "auto":
+        return Finished(stopped_early=None, pruned=last.explanation)
     if last is None or last.ending is not Ending.finished:
         return None
     stop = last.work.stopped_early

@@ -10,7 +10,6 @@ from types import TracebackType
 
 from launcher.config.request import RunRequest
 from launcher.config.values import read_json, write_json
-from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode, LauncherError, printable
 from launcher.launch.board import NodeError, Stage, Word
@@ -124,15 +123,13 @@ def _described(devices: DevicePlan) -> str:
 
 def _unseen_files(plan: RunPlan) -> Iterator[str]:
     """What the plan reads and this node does not see."""
-    for path in (*_files_of(plan.data), *_weights_of(plan)):
+    files = [path for split in plan.data.splits for path in (split.json, split.images)]
+    for path in (*files, *_weights_of(plan)):
         if not Path(path).exists():
             yield f"there is no {path} here; data and weights have to be on a disk that all nodes share"
-
-
-def _files_of(data: DatasetPlan) -> Iterator[str]:
-    for split in data.splits:
-        yield split.json
-        yield split.images
+    for index in (*(split.index for split in plan.data.splits), *plan.data.indexes.values()):
+        if index is not None and index.path and not Path(index.path).exists():
+            yield f"there is no index {index.path} here: share the home folder among nodes, or set dataset.index=off"
 
 
 def _weights_of(plan: RunPlan) -> Iterator[str]:

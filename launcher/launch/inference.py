@@ -128,7 +128,12 @@ def make_inference_plan(
         task=_task_of(request, task, work, lessons),
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
-        report=Report(adjustments=adjustments, notices=(*dataset.notices, *devices.notices, *notices), changed=()),
+        report=Report(
+            adjustments=adjustments,
+            warnings=(),
+            notices=(*dataset.notices, *devices.notices, *notices),
+            changed=(),
+        ),
     )
 
 

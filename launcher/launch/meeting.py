@@ -73,6 +73,7 @@ def _notices(node: NodeFacts) -> Iterator[str]:
         return
     if address.startswith(LOOPBACK):
         yield (
-            f"the first node, {node.head}, has the address {address} on {here}, which no other host reaches. If the processes do not find "
-            "each other, name the network interface, as `ip -br address` lists it: device.interface=eth0"
+            f"the first node, {node.head}, has the address {address} on {here}, which no other host reaches. If the "
+            "processes do not find each other, name the network interface, as `ip -br address` lists it: "
+            "device.interface=eth0"
         )

@@ -150,7 +150,7 @@ class Pool:
         result = tempfile.TemporaryFile()  # noqa: SIM115 (until the job has ended)
         message = {
             "number": job.number,
-            "overrides": list(job.overrides),
+            "overrides": [*job.overrides, *job.run.overrides],
             "environment": {"CUDA_VISIBLE_DEVICES": ",".join(uuids), GPUS: ",".join(uuids)},
             "log": str(log.absolute()),
         }

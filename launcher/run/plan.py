@@ -79,6 +79,8 @@ class Finished:
 
     stopped_early: EarlyStop | None
     """Why before its last iteration; None when all iterations are done."""
+    pruned: str = ""
+    """Why a search stopped it, where one did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,14 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanWarning:
+    """Something about a plan that can hardly be meant, and runs all the same."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodePlan:
     """The node of this plan among those that train together."""
 
@@ -188,6 +198,7 @@ class Report:
 
     adjustments: tuple[Adjustment, ...]
     """Everything that the run gets otherwise than asked."""
+    warnings: tuple[PlanWarning, ...]
     notices: tuple[str, ...]
     changed: tuple[ChangedSetting, ...]
     """Settings whose values were others in the previous attempt."""

@@ -68,7 +68,7 @@ def _files(files: Sequence[FileReport]) -> list[str]:
 
 
 def _classes(files: Sequence[FileReport]) -> list[str]:
-    """Classes with objects and images in each file; those without first catch the eye by their dashes."""
+    """Classes with objects and images in each file; of many, the most frequent ones and the rarest."""
     if not any(file.classes for file in files):
         return []
     named: dict[str, list[tuple[int, int] | None]] = {}
@@ -76,10 +76,14 @@ def _classes(files: Sequence[FileReport]) -> list[str]:
         for one in file.classes:
             named.setdefault(one.name, [None] * len(files))[place] = (one.objects, one.images)
     heads = [f"{file.data_set} {what}" for file in files for what in ("objects", "images")]
-    shown = list(named.items())[:_MOST_CLASSES]
-    rows = [["class", *heads], *([name, *_counts(counts)] for name, counts in shown)]
-    more = len(named) - len(shown)
-    return [*_right_aligned(rows), *([f"... and {more} more classes (--json has all)"] if more else [])]
+    rows = [[name, *_counts(counts)] for name, counts in named.items()]
+    if len(rows) <= _MOST_CLASSES:
+        return _right_aligned([["class", *heads], *rows])
+    by_number = sorted(named, key=lambda name: -sum(pair[0] for pair in named[name] if pair))
+    half, row_of = _MOST_CLASSES // 2, dict(zip(named, rows, strict=True))
+    left_out = [f"... {len(rows) - 2 * half} more (--json)", *[""] * len(heads)]
+    most, rarest = ([row_of[name] for name in part] for part in (by_number[:half], by_number[-half:]))
+    return _right_aligned([["class", *heads], *most, left_out, *rarest])
 
 
 def _counts(counts: Sequence[tuple[int, int] | None]) -> Iterator[str]:
@@ -102,8 +106,14 @@ def _sizes(files: Sequence[FileReport]) -> Iterator[str]:
 
 
 def _percentiles(sizes: Sizes) -> str:
-    in_image, in_model = (" / ".join(f"{one:g}" for one in part) for part in (sizes.in_image, sizes.in_model))
-    return f"{in_image} pixels; {in_model} as the model sees them (x {sizes.scale:g})"
+    text = f"{_between_slashes(sizes.in_image)} pixels"
+    if sizes.in_model is None:
+        return text
+    return f"{text}; {_between_slashes(sizes.in_model)} as the model sees them (x {sizes.scale:g})"
+
+
+def _between_slashes(numbers: Sequence[float]) -> str:
+    return " / ".join(f"{number:g}" for number in numbers)
 
 
 def _findings(report: DataReport, width: int) -> list[str]:

@@ -17,7 +17,8 @@ from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
 from launcher.device.job import ALONE
 from launcher.launch.board import Board
-from launcher.launch.claims import Claim, GpusTakenError
+from launcher.launch.claims import Claim, GpusTakenError, HandedOver
+from launcher.launch.meeting import MeetingFacts
 from launcher.launch.session import Session
 from launcher.run.outcome import Outcome
 from launcher.run.plan import RunPlan
@@ -51,6 +52,9 @@ class World:
     ends: Sequence[Outcome] = (finished_after(100),)
     """Of the attempts, one after the other."""
     bfloat16: Bfloat16Facts = NOTHING_MEASURED
+    board: Board | None = None
+    meeting: MeetingFacts | None = None
+    """Where several nodes meet; None for one."""
     taken: Sequence[Mapping[str, str]] = ()
     """By others at the first, the second, … time that GPUs are claimed."""
     plan_data: Callable[[RunRequest], DatasetPlan] = lambda _: NO_DATA
@@ -64,6 +68,7 @@ class World:
     looked_at_data: int = 0
     looked_at_devices: int = 0
     measured: int = 0
+    handed_over: HandedOver = field(default_factory=HandedOver)
     claimed: set[str] = field(default_factory=set)
     """Now."""
     printed: io.StringIO = field(default_factory=io.StringIO)
@@ -73,13 +78,14 @@ class World:
             command=("launcher", "train"),
             environ={"HOME": "/home/me"},
             console=Console(file=self.printed, soft_wrap=True),
-            board=Board(Path("nowhere"), ALONE, patience_s=1.0, now=lambda: 0.0, sleep=self._sleep),
-            look_at_meeting=lambda: None,
+            board=self.board or Board(Path("nowhere"), ALONE, patience_s=1.0, now=lambda: 0.0, sleep=self._sleep),
+            look_at_meeting=lambda: self.meeting,
             plan_data=self._plan_data,
             look=self._look,
             measure_bfloat16=self._measure_bfloat16,
             look_at_claims=lambda _: {},
             claim=self._claim,
+            handed_over=self.handed_over,
             now=lambda: 1000.0,
             sleep=self._sleep,
             execute=self._execute,

@@ -25,7 +25,7 @@ WITH_TEST = {**KEYS, "DATASETS": {"TRAIN": ["some_train"], "TEST": ["some_val"]}
 
 def finished_plan(*settings: str, keys: Any = WITH_TEST, **parts: Any) -> RunPlan:
     changed = tuple(ChangedSetting(setting=name, before="a", now="b", effect=Effect.applies) for name in settings)
-    report = Report(adjustments=(), notices=(), changed=changed)
+    report = Report(adjustments=(), warnings=(), notices=(), changed=changed)
     return a_plan(keys, folder="/runs/a", report=report, **{"start": Finished(stopped_early=None), **parts})
 
 

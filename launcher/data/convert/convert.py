@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,7 +40,7 @@ class Conversion:
     folder: Path
     format: Format | None = None
     """None for the one that it has."""
-    voc: VocOptions = VocOptions()
+    voc: VocOptions
     copy_images: bool = False
     skip_malformed: bool = False
     force: bool = False
@@ -73,6 +73,7 @@ def convert(asked: Conversion) -> Converted:
     account = Account()
     labels = _readers(asked)[chosen](asked.source, account)
     _refuse_malformed(account, skip=asked.skip_malformed)
+    _refuse_nothing(asked.source, labels, account)
     files = write_labels(labels, asked.source, asked.folder, copy_images=asked.copy_images, force=asked.force)
     return Converted(
         format=chosen,
@@ -126,6 +127,20 @@ def _refuse_malformed(account: Account, *, skip: bool) -> None:
         shown = "".join(f"\n  - {problem}" for problem in account.malformed[:_SHOWN])
         more = f"\n  and {len(account.malformed) - _SHOWN} more" if len(account.malformed) > _SHOWN else ""
         raise DataError(
-            f"{len(account.malformed)} labels cannot be read, and nothing was written:{shown}{more}\n"
+            f"{_number(account.malformed)} cannot be read, and nothing was written:{shown}{more}\n"
             "Correct them, or leave them out with --skip-malformed."
         )
+
+
+def _refuse_nothing(source: Path, labels: Labels, account: Account) -> None:
+    if any(image.objects for images in labels.parts.values() for image in images):
+        return
+    lost = "".join(f"\n  - {flaw.count} {flaw.code} ({', '.join(flaw.examples)})" for flaw in account.losses())
+    what = "objects" if any(labels.parts.values()) else "images with labels"
+    raise DataError(
+        f"{source} has no {what} that can be carried over, so nothing was written.{' Left out:' if lost else ''}{lost}"
+    )
+
+
+def _number(problems: Sequence[str]) -> str:
+    return "1 label" if len(problems) == 1 else f"{len(problems)} labels"

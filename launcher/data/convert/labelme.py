@@ -30,23 +30,24 @@ def is_labelme(source: Path) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
-    """The keys are near both ends, and the image may be in between."""
+    """The keys are near both ends, and the image may be in between; one that is broken off may lack what comes last."""
     if file.suffix.lower() != ".json":
         return False
     with open(file, "rb") as opened:
         head = opened.read(4000)
         opened.seek(0, 2)
         opened.seek(max(0, opened.tell() - 4000))
-        ends = head + opened.read()
-    return b'"shapes"' in ends and b'"imagePath"' in ends
+        return b'"shapes"' in head + opened.read()
 
 
 def read_labelme(source: Path, account: Account) -> Labels:
     """Read a whole data set."""
-    files = [file for file in files_below(source) if _is_annotation(file)]
     parts: dict[str, list[LabelledImage]] = {}
-    for file in files:
-        if (image := _read_file(file, account)) is not None:
+    for file in files_below(source):
+        if not _is_annotation(file):
+            if file.suffix.lower() == ".json":
+                account.lost.note("JSON files that are not labelme's", str(file))
+        elif (image := _read_file(file, account)) is not None:
             parts.setdefault(part_of(file, source), []).append(image)
     images = [image for part in parts.values() for image in part]
     named = {one.category for image in images for one in image.objects}

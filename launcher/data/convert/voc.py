@@ -36,7 +36,8 @@ def _is_annotation(file: Path) -> bool:
     if file.suffix.lower() != ".xml":
         return False
     with open(file, "rb") as opened:
-        return b"<annotation" in opened.read(1000)
+        head = opened.read(1000)
+    return not head.strip() or b"<annotation" in head  # an empty one is broken off
 
 
 def read_voc(source: Path, account: Account, options: VocOptions) -> Labels:
@@ -47,6 +48,9 @@ def read_voc(source: Path, account: Account, options: VocOptions) -> Labels:
     """
     root = _root_of(source)
     parts = {part: _read_files(files, root, account) for part, files in _files_by_part(root, account).items()}
+    for file in files_below(root):
+        if file.suffix.lower() == ".xml" and not _is_annotation(file):
+            account.lost.note("XML files that are no annotations", str(file))
     origin, why = _origin_of(parts, options)
     named = {one.name for images in parts.values() for image in images for one in image.objects}
     made = {part: [_as_labelled(image, origin, options, account) for image in images] for part, images in parts.items()}

@@ -41,13 +41,9 @@ def write_labels(
 
     Raises:
         RequestError: files are there already.
-        DataError: there are no images or classes, or nothing can be written.
+        DataError: the files cannot be written.
     """
     parts = {part: images for part, images in labels.parts.items() if images}
-    if not parts or not labels.categories:
-        raise DataError(
-            f"{source} has no {'classes' if parts else 'images with labels'}, so there is nothing to write."
-        )
     _refuse_others(folder, parts, force=force)
     every = dict.fromkeys(image.file for images in parts.values() for image in images)
     names = _copied_names(every, source) if copy_images else {file: _relative(file, folder) for file in every}

@@ -205,13 +205,19 @@ def _object_of(
     if described.has_keypoints:
         account.lost.note("keypoints, of which the boxes are kept", place)
         numbers = numbers[:5]
-    if min(numbers[1:]) < -_SLACK or max(numbers[1:]) > 1 + _SLACK:
-        account.changed.note("objects that reach beyond their image, kept as they are", f"{place}: {' '.join(words)}")
     made = _box(name, numbers[1:], size) if len(numbers) == 5 else _polygon(name, numbers[1:], size)
     if min(made.bbox[2:]) <= 0:
         account.lost.note("objects without width or height", f"{place}: {' '.join(words[:9])}")
         return None
+    if _reaches_beyond(made, size):
+        account.changed.note("objects that reach beyond their image, kept as they are", f"{place}: {' '.join(words)}")
     return made
+
+
+def _reaches_beyond(made: LabelledObject, size: tuple[int, int]) -> bool:
+    x, y, width, height = made.bbox
+    slack = (_SLACK * size[0], _SLACK * size[1])
+    return x < -slack[0] or y < -slack[1] or x + width > size[0] + slack[0] or y + height > size[1] + slack[1]
 
 
 def _numbers_of(words: list[str], num_keypoint_numbers: int) -> tuple[list[float], str]:
@@ -248,10 +254,12 @@ def _polygon(name: str, numbers: list[float], size: tuple[int, int]) -> Labelled
 def _note_unused_labels(described: _Described, account: Account) -> None:
     """Labels of no image that was found."""
     used = {labels_of(image) for images in described.images.values() for image in images}
-    for folder in sorted({file.parent for file in used}):
-        for file in files_below(folder) if folder.is_dir() else ():
-            if file.suffix == ".txt" and file not in used and file.parent == folder and _is_labels(file):
-                account.lost.note("files of labels without an image", str(file))
+    named = (place for places in described.places.values() for place in places if place.is_dir())
+    folders = {file.parent for file in (*used, *(labels_of(place / "any.jpg") for place in named))}
+    found = {file for folder in folders for file in files_below(folder) if file.suffix == ".txt"}
+    for file in sorted(found - used):
+        if _is_labels(file):
+            account.lost.note("files of labels without an image", str(file))
 
 
 def _is_labels(file: Path) -> bool:
