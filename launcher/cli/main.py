@@ -44,7 +44,7 @@ COMMANDS = {
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
     "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
-    "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "tensorboard": Command(usage="tensorboard [RUN|DIR]", help="open TensorBoard on this machine only"),
     "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
