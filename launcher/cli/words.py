@@ -48,6 +48,7 @@ FOLLOWS: Mapping[str, Follows] = {
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
     "data": Follows(words=("demo",)),
+    "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
 """By command; of one that is not here, files are completed."""
