@@ -102,9 +102,10 @@ class Books(contextlib.ExitStack):
         return self.sweep
 
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The jobs of these points: one for each of its seeds."""
+        """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
-        return [job for point in points for job in repeated(point, sweep)]
+        jobs = (tuple(job) for point in points for job in repeated(point, sweep))
+        return [list(job) for job in dict.fromkeys(jobs)]
 
     def standings(self, overrides: Sequence[str]) -> list[Standing]:
         """Where all jobs of the sweep stand; the overrides are those of any of them."""
