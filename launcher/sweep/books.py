@@ -243,6 +243,8 @@ class Books(contextlib.ExitStack):
         return ledger.Known(value=standing.value)
 
     def _keep_best(self, keep: str) -> None:
+        if not keep:
+            return
         assert self.sweep is not None
         for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
             self._watcher.say(line)
