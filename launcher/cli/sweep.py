@@ -61,7 +61,11 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     assert books.sweep is not None
     session = make_session(("launcher", "plan"), execute)
     plans = preview(books.sweep, books.requests, books.decisions, session)
-    print(preview_json(books.sweep, plans) if as_json else printable(preview_table(books.sweep, plans)))
+    print(
+        preview_json(books.sweep, plans)
+        if as_json
+        else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
+    )
     return ExitCode.finished
 
 

@@ -40,7 +40,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     """
     with _executing(request) as how:
         session = make_session(command, how)
-        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
+        ended = launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
@@ -49,7 +49,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     return _result_of(ended)
 
 
-def _launch_job(request: RunRequest, session: Session) -> Ended:
+def launch_job(request: RunRequest, session: Session) -> Ended:
     """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
     is_told = False
     while True:

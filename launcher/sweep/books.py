@@ -63,6 +63,8 @@ class Books(contextlib.ExitStack):
         self.sweep: Sweep | None = None
         """None before it is opened."""
         self.only_looks = only_looks
+        self.draws_seed = False
+        """Whether the seed was drawn now, and nothing keeps it yet."""
         self.is_ours = False
         """Whether its folder is held."""
         self.requests: dict[str, RunRequest] = {}
@@ -173,6 +175,7 @@ class Books(contextlib.ExitStack):
         refuse_seeds(request, swept)
         folder = sweep_folder(request, fixed, swept)
         before = read_sweep(folder)
+        self.draws_seed = before is None and SEED not in swept and request.keys.get(SEED, -1) < 0
         now = Sweep(
             version=SWEEP_VERSION,
             folder=folder,
