@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
-from launcher.cli.training import make_session
+from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, printable
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
+from launcher.search import plugin as search
 from launcher.show.console import make_console
 from launcher.sweep import grid
 from launcher.sweep.books import Books
@@ -59,7 +61,9 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     )
     run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
     assert books.sweep is not None
-    session = make_session(("launcher", "plan"), execute)
+    first = next(iter(books.requests.values()))
+    board = make_board(first)
+    session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
     plans = preview(books.sweep, books.requests, books.decisions, session)
     print(
         preview_json(books.sweep, plans)
@@ -77,3 +81,4 @@ def register() -> None:
     """Let Hydra find our plugins."""
     register_pool()
     grid.register()
+    search.register()

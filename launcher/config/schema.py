@@ -19,7 +19,7 @@ from omegaconf import (
     StringNode,
 )
 
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
@@ -114,15 +114,6 @@ def text_settings(keys: Detectron2Keys) -> frozenset[str]:
     return frozenset(["resume", "trainer", *(name for name, default in leaves if isinstance(default, str))])
 
 
-def flat(value: Any) -> Iterator[Any]:
-    """What a list holds, also in the lists inside of it; another value alone."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for one in value:
-        yield from flat(one)
-
-
 def _writable(node: DictConfig) -> DictConfig:
     # Our dataclasses are frozen, which OmegaConf takes to mean that nobody may override them; a nested one has its own
     # flag.
@@ -131,6 +122,7 @@ def _writable(node: DictConfig) -> DictConfig:
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             _writable(child)
+            child._set_flag("struct", False if OmegaConf.get_type(child) is dict else None)
     return node
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,8 @@ class Ending(Enum):
     finished = "finished"
     stopped = "stopped"
     """Asked to stop (SIGTERM, SIGINT), saved and can be resumed."""
+    pruned = "pruned"
+    """Asked to stop by a search, which expects nothing of it any more; saved, and can be resumed by name."""
     failed = "failed"
     """Ended by itself with an error."""
     out_of_memory = "out_of_memory"
@@ -39,6 +41,19 @@ class EarlyStop:
     """None when the metric was NaN or Inf in every evaluation."""
     evaluations: int
     """In a row without improvement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """Why a search stopped a training."""
+
+    metric: str
+    value: float
+    """Of the evaluation by which it was judged."""
+    iterations: int
+    """Done before that evaluation."""
+    pruner: str
+    """That judged it, by its name in `search.pruner`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +143,8 @@ class WorkerEnd:
     """After a second Ctrl-C."""
     hung_in: str = ""
     """The stage in which it made no progress and was killed."""
+    abandoned_by: str = ""
+    """The hosts whose processes ended, so that it waited for them in vain and was killed."""
     patience_s: float = 0.0
     """For how long it had made none."""
     memory_kills: int = 0
@@ -156,10 +173,19 @@ class Outcome:
     """None where nothing failed."""
 
 
-def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
-    """Make an outcome of how the worker ended and of what it wrote down."""
+def classify(
+    end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None, pruned: Pruned | None = None
+) -> Outcome:
+    """Make an outcome of how the worker ended, of what it wrote down, and of why a search `pruned` it, if one did."""
+    outcome = _classify(end, result=result, failure=failure)
+    if pruned is None or outcome.ending is not Ending.stopped:
+        return outcome
+    return replace(outcome, ending=Ending.pruned, exit_code=ExitCode.finished, explanation=explain_pruned(pruned))
+
+
+def _classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     if end.killed_by_us:
-        why = "interrupted a second time; nothing more was saved"
+        why = "ended by a second Ctrl-C; nothing more was saved"
         return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
     if result is not None:
         # Written when all was done and saved, so how the process ended after that changes nothing.
@@ -231,6 +257,9 @@ def _without_a_word(end: WorkerEnd) -> Outcome:
     if end.hung_in:
         why = f"hung: no progress in `{end.hung_in}`{_for(end.patience_s)}, worker killed; stacks in stacks.txt"
         return _failed(end, Ending.killed, ExitCode.training_failed, codes.HANG, why)
+    if end.abandoned_by:
+        why = f"the processes on {end.abandoned_by} ended without reporting an error, and those of this node were ended"
+        return _failed(end, Ending.killed, ExitCode.training_failed, codes.KILLED, why)
     if end.exit_status == COULD_NOT_WRITE:
         why = "the error is on the console: it could not be written into the run folder, whose disk may be full"
         return _failed(end, Ending.failed, ExitCode.training_failed, codes.FAILED, why)
@@ -304,6 +333,14 @@ def explain_signal(number: int, who: str = "the training process") -> str:
     if number == signal.SIGKILL:
         return f"{who} was killed ({name}); unless somebody did that, the machine ran out of memory"
     return f"{who} was terminated by {name}"
+
+
+def explain_pruned(pruned: Pruned) -> str:
+    """Why a training was pruned."""
+    return (
+        f"{pruned.metric} of {pruned.value:.4g} after {pruned.iterations} iterations was not enough "
+        f"for search.pruner={pruned.pruner}"
+    )
 
 
 def explain_early_stop(stop: EarlyStop) -> str:

@@ -103,6 +103,16 @@ class Books(contextlib.ExitStack):
             self.sweep = self._opened(request)
         return self.sweep
 
+    def hold(self) -> Sweep:
+        """The sweep, once it is open, as it is now; no other controller changes it from here on.
+
+        Raises:
+            SweepBusyError: another controller is at it.
+        """
+        self._write(self._held())
+        assert self.sweep is not None
+        return self.sweep
+
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
         """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
@@ -146,6 +156,10 @@ class Books(contextlib.ExitStack):
     def started(self, job: ledger.Job, place: ledger.Place) -> None:
         """A process was asked for."""
         self._watcher.started(self._numbers[job.number], place.name)
+
+    def say(self, line: str) -> None:
+        """To whoever watches the sweep."""
+        self._watcher.say(line)
 
     def tick(self) -> None:
         """About once a second."""

@@ -16,7 +16,7 @@ from launcher.pool.ledger import Known, Run, Wait
 from launcher.run.attempts import device_text
 from launcher.run.identity import fingerprint_of
 from launcher.run.plan import Finished, New, RunPlan
-from launcher.show.runs import table
+from launcher.show.table import table
 from launcher.sweep.problems import group_problems
 from launcher.sweep.values import Job, Sweep
 
