@@ -44,19 +44,13 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
-<<<<<<< HEAD
-    with _executing(request) as how:
-        session = make_session(command, how)
-        ended = launch_job(request, session) if request.typed.folder else launch(request, session)
-=======
     board = make_board(request)
     with _executing(request, board) as how:
         session = make_session(request, command, how, board)
         if board.node.rank:
             _exit_with(follow(request, session))
             return None
-        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
->>>>>>> main
+        ended = launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)

@@ -65,7 +65,7 @@ def settings_of(sweep: Sweep, one: Standing) -> dict[str, Setting]:
 
 
 def of_one_type(rows: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Setting]]:
-    """Columns in which something is no number have text only."""
+    """A column with a text in it has texts only."""
     texts = {key for row in rows.values() for key, value in row.items() if isinstance(value, str)}
     return {
         name: {key: _spelled(value) if key in texts else value for key, value in row.items()}
