@@ -16,8 +16,8 @@ from launcher.run.summary import State
 from launcher.show.status import now_line, status_json, status_text
 from launcher.sweep import status as sweeps
 from launcher.sweep.found import find_sweep
-from launcher.sweep.record import read_sweep
 from launcher.sweep.standing import standings
+from launcher.sweep.stored import read_sweep
 
 LOOK_EVERY_S = 2.0
 

@@ -17,11 +17,11 @@ from launcher.launch.environment import worker_environment, write_empty_librarie
 from launcher.launch.folder_lock import lock_folder, refuse_moved, wait_for_folder
 from launcher.launch.prepare import Prepared, Since, prepare, prepare_again
 from launcher.launch.record import archive, record_outcome, record_start
-from launcher.launch.retry import learn, pause_before, would_fail_again
+from launcher.launch.retry import learn, pause_before
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
-from launcher.run.outcome import Outcome
+from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.plan import Finished, Lessons, New, Predict, RunPlan, Train
 from launcher.run.resume import look_for_checkpoints
 from launcher.run.work import count_done

@@ -20,9 +20,10 @@ TICK_S = 1.0
 class Runs(Protocol):
     """What a batch needs of a Pool."""
 
-    stopping: bool
-    on_cpu: bool
-
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def on_cpu(self) -> bool: ...
     @property
     def free(self) -> int: ...
     @property

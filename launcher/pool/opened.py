@@ -1,13 +1,18 @@
-"""Makes a pool: looks at what this machine has, and decides what jobs run on."""
+"""Makes a pool, after a look at what this machine has, and runs batches of jobs in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.utils import JobReturn
+
 from launcher.launch.claims import claims_folder
+from launcher.pool.batch import Batch
 from launcher.pool.context import Context
 from launcher.pool.gpus import look_for_devices
+from launcher.pool.ledger import Ledger
+from launcher.pool.lines import Lines
 from launcher.pool.pool import Pool, say
 from launcher.pool.settings import Asked
 from launcher.pool.slots import describe_place, plan_slots
@@ -26,6 +31,23 @@ def open_pool(context: Context, asked: Asked, environ: Mapping[str, str], *, log
     if not slots.gpus:
         say(f"up to {slots.size} jobs at once, each on the {describe_place((), slots.threads)}")
     return Pool(context, asked, slots, environ=environ, claims=claims_folder(), logs=logs)
+
+
+def run_batch(
+    jobs: Sequence[Sequence[str]], first: int, ledger: Ledger | None, open_: Callable[[], Pool]
+) -> list[JobReturn]:
+    """The returns of these jobs; the pool is opened only where one of them is to run.
+
+    Raises:
+        DeviceUnavailableError: the devices asked for are not there, or others have them all.
+    """
+    batch = Batch(jobs, first, ledger if ledger is not None else Lines(say))
+    if not batch.is_done:
+        pool = open_()
+        pool.refuse_taken()
+        with pool:
+            batch.run(pool)
+    return batch.returns
 
 
 def _threads_in(environ: Mapping[str, str]) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -13,9 +14,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from launcher.pool.context import Context
-from launcher.pool.ledger import Ledger
-from launcher.pool.lines import Lines
 from launcher.pool.settings import Asked, read_settings
+
+if TYPE_CHECKING:
+    from launcher.pool.pool import Pool
 
 PREFIX = "hydra.launcher."
 
@@ -30,41 +32,32 @@ class PoolLauncher(Launcher):
         """`settings` are those of PoolConf."""
         self._settings = settings
         self._context: Context | None = None
-        self._pool: Any = None
+        self._pool: Pool | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._context = Context(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def open(self) -> Any:
+    def open(self) -> Pool:
         """The Pool of this launcher: its devices are looked for now, the first time.
 
         Raises:
             DeviceUnavailableError: the devices asked for are not there.
             RequestError: the settings cannot be meant.
         """
-        from launcher.pool.opened import open_pool  # what only a sweep that runs something needs
-
         assert self._context is not None
         if self._pool is None:
-            self._pool = open_pool(self._context, self._asked(), os.environ, logs=self._folder())
+            self._pool = _for_sweeps().open_pool(self._context, self._asked(), os.environ, logs=self._folder())
         return self._pool
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """The returns of all jobs, in their order."""
-        from launcher.pool.batch import Batch
-
         assert self._context is not None
         setup_globals()
         config = self._context.config
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         self._folder().mkdir(parents=True, exist_ok=True)
-        batch = Batch(job_overrides, initial_job_idx, self._ledger())
-        if not batch.is_done:
-            pool = self.open()
-            pool.refuse_taken()
-            with pool:
-                batch.run(pool)
-        return batch.returns
+        ledger = getattr(self._context.task_function, "ledger", None)
+        return _for_sweeps().run_batch(job_overrides, initial_job_idx, ledger, self.open)
 
     def _asked(self) -> Asked:
         named = {name: value for name, value in self._settings.items() if name != "_target_"}
@@ -77,9 +70,9 @@ class PoolLauncher(Launcher):
         assert self._context is not None
         return Path(str(self._context.config.hydra.sweep.dir))
 
-    def _ledger(self) -> Ledger:
-        from launcher.pool.pool import say
 
-        assert self._context is not None
-        own = getattr(self._context.task_function, "ledger", None)
-        return own if own is not None else Lines(say)
+def _for_sweeps() -> ModuleType:
+    # Half as long again as importing Hydra takes: an application that makes the pool known pays only when it sweeps.
+    from launcher.pool import opened
+
+    return opened

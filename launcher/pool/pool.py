@@ -198,6 +198,8 @@ class Pool:
             for message in server.messages() or ():
                 self._note(message)
         for one in self._jobs():
+            if one.status is None and not one.server.way.forks:  # the server is the job
+                one.status = one.server.status
             is_lost = one.status is None and one.server.fileno() == -1
             if is_lost and (one.process is None or not is_alive(one.process)):
                 return [self._end(one)]

@@ -347,3 +347,20 @@ def explain_early_stop(stop: EarlyStop) -> str:
         f"stopped early: {stop.asked.metric} has not improved on {stop.best:.4g}{margin} "
         f"for {stop.evaluations} evaluations"
     )
+
+
+def would_fail_again(outcome: Outcome, before: Outcome | None) -> bool:
+    """Whether the same command would meet the same exception.
+
+    `before` is the outcome of the attempt before. What comes before the first iteration depends on settings and data
+    alone, and so does what has come twice from one place.
+    """
+    fault = outcome.fault
+    if outcome.code != codes.FAILED or fault is None or not fault.place:
+        return False
+    is_same = before is not None and before.fault is not None and _raised(before.fault) == _raised(fault)
+    return outcome.work.iterations is None or is_same
+
+
+def _raised(fault: Fault) -> tuple[str, str]:
+    return fault.kind, fault.place

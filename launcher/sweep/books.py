@@ -28,9 +28,10 @@ from launcher.sweep.planned import (
 )
 from launcher.sweep.policy import Turn, turn_of
 from launcher.sweep.problems import refuse_problems
-from launcher.sweep.record import hold_sweep, read_sweep, refuse_another, write_sweep
+from launcher.sweep.record import hold_sweep, refuse_another, write_sweep
 from launcher.sweep.retention import apply_keep
 from launcher.sweep.standing import standing_of, standings
+from launcher.sweep.stored import read_sweep
 from launcher.sweep.values import SWEEP_VERSION, Job, JobState, Standing, Sweep
 from launcher.sweep.watch import Watcher
 
@@ -111,9 +112,10 @@ class Books(contextlib.ExitStack):
         return self.sweep
 
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The jobs of these points: one for each of its seeds."""
+        """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
-        return [job for point in points for job in repeated(point, sweep)]
+        jobs = (tuple(job) for point in points for job in repeated(point, sweep))
+        return [list(job) for job in dict.fromkeys(jobs)]
 
     def standings(self, overrides: Sequence[str]) -> list[Standing]:
         """Where all jobs of the sweep stand; the overrides are those of any of them."""

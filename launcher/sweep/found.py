@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher.run.attempts import read_plain
 from launcher.run.found import DEEPEST
 from launcher.run.summary import RunSummary, Score, State
-from launcher.sweep.record import NAME, is_sweep
+from launcher.sweep.stored import NAME, is_sweep
 
 STATES = (State.running, State.queued, State.stopped, State.planned, State.failed, State.finished)
 """The first that a job has is the sweep's: what is still to be done comes first."""

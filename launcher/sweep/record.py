@@ -1,4 +1,4 @@
-"""sweep.json: which jobs a sweep has. Written by its controller alone, which holds the sweep's folder meanwhile."""
+"""Writing sweep.json: by the controller of a sweep alone, which holds the sweep's folder meanwhile."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from launcher.config.values import read_json_if_valid, write_json
+from launcher.config.values import write_json
 from launcher.errors import ExitCode, LauncherError, RequestError
 from launcher.launch.folder_lock import FolderBusyError, lock_folder
 from launcher.run.holder import holder_of
 from launcher.sweep.naming import same_sweep
-from launcher.sweep.values import SWEEP_VERSION, Sweep
-
-NAME = "sweep.json"
+from launcher.sweep.stored import NAME
+from launcher.sweep.values import Sweep
 
 
 class SweepBusyError(LauncherError):
@@ -23,19 +22,6 @@ class SweepBusyError(LauncherError):
 
     exit_code = ExitCode.busy
     code = "run.busy"
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether a sweep of ours lives in that folder."""
-    return os.path.isfile(folder / NAME)
-
-
-def read_sweep(folder: Path) -> Sweep | None:
-    """The sweep in that folder, wherever that is now; None where there is none, or one of another version."""
-    sweep = read_json_if_valid(folder / NAME, Sweep)
-    if sweep is None or sweep.version != SWEEP_VERSION:
-        return None
-    return Sweep(**{**vars(sweep), "folder": folder})
 
 
 def write_sweep(sweep: Sweep) -> None:

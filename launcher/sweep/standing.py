@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launcher.launch.retry import would_fail_again
+from launcher.config.values import read_json_if_valid
 from launcher.run import codes
 from launcher.run.attempts import Attempt, read_attempts
-from launcher.run.folder import read_outcome
 from launcher.run.holder import holder_of
+from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.paths import RunPaths
 from launcher.run.progress import read_pace
 from launcher.run.summary import RunSummary, State, summary_of
@@ -69,6 +69,7 @@ def _would_fail_again(run: RunSummary, paths: RunPaths, attempts: Sequence[Attem
     if run.code == codes.DIVERGED:
         return True
     last, before = (
-        read_outcome(paths.attempt(attempts[at].number).outcome) if len(attempts) >= -at else None for at in (-1, -2)
+        read_json_if_valid(paths.attempt(attempts[at].number).outcome, Outcome) if len(attempts) >= -at else None
+        for at in (-1, -2)
     )
     return last is not None and would_fail_again(last, before)

@@ -11,8 +11,8 @@ from launcher.run.holder import holder_of
 from launcher.show.runs import period_text
 from launcher.sweep.standing import standings
 from launcher.sweep.table import best_of, plain_sweep, sweep_table
+from launcher.sweep.text import title_of, value_text
 from launcher.sweep.values import JobState, Standing, Sweep
-from launcher.sweep.watch import title_of, value_text
 
 
 def is_at_work(sweep: Sweep, found: list[Standing]) -> bool:

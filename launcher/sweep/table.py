@@ -16,8 +16,8 @@ from launcher.files import write_text
 from launcher.show.runs import period_text, table
 from launcher.sweep.naming import SEED, key_of, settings_in
 from launcher.sweep.standing import main_metric_of
+from launcher.sweep.text import state_text, value_text
 from launcher.sweep.values import Job, JobState, Standing, Sweep, rank_key
-from launcher.sweep.watch import state_text, value_text
 
 CSV = "summary.csv"
 OTHER_METRICS = 3

@@ -8,15 +8,8 @@ import pytest
 
 from launcher.errors import ExitCode, RequestError
 from launcher.run.holder import holder_of
-from launcher.sweep.record import (
-    NAME,
-    SweepBusyError,
-    hold_sweep,
-    is_sweep,
-    read_sweep,
-    refuse_another,
-    write_sweep,
-)
+from launcher.sweep.record import SweepBusyError, hold_sweep, refuse_another, write_sweep
+from launcher.sweep.stored import NAME, is_sweep, read_sweep
 from tests.sweep.examples import a_sweep
 
 
