@@ -90,9 +90,11 @@ def _check_events(run: RunPaths) -> None:
     events = EventAccumulator(str(run.tensorboard))
     events.Reload()
     tags = events.Tags()
-    assert {"total_loss", "lr", "images_per_second", "bbox/AP"} <= set(tags["scalars"])
+    assert {"1 overview/loss", "1 overview/lr", "1 overview/AP bbox"} <= set(tags["scalars"])
+    assert {tag for tag in tags["scalars"] if not tag[:1].isdigit()} == set()
     assert {"inputs", "predictions"} <= set(tags["images"])
-    assert {"config/text_summary", "plan/text_summary"} <= set(tags["tensors"])
+    texts = ("1 command", "2 plan", "3 doctor", "4 config")
+    assert {f"{text}/text_summary" for text in texts} <= set(tags["tensors"])
 
 
 def test_what_was_trained_serves_default_predictor(

@@ -22,7 +22,8 @@ from launcher.config.schema import OWN_NODES
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.run.outcome import Ending, Fault, Outcome, Work
-from launcher.run.plan import Lessons, Limits, New, Report, RunPlan, Train
+from launcher.run.plan import ONE_NODE, Lessons, Limits, New, Report, RunPlan, Train
+from launcher.show.run import SHOWN_IN_PLAN
 
 TYPED = Typed(experiment="", overrides=(), in_sweep=False, swept=())
 CPU = DevicePlan(
@@ -37,7 +38,15 @@ CPU = DevicePlan(
 )
 TWO_GPUS = replace(CPU, kind="cuda", reason="two GPUs", gpu_uuids=("GPU-a", "GPU-b"), num_processes=2)
 NO_DATA = DatasetPlan(
-    splits=(), indexes={}, environment={}, adjustments=(), notices=(), train_checksum=0, val_checksum=0, own_classes={}
+    splits=(),
+    indexes={},
+    environment={},
+    adjustments=(),
+    notices=(),
+    train_checksum=0,
+    val_checksum=0,
+    contents=(),
+    own_classes={},
 )
 
 
@@ -62,13 +71,23 @@ def a_plan(keys: Mapping[str, Any], **parts: Any) -> RunPlan:
         "start": New(archives=False),
         "data": NO_DATA,
         "devices": CPU,
+        "nodes": ONE_NODE,
         "own_code": OwnCode(),
         "task": TRAINING,
         "limits": Limits(stop_at=0.0, retries=3, hang_minutes=30.0),
         "lessons": Lessons(),
-        "report": Report(adjustments=(), notices=(), changed=()),
+        "report": Report(adjustments=(), warnings=(), notices=(), changed=()),
     }
     return RunPlan(**{**defaults, **parts}, keys=Keys(keys))
+
+
+def keys_shown_in_plan() -> dict[str, Any]:
+    """Each with the value 10."""
+    nodes: dict[str, Any] = {}
+    for name in SHOWN_IN_PLAN:
+        node, _, key = name.rpartition(".")
+        (nodes.setdefault(node, {}) if node else nodes)[key] = 10
+    return nodes
 
 
 TRAINING = Train(

@@ -6,7 +6,7 @@ from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Severity
 from launcher.device.facts import DeviceFacts
 from launcher.device.policy.choice import by_default
-from launcher.show.console import PrintableConsole
+from launcher.show.console import make_console
 from launcher.show.doctor import doctor_json, show_doctor
 
 
@@ -16,5 +16,5 @@ def show(facts: DeviceFacts, *, as_json: bool, verbose: bool) -> bool:
     if as_json:
         print(doctor_json(diagnosis, facts))
     else:
-        show_doctor(diagnosis, facts, PrintableConsole(), verbose=verbose)
+        show_doctor(diagnosis, facts, make_console(soft_wrap=False), verbose=verbose)
     return any(finding.severity is Severity.error for finding in diagnosis.findings)

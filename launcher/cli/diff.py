@@ -9,6 +9,7 @@ from launcher.cli.chosen import add_root
 from launcher.errors import ExitCode, printable
 from launcher.run.difference import difference_of
 from launcher.run.found import called, find_run
+from launcher.show.console import screen_width
 from launcher.show.difference import difference_json, difference_text
 
 
@@ -26,5 +27,8 @@ def run(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     one, other = find_run(asked.one, asked.root), find_run(asked.other, asked.root)
     found = difference_of(one, other)
-    print(difference_json(found) if asked.json else printable(difference_text(found, called(one), called(other))))
+    if asked.json:
+        print(difference_json(found))
+    else:
+        print(printable(difference_text(found, called(one), called(other), width=screen_width())))
     return ExitCode.finished

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.cli.broken_import import refusal_of
-from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.errors import ExitCode, LauncherError, RequestError
+from launcher.show.colors import show_on_stderr
 from launcher.show.stream import OutputError, patient_output
 
 
@@ -38,10 +39,13 @@ COMMANDS = {
     "report": Command(usage="report SWEEP", help="a sweep as one HTML page"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
+    "install": Command(usage="install detectron2", help="get detectron2 into this environment"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
-    "explain": Command(usage='explain [CODE|"TEXT"]', help="what a code or an error message means"),
-    "data": Command(usage="data demo DIR", help="create the demo data set"),
+    "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
+    "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
+    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
     "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
 HEAD = "Train detectron2 models on whatever hardware is available."
@@ -50,8 +54,8 @@ No command means train. `launcher COMMAND --help` says more about one.
 
 Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
 detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
-lists the groups, `launcher train --cfg job` shows the composed configuration,
-`-m` sweeps."""
+lists the launcher's, `launcher list` finds any of them, `launcher explain NAME`
+says what one means, `launcher train --cfg job` shows the composed whole."""
 
 
 def main_and_exit() -> NoReturn:
@@ -67,10 +71,10 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
             return status
         except OutputError as error:
-            print(f"error: the output could not be written ({error})", file=sys.stderr)
+            show_on_stderr(f"error: the output could not be written ({error})", os.environ)
             return int(ExitCode.training_failed)
         except LauncherError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+            show_on_stderr(f"error: {error}", os.environ)
             return int(error.exit_code)
         except KeyboardInterrupt:
             return int(ExitCode.interrupted)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
 from launcher.cli.sweep import plan_sweep
-from launcher.cli.training import make_session
+from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
@@ -18,6 +18,8 @@ from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
 from launcher.launch.supervise import execute
 from launcher.run.identity import run_folder
+from launcher.show.console import make_console
+from launcher.show.help import training_help
 from launcher.show.run import plan_json, show_plan
 
 
@@ -27,6 +29,9 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LauncherError: `launcher train` would refuse it.
     """
+    if asks_for_help(arguments):
+        print(training_help("plan"))
+        return ExitCode.finished
     asked, as_json = take_flag(arguments, "--json")
     if take_apart(asked).is_multirun:
         return plan_sweep(asked, as_json=as_json)
@@ -35,14 +40,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> None:
-    session = make_session(("launcher", "plan"), execute)
+    board = make_board(request)
+    session = make_session(request, ("launcher", "plan"), partial(execute, others=board), board)
     refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan
     plan = replace(plan, report=replace(plan.report, notices=(*plan.report.notices, *_notices_of_looking(asked))))
     if as_json:
         print(plan_json(plan))
     else:
-        show_plan(plan, session.console, composition=True)
+        show_plan(plan, make_console(), composition=True)  # also with logging.quiet: it is what was asked for
 
 
 def _notices_of_looking(asked: Sequence[str]) -> Iterator[str]:

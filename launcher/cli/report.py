@@ -13,10 +13,10 @@ from launcher.errors import ExitCode, RequestError, printable
 from launcher.files import write_text
 from launcher.run.found import called
 from launcher.sweep.found import find_sweep, find_sweeps
-from launcher.sweep.record import NAME, read_sweep
 from launcher.sweep.report.page import page, plotly_js
 from launcher.sweep.report.values import make_report
 from launcher.sweep.standing import standings
+from launcher.sweep.stored import NAME, read_sweep
 from launcher.sweep.values import Sweep
 
 PAGE = "report.html"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from launcher.cli.chosen import take_run
-from launcher.cli.train import resumable_until_trained, train_composed
+from launcher.cli.train import refuse_job, resumable_until_trained, train_composed
 from launcher.cluster.started import begin_in_job
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -75,6 +75,7 @@ def train_frozen(frozen: Frozen, settings: Sequence[str], *, command: tuple[str,
 def _refuse_elsewhere(settings: Sequence[str], folder: Path) -> None:
     if take_apart(settings).flags:
         raise RequestError(f"launcher resume takes a run and settings, not {take_apart(settings).flags[0]}.\n\n{USAGE}")
+    refuse_job(settings, instead="type the launcher submit of this run again with them")
     for setting in settings:
         key = setting.partition("=")[0].lstrip("+~")
         if key in ELSEWHERE:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.cluster.slurm import GLANCE_S
 from launcher.cluster.states import with_jobs
 from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.found import ROOT, find_runs
 from launcher.run.summary import RunSummary, State, summarize
+from launcher.show.console import screen_width
 from launcher.show.runs import runs_json, runs_table
 from launcher.sweep.found import find_sweep, with_sweeps_as_one
 
@@ -41,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     now = time.time()
     metric = "" if asked.sort in ORDERS else asked.sort
-    found = with_jobs([summarize(folder, now, metric) for folder in find_runs(asked.folder)], now)
+    found = with_jobs([summarize(folder, now, metric) for folder in find_runs(asked.folder)], now, patience_s=GLANCE_S)
     if found and metric and not any(run.score for run in found):
         raise RequestError(_no_metric(found, metric, now))
     chosen = [run for run in found if run.state.value in _states(asked.state)]
@@ -50,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     if asked.json:
         print(runs_json(shown))
     elif shown:
-        print(printable(runs_table(shown, lambda run: _name_in(asked.folder, run), now)))
+        print(printable(runs_table(shown, lambda run: _name_in(asked.folder, run), now, width=screen_width())))
     else:
         print(printable(_nothing(found, asked)))
     return ExitCode.finished

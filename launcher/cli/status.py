@@ -13,6 +13,7 @@ from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.found import called, find_run
 from launcher.run.status import RunStatus
 from launcher.run.summary import State
+from launcher.show.console import screen_width
 from launcher.show.status import now_line, status_json, status_text
 from launcher.sweep import status as sweeps
 from launcher.sweep.found import find_sweep
@@ -71,7 +72,8 @@ def _show_sweep(folder: Path, *, as_json: bool, follow: bool) -> int:
 
 
 def _print_all(status: RunStatus) -> None:
-    print(printable(status_text(status, called(status.summary.folder), time.time())), flush=True)
+    text = status_text(status, called(status.summary.folder), time.time(), width=screen_width())
+    print(printable(text), flush=True)
 
 
 def _follow(folder: Path, status: RunStatus) -> bool:

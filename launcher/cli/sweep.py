@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
-from launcher.cli.training import make_session
+from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
@@ -60,9 +61,15 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     )
     run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
     assert books.sweep is not None
-    session = make_session(("launcher", "plan"), execute)
+    first = next(iter(books.requests.values()))
+    board = make_board(first)
+    session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
     plans = preview(books.sweep, books.requests, books.decisions, session)
-    print(preview_json(books.sweep, plans) if as_json else printable(preview_table(books.sweep, plans)))
+    print(
+        preview_json(books.sweep, plans)
+        if as_json
+        else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
+    )
     return ExitCode.finished
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
-from launcher.errors import ExitCode
+from launcher.errors import ExitCode, RequestError
+from launcher.show.help import training_help
 from launcher.signals import handling
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -23,11 +26,14 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         LauncherError: it cannot be started, or failed.
-        SystemExit: it was stopped, or Hydra is done after an option such as `--help`.
+        SystemExit: it was stopped, or Hydra is done after an option such as `--cfg`.
     """
+    if asks_for_help(arguments):
+        print(training_help("train"))
+        return ExitCode.finished
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
-    task = partial(train_composed, command=command)
+    task = partial(_train_here, command=command)
     with resumable_until_trained():
         if take_apart(arguments).is_multirun and not in_place:
             # What only a sweep needs.
@@ -36,6 +42,21 @@ def run(arguments: Sequence[str]) -> int:
             return run_sweep(arguments, task, command=command)
         run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], task)
     return ExitCode.finished
+
+
+def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:
+    if not request.typed.in_sweep:
+        refuse_job(request.typed.overrides, instead=shlex.join(("launcher", "submit", *command[2:])))
+    return train_composed(request, command)
+
+
+def refuse_job(settings: Iterable[str], *, instead: str) -> None:
+    """Raises RequestError where settings ask for a job of a scheduler, which a training that begins now is not."""
+    if asked := [one for one in settings if re.match(r"[+~]*cluster[=.]", one)]:
+        raise RequestError(
+            f"{', '.join(asked)}: settings of cluster are those of a job, and this command trains here, without one. "
+            f"Leave them out, or submit the job: {instead}"
+        )
 
 
 def resumable_until_trained() -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.compose import configs_folder
+from launcher.config.presets import configs_folder
 from launcher.config.values import read_json_if_valid
 from launcher.errors import RequestError
 from launcher.launch.provenance import HARMLESS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.config.asked import choice_of, count_of, time_limit_s
 from launcher.config.batch import shared_batch, sharing_problem
-from launcher.config.request import ClusterSettings, DeviceChoice, RunRequest
+from launcher.config.request import ClusterSettings, ContainerKind, DeviceChoice, RunRequest
 from launcher.config.yaml_files import is_set
 from launcher.errors import printable
 from launcher.run.manifest import read_manifest
@@ -93,16 +93,8 @@ def _least_lead(measured: Measured) -> int:
 
 def problems_with_job(request: RunRequest, measured: Measured) -> list[str]:
     """Everything that is wrong with the job, each with what to type; the request is as `on_the_nodes` gives it."""
-    checks = (_nodes, _devices, _batch, _time, _lead, _period, _texts, _options)
+    checks = (_devices, _batch, _time, _lead, _period, _texts, _options, _container)
     return [problem for check in checks for problem in check(request, measured)]
-
-
-def _nodes(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
-    if request.cluster.nodes > 1:
-        yield (
-            f"cluster.nodes={request.cluster.nodes}: a run trains on one node, with all of its GPUs: "
-            "cluster.nodes=1 cluster.gpus_per_node=8."
-        )
 
 
 def _devices(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
@@ -120,9 +112,13 @@ def _devices(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa:
 
 
 def _batch(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
-    gpus = request.cluster.gpus_per_node
-    if gpus and (problem := sharing_problem(shared_batch(request.keys, request.scaling), gpus)):
-        yield f"cluster.gpus_per_node={gpus}: {problem.replace('device.count', 'cluster.gpus_per_node')}"
+    asked = request.cluster
+    processes = asked.gpus_per_node or (count_of(request.device) or 1 if asked.nodes > 1 else 1)
+    problem = sharing_problem(shared_batch(request.keys, request.scaling), processes, nodes=asked.nodes)
+    if problem and asked.gpus_per_node:
+        yield f"cluster.gpus_per_node={processes}: {problem.replace('device.count', 'cluster.gpus_per_node')}"
+    elif problem:
+        yield f"cluster.nodes={asked.nodes}: {problem}"
 
 
 def _time(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
@@ -166,7 +162,8 @@ def _texts(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: A
     asked = request.cluster
     texts = {name: getattr(asked, name) for name in ("partition", "account", "qos", "constraint")}
     lists = {f"{name}[{place}]": text for name in ("options", "preamble") for place, text in _numbered(asked, name)}
-    for name, text in {**texts, **lists}.items():
+    container = {"container.image": asked.container.image, "container.mounts": "".join(asked.container.mounts)}
+    for name, text in {**texts, **lists, **container}.items():
         if text != printable(text) or "\n" in text or "\t" in text:
             yield f"cluster.{name}={printable(text)!r} has a control character, which no batch script can have there."
 
@@ -184,6 +181,24 @@ def _options(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa:
             yield f"cluster.options: {text!r} is what {OURS[name]}."
 
 
+def _container(request: RunRequest, measured: Measured) -> Iterator[str]:  # noqa: ARG001
+    asked = request.cluster.container
+    has_kind = asked.kind is not ContainerKind.none
+    if has_kind and not asked.image:
+        yield (
+            f"cluster.container.kind={asked.kind.value}, but no image is named: cluster.container.image=PATH, or leave "
+            "the kind out."
+        )
+    if not has_kind and (asked.image or asked.mounts):
+        yield (
+            "cluster.container has an image or mounts, but nothing that starts it. Add "
+            "cluster.container.kind=apptainer or cluster.container.kind=srun."
+        )
+    for folder in asked.mounts:
+        if not folder.startswith("/") or set(",:") & set(folder):
+            yield f"cluster.container.mounts: {folder!r} has to be an absolute path without a comma or a colon."
+
+
 OURS = {
     "--nodes": "cluster.nodes sets",
     "--gpus-per-node": "cluster.gpus_per_node sets",
@@ -196,8 +211,8 @@ OURS = {
     "--qos": "cluster.qos sets",
     "--constraint": "cluster.constraint sets",
     "--signal": "cluster.signal_s sets",
-    "--ntasks": "the launcher sets: one task, which starts the processes of the training",
-    "--ntasks-per-node": "the launcher sets: one task, which starts the processes of the training",
+    "--ntasks": "the launcher sets: one task for each node, which starts the processes of the training",
+    "--ntasks-per-node": "the launcher sets: one task for each node, which starts the processes of the training",
     "--array": "would train the same run several times at once; submit each run by itself",
     "--chdir": "the launcher sets: the run's folder",
     "--output": "the launcher sets: a file in the run's folder",

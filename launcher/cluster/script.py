@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.cluster.job import Job
+from launcher.config.request import ContainerKind
 
 HEAD = """\
 #!/bin/bash
@@ -19,7 +20,9 @@ if ! cd %(working_directory)s || [ ! -f "$run/request.yaml" ]; then
     ours "$run cannot be found on $(hostname): set run.root to a folder that all nodes share" >&2
     exit 2
 fi
-%(redirection)snewest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
+%(redirection)s\
+%(shared)s\
+newest() { ls "$run/checkpoints" 2>/dev/null | grep -xE 'model_[0-9]+\\.pth' | sort | tail -n 1; }
 attempt() { ls "$run/attempts" 2>/dev/null | grep -xE '[1-9][0-9]*' | sort -n | tail -n 1; }
 
 # Starts of this job in a row that found the same newest checkpoint: a run that progresses is never given up.
@@ -38,7 +41,7 @@ give_up() {
 # Slurm signals this shell too; it stays, because it decides what follows.
 trap : TERM USR1
 last=$(attempt)
-srun --ntasks=1 --cpus-per-task=%(cpus)d --kill-on-bad-exit=1 %(command)s resume "$run" &
+srun %(tasks)s --cpus-per-task=%(cpus)d --kill-on-bad-exit=1 %(command)s resume "$run" &
 step=$!
 wait "$step"; status=$?
 while kill -0 "$step" 2>/dev/null; do wait "$step"; status=$?; done
@@ -76,6 +79,13 @@ scontrol requeue "$SLURM_JOB_ID" && sleep 60
 exit 75
 """
 
+SHARED = """\
+lost=$(srun %(tasks)s bash -c '[ -f "$1/request.yaml" ] || { echo "$SLURMD_NODENAME"; exit 2; }' - "$run")
+if [ $? = 2 ]; then
+    ours "$run cannot be found on $(echo $lost): set run.root to a folder that all nodes share" >&2
+    exit 2
+fi
+"""
 REDIRECTION = """\
 # Slurm itself writes into no folder with a backslash or a percent sign in its name.
 exec >> "$run/cluster/slurm-$SLURM_JOB_ID.out" 2>&1
@@ -89,7 +99,9 @@ def batch_script(job: Job) -> str:
     values = {
         "working_directory": shlex.quote(str(job.working_directory)),
         "cpus": job.cpus,
-        "command": " ".join(map(shlex.quote, job.command)),
+        "tasks": _tasks(job),
+        "shared": SHARED % {"tasks": _tasks(job)} if job.asked.nodes > 1 else "",
+        "command": " ".join(map(shlex.quote, _in_container(job))),
         "most": MOST_STARTS,
         "redirection": "" if _takes_output(job.run) else REDIRECTION,
     }
@@ -115,7 +127,9 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     yield "requeue", ""
     yield "signal", f"USR1@{job.lead_s}"
     yield "nodes", str(asked.nodes)
-    yield "ntasks", "1"
+    yield "ntasks", str(asked.nodes)
+    if asked.nodes > 1:
+        yield "ntasks-per-node", "1"
     yield "cpus-per-task", str(job.cpus)
     if asked.gpus_per_node:
         yield "gres", f"gpu:{asked.gpus_per_node}"
@@ -126,6 +140,30 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     for name in ("partition", "account", "qos", "constraint"):
         if value := getattr(asked, name):
             yield name, quoted(value)
+
+
+def _tasks(job: Job) -> str:
+    """One launcher for each node."""
+    nodes = job.asked.nodes
+    return f"--nodes={nodes} --ntasks={nodes} --ntasks-per-node=1" if nodes > 1 else "--ntasks=1"
+
+
+def _in_container(job: Job) -> list[str]:
+    """What srun starts, which the site's container runtime starts in an image where one is named."""
+    asked, here = job.asked.container, str(job.working_directory)
+    folders = list(dict.fromkeys([str(job.run), here, *asked.mounts]))
+    match asked.kind:
+        case ContainerKind.none:
+            return [*job.command]
+        case ContainerKind.srun:
+            mounts = ",".join(f"{folder}:{folder}" for folder in folders)
+            options = [
+                f"--container-{name}" for name in (f"image={asked.image}", f"mounts={mounts}", f"workdir={here}")
+            ]
+            return [*options, "launcher"]
+        case ContainerKind.apptainer:
+            gpus = ["--nv"] if job.asked.gpus_per_node else []
+            return ["apptainer", "exec", *gpus, "--bind", ",".join(folders), "--pwd", here, asked.image, "launcher"]
 
 
 def _takes_output(folder: Path) -> bool:

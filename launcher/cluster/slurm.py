@@ -11,6 +11,8 @@ from pathlib import Path
 from launcher.errors import LauncherError, RequestError, printable
 
 PATIENCE_S = 10.0
+GLANCE_S = 2.0
+"""For a list of runs: a host without Slurm's configuration looks for it by DNS, which may take long to say no."""
 UNKNOWN_JOB = "Invalid job id"
 
 
@@ -59,18 +61,18 @@ def submit(script: Path) -> str:
     return found[1]
 
 
-def look_at_jobs(jobs: Collection[str]) -> Mapping[str, JobState] | None:
+def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mapping[str, JobState] | None:
     """What Slurm says of each; a job of which it says nothing has ended. None where it cannot be asked."""
     ids = sorted(job for job in jobs if re.fullmatch(r"\d+(_\d+)?", job))
     if not ids:
         return {}
-    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r|%Z", "-j", ",".join(ids)])
+    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r|%Z", "-j", ",".join(ids)], patience_s)
     if queued is None:
         return None
     found = dict(_read_jobs(queued, in_queue=True))
     if ended := [job for job in ids if job not in found]:
         options = ["--noheader", "--parsable2", "-X", "-o", "JobID,State", "-j", ",".join(ended)]
-        found.update(_read_jobs(_ask(["sacct", *options]) or "", in_queue=False))
+        found.update(_read_jobs(_ask(["sacct", *options], patience_s) or "", in_queue=False))
     return found
 
 
@@ -97,10 +99,10 @@ def _read_jobs(text: str, *, in_queue: bool) -> Iterator[tuple[str, JobState]]:
             yield job, JobState(state=state, reason=reason, in_queue=in_queue, folder=folder)
 
 
-def _ask(command: Sequence[str]) -> str | None:
+def _ask(command: Sequence[str], patience_s: float = PATIENCE_S) -> str | None:
     """What it prints; empty where it knows no such job, None where it cannot be asked."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience_s)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode == 0 or UNKNOWN_JOB in done.stderr:

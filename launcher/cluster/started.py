@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launcher.cluster.code import change_since_submission
+from launcher.device.job import read_job
 from launcher.errors import printable
 from launcher.run.attempts import read_attempts
 from launcher.run.holder import Holder, holder_of
@@ -22,9 +23,10 @@ LOOK_EVERY_S = 0.5
 
 
 def begin_in_job(run: Path, project: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
-    """Get the folder ready for this start of the run's job; does nothing outside of a job."""
-    job = environ.get("SLURM_JOB_ID", "")
-    if not job:
+    """Get the folder ready for this start of the run's job, on its first node; does nothing outside of a job."""
+    facts = read_job(environ)
+    job = facts.job_id if facts.scheduler == "slurm" else ""
+    if not job or facts.node.rank:
         return
     if earlier := earlier_start(run, job):
         report(f"note: process {earlier.process} of an earlier start of job {job} still trains here; ending it")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.cluster.slurm import JobState, how_it_ended, look_at_jobs
+from launcher.cluster.slurm import PATIENCE_S, JobState, how_it_ended, look_at_jobs
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
 from launcher.run.holder import holder_of
@@ -17,10 +17,10 @@ from launcher.run.submission import Submission, read_submission
 from launcher.run.summary import RunSummary, State, state_of
 
 
-def with_jobs(runs: Sequence[RunSummary], now: float) -> list[RunSummary]:
+def with_jobs(runs: Sequence[RunSummary], now: float, *, patience_s: float = PATIENCE_S) -> list[RunSummary]:
     """The same with the states that follow from the scheduler's; it is asked once, and only about unfinished runs."""
     submissions = {run.folder: _submission_of(run) for run in runs}
-    jobs = look_at_jobs({one.job_id for one in submissions.values() if one is not None})
+    jobs = look_at_jobs({one.job_id for one in submissions.values() if one is not None}, patience_s)
     return [_with_job(run, submissions[run.folder], jobs, now) for run in runs]
 
 

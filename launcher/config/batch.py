@@ -39,22 +39,25 @@ def why_not_shared(batch: int | None, num_processes: int) -> str:
     return f"SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by {num_processes} processes"
 
 
-def sharing_problem(batch: int | None, num_processes: int, at_most: int | None = None) -> str:
-    """Why this batch cannot be shared, with the nearest that can; `at_most` limits the counts proposed."""
-    why = why_not_shared(batch, num_processes)
+def sharing_problem(batch: int | None, num_processes: int, at_most: int | None = None, *, nodes: int = 1) -> str:
+    """Why that many processes on each node cannot share this batch, with the nearest that can.
+
+    `at_most` limits the counts proposed.
+    """
+    why = why_not_shared(batch, num_processes * nodes)
     if batch is None or not why:
         return ""
-    counts = [count for count in _divisors_near(batch, num_processes) if at_most is None or count <= at_most]
+    counts = [count for count in _divisors_near(batch // nodes, num_processes) if at_most is None or count <= at_most]
+    fewer = f", or device.count={' or '.join(map(str, counts))}" if counts and batch % nodes == 0 else ""
     return (
-        f"{why}. "
-        f"Set SOLVER.IMS_PER_BATCH={multiples_near(batch, num_processes)}, "
-        f"or device.count={' or '.join(map(str, counts))}."
+        f"{why}{f' on {nodes} nodes' if nodes > 1 else ''}. "
+        f"Set SOLVER.IMS_PER_BATCH={multiples_near(batch, num_processes * nodes)}{fewer}."
     )
 
 
-def most_sharers(batch: int | None, at_most: int) -> int:
-    """The largest number of processes that can share the batch equally."""
-    return next(count for count in range(at_most, 0, -1) if batch is None or batch % count == 0)
+def most_sharers(batch: int | None, at_most: int, *, nodes: int = 1) -> int:
+    """The largest number of processes on each node that can share the batch equally; 1 where none can."""
+    return next((count for count in range(at_most, 1, -1) if batch is None or batch % (count * nodes) == 0), 1)
 
 
 def multiples_near(batch: int, number: int) -> str:

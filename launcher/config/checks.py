@@ -19,14 +19,14 @@ from launcher.config.asked import (
     time_limit_s,
 )
 from launcher.config.batch import multiples_near, reference_of, shared_batch, sharing_problem
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_datasets import find_registered
 from launcher.config.metrics import metric_problem
 from launcher.config.places import problem_with_name, problems_with_paths, shortened
 from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.readers import WITH_SEMANTIC_HEAD
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
-from launcher.config.schema import OWN_NODES, flat
+from launcher.config.schema import OWN_NODES
 from launcher.config.sweep_checks import problems_with_sweep
 from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
@@ -138,13 +138,41 @@ def _something_to_train_on(request: RunRequest) -> Iterator[str]:
 
 
 def _coco_files(request: RunRequest) -> Iterator[str]:
+    yield from request.found.problems
     for split, _, asked in coco_splits(request.dataset):
-        if not is_named(asked) and (split == "val" or not isinstance(request.task, TrainRequest)):
+        if request.found.problems or (not is_named(asked) and not _must_be_named(split, request)):
             continue
         if not asked.json:
-            yield f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH."
-        if not asked.images:
-            yield f"dataset.{split}.images is not set. Name the folder of images: dataset.{split}.images=PATH."
+            yield (
+                f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH, or the folder "
+                "of a whole data set: dataset.root=FOLDER."
+            )
+        elif not asked.images:
+            yield (
+                f"dataset.{split}.images is not set, and its images are not beside {shortened(asked.json)}. "
+                f"Name the folder of images: dataset.{split}.images=PATH."
+            )
+
+
+def _must_be_named(split: str, request: RunRequest) -> bool:
+    return split == "train" and isinstance(request.task, TrainRequest)
+
+
+def _two_ways_to_validate(request: RunRequest) -> Iterator[str]:
+    train, val = request.dataset.train, request.dataset.val
+    if val.fraction <= 0:
+        return
+    # What a fraction is of has been filled in, from the training split.
+    others = [
+        f"dataset.val.{name}={shortened(given)}"
+        for name, given, filled in (("json", val.json, train.json), ("images", val.images, train.images))
+        if given and filled and given != filled
+    ]
+    if others:
+        yield (
+            f"dataset.val.fraction={val.fraction:g} validates on a part of dataset.train, and {' and '.join(others)} "
+            "on something else. Leave one of them out, or set dataset.val.fraction=0."
+        )
 
 
 def _dataset_name(request: RunRequest) -> Iterator[str]:
@@ -366,7 +394,14 @@ def _is_factor(pair: Any) -> bool:
 
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "device": (_count, _ids, _two_choices, _shares_of_the_batch),
-    "dataset": (_something_to_train_on, wrong_kind_of_data, _coco_files, _dataset_name, _architecture),
+    "dataset": (
+        _something_to_train_on,
+        wrong_kind_of_data,
+        _coco_files,
+        _two_ways_to_validate,
+        _dataset_name,
+        _architecture,
+    ),
     "run": (problems_with_paths, _names, _places, _time_limit, _nothing_to_resume),
     "logging": (),
     "checkpoint": (_best_metric,),
@@ -391,5 +426,5 @@ _ABOUT_TRAINING = frozenset({
     _reference_batch,
     _sampler,
 })  # fmt: skip
-_ABOUT_DATA = frozenset({wrong_kind_of_data, _coco_files, _architecture})
+_ABOUT_DATA = frozenset({wrong_kind_of_data, _coco_files, _two_ways_to_validate, _architecture})
 _ABOUT_INFERENCE = frozenset({_nothing_to_resume})

@@ -38,8 +38,9 @@ from launcher.config.asked import names_in
 from launcher.config.checks import problems_with_request
 from launcher.config.extensions import extensions_asked_in, extensions_asked_in_files, installed_extensions
 from launcher.config.key_bounds import problems_with_bounds
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.layouts import find_files
 from launcher.config.mistakes import (
     HABITS,
     Settable,
@@ -54,6 +55,7 @@ from launcher.config.mistakes import (
 )
 from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
+from launcher.config.presets import MODEL_GROUP, config_folders, configs_folder, option_name
 from launcher.config.request import (
     DEFAULT_OUTPUT_DIR,
     DeviceChoice,
@@ -66,14 +68,13 @@ from launcher.config.request import (
 from launcher.config.schema import (
     OWN_NODES,
     OWN_ROOT_SETTINGS,
-    flat,
     make_schema,
     name_lists,
     number_lists,
     own_value,
     text_settings,
 )
-from launcher.config.source import MODEL_GROUP, option_name, primary, serve
+from launcher.config.source import primary, serve
 from launcher.config.task import TRAIN, TaskRequest
 from launcher.config.train_net import habits_in
 from launcher.config.unused import wrong_kind_of_data
@@ -202,6 +203,7 @@ def to_request(
     if asked.task != TRAIN and not is_set("MODEL.WEIGHTS", overrides):
         detectron2 = _with_zoo_weights(detectron2, hydra_cfg, keys)
     in_sweep = hydra_cfg.mode is RunMode.MULTIRUN
+    own["dataset"], found = find_files(own["dataset"], os.environ)
     return RunRequest(
         typed=Typed(
             experiment=_experiment_of(hydra_cfg),
@@ -217,6 +219,7 @@ def to_request(
             config_extensions=tuple(extensions), imports=tuple(plain["imports"]), trainer=plain["trainer"]
         ),
         keys=_as_set(detectron2, overrides),
+        found=found,
         **own,
     )
 
@@ -279,13 +282,6 @@ def _experiment_of(hydra_cfg: Any) -> str:
     return hydra_cfg.runtime.choices.get("experiment") or "+".join(several)
 
 
-def configs_folder() -> Path:
-    """Where our YAML files are: beside the package in a checkout, inside of it when installed."""
-    package = Path(__file__).parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
 class _Jobs:
     """Hydra's task function: makes and checks the request, runs the task and keeps what failed."""
 
@@ -323,6 +319,11 @@ class _Jobs:
     def __getstate__(self) -> dict[str, Any]:
         # A process that is started for a job keeps no books.
         return {**vars(self), "ledger": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In a process of submitit's, which composes a job of a sweep before it calls us."""
+        self.__dict__.update(state)
+        serve(self._keys)
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
@@ -396,7 +397,7 @@ class _Jobs:
 
 
 def _plugins_for(asked: Arguments) -> Iterator[str]:
-    """Our sweeper and launcher, as far as nobody has named others, with what they are told."""
+    """Our sweeper and launcher, as far as nobody has named others, and their settings."""
     files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
     for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
         named = [text.partition("=")[2] for text in asked.overrides if text.startswith(f"{group}=")]
@@ -423,13 +424,9 @@ def _extensions_of(asked: Arguments) -> list[str]:
 
 
 def _files_chosen(asked: Arguments) -> Iterator[Path]:
-    for folder in _config_folders(asked):
+    for folder in config_folders(asked.config_dir):
         for group in ("model", "dataset", "experiment", "debug"):
             yield from (folder / group / f"{name}.yaml" for name in asked.chosen(group))
-
-
-def _config_folders(asked: Arguments) -> list[Path]:
-    return [*([Path(asked.config_dir)] if asked.config_dir else []), configs_folder()]
 
 
 def _refuse_unknown(cfg: DictConfig, extensions: Sequence[str], keys: Detectron2Keys) -> None:
@@ -532,7 +529,7 @@ def _shown(lines: list[str]) -> list[str]:
 
 def _settable(asked: Arguments, keys: Detectron2Keys) -> Settable:
     groups: dict[str, list[str]] = {MODEL_GROUP: [option_name(name) for name in keys.zoo]}
-    for folder in _config_folders(asked):
+    for folder in config_folders(asked.config_dir):
         for file in sorted(folder.glob("*/*.yaml")):
             groups.setdefault(file.parent.name, []).append(file.stem)
     return Settable(schema=make_schema(keys), groups=groups)

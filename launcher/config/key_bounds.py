@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.asked import has_own_code, names_in
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.places import shortened
 from launcher.config.ranges import Range, problem_with
 from launcher.config.readers import GENERATOR, HEADS, SCHEDULER, is_read
 from launcher.config.request import RunRequest
-from launcher.config.schema import flat
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,3 +108,12 @@ def _leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """What a list holds, also in the lists inside of it; another value alone."""
+    if not isinstance(value, list):
+        yield value
+        return
+    for one in value:
+        yield from flat(one)

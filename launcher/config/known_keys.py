@@ -30,7 +30,7 @@ from launcher.errors import RequestError
 from launcher.safe_start import import_path
 
 CHILD_PROGRAM = "launcher.train.compat.describe_keys"
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class Detectron2Keys:
     """What is registered, by the key that names it (`MODEL.BACKBONE.NAME`); norms under `NORM`."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """Of the models of the zoo that detectron2 has trained weights of, their address."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What detectron2's own comments say of a key."""
 
 
 def read_keys(
@@ -92,7 +94,7 @@ def find_detectron2() -> Path:
     seen = f" (the folder {shadow[0]} is not an installed package)" if shadow else ""
     raise RequestError(
         f"detectron2 is not installed for {sys.executable}{seen}. Either of these installs it:\n"
-        "  pip install ./scripts/detectron2      in the launcher's own folder; needs no compiler\n"
+        "  launcher install detectron2           needs no compiler\n"
         "  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
         "      compiles; needs git and a C++ compiler (and nvcc for CUDA)"
     )
@@ -105,6 +107,7 @@ def _keys_of(described: Mapping[str, Any]) -> Detectron2Keys:
         zoo=described["zoo"],
         names={key: tuple(names) for key, names in described["names"].items()},
         weights=described["weights"],
+        meanings=described["meanings"],
     )
 
 
@@ -116,7 +119,7 @@ def _read_fresh(path: Path, detectron2: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(described: Mapping[str, Any]) -> bool:
-    tables = [described.get(part) for part in ("defaults", "zoo", "names", "weights")]
+    tables = [described.get(part) for part in ("defaults", "zoo", "names", "weights", "meanings")]
     return (
         all(isinstance(table, dict) for table in tables)
         and bool(tables[0] and tables[1])

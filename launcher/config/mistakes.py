@@ -23,8 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launcher.config.arguments import MULTIRUN_FLAGS, Arguments, override_for_hydra, spelled
 from launcher.config.places import PATHS
+from launcher.config.presets import MODEL_GROUP
 from launcher.config.schema import OWN_NODES, setting_names
-from launcher.config.source import MODEL_GROUP
 from launcher.config.yaml_files import FileRead, as_list
 
 MAX_SWEPT_VALUES = 100

@@ -10,11 +10,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from launcher.config.asked import has_own_code
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.readers import WITH_HEADS, WITH_RPN, is_read
 from launcher.config.request import RunRequest
-from launcher.config.schema import flat
 
 _BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 _POOLERS = ("ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated")

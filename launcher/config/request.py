@@ -85,6 +85,10 @@ class DeviceRequest:
     """Also choose GPUs that another launcher on this host has claimed."""
     patience_s: float = ranged(45.0, above=0)
     """Seconds after which an NVIDIA driver that does not answer counts as hung."""
+    interface: str = ""
+    """Network interface, such as `ib0`, over which several nodes talk; empty leaves it to gloo and NCCL."""
+    nodes_patience_s: float = ranged(300.0, above=0)
+    """Seconds to wait for the launchers of the other nodes, with several nodes."""
     precision: Precision = Precision.auto
     """Floating-point type of mixed precision; only with `SOLVER.AMP.ENABLED=True`. On a CPU `bfloat16` is used even
     where it is slower."""
@@ -119,7 +123,19 @@ class SplitRequest:
     json: str = ""
     """COCO-format annotations of this split, only with `dataset=coco_json`; those of val may be left out."""
     images: str = ""
-    """Folder that the `file_name` of this split's images is relative to, only with `dataset=coco_json`."""
+    """Folder that the `file_name` of this split's images is relative to, only with `dataset=coco_json`; left out, it is
+    that of the annotations if the images are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValRequest(SplitRequest):
+    """The files to validate with, or the part of the training split that is kept for that."""
+
+    fraction: float = ranged(0.0, at_least=0, below=1, note="0 keeps none")
+    """Fraction of the images of `dataset.train.json` that validate and do not train; 0 keeps none. Not together with
+    `dataset.val.json`."""
+    seed: int = ranged(0, at_least=0)
+    """Which images `dataset.val.fraction` keeps: the same ones on every machine; another number keeps others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +147,11 @@ class DatasetRequest:
     name: str = ""
     """Name under which a `coco_json` data set is registered, as `<name>_train` and `<name>_val`."""
     root: str = "datasets"
-    """Folder of detectron2's own data sets; if `DETECTRON2_DATASETS` is set, that is the default."""
+    """Folder of detectron2's own data sets, by default that of the variable `DETECTRON2_DATASETS` if it is set; with
+    `dataset=coco_json`, a folder in which the annotation files and images of train and val are looked for."""
     train: SplitRequest = field(default_factory=SplitRequest)
     """Training split."""
-    val: SplitRequest = field(default_factory=SplitRequest)
+    val: ValRequest = field(default_factory=ValRequest)
     """Validation split; may be left out."""
     check: bool = True
     """Check annotations and image files before training."""
@@ -305,12 +322,35 @@ class JobCode(Enum):
     """A copy that is made when the job is submitted."""
 
 
+class ContainerKind(Enum):
+    """What runs the training of a job in a container."""
+
+    none = "none"
+    """Nothing: it runs as it is installed on the nodes."""
+    srun = "srun"
+    """`srun --container-image`, of a site that has pyxis and enroot."""
+    apptainer = "apptainer"
+    """`apptainer exec`, with the NVIDIA driver where the job has GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSettings:
+    """The container that a job's training runs in; the batch script itself stays outside and requeues."""
+
+    kind: ContainerKind = ContainerKind.none
+    """What starts it."""
+    image: str = ""
+    """Its image: a file, or an address that `kind` understands. It has to have the command `launcher`."""
+    mounts: list[str] = field(default_factory=list)
+    """Folders that are seen in it under the same name, beside the run's and the one of the submission."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
     """The job that `launcher submit` asks Slurm for; other commands take no notice of it."""
 
     nodes: int = ranged(1, at_least=1)
-    """Number of nodes; more than one is not supported yet."""
+    """Number of nodes, each with the same devices."""
     gpus_per_node: int = ranged(0, at_least=0, note="0 asks for a job without GPUs, with device=cpu")
     """Number of GPUs on each node, which is also the number of processes; 0 is a job without, with `device=cpu`."""
     cpus_per_node: int = ranged(0, at_least=0, note="0 follows the processes")
@@ -331,6 +371,7 @@ class ClusterSettings:
     """Further options of sbatch, each with its value, such as `--exclude=n3`."""
     preamble: list[str] = field(default_factory=list)
     """Lines of shell that the job runs before the training, such as `module load cuda`."""
+    container: ContainerSettings = field(default_factory=ContainerSettings)
     signal_s: int = ranged(0, at_least=0, at_most=65535, note="0 follows the time that a save takes")
     """Seconds before the time limit at which the run stops and saves; 0 is 120, or more where saves take long."""
     code: JobCode = JobCode.live
@@ -347,6 +388,11 @@ class LoggingSettings:
     """Number of training inputs and of validation predictions that are drawn; 0 draws none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    validation_loss: int = ranged(0, at_least=0, note="0 computes none")
+    """Number of validation images whose loss is computed at each evaluation, beside the training loss; 0 computes
+    none."""
+    quiet: bool = False
+    """Print errors and how the run ended, and nothing else; log.txt has the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,6 +424,16 @@ class OwnCode:
     models, data sets, samplers and evaluators with detectron2."""
     trainer: str = ""
     """Trainer `package.module:MyTrainer`, a subclass of `launcher.train.Trainer`; empty is the launcher's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What came of looking for the files of a data set of which less was named."""
+
+    notes: tuple[str, ...] = ()
+    """What was found."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be said which files are meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -419,6 +475,8 @@ class RunRequest:
     """A user's own code, whose settings stand at the root of the configuration."""
     keys: Keys
     """detectron2's keys."""
+    found: Found = Found()
+    """How `dataset` came to name its files."""
 
     @property
     def task(self) -> TaskRequest:

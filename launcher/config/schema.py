@@ -19,7 +19,7 @@ from omegaconf import (
     StringNode,
 )
 
-from launcher.config.keys import Keys
+from launcher.config.keys import Keys, flat
 from launcher.config.known_keys import Detectron2Keys
 from launcher.config.request import (
     CheckpointSettings,
@@ -112,15 +112,6 @@ def text_settings(keys: Detectron2Keys) -> frozenset[str]:
     own = {name: asdict(kind()) for name, kind in OWN_NODES.items()}
     leaves = Keys({**own, **keys.defaults}).leaves()
     return frozenset(["resume", "trainer", *(name for name, default in leaves if isinstance(default, str))])
-
-
-def flat(value: Any) -> Iterator[Any]:
-    """What a list holds, also in the lists inside of it; another value alone."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for one in value:
-        yield from flat(one)
 
 
 def _writable(node: DictConfig) -> DictConfig:

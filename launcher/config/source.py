@@ -14,21 +14,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from launcher.config.known_keys import Detectron2Keys
+from launcher.config.presets import MODEL_GROUP, option_name
 from launcher.config.schema import make_schema
 from launcher.config.yaml_files import read_files_with_us
 
-MODEL_GROUP = "model"
 SCHEMA_NAME = "launcher_schema"
 FROZEN_NAME = "launcher_frozen"
 SCHEME = "detectron2"
-
-
-def option_name(zoo_name: str) -> str:
-    """`COCO-Detection/x` as the name of a group option.
-
-    A slash would make it a group of its own, which Hydra 1.3 cannot complete and Hydra 1.4 cannot override.
-    """
-    return zoo_name.replace("/", "__")
 
 
 def primary() -> str:

@@ -135,9 +135,15 @@ DEPENDENT = (
         is_refused=True,
     ),
     Dependent(
-        names=("dataset.name",),
+        names=("dataset.name", "dataset.val.fraction"),
         used=lambda request: request.dataset.kind is DatasetKind.coco_json,
         needs="dataset=coco_json",
+        is_refused=True,
+    ),
+    Dependent(
+        names=("dataset.val.seed",),
+        used=lambda request: request.dataset.val.fraction > 0,
+        needs="dataset.val.fraction=0.2",
         is_refused=True,
     ),
     Dependent(

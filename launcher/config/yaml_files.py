@@ -81,6 +81,10 @@ class YamlFiles(FileConfigSource):
         return super().is_config(config_path)
 
 
+# Hydra registers its own again in each process of submitit's, and takes no second class of another name.
+YamlFiles.__name__ = FileConfigSource.__name__
+
+
 def read_files_with_us() -> None:
     """Let Hydra read files through `YamlFiles`. Its plugins have to be loaded by now."""
     SourcesRegistry.instance().types[YamlFiles.scheme()] = YamlFiles

@@ -15,8 +15,9 @@ from launcher.config.own_code import settings_of
 from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, RegisteredFacts
-from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, MODEL_ERRORS, NOTICES
-from launcher.data.suspicions import suspicious_notices, suspicious_problems
+from launcher.data.finding import Finding, Severity
+from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, HINTS, MODEL_ERRORS, NOTICES, Message
+from launcher.data.suspicions import Suspected, suspect
 from launcher.data.tally import Flaw
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
@@ -27,59 +28,88 @@ _UNREAD_CLASS_COUNTS = {
     "RetinaNet": ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES"),
 }
 """Of these keys, those that an architecture never reads; of one that is not here, any may be read."""
+_EXAMPLES = " ({examples})"
+_UNUSABLE = ("image.damaged", "image.other_size", "image.too_many_pixels")
+"""Flaws of images that detectron2 cannot use."""
 
 
-def problems_with(request: RunRequest, facts: DatasetFacts) -> list[str]:
-    """Everything that keeps this run from training on this data, each with what to do."""
+def findings_about(request: RunRequest, facts: DatasetFacts) -> list[Finding]:
+    """What keeps this run from training on this data, and what is reported although it can start."""
     keys = request.keys
-    problems = []
     used = [coco for coco in facts.coco if _is_in(keys, "TRAIN", coco) or _is_in(keys, "TEST", coco)]
-    for coco in used:
-        problems += [f"{setting_of(coco)}: {problem}" for problem in _problems_with_file(coco, keys)]
-    readable = [coco for coco in used if not coco.unreadable]
-    problems += _problems_between(readable)
-    problems += _problems_with_registered(facts)
-    problems += _problems_with_own(request, facts)
-    problems += _problems_with_class_counts(request, facts)
-    return problems
+    errors = [finding for coco in used for finding in _errors_of_file(coco, keys)]
+    errors += _errors_between([coco for coco in used if not coco.unreadable])
+    errors += _errors_of_registered(facts)
+    errors += _errors_of_own(request, facts)
+    errors += _errors_of_class_counts(request, facts)
+    errors += [one for coco in used for one in _too_many_unusable(coco, keys, request.dataset.max_bad)]
+    notices = [finding for coco in facts.coco for finding in _notices_of_file(coco, keys)]
+    return [*errors, *notices, *_notices_about_own(facts)]
 
 
-def notices_about(facts: DatasetFacts, keys: Keys) -> list[str]:
-    """What is reported although the run can start."""
-    notices = []
-    for coco in facts.coco:
-        notices += [
-            f"{setting_of(coco)}: {_say(NOTICES[flaw.code], flaw, coco)}"
-            for flaw in coco.flaws
-            if flaw.code in NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in ABOUT_EVALUATION)
-        ]
-        notices += [f"{setting_of(coco)}: {notice}" for notice in suspicious_notices(coco, keys)]
-        notices += [f"{setting_of(coco)}: {notice}" for notice in _notices_about_content(coco, keys)]
-    return [*notices, *_notices_about_own(facts)]
+def _notices_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
+    for flaw in coco.flaws:
+        if flaw.code in NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in ABOUT_EVALUATION):
+            yield _of_flaw(NOTICES[flaw.code], flaw, coco, Severity.warning)
+        elif flaw.code in HINTS:
+            yield _of_flaw(HINTS[flaw.code], flaw, coco, Severity.hint)
+    for one in suspect(coco, keys):
+        if not one.is_refused:
+            yield _of_suspected(one, coco, Severity.warning)
+    yield from _notices_about_content(coco, keys)
 
 
-def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[str]:
+def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     objects = coco.objects
     if unused := objects.unused_categories:
-        names = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-        yield f"{len(unused)} of {len(coco.categories)} classes have no objects ({names})"
+        yield _of_file(
+            "category.unused",
+            coco,
+            f"{len(unused)} of {len(coco.categories)} classes have no objects",
+            severity=Severity.warning,
+            count=len(unused),
+            examples=unused[:5],
+        )
     if objects.num_crowds > objects.num:
-        yield (
+        yield _of_file(
+            "annotation.mostly_crowds",
+            coco,
             f"{objects.num_crowds} annotations are crowds (iscrowd: 1) and {objects.num} are objects: crowds are "
-            "neither learnt nor measured. CVAT writes masks so; objects have iscrowd: 0"
+            "neither learnt nor measured. CVAT writes masks so; objects have iscrowd: 0",
+            severity=Severity.warning,
+            count=objects.num_crowds,
         )
     if not objects.num and _is_in(keys, "TEST", coco):
-        yield "there is no object to measure by, so every AP will be NaN. To evaluate nothing, set DATASETS.TEST=[]"
+        yield _of_file(
+            "val.no_objects",
+            coco,
+            "there is no object to measure by, so every AP will be NaN",
+            "To evaluate nothing, set DATASETS.TEST=[]",
+            severity=Severity.warning,
+        )
     without = coco.num_images - objects.num_images
     if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
-        yield (
+        yield _of_file(
+            "image.no_objects",
+            coco,
             f"{without} of {coco.num_images} images have no objects and are left out "
-            "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)"
+            "(DATALOADER.FILTER_EMPTY_ANNOTATIONS=False keeps them)",
+            severity=Severity.hint,
+            count=without,
         )
 
 
 def setting_of(coco: CocoFacts) -> str:
-    return f"dataset.{coco.split}.json={coco.json}"
+    """What names the file, and the part of it that is meant."""
+    if coco.is_registered:
+        return f"{coco.name} ({coco.json})"
+    part = "" if coco.portion is None else f" (its images for {'validation' if coco.portion.is_val else 'training'})"
+    return f"dataset.{_files_of(coco)}.json={coco.json}{part}"
+
+
+def _files_of(coco: CocoFacts) -> str:
+    """The split whose settings name its files."""
+    return coco.split if coco.portion is None else "train"
 
 
 def typed(overrides: Sequence[str], setting: str) -> bool:
@@ -116,173 +146,196 @@ def existing_class_count_keys(keys: Keys) -> dict[str, Any]:
     return {name: keys[name] for name in CLASS_COUNT_KEYS if name in keys and name not in unread}
 
 
-def _problems_with_file(coco: CocoFacts, keys: Keys) -> list[str]:
+def _errors_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     if coco.unreadable:
-        return [f"{coco.unreadable}. {_how_to_get(coco)}"]
-    problems = [_say(ERRORS[flaw.code], flaw, coco) for flaw in coco.flaws if flaw.code in ERRORS]
-    problems += _problems_with_model(coco, keys)
-    problems += _problems_with_content(coco, keys)
-    problems += suspicious_problems(coco, keys)
-    problems += _problems_with_evaluation(coco, keys)
-    problems += _problems_with_masks(coco, keys)
-    problems += _problems_with_keypoints(coco, keys)
-    return problems
+        yield _of_file("file.unreadable", coco, coco.unreadable, _how_to_get(coco))
+        return
+    for flaw in coco.flaws:
+        if flaw.code in ERRORS:
+            yield _of_flaw(ERRORS[flaw.code], flaw, coco)
+    yield from _errors_of_model(coco, keys)
+    yield from _errors_of_content(coco, keys)
+    for one in suspect(coco, keys):
+        if one.is_refused:
+            way_out = "Where it is meant so, dataset.check=False trains on it"
+            yield _of_suspected(one, coco, Severity.error, way_out)
+    yield from _errors_of_evaluation(coco, keys)
+    yield from _errors_of_masks(coco, keys)
+    if keys["MODEL.KEYPOINT_ON"]:
+        yield from _errors_of_keypoints(coco, keys)
 
 
-def _problems_with_model(coco: CocoFacts, keys: Keys) -> list[str]:
+def _errors_of_model(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     """What only stops models that learn masks or keypoints."""
-    matter = [(flaw, *MODEL_ERRORS[flaw.code]) for flaw in coco.flaws if flaw.code in MODEL_ERRORS]
-    return [_say(message, flaw, coco) for flaw, switch, message in matter if keys[switch]]
+    for flaw in coco.flaws:
+        switch, message = MODEL_ERRORS.get(flaw.code, ("", None))
+        if message and keys[switch]:
+            yield _of_flaw(message, flaw, coco)
 
 
 def _how_to_get(coco: CocoFacts) -> str:
     folder = os.path.dirname(coco.json)
     if coco.name == f"demo_{coco.split}" and os.path.basename(coco.json) == f"{coco.split}.json":
         return f"The demo data is made with: launcher data demo {folder}"
-    return f"Set dataset.{coco.split}.json to a COCO-format file"
+    return f"Set dataset.{_files_of(coco)}.json to a COCO-format file"
 
 
 def _is_in(keys: Keys, part: str, coco: CocoFacts) -> bool:
     return coco.name in names_in(keys, part)
 
 
-def _problems_with_content(coco: CocoFacts, keys: Keys) -> list[str]:
-    problems = []
+def _errors_of_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
-        problems.append("it defines no categories, so there is nothing to learn. Add them")
-    if not coco.num_images:
-        problems.append("it lists no images. Add them")
-    if _is_in(keys, "TRAIN", coco) and not coco.objects.num_images:
-        problems.append(
-            "no image has an annotation (crowds do not count), so there is nothing to train on. Is it the right file"
+        yield _of_file("category.none", coco, "it defines no categories, so there is nothing to learn", "Add them")
+    if not coco.num_images and coco.portion is not None:
+        what = (
+            "there are none: a file needs two images to be divided (those that Roboflow made of one photograph stay "
+            "together)"
         )
-    elif _count_of("box.degenerate", flaws) >= max(1, coco.objects.num):
-        problems.append(
-            f"all {coco.objects.num} boxes have no area or are not finite numbers "
-            f"({_examples(flaws['box.degenerate'])}). COCO's bbox is [x, y, width, height]"
-        )
-    elif _is_in(keys, "TRAIN", coco) and _count_of("mask.no_polygon", flaws) >= max(1, coco.objects.num):
-        problems.append(
-            f"none of the {coco.objects.num} objects has a polygon of three points "
-            f"({_examples(flaws['mask.no_polygon'])}), and detectron2 leaves such objects out. Fix the segmentations"
-        )
+        yield _of_file("image.none", coco, what, "Leave dataset.val.fraction out")
+    elif not coco.num_images:
+        yield _of_file("image.none", coco, "it lists no images", "Add them")
+    yield from _nothing_to_train_on(coco, keys, flaws)
     if 2 * _count_of("image.other_size", flaws) > coco.num_headers:
-        problems.append(
-            _say(NOTICES["image.other_size"] + ". Correct width and height", flaws["image.other_size"], coco)
+        yield _of_flaw(NOTICES["image.other_size"], flaws["image.other_size"], coco)
+
+
+def _nothing_to_train_on(coco: CocoFacts, keys: Keys, flaws: Mapping[str, Flaw]) -> Iterator[Finding]:
+    trains, all_objects = _is_in(keys, "TRAIN", coco), max(1, coco.objects.num)
+    if trains and not coco.objects.num_images:
+        what = "no image has an annotation (crowds do not count), so there is nothing to train on"
+        yield _of_file("train.no_objects", coco, what, "Is it the right file")
+    elif _count_of("box.degenerate", flaws) >= all_objects:
+        what = f"all {coco.objects.num} boxes have no area or are not finite numbers ({{examples}})"
+        yield _of_flaw(Message(what, "COCO's bbox is [x, y, width, height]"), flaws["box.degenerate"], coco)
+    elif trains and _count_of("mask.no_polygon", flaws) >= all_objects:
+        what = (
+            f"none of the {coco.objects.num} objects has a polygon of three points ({{examples}}), and detectron2 "
+            "leaves such objects out"
         )
-    return problems
+        yield _of_flaw(Message(what, "Fix the segmentations"), flaws["mask.no_polygon"], coco)
+
+
+def _too_many_unusable(coco: CocoFacts, keys: Keys, max_bad: int) -> Iterator[Finding]:
+    """A training replaces so many images by others, and no more."""
+    flaws = {flaw.code: flaw for flaw in coco.flaws}
+    unusable = sum(_count_of(code, flaws) for code in _UNUSABLE)
+    if coco.is_opened and _is_in(keys, "TRAIN", coco) and unusable > max_bad:
+        what = f"{unusable} images cannot be used, and a training replaces {max_bad} by others (dataset.max_bad)"
+        fix = f"Repair or remove them, or set dataset.max_bad={unusable}"
+        yield _of_file("image.unusable", coco, what, fix, count=unusable)
 
 
 def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:
     return flaws[code].count if code in flaws else 0
 
 
-def _problems_with_evaluation(coco: CocoFacts, keys: Keys) -> list[str]:
+def _errors_of_evaluation(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     if not _is_in(keys, "TEST", coco):
-        return []
-    problems = []
+        return
     for flaw in coco.flaws:
-        switch, message = EVALUATION_ERRORS.get(flaw.code, ("", ""))
+        switch, message = EVALUATION_ERRORS.get(flaw.code, ("", None))
         if message and (not switch or keys[switch]):
-            problems.append(_say(message, flaw, coco))
-    return problems
+            yield _of_flaw(message, flaw, coco)
 
 
-def _problems_with_masks(coco: CocoFacts, keys: Keys) -> list[str]:
+def _errors_of_masks(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     flaw = next((flaw for flaw in coco.flaws if flaw.code == "mask.missing"), None)
-    if flaw is None or not keys["MODEL.MASK_ON"]:
-        return []
-    return [
-        f"{flaw.count} of {coco.objects.num} annotations have no segmentation ({_examples(flaw)}), "
-        "and the model learns masks. To learn boxes only, set MODEL.MASK_ON=False"
-    ]
+    if flaw is not None and keys["MODEL.MASK_ON"]:
+        what = "{count} of {num_objects} annotations have no segmentation ({examples}), and the model learns masks"
+        yield _of_flaw(Message(what, "To learn boxes only, set MODEL.MASK_ON=False"), flaw, coco)
 
 
-def _problems_with_keypoints(coco: CocoFacts, keys: Keys) -> list[str]:
-    if not keys["MODEL.KEYPOINT_ON"]:
-        return []
-    if not coco.objects.num_with_keypoints:
-        return ["no annotation has keypoints, and the model learns them. Set MODEL.KEYPOINT_ON=False"]
-    problems = []
-    if not coco.objects.num_with_visible:
-        problems.append(
+def _errors_of_keypoints(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
+    objects, off = coco.objects, "set MODEL.KEYPOINT_ON=False"
+    if not objects.num_with_keypoints:
+        what = "no annotation has keypoints, and the model learns them"
+        yield _of_file("keypoints.none", coco, what, "Set MODEL.KEYPOINT_ON=False")
+        return
+    if not objects.num_with_visible:
+        what = (
             "no object has a visible keypoint (all visibilities are 0), so there is nothing to learn or measure. "
-            "Write 2 for those that can be seen, or set MODEL.KEYPOINT_ON=False"
+            "Write 2 for those that can be seen, or " + off
         )
-    if without := coco.objects.num - coco.objects.num_with_keypoints:
-        problems.append(
-            f"{without} of {coco.objects.num} annotations have no keypoints, and the model learns them. Give every "
-            "annotation keypoints (0, 0, 0 for each that cannot be seen), or set MODEL.KEYPOINT_ON=False"
-        )
-    if len(coco.objects.keypoints_per_object) > 1:
-        numbers = ", ".join(map(str, coco.objects.keypoints_per_object))
-        problems.append(f"objects have different numbers of keypoints ({numbers}). Give all the same")
-    elif len(coco.keypoint_names) != coco.objects.keypoints_per_object[0]:
-        problems.append(
-            f"objects have {coco.objects.keypoints_per_object[0]} keypoints, but the categories name "
-            f"{len(coco.keypoint_names)}. Add the list `keypoints` of names to the category"
-        )
-    sigmas, number = keys["TEST.KEYPOINT_OKS_SIGMAS"], coco.objects.keypoints_per_object[0]
-    if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != number:
-        problems.append(
-            f"evaluating {number} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
-            f"which has {len(sigmas) or 'the 17 of COCO persons'}. Set it, or evaluate nothing: DATASETS.TEST=[]"
-        )
-    return problems
+        yield _of_file("keypoints.none_visible", coco, what)
+    if without := objects.num - objects.num_with_keypoints:
+        what = f"{without} of {objects.num} annotations have no keypoints, and the model learns them"
+        fix = f"Give every annotation keypoints (0, 0, 0 for each that cannot be seen), or {off}"
+        yield _of_file("keypoints.missing", coco, what, fix, count=without)
+    yield from _errors_of_keypoint_numbers(coco, keys)
 
 
-def _problems_between(files: Sequence[CocoFacts]) -> list[str]:
+def _errors_of_keypoint_numbers(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
+    numbers, named = coco.objects.keypoints_per_object, len(coco.keypoint_names)
+    if len(numbers) > 1:
+        what = f"objects have different numbers of keypoints ({', '.join(map(str, numbers))})"
+        yield _of_file("keypoints.different_numbers", coco, what, "Give all the same")
+    elif named != numbers[0]:
+        what = f"objects have {numbers[0]} keypoints, but the categories name {named}"
+        yield _of_file("keypoints.names", coco, what, "Add the list `keypoints` of names to the category")
+    sigmas = keys["TEST.KEYPOINT_OKS_SIGMAS"]
+    if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != numbers[0]:
+        what = (
+            f"evaluating {numbers[0]} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
+            f"which has {len(sigmas) or 'the 17 of COCO persons'}"
+        )
+        yield _of_file("keypoints.sigmas", coco, what, "Set it, or evaluate nothing: DATASETS.TEST=[]")
+
+
+def _errors_between(files: Sequence[CocoFacts]) -> Iterator[Finding]:
     if len(files) < 2 or files[0].categories == files[1].categories:
-        return []
+        return
     ours, theirs = (set(coco.categories) for coco in files)
     only = [
         f"only in {coco.split}: " + ", ".join(f"{number} {name}" for number, name in sorted(difference)[:5])
         for coco, difference in zip(files, (ours - theirs, theirs - ours), strict=True)
         if difference
     ]
-    return [
-        f"the categories of dataset.train.json and dataset.val.json differ ({'; '.join(only)}). "
-        "Give both files the same categories with the same ids"
-    ]
+    yield _of_run(
+        "category.different",
+        f"the categories of dataset.train.json and dataset.val.json differ ({'; '.join(only)})",
+        "Give both files the same categories with the same ids",
+    )
 
 
-def _problems_with_registered(facts: DatasetFacts) -> list[str]:
+def _errors_of_registered(facts: DatasetFacts) -> Iterator[Finding]:
     # Train and val of one data set come from the same place, so the way to get it is reported once for both.
     by_origin: dict[Origin, list[RegisteredFacts]] = {}
     for entry in facts.registered:
         known = find_registered(entry.name)
         if known and entry.missing:
             by_origin.setdefault(known.origin, []).append(entry)
-    problems = [_say_missing(origin, entries, facts.root) for origin, entries in by_origin.items()]
+    yield from (_missing_files(origin, entries, facts.root) for origin, entries in by_origin.items())
 
     packages = dict.fromkeys(package for entry in facts.registered for package in entry.missing_packages)
     if packages:
         names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
-        problems.append(f"{names}: needs packages that are not installed. Run: pip install {' '.join(packages)}")
-    return problems
+        what = f"{names}: needs packages that are not installed"
+        yield _of_run("dataset.packages", what, f"Run: pip install {' '.join(packages)}")
 
 
-def _problems_with_own(request: RunRequest, facts: DatasetFacts) -> Iterator[str]:
+def _errors_of_own(request: RunRequest, facts: DatasetFacts) -> Iterator[Finding]:
     own = facts.own_code
     if own is None or own.needs_gpu:
         return
     for entry in facts.registered:
         if not entry.known and entry.name not in own.registered:
             near = difflib.get_close_matches(entry.name, (*own.registered, *registered_names()), n=3)
-            yield (
+            what = (
                 f"DATASETS names {entry.name}, which neither detectron2 nor {settings_of(own.asked)} registers"
-                f"{_did_you_mean(near)}. Register it with DatasetCatalog.register, in a module that imports names"
+                f"{_did_you_mean(near)}"
             )
-    yield from (
-        f"DATASETS names {name}, and its annotations cannot be read ({one.unreadable}). Correct its registration"
-        for name, one in own.data_sets.items()
-        if one.unreadable
-    )
-    yield from _problems_between_own(request, own_classes(facts))
+            fix = "Register it with DatasetCatalog.register, in a module that imports names"
+            yield _of_run("dataset.unregistered", what, fix)
+    for name, one in own.data_sets.items():
+        if one.unreadable:
+            what = f"DATASETS names {name}, and its annotations cannot be read ({one.unreadable})"
+            yield _of_run("file.unreadable", what, "Correct its registration")
+    yield from _errors_between_own(request, own_classes(facts))
 
 
-def _problems_between_own(request: RunRequest, classes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _errors_between_own(request: RunRequest, classes: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
     train = [name for name in names_in(request.keys, "TRAIN") if name in classes]
     for name in names_in(request.keys, "TEST"):
         # Other numbers of classes are reported as such.
@@ -292,89 +345,149 @@ def _problems_between_own(request: RunRequest, classes: Mapping[str, Sequence[st
                 for number, pair in enumerate(zip(classes[train[0]], classes[name], strict=True))
                 if pair[0] != pair[1]
             )
-            yield (
+            what = (
                 f"the classes of {train[0]} and {name} differ (class {index} is {ours!r} in one and {theirs!r} in the "
-                "other). Give both the same thing_classes in the same order"
+                "other)"
             )
+            yield _of_run("category.different", what, "Give both the same thing_classes in the same order")
 
 
 def _same_number_otherwise_named(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return len(ours) == len(theirs) and tuple(ours) != tuple(theirs)
 
 
-def _notices_about_own(facts: DatasetFacts) -> Iterator[str]:
+def _notices_about_own(facts: DatasetFacts) -> Iterator[Finding]:
     own = facts.own_code
     if own is not None and own.needs_gpu:
-        yield (
+        what = (
             f"{own.needs_gpu}. Nothing that {settings_of(own.asked)} registers is checked, and without a GPU the "
             "training fails"
         )
+        yield _of_run("dataset.needs_gpu", what, severity=Severity.warning)
         return
     for name in (entry.name for entry in facts.registered if not entry.known):
         where = f"DATASETS names {name}, which"
         if own is None:
-            yield (
-                f"{where} is none of detectron2's own data sets{_nearest(name)}: it is not checked. Name the module "
-                "that registers it with imports=[MODULE]"
-            )
+            what = f"{where} is none of detectron2's own data sets{_nearest(name)}: it is not checked"
+            fix = "Name the module that registers it with imports=[MODULE]"
+            yield _of_run("dataset.unknown", what, fix, severity=Severity.warning)
         elif (one := own.data_sets.get(name)) and one.classes is None and not (one.is_semantic or one.unreadable):
-            yield (
+            what = (
                 f"{where} has no thing_classes when it is registered, so the model's number of classes does not follow "
-                f"it. Set MetadataCatalog.get({name!r}).thing_classes there"
+                "it"
             )
+            fix = f"Set MetadataCatalog.get({name!r}).thing_classes there"
+            yield _of_run("dataset.no_classes", what, fix, severity=Severity.warning)
 
 
-def _say_missing(origin: Origin, entries: Sequence[RegisteredFacts], root: str) -> str:
+def _missing_files(origin: Origin, entries: Sequence[RegisteredFacts], root: str) -> Finding:
     names = ", ".join(entry.name for entry in entries)
-    missing = ", ".join(dict.fromkeys(path for entry in entries for path in entry.missing))
-    return (
-        f"{names} ({origin.title}): missing {missing}. To get it, {origin.how_to_get.replace('<root>', root)}. "
+    missing = tuple(dict.fromkeys(path for entry in entries for path in entry.missing))
+    what = f"{names} ({origin.title}): missing {', '.join(missing)}"
+    fix = (
+        f"To get it, {origin.how_to_get.replace('<root>', root)}. "
         "If it is elsewhere, set dataset.root=FOLDER or the environment variable DETECTRON2_DATASETS"
     )
+    return _of_run("dataset.missing", what, fix)
 
 
-def _problems_with_class_counts(request: RunRequest, facts: DatasetFacts) -> list[str]:
+def _errors_of_class_counts(request: RunRequest, facts: DatasetFacts) -> Iterator[Finding]:
     keys = request.keys
     train = known_class_counts(facts, names_in(keys, "TRAIN"))
     if len(set(train.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in train.items())
-        return [f"DATASETS.TRAIN mixes different numbers of classes ({counts}). Train on data with the same classes"]
+        what = f"DATASETS.TRAIN mixes different numbers of classes ({counts})"
+        yield _of_run("class_count.mixed", what, "Train on data with the same classes")
+        return
     count = class_count(request, facts)
     if count is None:
-        return []
+        return
 
     named = ", ".join(train)
-    problems = [
-        f"class count does not match: {key}={asked}, but {named} has {count} classes. "
-        f"Leave {key} out, it is set from the data"
-        for key, asked in existing_class_count_keys(keys).items()
-        if asked != count and typed(request.typed.overrides, key)
-    ]
-    problems += [
-        f"DATASETS.TEST names {name} with {other} classes, but the training data ({named}) has {count}. "
-        "Evaluate on data with the same classes"
-        for name, other in known_class_counts(facts, names_in(keys, "TEST")).items()
+    for key, asked in existing_class_count_keys(keys).items():
+        if asked != count and typed(request.typed.overrides, key):
+            what = f"class count does not match: {key}={asked}, but {named} has {count} classes"
+            yield _of_run("class_count.typed", what, f"Leave {key} out, it is set from the data")
+    for name, other in known_class_counts(facts, names_in(keys, "TEST")).items():
         # A coco_json pair with other categories has been reported in more detail.
-        if other != count and not {name, *train} <= {coco.name for coco in facts.coco}
-    ]
-    return problems
+        if other != count and not {name, *train} <= {coco.name for coco in facts.coco}:
+            what = f"DATASETS.TEST names {name} with {other} classes, but the training data ({named}) has {count}"
+            yield _of_run("class_count.test", what, "Evaluate on data with the same classes")
 
 
-def _say(template: str, flaw: Flaw, coco: CocoFacts) -> str:
-    return template.format(
-        count=flaw.count,
-        examples=_examples(flaw),
-        num_images=coco.num_images,
-        num_objects=coco.objects.num,
-        images=coco.images,
-        num_headers=coco.num_headers,
-        json=shlex.quote(coco.json),
-        split=coco.split,
+def _of_run(code: str, what: str, fix: str = "", *, severity: Severity = Severity.error) -> Finding:
+    """Of no single file."""
+    return Finding(
+        code=code, severity=severity, where="", data_set="", what=what, text=what, fix=fix, count=0, examples=()
     )
 
 
-def _examples(flaw: Flaw) -> str:
-    return ", ".join(flaw.examples) + (", ..." if flaw.count > len(flaw.examples) else "")
+def _of_file(
+    code: str,
+    coco: CocoFacts,
+    what: str,
+    fix: str = "",
+    *,
+    severity: Severity = Severity.error,
+    count: int = 0,
+    examples: Sequence[str] = (),
+) -> Finding:
+    """Of a file as a whole."""
+    shown = f" ({', '.join(examples)}{', ...' if count > len(examples) else ''})" if examples else ""
+    return Finding(
+        code=code,
+        severity=severity,
+        where=setting_of(coco),
+        data_set=coco.split,
+        what=what,
+        text=what + shown,
+        fix=fix,
+        count=count,
+        examples=tuple(examples),
+    )
+
+
+def _of_flaw(message: Message, flaw: Flaw, coco: CocoFacts, severity: Severity = Severity.error) -> Finding:
+    """Of single entries."""
+    values = {
+        "count": flaw.count,
+        "num_images": coco.num_images,
+        "num_objects": coco.objects.num,
+        "images": coco.images,
+        "num_headers": coco.num_headers,
+        "json": shlex.quote(coco.json),
+        "split": _files_of(coco),
+    }
+    without = message.what.replace(_EXAMPLES, "")
+    return Finding(
+        code=flaw.code,
+        severity=severity,
+        where=setting_of(coco),
+        data_set=coco.split,
+        what=without.format(**values),
+        text=message.what.format(examples=_listed(flaw, ", "), **values),
+        fix=message.fix.format(**values),
+        count=flaw.count,
+        examples=flaw.examples,
+    )
+
+
+def _of_suspected(one: Suspected, coco: CocoFacts, severity: Severity, fix: str = "") -> Finding:
+    return Finding(
+        code=one.flaw.code,
+        severity=severity,
+        where=setting_of(coco),
+        data_set=coco.split,
+        what=one.what,
+        text=f"{one.what} ({_listed(one.flaw, '; ')})",
+        fix=fix,
+        count=one.flaw.count,
+        examples=one.flaw.examples,
+    )
+
+
+def _listed(flaw: Flaw, between: str) -> str:
+    return between.join(flaw.examples) + (f"{between}..." if flaw.count > len(flaw.examples) else "")
 
 
 def _nearest(name: str) -> str:

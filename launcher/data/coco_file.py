@@ -25,6 +25,7 @@ from launcher.data.geometry import (
 )
 from launcher.data.image_files import ListedImage, look_for_files
 from launcher.data.json_file import kind_of, read_coco_lists
+from launcher.data.portion import Portion
 from launcher.data.repeats import KeyCollector, Keys, label_of, note_repeated
 from launcher.data.tally import Flaw, Tally
 
@@ -36,6 +37,7 @@ _AREA_SLACK = 1.5
 """Of a box: how much larger the area of an object may be that fills it."""
 _MOST_DECODED = 1000
 """Compressed RLEs of a file that are decoded."""
+_SAMPLED_BOXES = 500
 _FOUND_WITHOUT_CHECK = (
     "annotation.id_zero",
     "annotation.id_too_large",
@@ -59,6 +61,8 @@ class CocoObjects:
     num_with_keypoints: int
     keypoints_per_object: tuple[int, ...]
     """The different numbers of keypoints found."""
+    num_with_mask: int = 0
+    """Objects that have a segmentation of any kind."""
     num_with_visible: int = 0
     """Objects with at least one keypoint that can be seen."""
     num_decoded: int = 0
@@ -67,6 +71,10 @@ class CocoObjects:
     """Annotations that are no objects."""
     unused_categories: tuple[str, ...] = ()
     """Names of the classes that no object has."""
+    per_class: tuple[tuple[int, int], ...] = ()
+    """Objects of each class and images with one of them, in the order of the file's categories."""
+    box_sample: tuple[tuple[float, float, float, float], ...] = ()
+    """Width and height of some boxes, evenly spread over the file, with those of their images."""
 
 
 NO_OBJECTS = CocoObjects(num=0, num_images=0, num_with_rle=0, num_with_keypoints=0, keypoints_per_object=())
@@ -96,6 +104,14 @@ class CocoFacts:
     """(id, name), by id: the order in which detectron2 numbers them."""
     keypoint_names: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
+    listed: Sequence[ListedImage] = ()
+    """The images that have a file name, as the file lists them; empty where they are not looked for."""
+    is_registered: bool = False
+    """It is one of detectron2's own, which no setting of ours names."""
+    is_opened: bool = False
+    """All its images have been opened."""
+    portion: Portion | None = None
+    """The part of the file that all of this is about; None for the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,10 +140,13 @@ class FileFacts:
     flaws_of_annotations: tuple[Flaw, ...]
 
 
-def read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool = True) -> CocoFacts:
-    """Read the file once and, when `check`, every entry of it and the listing of its image folder."""
+def read_coco(
+    name: str, split: str, json_file: Path, images: Path, *, check: bool = True, portion: Portion | None = None
+) -> CocoFacts:
+    """Read the file once and, when `check`, every entry of it (or of that part) and the listing of its image folder."""
+    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images), portion=portion)
     with without_collection():
-        return _read_coco(name, split, json_file, images, check=check)
+        return _read_coco(asked, json_file, check=check)
 
 
 @contextlib.contextmanager
@@ -142,16 +161,17 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read_coco(name: str, split: str, json_file: Path, images: Path, *, check: bool) -> CocoFacts:
-    asked = CocoFacts(name=name, split=split, json=str(json_file), images=str(images))
+def _read_coco(asked: CocoFacts, json_file: Path, *, check: bool) -> CocoFacts:
     content, checksum, why_not = read_coco_lists(json_file)
     if why_not:
         return replace(asked, unreadable=why_not)
-    annotations = content["annotations"]
-    header = read_header(content["categories"], content["images"])
-    judge = AnnotationJudge(header, len(annotations))
-    for place, entry in enumerate(annotations):
-        judge.see(place, entry)
+    images, annotations = content["images"], content["annotations"]
+    of_images = (entry.get("image_id") if isinstance(entry, dict) else None for entry in annotations)
+    part = places_of(asked.portion, images, of_images, len(annotations))
+    header = read_header(content["categories"], images, part.images)
+    judge = AnnotationJudge(header, len(part.annotations))
+    for place in part.annotations:
+        judge.see(place, annotations[place])
     return with_images(asked, file_facts(checksum, header, judge.found(), annotations), header.listed, check=check)
 
 
@@ -164,12 +184,17 @@ def file_facts(checksum: int, header: Header, seen: Seen, annotations: Sequence[
     return FileFacts(
         checksum=checksum,
         num_images=len(header.sizes),
-        objects=seen.count.result(dict(header.categories)),
+        objects=seen.count.result(dict(header.categories), _sample_of(seen.boxes)),
         categories=header.categories,
         keypoint_names=header.keypoint_names,
         flaws_of_header=header.flaws,
         flaws_of_annotations=tally.result(),
     )
+
+
+def _sample_of(boxes: PlacedBoxes) -> tuple[tuple[float, float, float, float], ...]:
+    rows = boxes.rows[:: max(1, -(-len(boxes) // _SAMPLED_BOXES)), 2:6]
+    return tuple(tuple(row) for row in rows.tolist())
 
 
 def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage], *, check: bool) -> CocoFacts:
@@ -186,14 +211,29 @@ def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage
         categories=found.categories,
         keypoint_names=found.keypoint_names,
         flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
+        listed=listed if check else (),
     )
 
 
-def read_header(categories: Iterable[Any], images: Iterable[Any]) -> Header:
-    """Read what annotations refer to, and note what is wrong with it."""
+class Places(NamedTuple):
+    """Which entries of a file's lists are read."""
+
+    images: Sequence[int]
+    annotations: Sequence[int]
+
+
+def places_of(portion: Portion | None, images: Sequence[Any], image_ids: Iterable[Any], num_annotations: int) -> Places:
+    """All of them, or those of a part; `image_ids` are those of all annotations, and looked at for a part only."""
+    if portion is None:
+        return Places(range(len(images)), range(num_annotations))
+    return Places(portion.images(images), portion.annotations(image_ids, images))
+
+
+def read_header(categories: Iterable[Any], images: Sequence[Any], places: Sequence[int]) -> Header:
+    """Read what annotations refer to, the images at those places, and note what is wrong with it."""
     tally = Tally()
     named, keypoint_names = _read_categories(categories, tally)
-    sizes, listed = _read_images(images, tally)
+    sizes, listed = _read_images(((place, images[place]) for place in places), tally)
     return Header(categories=named, keypoint_names=keypoint_names, sizes=sizes, listed=listed, flaws=tally.result())
 
 
@@ -221,14 +261,14 @@ def _is_category(entry: Any) -> bool:
     return is_name and isinstance(keypoints, list) and all(isinstance(name, (str, int, float)) for name in keypoints)
 
 
-def _read_images(entries: Iterable[Any], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
+def _read_images(entries: Iterable[tuple[int, Any]], tally: Tally) -> tuple[dict[Any, Size], list[ListedImage]]:
     """Width and height by image id, and the images that have a file name."""
     sizes: dict[Any, Size] = {}
     first: dict[str, str] = {}
     listed = []
     width: Any
     height: Any
-    for place, entry in enumerate(entries):
+    for place, entry in entries:
         if not isinstance(entry, Mapping) or not _is_id(entry.get("id")):
             tally.note("image.malformed", f"images[{place}]")
             continue
@@ -370,6 +410,8 @@ class Count:
     keypoints: Counter[int] = field(default_factory=Counter)
     categories: Counter[Any] = field(default_factory=Counter)
     images: set[Any] = field(default_factory=set)
+    images_of: dict[Any, set[Any]] = field(default_factory=dict)
+    """Ids of images by category."""
     num_with_visible: int = 0
     num_decoded: int = 0
     num_crowds: int = 0
@@ -382,6 +424,8 @@ class Count:
         self.keypoints[len(keypoints) // 3 if isinstance(keypoints, list) else 0] += 1
         if _is_whole(entry.get("category_id")):
             self.categories[entry["category_id"]] += 1
+            if size:
+                self.images_of.setdefault(entry["category_id"], set()).add(entry["image_id"])
         self.num_with_visible += shapes.num_visible > 0
         self.num_decoded += shapes.is_decoded
 
@@ -391,21 +435,28 @@ class Count:
         self.keypoints.update(other.keypoints)
         self.categories.update(other.categories)
         self.images.update(other.images)
+        for category, images in other.images_of.items():
+            self.images_of.setdefault(category, set()).update(images)
         self.num_with_visible += other.num_with_visible
         self.num_decoded += other.num_decoded
         self.num_crowds += other.num_crowds
 
-    def result(self, categories: Mapping[int, str]) -> CocoObjects:
+    def result(
+        self, categories: Mapping[int, str], box_sample: tuple[tuple[float, float, float, float], ...]
+    ) -> CocoObjects:
         return CocoObjects(
             num=self.masks.total(),
             num_images=len(self.images),
             num_with_rle=self.masks["rle"],
             num_with_keypoints=self.keypoints.total() - self.keypoints[0],
             keypoints_per_object=tuple(sorted(number for number in self.keypoints if number)),
+            num_with_mask=self.masks.total() - self.masks["missing"],
             num_with_visible=self.num_with_visible,
             num_decoded=self.num_decoded,
             num_crowds=self.num_crowds,
             unused_categories=tuple(name for number, name in categories.items() if not self.categories[number]),
+            per_class=tuple((self.categories[number], len(self.images_of.get(number, ()))) for number in categories),
+            box_sample=box_sample,
         )
 
 

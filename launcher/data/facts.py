@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.config.asked import coco_splits, names_in
@@ -13,9 +13,10 @@ from launcher.config.keys import Keys
 from launcher.config.known_datasets import RegisteredDataset, find_registered
 from launcher.config.own_code import OwnCodeFacts
 from launcher.config.request import DatasetRequest, SplitRequest
-from launcher.data.coco_file import CocoFacts, read_coco, with_images
+from launcher.data.coco_file import CocoFacts, FileFacts, read_coco, with_images
 from launcher.data.index.columns import listed_images
 from launcher.data.index.store import IndexFacts, IndexStore, Opened
+from launcher.data.portion import Portion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class DatasetFacts:
     """None where the user brings no code."""
     indexes: Mapping[str, IndexFacts] = field(default_factory=dict)
     """By registered name; none of those whose annotations every process reads."""
+    registered_files: Mapping[str, FileFacts] = field(default_factory=dict)
+    """What the indexes of detectron2's own data sets say of their files."""
 
 
 def inspect_dataset(
@@ -54,9 +57,11 @@ def inspect_dataset(
     """
     root = absolute(dataset.root)
     splits = [found for found in coco_splits(dataset) if found[2].json and found[2].images]
-    opened = {name: indexes.open(absolute(asked.json)) for _, name, asked in splits} if indexes else {}
+    parts = {name: portion_of(dataset, split) for split, name, _ in splits}
+    opened = {name: indexes.open(absolute(asked.json), parts[name]) for _, name, asked in splits} if indexes else {}
     coco = tuple(
-        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check) for split, name, asked in splits
+        _inspect_coco(name, split, asked, opened.get(name), check=dataset.check, portion=parts[name])
+        for split, name, asked in splits
     )
     test = names_in(keys, "TEST")
     registered = tuple(
@@ -65,20 +70,34 @@ def inspect_dataset(
     )
     if indexes and own_code is None:  # the user's code may register other data by these names
         opened |= {entry.name: indexes.open(file) for entry in registered if (file := _instances(entry, root))}
+    ours = {name for _, name, _ in splits}
     return DatasetFacts(
         root=str(root),
         coco=coco,
         registered=registered,
         own_code=own_code,
         indexes={name: one.facts for name, one in opened.items() if one},
+        registered_files={
+            name: one.index.facts for name, one in opened.items() if one and one.index and name not in ours
+        },
     )
 
 
-def _inspect_coco(name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool) -> CocoFacts:
+def portion_of(dataset: DatasetRequest, split: str) -> Portion | None:
+    """The part of the annotation file that a split is; None for all of it."""
+    asked = dataset.val
+    if asked.fraction == 0:
+        return None
+    return Portion(fraction=asked.fraction, seed=asked.seed, is_val=split == "val")
+
+
+def _inspect_coco(
+    name: str, split: str, asked: SplitRequest, opened: Opened | None, *, check: bool, portion: Portion | None = None
+) -> CocoFacts:
     file, images = absolute(asked.json), absolute(asked.images)
     if opened is None or opened.index is None:
-        return read_coco(name, split, file, images, check=check)
-    named = CocoFacts(name=name, split=split, json=str(file), images=str(images))
+        return read_coco(name, split, file, images, check=check, portion=portion)
+    named = CocoFacts(name=name, split=split, json=str(file), images=str(images), portion=portion)
     return with_images(named, opened.index.facts, listed_images(opened.index) if check else (), check=check)
 
 
@@ -86,6 +105,20 @@ def _instances(entry: RegisteredFacts, root: Path) -> Path | None:
     """The annotation file of one of detectron2's own data sets, where that is all there is to read."""
     known = find_registered(entry.name)
     return root / known.instances if known and known.instances and not entry.missing else None
+
+
+def with_registered(facts: DatasetFacts, keys: Keys, indexes: IndexStore | None) -> DatasetFacts:
+    """The facts with what the files of detectron2's own COCO data sets hold, which a training only looks for."""
+    train = names_in(keys, "TRAIN")
+    found = []
+    for entry in facts.registered:
+        known, root = find_registered(entry.name), Path(facts.root)
+        if (file := _instances(entry, root)) and known and facts.own_code is None:
+            asked = SplitRequest(json=str(file), images=str(root / known.needs[0]))
+            split = "train" if entry.name in train else "val"
+            opened = indexes.open(file) if indexes else None
+            found.append(replace(_inspect_coco(entry.name, split, asked, opened, check=True), is_registered=True))
+    return replace(facts, coco=(*facts.coco, *found))
 
 
 def registered_elsewhere(dataset: DatasetRequest, keys: Keys) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from launcher.data.tally import Tally
 _MAX_HEADERS = 200
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**63)
 """Above, Pillow refuses to open an image."""
-_WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
+WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
 """Modes of Pillow with more than eight bits for a value."""
 _EXIF_ORIENTATION = 0x112
 _TURNED = (5, 6, 7, 8)
@@ -122,8 +122,8 @@ def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
         return
     except Exception:  # a format's reader raises anything at a damaged file, which training replaces and names
         return
-    if mode in _WIDE_MODES:
-        tally.note("image.wide", f"{image.file_name}: {_WIDE_MODES[mode]}")
+    if mode in WIDE_MODES:
+        tally.note("image.wide", f"{image.file_name}: {WIDE_MODES[mode]}")
     if size != image.size:
         listed = f"{image.size[0]} x {image.size[1]}"
         how = " turned as its EXIF orientation says" if is_turned else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from launcher.config.request import DatasetRequest, RunRequest
 from launcher.data.checks import (
     class_count,
     existing_class_count_keys,
-    notices_about,
+    findings_about,
     own_classes,
-    problems_with,
     setting_of,
 )
-from launcher.data.coco_file import CocoFacts
+from launcher.data.coco_file import CocoFacts, FileFacts
 from launcher.data.facts import DatasetFacts, absolute
+from launcher.data.finding import Severity, sentences
 from launcher.data.index.store import IndexFacts
+from launcher.data.portion import Portion
 from launcher.data.tally import printable
 from launcher.errors import DataError
 
@@ -38,6 +39,21 @@ class CocoSplit:
     """Which keypoints change places in a mirrored image."""
     index: IndexFacts | None = None
     """What is opened in place of the file; None where the file is read."""
+    portion: Portion | None = None
+    """The part of the file that this split is; None for all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataContent:
+    """What a data set holds whose annotations were read."""
+
+    name: str
+    num_images: int
+    num_annotated: int
+    """Images with objects."""
+    num_objects: int
+    images_per_class: Mapping[str, int]
+    """In the order of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +72,8 @@ class DatasetPlan:
     """Of the annotations to train on; 0 where they were not read."""
     val_checksum: int
     """Of the annotations to evaluate with; 0 where there are none, or they were not read."""
+    contents: tuple[DataContent, ...]
+    """Of the data sets whose annotations were read."""
     own_classes: Mapping[str, tuple[str, ...]]
     """Of data sets that the user's code registers, the classes that this plan was made for."""
 
@@ -66,11 +84,18 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
     Raises:
         DataError: the data is missing, unreadable or contradicts the configuration; every problem is listed.
     """
-    if problems := problems_with(request, facts):
-        raise DataError(_as_list("The data set cannot be used", [printable(problem) for problem in problems]))
+    findings = findings_about(request, facts)
+    if errors := [finding for finding in findings if finding.severity is Severity.error]:
+        raise DataError(_as_list("The data set cannot be used", [printable(text) for text in sentences(errors)]))
 
     train, val = (next((coco for coco in facts.coco if coco.split == split), None) for split in ("train", "val"))
-    notices = (*notices_about(facts, request.keys), *_mirror_notices(request, train), *_index_notices(facts))
+    notices = (
+        *request.found.notes,
+        *_portion_notices(facts),
+        *sentences(findings),
+        *_mirror_notices(request, train),
+        *_index_notices(facts),
+    )
     return DatasetPlan(
         splits=tuple(_split(coco, facts.indexes.get(coco.name)) for coco in facts.coco),
         indexes={one.name: facts.indexes[one.name] for one in facts.registered if one.name in facts.indexes},
@@ -79,6 +104,7 @@ def plan_dataset(request: RunRequest, facts: DatasetFacts) -> DatasetPlan:
         notices=tuple(map(printable, notices)),
         train_checksum=train.checksum if train else 0,
         val_checksum=val.checksum if val else 0,
+        contents=tuple(_contents_of(facts, request.keys)),
         own_classes=own_classes(facts),
     )
 
@@ -93,8 +119,24 @@ def without_data(request: RunRequest) -> DatasetPlan:
         notices=(),
         train_checksum=0,
         val_checksum=0,
+        contents=(),
         own_classes={},
     )
+
+
+def _contents_of(facts: DatasetFacts, keys: Keys) -> Iterator[DataContent]:
+    read: dict[str, CocoFacts | FileFacts] = {coco.name: coco for coco in facts.coco if not coco.unreadable}
+    read |= facts.registered_files
+    for name in dict.fromkeys((*names_in(keys, "TRAIN"), *names_in(keys, "TEST"))):
+        if (file := read.get(name)) is not None:
+            names = [one for _, one in file.categories]
+            yield DataContent(
+                name=name,
+                num_images=file.num_images,
+                num_annotated=file.objects.num_images,
+                num_objects=file.objects.num,
+                images_per_class=dict(zip(names, (images for _, images in file.objects.per_class), strict=False)),
+            )
 
 
 def data_environment(asked: DatasetRequest) -> dict[str, str]:
@@ -116,6 +158,7 @@ def _split(coco: CocoFacts, index: IndexFacts | None) -> CocoSplit:
         keypoint_names=coco.keypoint_names,
         keypoint_flip_map=_flip_map(coco.keypoint_names),
         index=index,
+        portion=coco.portion,
     )
 
 
@@ -124,6 +167,17 @@ def _flip_map(keypoint_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     names = {name.lower(): name for name in keypoint_names}
     pairs = ((name, lower.replace("left", "right")) for lower, name in names.items() if "left" in lower)
     return tuple((name, names[right]) for name, right in pairs if right in names)
+
+
+def _portion_notices(facts: DatasetFacts) -> Iterator[str]:
+    parts = {coco.split: coco for coco in facts.coco}
+    val, train = parts.get("val"), parts.get("train")
+    if val is not None and val.portion is not None:
+        total = f" of {val.num_images + train.num_images}" if train else ""
+        yield (
+            f"{val.num_images}{total} images of {val.json} are for validation "
+            f"(dataset.val.fraction={val.portion.fraction:g} dataset.val.seed={val.portion.seed})"
+        )
 
 
 def _index_notices(facts: DatasetFacts) -> list[str]:

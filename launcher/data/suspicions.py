@@ -137,15 +137,23 @@ _MISPLACED = ("box.corners", "box.centers", "box.swapped", "box.swapped_corners"
 """One mistake makes all of these, of one object this and of another one that."""
 
 
-def suspicious_problems(coco: CocoFacts, keys: Keys) -> Iterator[str]:
-    """The kinds that most objects have, so that nothing can be learnt or measured."""
-    way_out = ". Where it is meant so, dataset.check=False trains on it"
-    return (_say(flaw, coco) + way_out for flaw in _found(coco, keys) if _is_refused(flaw, coco, keys))
+@dataclass(frozen=True, kw_only=True)
+class Suspected:
+    """A flaw of a file that speaks against its being meant so."""
+
+    flaw: Flaw
+    is_refused: bool
+    """Most objects are so, and nothing can be learnt or measured."""
+    what: str
+    """Without examples."""
 
 
-def suspicious_notices(coco: CocoFacts, keys: Keys) -> Iterator[str]:
-    """The kinds that some objects have."""
-    return (_say(flaw, coco) for flaw in _found(coco, keys) if not _is_refused(flaw, coco, keys))
+def suspect(coco: CocoFacts, keys: Keys) -> Iterator[Suspected]:
+    """The kinds of data in a file that can hardly be meant."""
+    for flaw in _found(coco, keys):
+        kind = _SUSPICIONS[flaw.code]
+        what = f"{flaw.count} of {_total(flaw, coco)} {kind.of} {kind.message}"
+        yield Suspected(flaw=flaw, is_refused=_is_refused(flaw, coco, keys), what=what)
 
 
 def _found(coco: CocoFacts, keys: Keys) -> Iterator[Flaw]:
@@ -174,9 +182,3 @@ def _total(flaw: Flaw, coco: CocoFacts) -> int:
     """How many could be so."""
     totals = {"images": coco.num_images, _DECODED: coco.objects.num_decoded}
     return totals.get(_SUSPICIONS[flaw.code].of, coco.objects.num)
-
-
-def _say(flaw: Flaw, coco: CocoFacts) -> str:
-    kind = _SUSPICIONS[flaw.code]
-    examples = "; ".join(flaw.examples) + ("; ..." if flaw.count > len(flaw.examples) else "")
-    return f"{flaw.count} of {_total(flaw, coco)} {kind.of} {kind.message} ({examples})"

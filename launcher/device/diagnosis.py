@@ -108,4 +108,6 @@ class Diagnosis:
     started_by: str = ""
     """`srun`, `torchrun`, `mpirun` or `Kubernetes`, when it started this process."""
     num_launchers: int = 1
-    """As how many tasks it did."""
+    """As how many tasks it did, on all nodes."""
+    num_nodes: int = 1
+    """On how many nodes."""

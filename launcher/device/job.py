@@ -6,6 +6,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from launcher.device.hosts import expand_hosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFacts:
+    """This node among those on which the program was started."""
+
+    count: int
+    rank: int
+    """From 0, which is the first node."""
+    name: str
+    """Empty where the host's own has to do."""
+    head: str
+    """The first node's name or address; empty for one node."""
+    start: str
+    """Of the program on all nodes, which no other start of the same job has; empty for one node."""
+
+
+ALONE = NodeFacts(count=1, rank=0, name="", head="", start="")
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobFacts:
@@ -14,6 +34,7 @@ class JobFacts:
     scheduler: str
     """slurm, pbs, lsf, sge, kubernetes or empty."""
     job_id: str
+    """As the scheduler's own commands take it."""
     promised_gpus: int | None
     """GPUs of this job on this node; 0 when the scheduler says none, None when it says nothing."""
     promised_by: str
@@ -21,7 +42,8 @@ class JobFacts:
     started_by: str
     """torchrun, mpirun, srun, Kubernetes (a training operator such as Kubeflow's) or empty."""
     num_tasks: int
-    """As how many tasks `started_by` started this program; 1 when nobody did."""
+    """As how many tasks, on all nodes, `started_by` started this program; 1 when nobody did."""
+    node: NodeFacts = ALONE
     ends: int | None = None
     """When the scheduler ends this job, in seconds since the epoch; None when it does not say."""
 
@@ -33,6 +55,37 @@ BATCH_SCHEDULERS = ("slurm", "pbs", "lsf", "sge")
 
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Of Open MPI and MVAPICH; what others set, srun sets as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeVariables:
+    """Which variables say where a node stands; of several names the first that is set counts."""
+
+    count: tuple[str, ...]
+    rank: tuple[str, ...]
+    hosts: tuple[str, ...]
+    name: tuple[str, ...]
+    start: tuple[str, ...]
+    """All of them together."""
+
+
+# What a step has, before what its job has.
+NODE_VARIABLES = {
+    "srun": NodeVariables(
+        count=("SLURM_STEP_NUM_NODES", "SLURM_NNODES"),
+        rank=("SLURM_NODEID",),
+        hosts=("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"),
+        name=("SLURMD_NODENAME",),
+        start=("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"),
+    ),
+    "torchrun": NodeVariables(
+        count=("GROUP_WORLD_SIZE", "NNODES"),
+        rank=("GROUP_RANK", "NODE_RANK"),
+        hosts=("MASTER_ADDR",),
+        name=(),
+        start=("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
+    ),
+}
 JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge": "JOB_ID"}
 
 
@@ -43,11 +96,12 @@ def read_job(environ: Mapping[str, str]) -> JobFacts:
     started_by = _started_by(scheduler, environ)
     return JobFacts(
         scheduler=scheduler,
-        job_id=environ.get(JOB_IDS.get(scheduler, ""), ""),
+        job_id=_job_id(scheduler, environ),
         promised_gpus=promised_gpus,
         promised_by=promised_by,
         started_by=started_by,
         num_tasks=_num_tasks(started_by, environ),
+        node=_node(started_by, environ),
         ends=_number(environ.get("SLURM_JOB_END_TIME")) if scheduler == "slurm" else None,
     )
 
@@ -63,6 +117,14 @@ def _scheduler(environ: Mapping[str, str]) -> str:
     if environ.get("SGE_TASK_ID") and environ.get("JOB_ID"):
         return "sge"
     return "kubernetes" if environ.get("KUBERNETES_SERVICE_HOST") else ""
+
+
+def _job_id(scheduler: str, environ: Mapping[str, str]) -> str:
+    """Of an element of an array of Slurm's as squeue lists it; its SLURM_JOB_ID is a number that nobody has seen."""
+    array, element = environ.get("SLURM_ARRAY_JOB_ID", ""), environ.get("SLURM_ARRAY_TASK_ID", "")
+    if scheduler == "slurm" and array and element:
+        return f"{array}_{element}"
+    return environ.get(JOB_IDS.get(scheduler, ""), "")
 
 
 def _find_allocation(scheduler: str, environ: Mapping[str, str]) -> tuple[int | None, str]:
@@ -123,6 +185,24 @@ def _num_tasks(started_by: str, environ: Mapping[str, str]) -> int:
         "Kubernetes": ("WORLD_SIZE",),
     }.get(started_by, ())
     return next((count for name in names if (count := _number(environ.get(name)))), 1)
+
+
+def _node(started_by: str, environ: Mapping[str, str]) -> NodeFacts:
+    names = NODE_VARIABLES.get(started_by)
+    count, rank = (_number(_first(part, environ)) for part in (names.count, names.rank)) if names else (None, None)
+    if names is None or count is None or rank is None or not count > 1 or not rank < count:
+        return ALONE
+    return NodeFacts(
+        count=count,
+        rank=rank,
+        name=_first(names.name, environ),
+        head=next(iter(expand_hosts(_first(names.hosts, environ))), ""),
+        start="-".join(re.sub(r"[^A-Za-z0-9_.]", "_", environ.get(name, "0")) for name in names.start),
+    )
+
+
+def _first(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    return next((value for name in names if (value := environ.get(name))), "")
 
 
 def _number(text: str | None) -> int | None:

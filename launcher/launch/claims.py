@@ -15,8 +15,8 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,33 @@ def _is_open(descriptor: int) -> bool:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:
         return False
+
+
+class Claims(ExitStack):
+    """The GPUs of one launch: kept until the end of the block, because between two attempts others would take them."""
+
+    def __init__(
+        self,
+        claim: Callable[[Collection[str]], AbstractContextManager[Claim]],
+        handed_over: HandedOver,
+        held: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self._claim = claim
+        self.uuids = handed_over.uuids
+        self.descriptors = (*held, *handed_over.descriptors)
+        """To be inherited by the worker: what holds the folder, and the GPUs."""
+
+    def take(self, uuids: frozenset[str]) -> tuple[str, ...]:
+        """Claim those that are not claimed yet; what is worth knowing about it.
+
+        Raises:
+            GpusTakenError: others have some of them.
+        """
+        claimed = self.enter_context(self._claim(uuids - self.uuids))
+        self.uuids |= uuids
+        self.descriptors += claimed.descriptors
+        return claimed.notices
 
 
 def claims_folder() -> Path:

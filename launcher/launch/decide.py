@@ -17,7 +17,9 @@ from launcher.config.values import to_plain
 from launcher.data.plan import DatasetPlan
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import RequestError
-from launcher.launch.scaling import plan_scaling
+from launcher.launch.meeting import MeetingFacts, plan_nodes
+from launcher.launch.scaling import ScalingPlan, plan_scaling
+from launcher.launch.schedule import schedule_warnings
 from launcher.launch.time_limit import stop_at
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
 from launcher.run.folder import FolderFacts, Previous
@@ -40,8 +42,9 @@ def make_run_plan(
     lessons: Lessons | None = None,
     began: float = 0.0,
     job_ends: float | None = None,
+    meeting: MeetingFacts | None = None,
 ) -> RunPlan:
-    """Decide what this command does in its folder.
+    """Decide what this command does in its folder, on one node or on those that have a `meeting`.
 
     `lessons` are those of this very command's earlier attempts; it `began`, and the job it is in ends, at these times,
     in seconds since the epoch.
@@ -53,38 +56,61 @@ def make_run_plan(
     identity = to_plain(identity_of(request, dataset.adjustments))
     before = _before(request, folder)
     changed = _accepted_changes(request, dataset, folder, identity)
-    begun_with = (before.begun_with if before else None) or devices.num_processes
+    attempt = 1 if request.resume == "never" else folder.attempts + 1
+    nodes = plan_nodes(meeting, attempt)
+    num_processes = nodes.count * devices.num_processes
+    begun_with = (before.begun_with if before else None) or num_processes
     lessons = lessons or lessons_before(folder.previous, request)
     scaling = plan_scaling(
         request,
-        num_processes=devices.num_processes,
+        num_processes=num_processes,
         kind=devices.kind,
         learned_micro_batch=lessons.micro_batch,
         begun_with=begun_with,
     )
     adjustments = (
-        *dataset.adjustments,
-        *devices.adjustments,
-        *fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
-        *scaling.adjustments,
+        *_adjustments(request, dataset, devices, lessons, scaling),
         *_drawn_seed(request, folder.drawn_seed, before),
     )
-    output_dir = Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
-    keys = request.keys.with_((*adjustments, output_dir))
-    notices = (*dataset.notices, *devices.notices, *scaling.notices, *_notices_of(request, folder, devices))
+    keys = request.keys.with_((*adjustments, _output_dir(folder)))
+    notices = (
+        *(*dataset.notices, *devices.notices, *(meeting.notices if meeting else ()), *scaling.notices),
+        *_notices_of(request, folder, devices, num_processes),
+    )
+    warnings = schedule_warnings(request, keys, dataset)
     return RunPlan(
         folder=folder.folder,
-        attempt=1 if request.resume == "never" else folder.attempts + 1,
+        attempt=attempt,
         identity=identity,
         start=_start_of(request, folder, keys),
         data=dataset,
         devices=devices,
+        nodes=nodes,
         keys=keys,
         own_code=request.own_code,
         task=_training(request, scaling.accumulate, begun_with),
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
-        report=Report(adjustments=adjustments, notices=notices, changed=changed),
+        report=Report(adjustments=adjustments, warnings=warnings, notices=notices, changed=changed),
+    )
+
+
+def _output_dir(folder: FolderFacts) -> Adjustment:
+    return Adjustment(setting="OUTPUT_DIR", asked=None, planned=folder.folder, reason="the run folder")
+
+
+def _adjustments(
+    request: RunRequest,
+    dataset: DatasetPlan,
+    devices: DevicePlan,
+    lessons: Lessons,
+    scaling: ScalingPlan,
+) -> tuple[Adjustment, ...]:
+    return (
+        *dataset.adjustments,
+        *devices.adjustments,
+        *fewer_workers(request.keys.with_((*dataset.adjustments, *devices.adjustments)), lessons),
+        *scaling.adjustments,
     )
 
 
@@ -330,7 +356,7 @@ def _problems_with_origin(folder: FolderFacts, known: Collection[str]) -> Iterat
         )
 
 
-def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -> Iterator[str]:
+def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan, num_processes: int) -> Iterator[str]:
     yield from notices_of_unused(request)
     if folder.checkpoints.newest_valid is None or request.resume == "never":
         return
@@ -338,16 +364,16 @@ def _notices_of(request: RunRequest, folder: FolderFacts, devices: DevicePlan) -
     for damaged in folder.checkpoints.damaged:
         yield f"{Path(damaged.path).name} {damaged.problem}: skipped, the run resumes from {taken}, the next older one"
     if folder.previous is not None:
-        yield from _notices_of_devices(folder.previous, devices)
+        yield from _notices_of_devices(folder.previous, devices, num_processes)
     if folder.resume_file is not None:
         yield f"this run started from resume={request.resume}; it resumes from its own newest checkpoint"
 
 
-def _notices_of_devices(before: Previous, devices: DevicePlan) -> Iterator[str]:
+def _notices_of_devices(before: Previous, devices: DevicePlan, num_processes: int) -> Iterator[str]:
     """What another number of processes or another precision does to a run that resumes."""
-    if before.num_processes not in (None, devices.num_processes):
+    if before.num_processes not in (None, num_processes):
         yield (
-            f"{before.num_processes} processes before, {devices.num_processes} now: batches, their order and the "
+            f"{before.num_processes} processes before, {num_processes} now: batches, their order and the "
             "learning rate stay; the order of summation changes, so results differ in the last digits"
         )
     if before.precision not in (None, devices.precision):

@@ -21,6 +21,7 @@ from launcher.run.folder import FolderFacts
 from launcher.run.identity import differences, identity_of, is_within
 from launcher.run.outcome import Ending, Outcome
 from launcher.run.plan import (
+    ONE_NODE,
     Continue,
     Evaluate,
     Finished,
@@ -121,12 +122,18 @@ def make_inference_plan(
         start=_start_of(request, folder, work, is_other=is_other),
         data=dataset,
         devices=devices,
+        nodes=ONE_NODE,
         keys=request.keys.with_((*adjustments, where)),
         own_code=request.own_code,
         task=_task_of(request, task, work, lessons),
         limits=limits_of(request, began, job_ends),
         lessons=lessons,
-        report=Report(adjustments=adjustments, notices=(*dataset.notices, *devices.notices, *notices), changed=()),
+        report=Report(
+            adjustments=adjustments,
+            warnings=(),
+            notices=(*dataset.notices, *devices.notices, *notices),
+            changed=(),
+        ),
     )
 
 
@@ -139,9 +146,15 @@ def _task_of(request: RunRequest, task: InferenceRequest, work: WorkFacts, lesso
         annotations=request.dataset.train.json,
     )
     if not isinstance(task, PredictRequest):
-        return Evaluate(model=model, evaluation=request.evaluation, images=request.logging.images)
+        images, quiet = request.logging.images, request.logging.quiet
+        return Evaluate(model=model, evaluation=request.evaluation, images=images, quiet=quiet)
     return Predict(
-        model=model, files=work.files, threshold=task.threshold, draw=task.draw, images_json=task.images_json
+        model=model,
+        files=work.files,
+        threshold=task.threshold,
+        draw=task.draw,
+        images_json=task.images_json,
+        quiet=request.logging.quiet,
     )
 
 

@@ -14,7 +14,7 @@ from launcher.config.keys import Keys
 from launcher.config.own_code import look_at_own_code
 from launcher.config.request import RunRequest, SplitRequest
 from launcher.config.task import EvaluateRequest, PredictRequest, TrainRequest
-from launcher.data.facts import inspect_dataset, registered_elsewhere
+from launcher.data.facts import DatasetFacts, inspect_dataset, registered_elsewhere
 from launcher.data.index.store import index_store
 from launcher.data.plan import DatasetPlan, data_environment, plan_dataset, without_data
 from launcher.device.bfloat16 import Bfloat16Facts
@@ -69,12 +69,12 @@ def prepare(request: RunRequest, session: Session, since: Since) -> Prepared:
     problems: list[LauncherError] = []
     data = _noting(problems, lambda: session.plan_data(request))
     facts = session.look(request)
-    devices = _noting(problems, lambda: _plan_devices(request, session, facts, since))
+    devices = _noting(problems, lambda: plan_own_devices(request, session, facts, since))
     seen = _noting(problems, lambda: _look_into(request))
     if data is None or devices is None or seen is None:
         raise _all_of(problems)
     facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
-    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
+    return Prepared(facts=facts, plan=_decide(request, session, devices, data, seen, since, facts))
 
 
 def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, since: Since) -> Prepared:
@@ -84,9 +84,9 @@ def prepare_again(request: RunRequest, session: Session, data: DatasetPlan, sinc
         LauncherError: as `prepare` does.
     """
     facts = session.look(request)
-    devices, seen = _plan_devices(request, session, facts, since), _look_into(request)
+    devices, seen = plan_own_devices(request, session, facts, since), _look_into(request)
     facts, devices = _with_precision(request, session, since, facts, devices, seen.folder.previous)
-    return Prepared(facts=facts, plan=_decide(request, devices, data, seen, since, facts))
+    return Prepared(facts=facts, plan=_decide(request, session, devices, data, seen, since, facts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +105,16 @@ def _look_into(request: RunRequest) -> Seen:
 
 
 def _decide(
-    request: RunRequest, devices: DevicePlan, data: DatasetPlan, seen: Seen, since: Since, facts: DeviceFacts
+    request: RunRequest,
+    session: Session,
+    devices: DevicePlan,
+    data: DatasetPlan,
+    seen: Seen,
+    since: Since,
+    facts: DeviceFacts,
 ) -> RunPlan:
     if seen.work is None or isinstance(request.task, TrainRequest):
-        decide = partial(make_run_plan, request)
+        decide = partial(make_run_plan, request, meeting=session.look_at_meeting())
     else:
         decide = partial(make_inference_plan, request, request.task, work=seen.work)
     return decide(
@@ -136,7 +142,7 @@ def _with_precision(
     begun_in = None if request.resume == "never" else _begun_in(previous)
     if needs_measuring(request.keys, request.device.precision, begun_in=begun_in):
         facts = replace(facts, bfloat16=session.measure_bfloat16(request, devices))
-    return facts, _plan_devices(request, session, facts, since, begun_in=begun_in)
+    return facts, plan_own_devices(request, session, facts, since, begun_in=begun_in)
 
 
 def _begun_in(previous: Previous | None) -> str | None:
@@ -146,9 +152,14 @@ def _begun_in(previous: Previous | None) -> str | None:
     return previous.precision or ""
 
 
-def _plan_devices(
+def plan_own_devices(
     request: RunRequest, session: Session, facts: DeviceFacts, since: Since, *, begun_in: str | None = None
 ) -> DevicePlan:
+    """Those of this node.
+
+    Raises:
+        LauncherError: it has not what is asked for.
+    """
     diagnosis = diagnose(facts)
     lessons = since.lessons or Lessons()
     if lessons.hide_driver:
@@ -196,6 +207,15 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
     if isinstance(request.task, EvaluateRequest) and classes_of(request.task):
         # The run says what its classes are, and the worker compares them: nobody needs what it was trained on.
         request = replace(request, dataset=replace(request.dataset, train=SplitRequest()))
+    return plan_dataset(request, look_at_data(request, environ))
+
+
+def look_at_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetFacts:
+    """What is there of the data sets that a request names, in the user's code too.
+
+    Raises:
+        RequestError: the user's code cannot be imported.
+    """
     announce = partial(print, file=sys.stderr)
     own_code = look_at_own_code(
         request.own_code,
@@ -204,7 +224,7 @@ def plan_data(request: RunRequest, environ: Mapping[str, str]) -> DatasetPlan:
         announce=announce,
     )
     indexes = index_store(request.dataset.index, environ, announce)
-    return plan_dataset(request, inspect_dataset(request.dataset, request.keys, own_code, indexes))
+    return inspect_dataset(request.dataset, request.keys, own_code, indexes)
 
 
 def measure_bfloat16(request: RunRequest, devices: DevicePlan, environ: Mapping[str, str]) -> Bfloat16Facts:

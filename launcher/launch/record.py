@@ -110,7 +110,7 @@ def _started(plan: RunPlan, facts: DeviceFacts, at: float) -> Started:
         host=socket.gethostname(),
         process=os.getpid(),
         iterations=plan.keys["SOLVER.MAX_ITER"],
-        device=device_text(plan.devices.kind, plan.devices.num_processes),
+        device=device_text(plan.devices.kind, plan.num_processes),
         scheduler=facts.job.scheduler,
         job_id=facts.job.job_id,
     )

@@ -13,6 +13,11 @@ from launcher.run.plan import Evaluate, Lessons, Predict, RunPlan, Train
 LONGEST_PAUSE_S = 30.0
 STAGES = {Train: TRAINING, Evaluate: EVALUATION, Predict: PREDICTION}
 """In which the model gets as many images at once as the plan says."""
+LIMITS = {
+    codes.PROCESSES: "processes or threads",
+    codes.OPEN_FILES: "open files",
+    codes.SHARED_MEMORY: "shared memory",
+}
 DRIVER_HIDDEN = "the NVIDIA driver hung or crashed a CPU run; retrying with the driver library hidden"
 
 
@@ -33,6 +38,10 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
             return _less_host_memory(plan, before)
         case codes.LOADER_KILLED:
             return _fewer_workers(plan, before, "a DataLoader worker was killed") or _retry(plan, before)
+        case (
+            codes.PROCESSES | codes.OPEN_FILES | codes.SHARED_MEMORY as code
+        ):  # what each DataLoader worker takes part of
+            return _fewer_workers(plan, before, f"{LIMITS[code]} ran out")
         case codes.CRASH | codes.KILLED | codes.HANG | codes.CHECKPOINT_GONE:
             return _hide_driver(plan, before, outcome.fault) or _retry(plan, before)
         case code if code in codes.DEVICE:

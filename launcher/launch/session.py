@@ -14,7 +14,9 @@ from launcher.data.plan import DatasetPlan
 from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
 from launcher.device.policy.plan import DevicePlan
+from launcher.launch.board import Board
 from launcher.launch.claims import Claim, HandedOver
+from launcher.launch.meeting import MeetingFacts
 from launcher.run.outcome import Outcome
 from launcher.run.plan import RunPlan
 
@@ -38,6 +40,10 @@ class Session:
     """Looks at the data sets and decides what to register."""
     look: Callable[[RunRequest], DeviceFacts]
     """Looks at the devices."""
+    board: Board
+    """On which the launchers of several nodes talk."""
+    look_at_meeting: Callable[[], MeetingFacts | None]
+    """Where the processes of several nodes can meet; None for one node."""
     measure_bfloat16: Callable[[RunRequest, DevicePlan], Bfloat16Facts]
     """Looks at what bfloat16 does to the request's model on the CPU of that plan."""
     look_at_claims: Callable[[Collection[str]], Mapping[str, str]]

@@ -141,7 +141,7 @@ def _started_by_plan(paths: AttemptPaths) -> Started | None:
             host="",
             process=0,
             iterations=int(keys["SOLVER"]["MAX_ITER"]),
-            device=device_text(devices["kind"], int(devices["num_processes"])),
+            device=device_text(devices["kind"], int(devices["num_processes"]) * node_in(plan, "nodes").get("count", 1)),
             scheduler=job.get("scheduler", ""),
             job_id=job.get("job_id", ""),
         )

@@ -22,6 +22,8 @@ class Effect(Enum):
 
 OF_EVALUATION = ("dataset.val", "DATASETS.TEST", "TEST")
 """Settings that a model is evaluated with, beside every key that ends with `_TEST`."""
+OF_DIVISION = ("dataset.val.fraction", "dataset.val.seed")
+"""What validates, by these, does not train."""
 # The schedule and precision: read anew by every attempt.
 APPLY = (
     "SOLVER.MAX_ITER",
@@ -73,6 +75,8 @@ def changed_settings(
 
 def is_of_evaluation(key: str) -> bool:
     """Whether a setting changes what an evaluation gives, and nothing of the training."""
+    if key in OF_DIVISION:
+        return False
     return is_within(key, OF_EVALUATION) or key.endswith("_TEST")
 
 

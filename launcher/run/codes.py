@@ -26,6 +26,8 @@ WEIGHTS_UNAVAILABLE = "run.weights_unavailable"
 CHECKPOINT_GONE = "run.checkpoint_gone"
 UNREADABLE_IMAGES = "run.unreadable_images"
 """Of a prediction: all others are done."""
+NODE = "run.node"
+"""A node did not come, cannot do its part, or does not reach the others."""
 FAILED = "run.failed"
 """Any other exception."""
 

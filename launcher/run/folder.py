@@ -147,13 +147,18 @@ def previous_from(plan: Mapping[str, Any]) -> Previous:
         identity=plan.get("identity", {}),
         seed=keys.get("SEED"),
         begun_with=task.get("begun_with"),
-        num_processes=devices.get("num_processes"),
+        num_processes=_num_processes(plan),
         kind=devices.get("kind"),
         precision=devices.get("precision"),
         train_checksum=data.get("train_checksum", 0),
         val_checksum=data.get("val_checksum", 0),
         lessons=from_plain(Lessons, plan.get("lessons", {})).lasting,
     )
+
+
+def _num_processes(plan: Mapping[str, Any]) -> int | None:
+    here = plan.get("devices", {}).get("num_processes")
+    return None if here is None else here * plan.get("nodes", {}).get("count", 1)
 
 
 def _stored_identity(paths: RunPaths) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 SMOKE, ENDING = "smoke test", "ending"
 IMPORTING = "importing modules"
-TRAINING, EVALUATION, PREDICTION = "training", "evaluation", "prediction"
+TRAINING, EVALUATION, PREDICTION, SAVING = "training", "evaluation", "prediction", "saving"
 SHORT_PATIENCE_S = 60.0
 """For a forward and backward pass of milliseconds, and for ending once all is done: whoever takes longer hangs."""
 SUSPENDED_S = 30.0

@@ -91,8 +91,11 @@ def _is_of_others(folder: Path, request: RunRequest, digest: str) -> bool:
 
 def settings_that_matter(overrides: Iterable[str]) -> dict[str, str]:
     """Those that make another run, as they were typed; of a setting typed twice the last one counts."""
-    taken_apart = ((_key_of(text), text.partition("=")[2]) for text in overrides)
-    return {key: value for key, value in taken_apart if not is_within(key, NOT_IDENTITY)}
+    typed = {_key_of(text): text.partition("=")[2] for text in overrides}
+    # Which files are trained on follows from the folder where none is named.
+    is_searched = typed.get("dataset") == "coco_json" and "dataset.train.json" not in typed
+    ours = {"dataset.root"} if is_searched else set()
+    return {key: value for key, value in typed.items() if key in ours or not is_within(key, NOT_IDENTITY)}
 
 
 def _parts_before(request: RunRequest) -> Iterator[str]:
@@ -151,7 +154,7 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
     """
     if not isinstance(request.task, TrainRequest):
         return _identity_of_inference(request, request.task)
-    asked = {"dataset": to_plain(request.dataset), **request.keys.with_(from_data).nested()}
+    asked = {"dataset": _data_of(request), **request.keys.with_(from_data).nested()}
     if request.scaling is Scaling.linear:  # the others train the same batches
         asked["scaling"] = request.scaling.value
     if request.ema.decay != 0:
@@ -161,6 +164,14 @@ def identity_of(request: RunRequest, from_data: Iterable[Adjustment] = ()) -> di
     if request.own_code.trainer:
         asked["trainer"] = request.own_code.trainer
     return _without(NOT_IDENTITY, asked)
+
+
+def _data_of(request: RunRequest) -> dict[str, Any]:
+    """Without the settings of a division that was not asked for."""
+    plain: dict[str, Any] = to_plain(request.dataset)
+    if request.dataset.val.fraction == 0:
+        plain["val"] = {name: plain["val"][name] for name in ("json", "images")}
+    return plain
 
 
 def _identity_of_inference(request: RunRequest, task: InferenceRequest) -> dict[str, Any]:
@@ -173,7 +184,7 @@ def _identity_of_inference(request: RunRequest, task: InferenceRequest) -> dict[
         "trainer": request.own_code.trainer,
     }
     if isinstance(task, EvaluateRequest):
-        return _without(NOT_OF_INFERENCE, {**asked, "task": "evaluate", "dataset": to_plain(request.dataset)})
+        return _without(NOT_OF_INFERENCE, {**asked, "task": "evaluate", "dataset": _data_of(request)})
     settings = {"threshold": task.threshold, "draw": task.draw, "images_json": task.images_json}
     return _without(NOT_OF_INFERENCE, {**asked, **settings, "task": "predict", "inputs": list(task.inputs)})
 

@@ -143,6 +143,8 @@ class WorkerEnd:
     """After a second Ctrl-C."""
     hung_in: str = ""
     """The stage in which it made no progress and was killed."""
+    abandoned_by: str = ""
+    """The hosts whose processes ended, so that it waited for them in vain and was killed."""
     patience_s: float = 0.0
     """For how long it had made none."""
     memory_kills: int = 0
@@ -183,7 +185,7 @@ def classify(
 
 def _classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     if end.killed_by_us:
-        why = "interrupted a second time; nothing more was saved"
+        why = "ended by a second Ctrl-C; nothing more was saved"
         return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
     if result is not None:
         # Written when all was done and saved, so how the process ended after that changes nothing.
@@ -255,6 +257,9 @@ def _without_a_word(end: WorkerEnd) -> Outcome:
     if end.hung_in:
         why = f"hung: no progress in `{end.hung_in}`{_for(end.patience_s)}, worker killed; stacks in stacks.txt"
         return _failed(end, Ending.killed, ExitCode.training_failed, codes.HANG, why)
+    if end.abandoned_by:
+        why = f"the processes on {end.abandoned_by} ended without reporting an error, and those of this node were ended"
+        return _failed(end, Ending.killed, ExitCode.training_failed, codes.KILLED, why)
     if end.exit_status == COULD_NOT_WRITE:
         why = "the error is on the console: it could not be written into the run folder, whose disk may be full"
         return _failed(end, Ending.failed, ExitCode.training_failed, codes.FAILED, why)

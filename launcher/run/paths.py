@@ -25,6 +25,13 @@ class AttemptPaths:
     def plan(self) -> Path:
         return self.folder / "plan.json"
 
+    def plan_of(self, node: int) -> Path:
+        """That of another node than the first beside it."""
+        return self.folder / f"plan.node{node}.json" if node else self.plan
+
+    def facts_of(self, node: int) -> Path:
+        return self.folder / f"facts.node{node}.json" if node else self.facts
+
     @property
     def started(self) -> Path:
         """Where and on what it began, in a few hundred bytes: a list of a thousand runs has no time for plans."""
@@ -190,6 +197,11 @@ class RunPaths:
     @property
     def predictions(self) -> Path:
         return self.folder / "predictions.png"
+
+    @property
+    def nodes(self) -> Path:
+        """What the launchers of several nodes say to each other; see `launcher.launch.board`."""
+        return self.folder / ".nodes"
 
     @property
     def lock(self) -> Path:

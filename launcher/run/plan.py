@@ -133,6 +133,8 @@ class Evaluate:
     evaluation: EvaluationSettings
     images: int
     """Validation images that are drawn with what was found; 0 draws nothing."""
+    quiet: bool = False
+    """Nothing is printed before the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,8 @@ class Predict:
     draw: bool
     images_json: str
     """A COCO-format file that gives image ids by file name; empty for none."""
+    quiet: bool = False
+    """Nothing is printed before the end."""
 
 
 Task = Train | Evaluate | Predict
@@ -165,11 +169,36 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanWarning:
+    """Something about a plan that can hardly be meant, and runs all the same."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """The node of this plan among those that train together."""
+
+    count: int
+    rank: int
+    """From 0, the node that writes the run's folder."""
+    address: str
+    """`HOST:PORT` at which all processes meet; empty for one node."""
+    meeting: str
+    """What the processes of this attempt, and of no other, say when they meet there."""
+
+
+ONE_NODE = NodePlan(count=1, rank=0, address="", meeting="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What is reported before the start."""
 
     adjustments: tuple[Adjustment, ...]
     """Everything that the run gets otherwise than asked."""
+    warnings: tuple[PlanWarning, ...]
     notices: tuple[str, ...]
     changed: tuple[ChangedSetting, ...]
     """Settings whose values were others in the previous attempt."""
@@ -186,6 +215,8 @@ class RunPlan:
     start: Start
     data: DatasetPlan
     devices: DevicePlan
+    """Of this node."""
+    nodes: NodePlan
     keys: Keys
     """detectron2's as they will be, adjustments included."""
     own_code: OwnCode
@@ -205,9 +236,29 @@ class RunPlan:
         return self.paths.attempt(self.attempt)
 
     @property
+    def file(self) -> Path:
+        """That the worker of this node reads."""
+        return self.attempt_paths.plan_of(self.nodes.rank)
+
+    @property
+    def num_processes(self) -> int:
+        """On all nodes."""
+        return self.nodes.count * self.devices.num_processes
+
+    @property
+    def first_rank(self) -> int:
+        """Of this node's processes."""
+        return self.nodes.rank * self.devices.num_processes
+
+    @property
     def resume(self) -> ResumePoint | None:
         """The checkpoint to continue from."""
         return self.start.point if isinstance(self.start, Resume) else None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing but errors and the end is printed."""
+        return self.task.logging.quiet if isinstance(self.task, Train) else self.task.quiet
 
     @property
     def fingerprint(self) -> str:
@@ -226,5 +277,5 @@ class RunPlan:
         """The largest number of images that go through the model of one process at once."""
         if not isinstance(self.task, Train):
             return self.task.model.batch
-        per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.devices.num_processes
+        per_process: int = self.keys["SOLVER.IMS_PER_BATCH"] // self.num_processes
         return -(-per_process // self.task.accumulate)

@@ -64,5 +64,5 @@ def _dataset_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     splits = {split["name"]: split for split in plan["data"]["splits"]}
     for name in ("train", "val"):
         if split := splits.get(f"{dataset['name']}_{name}"):
-            dataset[name] = {"json": split["json"], "images": split["images"]}
+            dataset[name] = {**dataset[name], "json": split["json"], "images": split["images"]}
     return {**dataset, "root": plan["data"]["environment"]["DETECTRON2_DATASETS"]}

@@ -8,18 +8,18 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from launcher.run.difference import Difference, RunDifference
-from launcher.show.runs import table
+from launcher.show.table import table, wrapped
 
 LONGEST = 48
 
 
-def difference_text(found: RunDifference, one: str, other: str) -> str:
+def difference_text(found: RunDifference, one: str, other: str, *, width: int | None = None) -> str:
     """A table for each kind of difference; what is the same is one line."""
     kinds = {field.name: getattr(found, field.name) for field in fields(found)}
     same = [kind for kind, differences in kinds.items() if not differences]
-    parts = [_section(kind, differences, one, other) for kind, differences in kinds.items() if differences]
+    parts = [_section(kind, differences, one, other, width) for kind, differences in kinds.items() if differences]
     if same:
-        parts.append(f"the same in both: {', '.join(same)}")
+        parts.append(wrapped(f"the same in both: {', '.join(same)}", width=width))
     return "\n\n".join(parts)
 
 
@@ -27,9 +27,9 @@ def difference_json(found: RunDifference) -> str:
     return json.dumps(asdict(found), indent=2, default=str)
 
 
-def _section(kind: str, differences: Sequence[Difference], one: str, other: str) -> str:
+def _section(kind: str, differences: Sequence[Difference], one: str, other: str, width: int | None) -> str:
     rows = [[kind, one, other], *([part.name, _text(part.one), _text(part.other)] for part in differences)]
-    return table(rows)
+    return table(rows, width=width)
 
 
 def difference_lines(differences: Sequence[Difference]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 from launcher.run.evaluation import ClassScores, Comparison, Difference, EvaluationSummary, TaskSummary
+from launcher.show.table import wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,12 @@ def evaluation_lines(summary: EvaluationSummary, file: str) -> list[str]:
         lines.append("  no metrics: the evaluator gave none; log.txt may say why")
     lines += _overall(summary)
     lines += _per_class(summary)
-    return [*lines, f"  all of it: {file}"]
+    return [*_fitting(lines), f"  all of it: {file}"]
+
+
+def _fitting(lines: Iterable[str]) -> list[str]:
+    """Sentences in as many lines as they need; the tables fit already."""
+    return [part for line in lines for part in wrapped(line, width=WIDTH, indent=2).split("\n")]
 
 
 def _heading(summary: EvaluationSummary) -> str:
@@ -141,13 +147,15 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     ]
     if len(shown) < len(comparison.classes):
         lines.append(f"  {len(shown)} of {len(comparison.classes):,} classes: the largest differences")
-    return [
-        *lines,
-        f"  {percent} confidence intervals of B - A from {comparison.samples:,} bootstrap samples of the images, "
-        f"seed {comparison.seed}.",
-        "  differs: 0 is outside of the interval; of 20 classes that do not differ, about 1 is by chance.",
-        *([FEW_IMAGES_NOTE] if comparison.images < FEW_IMAGES else []),
-    ]
+    return _fitting(
+        [
+            *lines,
+            f"  {percent} confidence intervals of B - A from {comparison.samples:,} bootstrap samples of the images, "
+            f"seed {comparison.seed}.",
+            "  differs: 0 is outside of the interval; of 20 classes that do not differ, about 1 is by chance.",
+            *([FEW_IMAGES_NOTE] if comparison.images < FEW_IMAGES else []),
+        ]
+    )
 
 
 def _difference_row(one: Difference) -> Row:

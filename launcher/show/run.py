@@ -17,8 +17,13 @@ from launcher.run import codes
 from launcher.run.found import called
 from launcher.run.outcome import TIME_LIMIT, EarlyStop, Ending, Outcome, explain_early_stop, headlines
 from launcher.run.plan import Finished, Lessons, Resume, RunPlan, Train
+from launcher.run.resume import ResumePoint
+from launcher.show.console import width_of
 from launcher.show.data_wait import data_wait_text
 from launcher.show.inference import outcome_lines, start_line
+from launcher.show.plan_data import data_rows
+from launcher.show.stopping import left_text
+from launcher.show.table import flowing, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,21 +47,26 @@ def show_plan(plan: RunPlan, console: Console, *, before: RunPlan | None = None,
     After an earlier plan `before`, only what has changed.
     """
 
+    width = width_of(console)
+
     def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(wrapped(text, width=width), highlight=False, markup=False)
 
     if before is None:
         line(f"run: {_relative(Path(plan.folder))}")
-        for row in _index_rows(plan.data):
+        for row in (*data_rows(plan), *_index_rows(plan.data)):
             line(row)
     if before is None or before.devices.reason != plan.devices.reason:
-        line(f"device: {_device_line(plan.devices)}")
+        line(f"device: {_device_line(plan.devices, plan.nodes.count)}")
     known = {(a.setting, str(a.planned)) for a in before.report.adjustments} if before else set()
-    for row in _adjustment_rows([a for a in plan.report.adjustments if (a.setting, str(a.planned)) not in known]):
-        line(f"  {row}")
+    adjustments = [one for one in plan.report.adjustments if (one.setting, str(one.planned)) not in known]
+    for row in _adjustment_rows(adjustments, width):
+        line(row)
     for change in plan.report.changed:
         values = f"before {_yaml(change.before)}   now {_yaml(change.now)}"
         line(f"  changed: {change.setting}   {values}   {change.effect.value}")
+    for warning in plan.report.warnings if before is None and not isinstance(plan.start, Finished) else ():
+        line(f"warning: {warning.text}")
     show_notices((one for one in plan.report.notices if before is None or one not in before.report.notices), console)
     line(_start_line(plan))
     if composition:
@@ -73,20 +83,23 @@ def _index_rows(data: DatasetPlan) -> Iterator[str]:
 
 def show_notices(notices: Iterable[str], console: Console) -> None:
     for notice in notices:
-        console.print(f"note: {notice}", highlight=False, markup=False)
+        console.print(wrapped(f"note: {notice}", width=width_of(console)), highlight=False, markup=False)
 
 
 def plan_json(plan: RunPlan) -> str:
     return json.dumps(to_plain(plan), indent=2)
 
 
-def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float) -> None:
+def show_outcome(
+    outcome: Outcome | None, plan: RunPlan, console: Console, *, seconds: float, left: ResumePoint | None = None
+) -> None:
     """The result, and the next command; failures are reported by `failure_text`.
 
-    All attempts of the run together took so many `seconds`.
+    All attempts of the run together took so many `seconds`. What was ended by a second Ctrl-C would resume from `left`.
     """
     if outcome is not None and outcome.code == codes.INTERRUPTED:
-        console.print(f"interrupted: {outcome.explanation}", highlight=False, markup=False)
+        for text in _interrupted_lines(outcome, plan, left):
+            console.print(text, highlight=False, markup=False)
     if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped, Ending.pruned):
         return
     if not isinstance(plan.task, Train):
@@ -122,6 +135,12 @@ def show_outcome(outcome: Outcome | None, plan: RunPlan, console: Console, *, se
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
         console.print(text, highlight=False, markup=False)
+
+
+def _interrupted_lines(outcome: Outcome, plan: RunPlan, left: ResumePoint | None) -> Iterator[str]:
+    yield f"interrupted: {outcome.explanation}"
+    if isinstance(plan.task, Train):
+        yield f"  left          {left_text(left, outcome.work.iterations, plan)}"
 
 
 def show_retry(outcome: Outcome, plan: RunPlan, lessons: Lessons, console: Console) -> None:
@@ -188,13 +207,15 @@ def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     )
 
 
-def _device_line(devices: DevicePlan) -> str:
+def _device_line(devices: DevicePlan, nodes: int) -> str:
     several = f" x {devices.num_processes} processes" if devices.num_processes > 1 else ""
+    several += f" on each of {nodes} nodes" if nodes > 1 else ""
     asked = "" if devices.asked == devices.kind else f" (asked {devices.asked})"
     return f"{devices.kind}{several}{asked}: {devices.reason}"
 
 
-def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
+def _adjustment_rows(adjustments: Sequence[Adjustment], width: int | None = None) -> Iterator[str]:
+    """In columns, the reason below them where they and it do not fit into one line."""
     shown = [
         adjustment
         for adjustment in adjustments
@@ -203,9 +224,16 @@ def _adjustment_rows(adjustments: Sequence[Adjustment]) -> list[str]:
     ]
     cells = [(a.setting, f"asked {_yaml(a.asked)}", f"planned {_yaml(a.planned)}", a.reason) for a in shown]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
-    return [
-        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in cells
-    ]
+    for row in cells:
+        *values, reason = (cell.ljust(column) for cell, column in zip(row, (*widths, 0), strict=True))
+        line = "  " + "   ".join(values)
+        if width is None or len(line) + len(reason) + 3 <= width:
+            yield f"{line}   {reason}"
+            continue
+        first, *more = flowing(row[:3], width - 6, gap=3) if len(line.rstrip()) > width else [line.strip()]
+        yield f"  {first}"
+        yield from (f"      {text}" for text in more)
+        yield from wrapped(f"      {reason}", width=width, indent=0).split("\n")
 
 
 def _yaml(value: object) -> str:

@@ -8,21 +8,18 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher.run.summary import RunSummary, Score, State
+from launcher.show.table import table
 
 COLUMNS = ("run", "state", "iteration", "metric", "latest", "best", "device", "age", "duration", "job")
 
 
-def runs_table(runs: Sequence[RunSummary], name_of: Callable[[RunSummary], str], now: float) -> str:
+def runs_table(
+    runs: Sequence[RunSummary], name_of: Callable[[RunSummary], str], now: float, *, width: int | None = None
+) -> str:
     """One line per run below a line of headings; columns in which no run has anything are left out."""
     cells = [dict(zip(COLUMNS, _cells(run, name_of(run), now), strict=True)) for run in runs]
     shown = [column for column in COLUMNS if any(row[column] for row in cells)]
-    return table([shown, *([row[column] for column in shown] for row in cells)])
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return table([shown, *([row[column] for column in shown] for row in cells)], width=width)
 
 
 def runs_json(runs: Iterable[RunSummary]) -> str:

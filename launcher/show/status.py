@@ -11,12 +11,15 @@ from dataclasses import asdict
 from launcher.run.attempts import Attempt
 from launcher.run.status import RunStatus
 from launcher.run.summary import RunSummary, State
-from launcher.show.runs import period_text, plain_summary, progress_text, score_texts, state_text, table
+from launcher.show.runs import period_text, plain_summary, progress_text, score_texts, state_text
+from launcher.show.table import table, wrapped
 
 
-def status_text(status: RunStatus, name: str, now: float) -> str:
+def status_text(status: RunStatus, name: str, now: float, *, width: int | None = None) -> str:
     """Several lines: the state, what it does now, its attempts, the last lines of its log."""
-    return "\n".join([*_head(status, name, now), *_attempt_rows(status), *_log(status), *_next(status.summary, name)])
+    head = (wrapped(line, width=width, indent=12) for line in _head(status, name, now))
+    attempts = _attempt_rows(status, width)
+    return "\n".join([*head, *attempts, *_log(status), *_next(status.summary, name)])
 
 
 def status_json(status: RunStatus) -> str:
@@ -74,13 +77,13 @@ def _place(run: RunSummary, job_state: str) -> Iterator[str]:
     yield f"  folder      {run.folder}"
 
 
-def _attempt_rows(status: RunStatus) -> Iterator[str]:
+def _attempt_rows(status: RunStatus, width: int | None) -> Iterator[str]:
     if not status.attempts:
         return
     rows = [["attempt", "began", "took", "iterations", "end"]]
     rows += [_attempt_row(attempt, status) for attempt in status.attempts]
     yield ""
-    yield table(rows)
+    yield table(rows, width=width)
 
 
 def _attempt_row(attempt: Attempt, status: RunStatus) -> list[str]:

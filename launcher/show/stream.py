@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
+
+from launcher.errors import printable
 
 NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)
 """What a write gives once the reader has gone: a closed pipe, a terminal that was hung up, a closed descriptor."""
@@ -78,3 +81,21 @@ def patient(stream: IO[str] | None, *, on_any_error: bool = False) -> Any:
     """That stream as a `PatientStream`, and one to nowhere for none."""
     # Python has None for a stream that was closed before it started, as by `>&-`.
     return PatientStream(stream if stream is not None else open(os.devnull, "w"), on_any_error=on_any_error)
+
+
+def leave_progress_line(descriptor: int = 1) -> None:
+    """Begin a line of its own, with a cursor, where a process was killed in the middle of drawing a progress bar."""
+    with contextlib.suppress(OSError):
+        if os.isatty(descriptor):
+            os.write(descriptor, b"\n\x1b[?25h")
+
+
+def say_at_once(text: str, descriptor: int = 2) -> None:
+    """Print a line from a signal's handler: past all buffers, and not at all where it would have to wait for a reader.
+
+    On a terminal it begins below the line on which `^C` is echoed, which may be that of a progress bar.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        begin = "\n" if os.isatty(descriptor) else ""
+        if select.select([], [descriptor], [], 0)[1]:
+            os.write(descriptor, f"{begin}{printable(text)}\n".encode(errors="backslashreplace"))

@@ -13,7 +13,8 @@ from typing import Any
 from launcher.config.arguments import MULTIRUN_FLAGS, take_apart
 from launcher.config.request import BestMode
 from launcher.files import write_text
-from launcher.show.runs import period_text, table
+from launcher.show.runs import period_text
+from launcher.show.table import table
 from launcher.sweep.naming import SEED, key_of, settings_in
 from launcher.sweep.standing import main_metric_of
 from launcher.sweep.text import state_text, value_text

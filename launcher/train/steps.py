@@ -94,6 +94,14 @@ class Steps(SimpleTrainer):
         self.grad_scaler.scale(total if fraction == 1 else total * fraction).backward()
         return to_floats(losses)
 
+    def losses_of(self, batch: Batch) -> dict[str, float]:
+        """The losses of a batch, of this process alone; no gradients."""
+        # DistributedDataParallel would wait for the other ranks.
+        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        with torch.no_grad(), self._autocast():
+            losses = model(batch)
+            return to_floats(losses if isinstance(losses, Mapping) else {"total_loss": losses})
+
     def _no_sync(self) -> Any:
         """Ranks exchange gradients once per iteration, in its last backward pass."""
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else contextlib.nullcontext()

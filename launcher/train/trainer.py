@@ -297,7 +297,7 @@ class Trainer(DefaultTrainer):
     def evaluate(self) -> Evaluation:
         """Evaluate on DATASETS.TEST, as far as nobody asks to stop meanwhile."""
         with self.evaluated_weights():
-            return evaluate(
+            evaluation = evaluate(
                 self.model,
                 self.cfg,
                 build_test_loader=self.build_test_loader,
@@ -306,6 +306,8 @@ class Trainer(DefaultTrainer):
                 stop=self.stop,
                 heartbeat=self.heartbeat,
             )
+        self.heartbeat.beat(TRAINING)
+        return evaluation
 
 
 def _distributed(model: Module, cfg: CfgNode) -> Module:

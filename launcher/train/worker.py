@@ -40,29 +40,29 @@ def work(plan_file: Path, *, raise_errors: bool = False) -> int:
     `raise_errors` lets a single process's exception through, for debuggers.
     """
     plan = read_json(plan_file, RunPlan)
-    num_processes = plan.devices.num_processes
-    if num_processes == 1:
+    if plan.num_processes == 1:
         return work_as_rank(plan_file, 0, raise_errors=raise_errors)
     attempt = plan.attempt_paths
     if STOP.asked:
         return 1
     STOP.note_signals(attempt.stop_note)
-    log_to(attempt.log(0), console=False)
+    log_to(attempt.log(plan.first_rank), console=False)
     # Ranks import torch before our code can tell Python where warnings go.
     os.environ["PYTHONWARNINGS"] = "ignore"
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch's own warnings, once from each rank
     sys.warnoptions.clear()  # multiprocessing hands these on as options, which count more
     try:
         from launcher.train.ranks import launch_ranks  # torch, which may be what fails
     except Exception as error:
-        return _end_with(error, attempt, 0)
-    return launch_ranks(work_as_rank, plan_file, num_processes, attempt)
+        return _end_with(error, attempt, plan.first_rank)
+    return launch_ranks(work_as_rank, plan_file, plan)
 
 
 def work_as_rank(plan_file: Path, rank: int, *, raise_errors: bool = False) -> int:
     """One rank's work; an exception becomes a failure file and status 1."""
     plan = read_json(plan_file, RunPlan)
     attempt = plan.attempt_paths
-    log_to(attempt.log(rank), console=rank == 0)
+    log_to(attempt.log(rank), console=rank == 0, quiet=plan.quiet)
     heartbeat = Heartbeat(attempt.heartbeat if rank == 0 else None)
     try:
         with _stacks_into(attempt.stacks(rank)):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from launcher.config import request as declared
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys
-from launcher.config.ranges import Range, range_of
+from launcher.config.own_settings import OwnSetting, own_settings, section_of, shown
 from launcher.config.request import OwnCode, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, make_schema
 from launcher.run.changed import Effect, changed_settings
@@ -54,19 +51,6 @@ TITLES = {
     "search": "Search",
     "": "Without a section",
 }
-TYPES = {
-    "int": "whole number",
-    "float": "number",
-    "bool": "true or false",
-    "str": "text",
-    "list[str]": "list of text",
-    "list[Any]": "list",
-    "tuple[str, ...]": "list of text",
-    "dict[str, Any]": "settings by their names",
-    "Any": "number or text",
-}
-AT_THE_ROOT = "own_code"
-"""A part of a request whose settings have no section."""
 OTHER = {bool: lambda value: not value, int: lambda value: value + 1, float: lambda value: value + 0.5}
 
 
@@ -84,24 +68,6 @@ class Setting:
     """Of an enumeration: each member with its meaning."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """A field of a request that is no dataclass itself."""
-
-    path: tuple[str, ...]
-    """The names of the fields that lead to it."""
-    owner: str
-    """The dataclass that has it."""
-    type: str
-    range: Range | None
-    value: Any
-
-    @property
-    def name(self) -> str:
-        """As typed: `async_` is `async` there."""
-        return ".".join(part for part in self.path if part != AT_THE_ROOT).rstrip("_")
-
-
 def page() -> str:
     return "\n".join([HEAD, *(line for section in TITLES for line in paragraphs(section))]).rstrip() + "\n"
 
@@ -110,7 +76,7 @@ def paragraphs(section: str) -> Iterator[str]:
     rows = [row for row in settings() if (row.name.partition(".")[0] if "." in row.name else "") == section]
     yield f"## {TITLES[section]}\n"
     if section:
-        yield f"{sentence(OWN_NODES[section])}\n"
+        yield f"{section_of(section)}\n"
     yield "| setting | type | default | range | another run | meaning |"
     yield "|---|---|---|---|---|---|"
     for row in rows:
@@ -126,50 +92,19 @@ def paragraphs(section: str) -> Iterator[str]:
 
 def settings() -> list[Setting]:
     """Every lower-case setting, in the order of the page."""
-    meanings, base = docstrings(), default_request()
+    base = default_request()
     return [
         Setting(
-            name=leaf.name,
-            type=TYPES.get(leaf.type, "one of these"),
-            default=f"`{shown(leaf.value)}`" if shown(leaf.value) else "empty",
-            range=str(leaf.range or "").replace(">=", "≥"),
-            another_run=another_run(base, leaf),
-            meaning=meanings[leaf.owner, leaf.path[-1]],
-            options=tuple((one.name, meanings[leaf.type, one.name]) for one in members(leaf.value)),
+            name=one.name,
+            type=one.type,
+            default=f"`{shown(one.default)}`" if shown(one.default) else "empty",
+            range=str(one.range or "").replace(">=", "≥"),
+            another_run=another_run(base, one),
+            meaning=one.meaning,
+            options=one.options,
         )
-        for leaf in leaves(base)
+        for one in own_settings()
     ]
-
-
-def leaves(request: RunRequest) -> Iterator[Leaf]:
-    for section in OWN_NODES:
-        yield from _leaves(getattr(request, section), (section,))
-    yield from (leaf for leaf in _leaves(request, ()) if leaf.name in ("resume", "scaling"))
-    yield from _leaves(request.own_code, (AT_THE_ROOT,))
-
-
-def _leaves(settings: Any, path: tuple[str, ...]) -> Iterator[Leaf]:
-    for field in fields(settings):
-        value, inner = getattr(settings, field.name), (*path, field.name)
-        if is_dataclass(value):
-            yield from _leaves(value, inner)
-        else:
-            owner = type(settings).__name__
-            yield Leaf(path=inner, owner=owner, type=field.type, range=range_of(field), value=value)
-
-
-def docstrings() -> dict[tuple[str, str], str]:
-    """By class and name: the string under each field and each member of an enumeration."""
-    found = {}
-    for node in ast.parse(inspect.getsource(declared)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for before, after in zip(node.body, node.body[1:], strict=False):
-            target = getattr(before, "target", None) or next(iter(getattr(before, "targets", ())), None)
-            text = getattr(getattr(after, "value", None), "value", None)
-            if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(text, str):
-                found[node.name, target.id] = " ".join(text.split())
-    return found
 
 
 def default_request() -> RunRequest:
@@ -184,12 +119,12 @@ def default_request() -> RunRequest:
     )
 
 
-def another_run(base: RunRequest, leaf: Leaf) -> str:
+def another_run(base: RunRequest, setting: OwnSetting) -> str:
     """Tried: requests with other values against one with the default."""
-    tried = {other: with_setting(base, leaf.path, other) for other in others(leaf.value)}
+    tried = {other: with_setting(base, setting.path, other) for other in others(setting.default)}
     if any(run_folder(request) != run_folder(base) for request in tried.values()):
         return "other folder"
-    if is_within(leaf.name, NOT_IDENTITY):
+    if is_within(setting.name, NOT_IDENTITY):
         return "no"
     refused = [other for other, request in tried.items() if is_refused(base, request)]
     if len(refused) == len(tried):
@@ -204,29 +139,13 @@ def is_refused(before: RunRequest, now: RunRequest) -> bool:
 
 def others(value: Any) -> list[Any]:
     if isinstance(value, Enum):
-        return [one for one in members(value) if one is not value]
+        return [one for one in type(value) if one is not value]
     return [OTHER[type(value)](value)] if type(value) in OTHER else ["other"]
-
-
-def members(value: Any) -> list[Any]:
-    return list(type(value)) if isinstance(value, Enum) else []
 
 
 def with_setting(settings: Any, path: Sequence[str], value: Any) -> Any:
     first, *below = path
     return replace(settings, **{first: with_setting(getattr(settings, first), below, value) if below else value})
-
-
-def shown(value: Any) -> str:
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(str, value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
-
-
-def sentence(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").splitlines()[0]
 
 
 if __name__ == "__main__":

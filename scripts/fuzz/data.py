@@ -25,7 +25,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from launcher.config.keys import Keys
-from launcher.config.request import DatasetKind, DatasetRequest, RunRequest, SplitRequest
+from launcher.config.request import DatasetKind, DatasetRequest, RunRequest, SplitRequest, ValRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.plan import plan_dataset
 from launcher.data.rle import run_lengths
@@ -324,7 +324,8 @@ def _look(folder: Path, *, mask_on: bool) -> tuple[str, str]:
 
 
 def _dataset(folder: Path) -> DatasetRequest:
-    train, val = (SplitRequest(json=str(folder / f"{each}.json"), images=str(folder)) for each in ("train", "val"))
+    train = SplitRequest(json=str(folder / "train.json"), images=str(folder))
+    val = ValRequest(json=str(folder / "val.json"), images=str(folder))
     return DatasetRequest(kind=DatasetKind.coco_json, name="fuzz", root=str(folder), train=train, val=val)
 
 

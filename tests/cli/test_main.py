@@ -69,12 +69,6 @@ def _nobody_reads(_: str) -> int:
     raise BrokenPipeError
 
 
-def test_tensorboard_needs_a_folder(capsys: pytest.CaptureFixture[str], tmp_path):
-    assert main(["tensorboard", str(tmp_path / "missing")]) == ExitCode.request_wrong
-
-    assert "no such folder" in capsys.readouterr().err
-
-
 def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path: Path, launcher_environment: dict[str, str]):
     command = f'mkdir gone && cd gone && rmdir ../gone && "{sys.executable}" -m launcher plan experiment=demo'
     done = subprocess.run(

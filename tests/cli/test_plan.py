@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from launcher.cli import plan as plan_command
-from tests.values import a_plan
+from tests.values import a_plan, keys_shown_in_plan
 
 FILE = """# @package _global_
 hydra:
@@ -31,3 +31,12 @@ def test_what_a_plan_does_not_apply_is_a_notice(tmp_path: Path, monkeypatch, cap
     assert "hydra.job.env_set.HAND on the command line is not applied here" in printed
     assert printed.count("is not applied here") == 3
     assert "LEFT" not in os.environ
+
+
+def test_a_quiet_training_has_a_plan_to_be_looked_at(monkeypatch, capsys):
+    made = a_plan(keys_shown_in_plan())
+    monkeypatch.setattr(plan_command, "prepare", lambda *_: type("Made", (), {"plan": made}))
+
+    plan_command.run(["DATASETS.TRAIN=[a]", "logging=quiet"])
+
+    assert "  SOLVER.MAX_ITER = 10\n" in capsys.readouterr().out

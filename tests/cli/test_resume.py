@@ -48,6 +48,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["default", "SOLVER.MAX_ITER=x"], "SOLVER.MAX_ITER"),
         (["default", "SOLVER.MAX_ITR=9"], "launcher resume demo/default SOLVER.MAX_ITER=9"),
         (["default", "SOLVER.BASE_LR=-1"], "SOLVER.BASE_LR=-1"),
+        (["default", "cluster.time=10"], "cluster.time=10: settings of cluster are those of a job"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )  # fmt: skip

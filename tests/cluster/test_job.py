@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from launcher.cluster.job import Measured, cpus_of, lead_of, measured_by, on_the_nodes, problems_with_job
-from launcher.config.request import CheckpointSettings, ClusterSettings, DeviceChoice, DeviceRequest, RunRequest
+from launcher.config.request import (
+    CheckpointSettings,
+    ClusterSettings,
+    ContainerKind,
+    ContainerSettings,
+    DeviceChoice,
+    DeviceRequest,
+    RunRequest,
+)
 from launcher.run.manifest import Manifest, Milestone, manifest_path, manifest_text
 from launcher.run.paths import RunPaths
 from tests.cluster.hostile import CONTROL
@@ -28,6 +36,10 @@ def asking(*, count: Any = 1, choice: str = "auto", minutes: float = 0, **cluste
     )
 
 
+def in_container(kind: str = "none", **container: Any) -> RunRequest:
+    return asking(container=ContainerSettings(kind=ContainerKind(kind), **container))
+
+
 def problems(request: RunRequest, measured: Measured = NOTHING) -> str:
     return "\n".join(problems_with_job(on_the_nodes(request), measured))
 
@@ -37,6 +49,9 @@ def problems(request: RunRequest, measured: Measured = NOTHING) -> str:
     [
         asking(),
         asking(count=8),
+        asking(nodes=2),
+        in_container("apptainer", image="/images/detectron2.sif", mounts=["/data"]),
+        asking(nodes=4, gpus_per_node=0, choice="cpu", count=4),
         asking(count="all"),
         asking(gpus_per_node=0, choice="cpu", count=3),
         asking(time="24:00:00", partition="gpu", options=["--exclude=n[1-3]", "--exclusive"]),
@@ -50,7 +65,16 @@ def test_what_can_be_asked_for_has_no_problem(request_: RunRequest):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (asking(nodes=2), "cluster.nodes=2: a run trains on one node"),
+        (
+            asking(nodes=4),
+            "cluster.gpus_per_node=8: SOLVER.IMS_PER_BATCH=16 cannot be shared equally by 32",
+        ),
+        (asking(nodes=3, gpus_per_node=0, choice="cpu"), "cluster.nodes=3: SOLVER.IMS_PER_BATCH=16 cannot be shared"),
+        (in_container(kind="srun"), "cluster.container.kind=srun, but no image is named"),
+        (in_container(image="a.sif"), "has an image or mounts, but nothing that starts it"),
+        (in_container(kind="apptainer", image="a.sif", mounts=["data"]), "'data' has to be an absolute path"),
+        (in_container(kind="apptainer", image="a.sif", mounts=["/a:/b"]), "'/a:/b' has to be an absolute path"),
+        (in_container(kind="apptainer", image="a\nb"), "has a control character"),
         (asking(choice="cpu"), "cluster.gpus_per_node=8 asks for GPUs, but device=cpu"),
         (asking(gpus_per_node=0), "a job without GPUs. Ask for some, cluster.gpus_per_node=1, or train on the CPU"),
         (asking(count=4), "cluster.gpus_per_node=8, but device.count=4. Leave device.count out."),
@@ -80,7 +104,7 @@ def test_a_control_character_is_refused_everywhere(setting: str, text: str):
 
 
 def test_every_problem_is_named_at_once():
-    assert len(problems(asking(nodes=2, time="soon", options=["x"], partition="a\nb")).splitlines()) == 4
+    assert len(problems(asking(nodes=3, time="soon", options=["x"], partition="a\nb")).splitlines()) == 4
 
 
 def test_the_signal_leads_by_at_least_twice_the_time_of_a_save():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+from launcher.run.paths import RunPaths
 from tests.cluster.conftest import ITERATIONS
-from tests.cluster.real_slurm import Slurm, Submitted
+from tests.cluster.real_slurm import Slurm, Submitted, wait_for
 from tests.exact import weights_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -103,20 +105,20 @@ def test_a_cancelled_job_is_not_requeued_and_can_be_resumed(slurm: Slurm, submit
     assert weights_in(run.paths.final_weights) == undisturbed
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_run_that_progresses_is_requeued_more_often_than_one_that_does_not(
     slurm: Slurm, submit: Submit, undisturbed: str
 ):
-    run = submit("often")
+    run = submit("often", slow_s=3)
 
-    for attempt in range(1, 5):
-        run.wait_for_iteration(4 * attempt, attempt)
-        user_signal(slurm, run)
+    for attempt in range(1, 11):
+        run.wait_for_iteration(run.iterations + 1, attempt)
+        preempt(slurm, run)
         slurm.wait_until_requeued(run.job, attempt)
         slurm.lift(run.job)
 
     assert slurm.ended(run.job) == "COMPLETED", run.output
-    assert run.ends() == ["stopped"] * 4 + ["finished"]
+    assert run.ends() == ["stopped"] * 10 + ["finished"]
     assert weights_in(run.paths.final_weights) == undisturbed
 
 
@@ -183,7 +185,10 @@ def test_a_waiting_job_is_shown_refused_twice_and_cancelled(slurm: Slurm, submit
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("cluster.partition=nowhere", "invalid partition specified: nowhere"), ("cluster.nodes=2", "trains on one node")],
+    [
+        ("cluster.partition=nowhere", "invalid partition specified: nowhere"),
+        ("cluster.nodes=4", "cannot be shared equally by 4 processes on 4 nodes"),
+    ],
 )
 def test_what_slurm_or_we_do_not_take_is_refused_before_anything_waits(
     slurm: Slurm, settings: tuple[str, ...], setting: str, words: str
@@ -206,3 +211,28 @@ def test_the_printed_script_is_the_same_job(slurm: Slurm, settings: tuple[str, .
     (folder,) = (slurm.here / "runs").glob("*/printed")
     assert script == (folder / "cluster/job.sh").read_text()
     slurm.run("scancel", job)
+
+
+@pytest.mark.timeout(600)
+def test_an_element_of_an_array_is_requeued_by_itself_and_named_as_squeue_names_it(
+    slurm: Slurm, settings: tuple[str, ...], undisturbed: str
+):
+    """A user's own array, whose script starts a run for each element."""
+    typed = " ".join(f"'{setting}'" for setting in settings)
+    command = f"{sys.executable} -m launcher train {typed} run.name=element$SLURM_ARRAY_TASK_ID"
+    requeue_element = "[ $? != 75 ] || scontrol requeue ${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    head = "#!/bin/bash\n#SBATCH --array=0-1 --output=element%a.out --requeue --open-mode=append"
+    (slurm.here / "array.sh").write_text(f"{head}\ntrap : TERM USR1\nsrun {command}\n{requeue_element}\n")
+    array = slurm.run("sbatch", "--parsable", "array.sh", SLOW_S="0.5").strip()
+    wait_for(lambda: len(list((slurm.here / "runs").glob("*/element*/attempts"))) == 2)
+    folders = sorted((slurm.here / "runs").glob("*/element*"))
+    runs = [Submitted(job=f"{array}_{number}", paths=RunPaths(folder)) for number, folder in enumerate(folders)]
+    runs[1].wait_for_iteration(5)
+
+    assert f"{array}_1" in slurm.launcher("status", str(folders[1]))
+    slurm.run("scancel", "-s", "USR1", f"{array}_1")
+
+    assert [slurm.ended(run.job) for run in runs] == ["COMPLETED"] * 2
+    assert [run.ends() for run in runs] == [["finished"], ["stopped", "finished"]]
+    assert [slurm.field(run.job, "Restarts") for run in runs] == ["0", "1"]
+    assert [weights_in(run.paths.final_weights) for run in runs] == [undisturbed] * 2

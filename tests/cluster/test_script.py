@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cluster.script import batch_script, directives, quoted, time_text
-from launcher.config.request import ClusterSettings
+from launcher.config.request import ClusterSettings, ContainerKind, ContainerSettings
 from tests.cluster.hostile import STRINGS
 from tests.cluster.jobs import a_job
 
@@ -227,3 +227,42 @@ def test_what_is_asked_for_is_in_the_directives_and_nothing_else(tmp_path: Path)
         "#SBATCH --exclusive",
         '#SBATCH --exclude="n3"',
     ]
+
+
+def test_a_job_on_two_nodes_starts_one_launcher_on_each(tmp_path: Path):
+    job = a_job(tmp_path, asked=ClusterSettings(nodes=2))
+
+    assert list(directives(job))[6:9] == ["#SBATCH --nodes=2", "#SBATCH --ntasks=2", "#SBATCH --ntasks-per-node=1"]
+    assert "\nsrun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=1 --kill-on-bad-exit=1 launcher" in (
+        batch_script(job)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpus", "started"),
+    [
+        (
+            ContainerKind.srun,
+            8,
+            "'--container-image=d2 a.sqsh' --container-mounts=RUN:RUN,/here:/here,/data:/data "
+            "--container-workdir=/here launcher",
+        ),
+        (ContainerKind.apptainer, 8, "apptainer exec --nv --bind RUN,/here,/data --pwd /here 'd2 a.sqsh' launcher"),
+        (ContainerKind.apptainer, 0, "apptainer exec --bind RUN,/here,/data --pwd /here 'd2 a.sqsh' launcher"),
+    ],
+)
+def test_the_training_runs_in_a_container_and_the_script_outside(
+    tmp_path: Path, kind: ContainerKind, gpus: int, started: str
+):
+    container = ContainerSettings(kind=kind, image="d2 a.sqsh", mounts=["/data"])
+    job = a_job(
+        tmp_path,
+        asked=ClusterSettings(gpus_per_node=gpus, container=container),
+        working_directory=Path("/here"),
+        command=("/here/.venv/bin/launcher",),
+    )
+
+    line = f"--kill-on-bad-exit=1 {started.replace('RUN', str(tmp_path))} resume"
+
+    assert line in batch_script(job)
+    assert "\nscontrol requeue" in batch_script(job)

@@ -169,3 +169,16 @@ def test_the_id_is_found_in_what_sbatch_prints(tmp_path: Path, commands: Path, p
 
     assert submit(tmp_path / "job.sh") == "17"
     assert os.listdir(commands)
+
+
+def test_a_scheduler_that_does_not_answer_is_not_waited_for_and_the_record_counts(tmp_path: Path, commands: Path):
+    slow = commands / "squeue"
+    slow.write_text("#!/bin/sh\nexec /bin/sleep 30\n")
+    slow.chmod(0o755)
+    run = a_run(tmp_path, Ending.stopped)
+
+    began = time.monotonic()
+    (found,) = with_jobs([run], time.time(), patience_s=0.3)
+
+    assert time.monotonic() - began < 5
+    assert found == run

@@ -12,18 +12,19 @@ from launcher.config.checks import KEY_RANGES, problems_with_request, refuse_wro
 from launcher.config.keys import Keys
 from launcher.config.known_keys import read_keys
 from launcher.config.ranges import numbers_of
-from launcher.config.request import DatasetKind, DeviceChoice, RunRequest, Scaling, SplitRequest
+from launcher.config.request import DatasetKind, DeviceChoice, Found, RunRequest, Scaling, SplitRequest, ValRequest
 from launcher.config.schema import OWN_NODES
 from launcher.errors import RequestError
 from tests.values import a_request
 
 SOUND = {"DATASETS.TRAIN": ["a_train"], "DATASETS.TEST": ["a_val"]}
 FILES = SplitRequest(json="a.json", images="a")
+VAL_FILES = ValRequest(json="a.json", images="a")
 COCO = {
     "dataset.kind": DatasetKind.coco_json,
     "dataset.name": "fruits",
     "dataset.train": FILES,
-    "dataset.val": FILES,
+    "dataset.val": VAL_FILES,
     "DATASETS.TRAIN": ["fruits_train"],
     "DATASETS.TEST": ["fruits_val"],
 }
@@ -42,12 +43,14 @@ def request_with(**changes: Any) -> RunRequest:
     changes = {**SOUND, **changes}
     request = a_request(Keys.of_leaves({**leaves, **{k: v for k, v in changes.items() if k.isupper()}}.items()))
     for name, value in changes.items():
-        section, _, setting = name.partition(".")
         if not name.isupper():
-            request = replace(
-                request, **{section: replace(getattr(request, section), **{setting: value}) if setting else value}
-            )
+            request = _with(request, name, value)
     return request
+
+
+def _with(settings: Any, name: str, value: Any) -> Any:
+    section, _, rest = name.partition(".")
+    return replace(settings, **{section: _with(getattr(settings, section), rest, value) if rest else value})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,8 @@ def request_with(**changes: Any) -> RunRequest:
     [
         {},
         COCO,
-        COCO | {"dataset.val": SplitRequest()},
+        COCO | {"dataset.val": ValRequest()},
+        COCO | {"dataset.val": replace(VAL_FILES, fraction=0.2, seed=3)},
         COCO | EARLY,
         EARLY,
         {"device.count": "all", "device.ids": [0, "GPU-1"], "device.choice": CUDA},
@@ -128,9 +132,9 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "dataset.train.json=PATH",
         ),
         (COCO | {"dataset.train": SplitRequest(json="x")}, "dataset.train.images is not set", "train.images=PATH"),
-        (COCO | {"dataset.val": SplitRequest(json="x")}, "dataset.val.images is not set", "dataset.val.images=PATH"),
-        (COCO | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "dataset.val.json=PATH"),
-        (COCO | EARLY | {"dataset.val": SplitRequest(images="x")}, "dataset.val.json is not set", "val.json=PATH"),
+        (COCO | {"dataset.val": ValRequest(json="x")}, "dataset.val.images is not set", "dataset.val.images=PATH"),
+        (COCO | {"dataset.val": ValRequest(images="x")}, "dataset.val.json is not set", "dataset.val.json=PATH"),
+        (COCO | EARLY | {"dataset.val": ValRequest(images="x")}, "dataset.val.json is not set", "val.json=PATH"),
         (COCO | {"dataset.name": ""}, "dataset.name is empty", "dataset.name=fruits"),
         (COCO | {"dataset.name": "../x"}, "dataset.name=../x is a path, not a name", "dataset.name=fruits"),
         (COCO | {"dataset.name": "/x"}, "dataset.name=/x is a path, not a name", "dataset.name=fruits"),
@@ -159,7 +163,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ({"run.time_limit": "soon"}, "run.time_limit=soon is not a time", "D-HH:MM:SS"),
         ({"run.time_limit": -5}, "run.time_limit=-5 is not a time", "0 for no limit"),
         (EARLY | {"DATASETS.TEST": []}, "early_stopping.metric=bbox/AP, but there is nothing", "DATASETS.TEST=[NAME]"),
-        (COCO | EARLY | {"dataset.val": SplitRequest()}, "early_stopping.metric=bbox/AP, but there is nothing", "TEST"),
+        (COCO | EARLY | {"dataset.val": ValRequest()}, "early_stopping.metric=bbox/AP, but there is nothing", "TEST"),
         (
             EARLY | {"TEST.EVAL_PERIOD": 0},
             "early_stopping.metric=bbox/AP, but nothing is",
@@ -226,7 +230,22 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "dataset.train is set, but the data sets are detectron2's own (a_train)",
             "dataset=coco_json",
         ),
-        ({"dataset.val": FILES}, "dataset.val is set, but", "dataset=coco_json"),
+        ({"dataset.val": VAL_FILES}, "dataset.val is set, but", "dataset=coco_json"),
+        (
+            COCO | {"dataset.val": replace(VAL_FILES, json="b.json", fraction=0.2)},
+            "dataset.val.fraction=0.2 validates on a part of dataset.train, and dataset.val.json=b.json on something",
+            "dataset.val.fraction=0",
+        ),
+        (
+            COCO | {"dataset.val": ValRequest(json="a.json", images="b", fraction=0.2)},
+            "dataset.val.fraction=0.2 validates on a part of dataset.train, and dataset.val.images=b on something",
+            "dataset.val.fraction=0",
+        ),
+        (
+            COCO | {"dataset.train": SplitRequest(), "found": Found(problems=("dataset.root=x: nothing.",))},
+            "dataset.root=x: nothing.",
+            "x",
+        ),
         (
             COCO | {"DATASETS.TRAIN": ["coco_2017_train"]},
             "dataset.train is set, but DATASETS.TRAIN=[coco_2017_train] does not name it",
@@ -235,7 +254,7 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
         ({"MODEL.DEVICE": "cuda:1"}, "MODEL.DEVICE=cuda:1: must be one of cuda, cpu, mps", "device.ids=[1]"),
         ({"MODEL.DEVICE": "gpu"}, "MODEL.DEVICE=gpu: must be one of cuda, cpu, mps", "device=cuda"),
         (
-            COCO | {"dataset.val": SplitRequest(), "checkpoint.keep_best": "bbox/AP"},
+            COCO | {"dataset.val": ValRequest(), "checkpoint.keep_best": "bbox/AP"},
             "checkpoint.keep_best=bbox/AP, but there is nothing to evaluate on",
             "DATASETS.TEST",
         ),

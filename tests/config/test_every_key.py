@@ -16,9 +16,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
 from launcher.config.arguments import for_hydra, take_apart
-from launcher.config.compose import configs_folder, hydra_version_base, to_request
+from launcher.config.compose import hydra_version_base, to_request
 from launcher.config.keys import Keys
 from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.presets import configs_folder
 from launcher.config.source import serve
 from launcher.train.compat.cfg_node import to_cfg_node
 

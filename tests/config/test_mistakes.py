@@ -14,8 +14,8 @@ from launcher.config.mistakes import (
     mistakes_in_files,
     nearest_names,
 )
+from launcher.config.presets import option_name
 from launcher.config.schema import make_schema
-from launcher.config.source import option_name
 from launcher.config.yaml_files import FileRead
 
 NAMES = ["SOLVER.BASE_LR", "SOLVER.BASE_LR_END", "MODEL.RPN.NMS_THRESH", "device.count", "experiment"]

@@ -11,7 +11,6 @@ from launcher.config.known_keys import Detectron2Keys
 from launcher.config.schema import make_schema, setting_names
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts/docs/settings.py"))
-MEANINGS = SCRIPT["docstrings"]()
 ROWS = {row.name: row for row in SCRIPT["settings"]()}
 
 

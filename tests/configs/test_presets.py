@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.config.compose import configs_folder, run_hydra
+from launcher.config.compose import run_hydra
 from launcher.config.known_keys import read_keys
+from launcher.config.presets import configs_folder
 from launcher.config.request import RunRequest
 from launcher.config.values import to_plain
 

@@ -13,6 +13,7 @@ from launcher.config.request import (
     DatasetRequest,
     RunRequest,
     SplitRequest,
+    ValRequest,
 )
 from tests.values import TYPED, a_request, changed_keys
 
@@ -75,7 +76,7 @@ def write_fruits(folder: Path) -> DatasetRequest:
         name="fruits",
         root=str(folder),
         train=SplitRequest(json=str(folder / "train.json"), images=str(folder / "train")),
-        val=SplitRequest(json=str(folder / "val.json"), images=str(folder / "val")),
+        val=ValRequest(json=str(folder / "val.json"), images=str(folder / "val")),
     )
 
 

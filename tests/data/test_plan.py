@@ -10,7 +10,7 @@ import pytest
 
 from launcher.config.keys import Keys
 from launcher.config.known_datasets import find_registered
-from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest
+from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest, ValRequest
 from launcher.config.values import from_plain, to_plain
 from launcher.data.facts import DatasetFacts, RegisteredFacts, inspect_dataset
 from launcher.data.plan import DatasetPlan, plan_dataset
@@ -84,7 +84,7 @@ def test_run_length_masks_ask_for_the_bitmask_format(tmp_path: Path):
 def test_without_a_validation_file_nothing_is_evaluated(tmp_path: Path):
     import dataclasses
 
-    dataset = dataclasses.replace(write_fruits(tmp_path), val=SplitRequest())
+    dataset = dataclasses.replace(write_fruits(tmp_path), val=ValRequest())
 
     planned = plan(dataset)
 
@@ -102,7 +102,7 @@ def test_relative_paths_are_made_absolute_from_where_the_command_was_typed(
         name="fruits",
         root="data",
         train=SplitRequest(json="train.json", images="./train"),
-        val=SplitRequest(json="val.json", images="train/../val"),
+        val=ValRequest(json="val.json", images="train/../val"),
     )
 
     planned = plan(dataset)
@@ -223,7 +223,7 @@ def test_the_facts_of_real_photographs_come_out_right():
         kind=DatasetKind.coco_json,
         name="fruits",
         train=SplitRequest(json=str(FRUITS / "train.json"), images=str(FRUITS / "images")),
-        val=SplitRequest(json=str(FRUITS / "val.json"), images=str(FRUITS / "images")),
+        val=ValRequest(json=str(FRUITS / "val.json"), images=str(FRUITS / "images")),
     )
     facts = inspect_dataset(dataset, KEYS)
     planned = plan_dataset(request_for(dataset), facts)

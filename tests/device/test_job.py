@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.device.job import read_job
+from launcher.device.job import ALONE, NodeFacts, read_job
 
 SBATCH = {"SLURM_JOB_ID": "4711", "SLURM_JOB_GPUS": "2,3", "SLURM_GPUS_ON_NODE": "2", "SLURM_PROCID": "0"}
 SRUN = {**SBATCH, "SLURM_STEP_ID": "0", "SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_STEP_GPUS": "3"}
@@ -112,3 +112,40 @@ def test_other_schedulers_and_containers_are_understood(variables: dict[str, str
 
 def test_a_number_that_is_none_is_not_guessed():
     assert read_job({**TORCHRUN, "WORLD_SIZE": "many"}).num_tasks == 1
+
+
+STEP = {
+    **SBATCH, "SLURM_STEP_ID": "1", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "1",
+    "SLURM_STEP_NODELIST": "n[08-09]", "SLURM_JOB_NODELIST": "n[07-10]", "SLURMD_NODENAME": "n09",
+    "SLURM_RESTART_COUNT": "3",
+}  # fmt: skip
+AGENT = {
+    **TORCHRUN, "RANK": "1", "WORLD_SIZE": "2", "GROUP_RANK": "1", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1",
+    "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "29500", "TORCHELASTIC_RESTART_COUNT": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environ", "node"),
+    [
+        (STEP, NodeFacts(count=2, rank=1, name="n09", head="n08", start="4711-1-3")),
+        (AGENT, NodeFacts(count=2, rank=1, name="", head="10.0.0.7", start="none-1")),
+        ({**AGENT, "TORCHELASTIC_RUN_ID": "/a"}, NodeFacts(count=2, rank=1, name="", head="10.0.0.7", start="_a-1")),
+        ({**STEP, "SLURM_STEP_NUM_NODES": "1"}, ALONE),
+        ({**STEP, "SLURM_PTY_PORT": "41234"}, ALONE),
+        ({**STEP, "SLURM_NODEID": "2"}, ALONE),
+        ({**STEP, "SLURM_NODEID": ""}, ALONE),
+        ({**SBATCH, "SLURM_NNODES": "2", "SLURM_NODEID": "0"}, ALONE),
+        (SRUN, ALONE),
+    ],
+    ids=[
+        "srun", "torchrun", "a name for a folder", "one node", "a shell", "no such node", "no number", "batch script",
+        "tasks on one node",
+    ],
+)  # fmt: skip
+def test_several_nodes_are_known_from_who_started_the_launcher(environ: dict[str, str], node: NodeFacts):
+    assert read_job(environ).node == node
+
+
+def test_an_element_of_an_array_is_called_as_squeue_calls_it():
+    assert read_job({**SBATCH, "SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "11"}).job_id == "4700_11"

@@ -15,7 +15,10 @@ from launcher.config.request import RunRequest, RunSettings
 from launcher.data.plan import DatasetPlan
 from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
+from launcher.device.job import ALONE
+from launcher.launch.board import Board
 from launcher.launch.claims import Claim, GpusTakenError, HandedOver
+from launcher.launch.meeting import MeetingFacts
 from launcher.launch.session import Session
 from launcher.run.outcome import Outcome
 from launcher.run.plan import RunPlan
@@ -49,6 +52,9 @@ class World:
     ends: Sequence[Outcome] = (finished_after(100),)
     """Of the attempts, one after the other."""
     bfloat16: Bfloat16Facts = NOTHING_MEASURED
+    board: Board | None = None
+    meeting: MeetingFacts | None = None
+    """Where several nodes meet; None for one."""
     taken: Sequence[Mapping[str, str]] = ()
     """By others at the first, the second, … time that GPUs are claimed."""
     plan_data: Callable[[RunRequest], DatasetPlan] = lambda _: NO_DATA
@@ -72,6 +78,8 @@ class World:
             command=("launcher", "train"),
             environ={"HOME": "/home/me"},
             console=Console(file=self.printed, soft_wrap=True),
+            board=self.board or Board(Path("nowhere"), ALONE, patience_s=1.0, now=lambda: 0.0, sleep=self._sleep),
+            look_at_meeting=lambda: self.meeting,
             plan_data=self._plan_data,
             look=self._look,
             measure_bfloat16=self._measure_bfloat16,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.config.request import DatasetRequest, RunSettings, SplitRequest
+from launcher.config.request import DatasetRequest, RunSettings, ValRequest
 from launcher.config.task import EvaluateRequest
 from launcher.errors import RequestError
 from launcher.files import write_text
@@ -25,7 +25,7 @@ WITH_TEST = {**KEYS, "DATASETS": {"TRAIN": ["some_train"], "TEST": ["some_val"]}
 
 def finished_plan(*settings: str, keys: Any = WITH_TEST, **parts: Any) -> RunPlan:
     changed = tuple(ChangedSetting(setting=name, before="a", now="b", effect=Effect.applies) for name in settings)
-    report = Report(adjustments=(), notices=(), changed=changed)
+    report = Report(adjustments=(), warnings=(), notices=(), changed=changed)
     return a_plan(keys, folder="/runs/a", report=report, **{"start": Finished(stopped_early=None), **parts})
 
 
@@ -77,7 +77,7 @@ def request_for(tmp_path: Path) -> Any:
         keys,
         typed=replace(TYPED, task=EvaluateRequest(run="", checkpoint="", out="")),
         run=RunSettings(root=str(tmp_path / "outputs"), provenance=False),
-        dataset=DatasetRequest(val=SplitRequest(json=str(tmp_path / "val.json"), images=str(tmp_path))),
+        dataset=DatasetRequest(val=ValRequest(json=str(tmp_path / "val.json"), images=str(tmp_path))),
     )
 
 

@@ -81,6 +81,17 @@ def test_out_of_memory_halves_the_images_of_a_pass_until_one_is_left():
     assert sizes == [4, 2, 1]
 
 
+@pytest.mark.parametrize("code", [codes.PROCESSES, codes.OPEN_FILES, codes.SHARED_MEMORY])
+def test_a_limit_that_loaders_take_part_of_is_met_with_half_as_many_until_there_are_none(code: str):
+    counts: list[int | None] = []
+    plan = planned(workers=4)
+    while (lessons := learn(plan, failed_with(code), resumes_from=0)) is not None:
+        counts.append(lessons.num_workers)
+        plan = planned(workers=lessons.num_workers or 0, lessons=lessons)
+
+    assert counts == [2, 1, 0]
+
+
 def test_a_killed_loader_costs_half_the_workers_then_all_then_a_plain_retry():
     plan, counts = planned(workers=3), []
     while (lessons := learn(plan, failed_with(codes.LOADER_KILLED), resumes_from=0)) is not None:

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from launcher.config.values import write_json
+from launcher.launch import supervise
 from launcher.launch.supervise import find_first_failure
 from launcher.run import codes
-from launcher.run.outcome import RANK_KILLED, WorkerFailure
+from launcher.run.handover import Worker
+from launcher.run.outcome import RANK_KILLED, Ending, WorkerFailure
 from launcher.run.paths import AttemptPaths
+from tests.values import a_plan
 
 
 def failure(kind: str, code: str = codes.FAILED) -> WorkerFailure:
@@ -48,3 +56,35 @@ def test_a_rank_that_is_killed_in_the_wake_of_another_is_not_the_cause(tmp_path:
 
     assert found is not None
     assert found.kind == "OutOfMemoryError"
+
+
+@dataclass
+class OneThatEnded:
+    """Other nodes, of which one has ended."""
+
+    waited: int = 0
+    said: int = 0
+
+    def say_ended(self) -> None:
+        self.said += 1
+
+    def ended_elsewhere(self) -> str:
+        return "n2"
+
+    def wait_until_ended(self) -> None:
+        self.waited += 1
+
+
+def test_processes_that_wait_for_those_of_another_node_in_vain_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(supervise, "GRACE_S", 1.0)
+    plan, others = a_plan({"SOLVER": {}}, folder=str(tmp_path)), OneThatEnded()
+    plan.attempt_paths.folder.mkdir(parents=True)
+    endless = Worker({**os.environ}, tmp_path, command=[sys.executable, "-c", "import time; time.sleep(60)"])
+
+    outcome = supervise.execute(plan, {**os.environ}, inherited=(), others=others, early=endless)
+
+    assert (outcome.ending, outcome.code) == (Ending.killed, codes.KILLED)
+    assert outcome.explanation.startswith("the processes on n2 ended without reporting an error")
+    assert (others.said, others.waited) == (1, 1)

@@ -10,6 +10,7 @@ BEFORE = {
     "SOLVER": {"MAX_ITER": 100, "STEPS": [50], "BASE_LR": 0.1, "IMS_PER_BATCH": 4, "AMP": {"ENABLED": False}},
     "MODEL": {"MASK_ON": True, "RETINANET": {"SCORE_THRESH_TEST": 0.1}},
     "DATASETS": {"TRAIN": ["a"], "TEST": ["b"]},
+    "dataset": {"val": {"json": "t.json", "fraction": 0.2, "seed": 0}},
 }
 
 
@@ -27,6 +28,10 @@ BEFORE = {
         ("MODEL.MASK_ON", False, ["SOLVER"], Effect.refused),
         ("MODEL.MASK_ON", False, ["MODEL"], Effect.insisted),
         ("DATASETS.TRAIN", ["c"], [], Effect.refused),
+        ("dataset.val.json", "v.json", [], Effect.applies),
+        ("dataset.val.fraction", 0.3, [], Effect.refused),
+        ("dataset.val.seed", 1, [], Effect.refused),
+        ("dataset.val.seed", 1, ["dataset.val.seed"], Effect.insisted),
     ],
 )
 def test_every_changed_setting_has_a_declared_meaning(setting: str, now: Any, allowed: list[str], effect: Effect):

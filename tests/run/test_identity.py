@@ -8,6 +8,7 @@ import pytest
 
 from launcher.config.keys import Keys
 from launcher.config.request import (
+    DatasetRequest,
     DeviceChoice,
     DeviceRequest,
     EarlyStoppingSettings,
@@ -15,6 +16,7 @@ from launcher.config.request import (
     OwnCode,
     RunRequest,
     RunSettings,
+    ValRequest,
 )
 from launcher.launch.record import write_request
 from launcher.run.identity import differences, identity_of, run_folder, settings_that_matter
@@ -73,6 +75,31 @@ def test_how_and_where_a_run_is_computed_does_not_rename_it(override: str):
 
 def test_of_a_setting_typed_twice_the_last_one_counts():
     assert settings_that_matter(("SOLVER.BASE_LR=1", "+SOLVER.BASE_LR=2")) == {"SOLVER.BASE_LR": "2"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "matters"),
+    [
+        (("dataset=coco_json", "dataset.root=/a"), True),
+        (("dataset=coco_json", "dataset.root=/a", "dataset.train.json=t.json"), False),
+        (("dataset=demo", "dataset.root=/a"), False),
+    ],
+)
+def test_a_folder_in_which_files_are_looked_for_tells_runs_apart(overrides: tuple[str, ...], matters: bool):
+    assert ("dataset.root" in settings_that_matter(overrides)) is matters
+
+
+def test_a_part_of_the_training_images_that_validates_belongs_to_the_identity_only_if_there_is_one():
+    whole = dataclasses.replace(REQUEST, dataset=DatasetRequest(val=ValRequest(json="v.json", seed=3)))
+    parts = [
+        dataclasses.replace(REQUEST, dataset=DatasetRequest(val=ValRequest(fraction=fraction, seed=seed)))
+        for fraction, seed in ((0.2, 3), (0.2, 4), (0.3, 3))
+    ]
+
+    identities = [identity_of(request)["dataset"]["val"] for request in (whole, *parts)]
+
+    assert identities[0] == {"json": "v.json", "images": ""}
+    assert [(one["fraction"], one["seed"]) for one in identities[1:]] == [(0.2, 3), (0.2, 4), (0.3, 3)]
 
 
 def a_run_of(request: RunRequest, folder: Path) -> Path:

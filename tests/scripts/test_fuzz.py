@@ -100,7 +100,7 @@ def test_a_plan_with_another_value_is_a_miss_unless_an_adjustment_names_the_sett
     fuzz: ModuleType, setting: str, misses: int
 ):
     adjusted = Adjustment(setting=setting, asked=3, planned=4, reason="for a test")
-    plan = a_plan(KEYS | {"SEED": 4}, report=Report(adjustments=(adjusted,), notices=(), changed=()))
+    plan = a_plan(KEYS | {"SEED": 4}, report=Report(adjustments=(adjusted,), warnings=(), notices=(), changed=()))
     answered = fuzz.Answered(words=("SEED=3",), code=0, screen="", error="", requests=(a_request(KEYS),), plans=(plan,))
 
     assert len(list(fuzz.differences(answered, read_keys()))) == misses

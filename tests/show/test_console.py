@@ -30,7 +30,7 @@ def _table(console: Console) -> None:
 
 def _plan(console: Console) -> None:
     adjusted = Adjustment(setting="SEED", asked=BAD, planned=3, reason=BAD)
-    report = Report(adjustments=(adjusted,), notices=(BAD,), changed=())
+    report = Report(adjustments=(adjusted,), warnings=(), notices=(BAD,), changed=())
     show_plan(a_plan({"SOLVER": {"MAX_ITER": 1}, "MODEL": {"WEIGHTS": BAD}}, folder=BAD, report=report), console)
 
 

@@ -12,7 +12,7 @@ REDUCED = Adjustment(setting="DATALOADER.NUM_WORKERS", asked=8, planned=2, reaso
 
 def with_workers(workers: int, *adjustments: Adjustment) -> RunPlan:
     keys = {"DATALOADER": {"NUM_WORKERS": workers}}
-    return a_plan(keys, report=Report(adjustments=adjustments, notices=(), changed=()))
+    return a_plan(keys, report=Report(adjustments=adjustments, warnings=(), notices=(), changed=()))
 
 
 @pytest.mark.parametrize("waited", [0.0, 0.03, 0.2])

@@ -17,7 +17,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from launcher.data.coco_file import AnnotationJudge, Header, Seen, file_facts, read_header, without_collection
+from launcher.data.coco_file import (
+    AnnotationJudge,
+    Header,
+    Seen,
+    file_facts,
+    places_of,
+    read_header,
+    without_collection,
+)
 from launcher.data.index.columns import AnnotationColumns, Columns, ImageColumns, Index, pack_listed
 from launcher.data.index.identity import ChangedError, Content, Stamp, read_content
 from launcher.data.index.rows import (
@@ -29,6 +37,7 @@ from launcher.data.index.rows import (
     image_row,
 )
 from launcher.data.index.scan import NotIndexableError, Spans, decode_strictly, scan
+from launcher.data.portion import Portion
 
 _MOST_PROCESSES = 8
 _FEWEST_PER_PROCESS = 20_000
@@ -37,8 +46,8 @@ _FEWEST_PER_PROCESS = 20_000
 _decoder = msgspec.json.Decoder()
 
 
-def build_index(file: Path, *, num_processes: int | None = None) -> Index:
-    """Read a file once, judge every entry of it, and note where each is.
+def build_index(file: Path, *, portion: Portion | None = None, num_processes: int | None = None) -> Index:
+    """Read a file once, judge every entry of it, or of that part, and note where each is.
 
     Raises:
         OSError: it cannot be read.
@@ -47,7 +56,7 @@ def build_index(file: Path, *, num_processes: int | None = None) -> Index:
     """
     before = read_content(file)
     with _opened(file, before) as content, without_collection():
-        index = _index_of(content, before, num_processes)
+        index = _index_of(content, before, portion, num_processes)
     # A write within the same tick of the file system's clock as the last one before would leave the times as they are.
     after = read_content(file) if not before.stamp.was_settled(before.taken_s) else before
     if after.digest != before.digest or Stamp.of(os.stat(file)) != before.stamp:
@@ -66,14 +75,17 @@ def _opened(file: Path, before: Content) -> Iterator[mmap.mmap]:
         yield mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _index_of(content: mmap.mmap, before: Content, num_processes: int | None) -> Index:
+def _index_of(content: mmap.mmap, before: Content, portion: Portion | None, num_processes: int | None) -> Index:
     layout = scan(content)
     images = [decode_entry(raw) for raw in _entries(content, layout.images)]
-    header = read_header(layout.categories, images)
-    job = _Job.of(content, layout.annotations, header, layout.categories)
+    of_images = map(_image_of, _entries(content, layout.annotations))
+    part = places_of(portion, images, of_images, len(layout.annotations))
+    header = read_header(layout.categories, images, part.images)
+    image_spans, spans = layout.images.at(part.images), layout.annotations.at(part.annotations)
+    job = _Job.of(content, spans, part.annotations, header, layout.categories)
     seen, rows = _judge_all(job, num_processes)
     facts = file_facts(zlib.crc32(content), header, seen, _Decoded(content, layout.annotations))
-    image_rows, unusable = _image_rows(images)
+    image_rows, unusable = _image_rows(images, part.images)
     unusable = job.unusable or unusable or rows.unusable or rows.repeated()
     index = Index(
         content=before.digest,
@@ -83,7 +95,23 @@ def _index_of(content: mmap.mmap, before: Content, num_processes: int | None) ->
         unusable=unusable,
         listed=pack_listed(header.listed),
     )
-    return index if unusable else _with_columns(index, content, layout.images, image_rows, layout.annotations, rows)
+    return index if unusable else _with_columns(index, content, image_spans, image_rows, spans, rows)
+
+
+class _ImageOnly(msgspec.Struct):
+    image_id: Any = None
+
+
+_image_decoder = msgspec.json.Decoder(_ImageOnly)
+
+
+def _image_of(raw: bytes) -> Any:
+    """The id of an annotation's image, without the time that it takes to decode the rest."""
+    try:
+        return _image_decoder.decode(raw).image_id
+    except msgspec.MsgspecError:  # no object, or a number that only Python takes
+        entry = decode_entry(raw)
+        return entry.get("image_id") if isinstance(entry, dict) else None
 
 
 def decode_entry(raw: bytes) -> Any:
@@ -141,6 +169,8 @@ class _Job:
 
     content: mmap.mmap
     spans: Spans
+    places: Sequence[int]
+    """Of the same annotations, in the list of the file."""
     header: Header
     numbers: Mapping[int, int]
     """Contiguous, by category id."""
@@ -148,12 +178,14 @@ class _Job:
     """Why no rows are made, where the categories allow none."""
 
     @classmethod
-    def of(cls, content: mmap.mmap, spans: Spans, header: Header, categories: Sequence[Any]) -> _Job:
+    def of(
+        cls, content: mmap.mmap, spans: Spans, places: Sequence[int], header: Header, categories: Sequence[Any]
+    ) -> _Job:
         try:
             numbers, unusable = category_numbers(categories), ""
         except UnusableError as error:
             numbers, unusable = {}, str(error)
-        return cls(content=content, spans=spans, header=header, numbers=numbers, unusable=unusable)
+        return cls(content=content, spans=spans, places=places, header=header, numbers=numbers, unusable=unusable)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,7 +246,7 @@ def _judge_part(job: _Job, begin: int, end: int) -> tuple[Seen, _Rows]:
     rows: list[AnnotationRow] = []
     checksums = []
     part = Spans(starts=job.spans.starts[begin:end], lengths=job.spans.lengths[begin:end])
-    for place, raw in enumerate(_entries(job.content, part), begin):
+    for place, raw in zip(job.places[begin:end], _entries(job.content, part), strict=True):
         entry = decode_entry(raw)
         judge.see(place, entry)
         if unusable:
@@ -230,10 +262,10 @@ def _judge_part(job: _Job, begin: int, end: int) -> tuple[Seen, _Rows]:
     return judge.found(), _Rows(rows=table, crc=np.array(checksums, np.uint32), unusable=unusable)
 
 
-def _image_rows(images: Sequence[Any]) -> tuple[list[ImageRow], str]:
-    """What is kept of the images, in the order of the file, or why it cannot be."""
+def _image_rows(images: Sequence[Any], places: Sequence[int]) -> tuple[list[ImageRow], str]:
+    """What is kept of the images at those places, in the order of the file, or why it cannot be."""
     try:
-        rows = [image_row(place, entry) for place, entry in enumerate(images)]
+        rows = [image_row(place, images[place]) for place in places]
     except UnusableError as error:
         return [], str(error)
     return rows, "two images have the same id" if len({row.image_id for row in rows}) < len(rows) else ""

@@ -6,6 +6,7 @@ import codecs
 import json
 import mmap
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,11 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def at(self, places: Sequence[int]) -> Spans:
+        """Those of some entries."""
+        chosen = np.array(places, np.int64)
+        return Spans(starts=self.starts[chosen], lengths=self.lengths[chosen])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

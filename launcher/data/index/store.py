@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from launcher.config.described import cache_folders, is_ours
 from launcher.config.request import IndexChoice
 from launcher.data.index.columns import DamagedIndexError, Index, read_index
 from launcher.data.index.identity import ChangedError, Content, content_of
+from launcher.data.portion import Portion
 from launcher.files import leftovers, remove
 from launcher.safe_start import python_command
 
@@ -32,6 +34,7 @@ _JUDGES = (
     "geometry",
     "image_files",
     "json_file",
+    "portion",
     "repeats",
     "rle",
     "tally",
@@ -84,32 +87,32 @@ class IndexStore:
     """A smaller annotation file is read as fast as its index is opened."""
     announce: Callable[[str], None]
 
-    def open(self, file: Path) -> Opened | None:
-        """The index of an annotation file, made now if need be; None for what is to have none."""
+    def open(self, file: Path, portion: Portion | None = None) -> Opened | None:
+        """The index of an annotation file, or of a part, made now if need be; None for what is to have none."""
         try:
             there = os.stat(file)
             if not stat.S_ISREG(there.st_mode) or there.st_size < self.fewest_bytes:
                 return None
-            return self._open(file)
+            return self._open(file, portion)
         except (OSError, ValueError, ChangedError) as error:
             return Opened.none(str(error))
 
-    def _open(self, file: Path) -> Opened:
+    def _open(self, file: Path, portion: Portion | None) -> Opened:
         for folder in self.folders:
             if not _is_usable(folder):
                 continue
             content = content_of(file, folder)
-            path = folder / f"{content.digest[:40]}-{_version()}.index"
-            return _read(path, content) or self._make(file, content, path)
+            path = folder / f"{content.digest[:40]}-{_version()}{_name_of(portion)}.index"
+            return _read(path, content) or self._make(file, content, path, portion)
         return Opened.none(f"none of {', '.join(map(str, self.folders))} can be written by you and by nobody else")
 
-    def _make(self, file: Path, content: Content, path: Path) -> Opened:
+    def _make(self, file: Path, content: Content, path: Path, portion: Portion | None) -> Opened:
         with _locked(path.with_suffix(".lock"), lambda: self.announce(f"waiting for another launch to index {file}")):
             if opened := _read(path, content):
                 return opened
-            self.announce(f"indexing {file} ({_megabytes(content.stamp.size)}), once")
+            self.announce(f"indexing {_said(file, portion)} ({_megabytes(content.stamp.size)}), once")
             _clear(path.parent)
-            why_not = _why_no_room(path.parent, content.stamp.size // _SMALLER) or _build_in_child(file, path)
+            why_not = _why_no_room(path.parent, content.stamp.size // _SMALLER) or _build_in_child(file, path, portion)
         return _read(path, content) or Opened.none(why_not or f"{file} changed while it was indexed")
 
 
@@ -144,13 +147,26 @@ def _why_no_room(folder: Path, size: int) -> str:
     return f"{folder} has {_megabytes(free)} free, and {_megabytes(size)} may be needed" if free < size else ""
 
 
-def _build_in_child(file: Path, path: Path) -> str:
+def _name_of(portion: Portion | None) -> str:
+    """What the index of a part is called beside that of the whole file."""
+    if portion is None:
+        return ""
+    return f"-{hashlib.sha256(json.dumps(asdict(portion)).encode()).hexdigest()[:12]}"
+
+
+def _said(file: Path, portion: Portion | None) -> str:
+    if portion is None:
+        return str(file)
+    return f"the part for {'validation' if portion.is_val else 'training'} of {file}"
+
+
+def _build_in_child(file: Path, path: Path, portion: Portion | None) -> str:
     """Make the index; returns why there is none.
 
     In a process of its own, which gives its memory back, and whose end is not ours should the file shrink meanwhile.
     """
     done = subprocess.run(
-        [*python_command("launcher.data.index"), str(file), str(path)],
+        [*python_command("launcher.data.index"), str(file), str(path), *_as_argument(portion)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -159,6 +175,10 @@ def _build_in_child(file: Path, path: Path) -> str:
     if done.returncode == 0:
         return ""
     return (done.stderr.strip().splitlines() or [f"the process that made it ended with status {done.returncode}"])[-1]
+
+
+def _as_argument(portion: Portion | None) -> list[str]:
+    return [] if portion is None else [json.dumps(asdict(portion))]
 
 
 @contextlib.contextmanager

@@ -57,6 +57,7 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
         shm_mib=facts.platform.shm_there_mib,
         started_by=facts.job.started_by,
         num_launchers=facts.job.num_tasks,
+        num_nodes=facts.job.node.count,
     )
 
 

@@ -233,6 +233,15 @@ BUSY = Cause(
     symptoms=("is being trained right now by",),
 )
 
+NODE = Cause(
+    code="run.node",
+    title="a node cannot do its part",
+    meaning="Of several nodes one did not come, has other devices than the first one, does not see the run's folder, "
+    "data or weights, or its processes do not reach the others. Exit code 75: the scheduler may give another node.",
+    fix="a run.root, data and weights on a disk that all nodes share; the same number of GPUs on each "
+    "(cluster.gpus_per_node); device.interface=NAME where a host has several networks, as `ip -br address` lists them",
+)
+
 SUBMISSION_REFUSED = Cause(
     code="run.submission_refused",
     title="the scheduler refused the job",
@@ -280,6 +289,7 @@ CAUSES = (
     WEIGHTS_UNAVAILABLE,
     FENCED,
     BUSY,
+    NODE,
     SUBMISSION_REFUSED,
     CHECKPOINT_GONE,
     FAILED,

@@ -43,7 +43,7 @@ class DevicePlan:
     """Why this kind: one clause such as `no NVIDIA GPU in this machine`, or the names of the GPUs chosen."""
     gpu_uuids: tuple[str, ...]
     num_processes: int
-    """One per GPU; on the CPU as many as `device.count`."""
+    """Of this node: one per GPU; on the CPU as many as `device.count`."""
     environment: Mapping[str, str | None]
     """Set (or, for None, removed) in the worker's environment on top of the launcher's own."""
     hide_driver: bool
@@ -75,6 +75,10 @@ class Situation:
     bfloat16: Bfloat16Facts | None
     begun_in: str | None
 
+    @property
+    def nodes(self) -> int:
+        return self.diagnosis.num_nodes
+
 
 def plan_devices(
     asked: DeviceRequest,
@@ -98,7 +102,7 @@ def plan_devices(
             one of several.
         DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
     """
-    if problem := _problem_with_start(diagnosis):
+    if problem := _problem_with_start(diagnosis, trains=trains):
         raise RequestError(problem)
     _check_installation(diagnosis)
     there = Situation(
@@ -124,9 +128,27 @@ def wants_gpus(asked: DeviceRequest, keys: Keys) -> bool:
     return choice_of(asked, keys) not in (DeviceChoice.cpu, DeviceChoice.mps)
 
 
-def _problem_with_start(diagnosis: Diagnosis) -> str:
-    if diagnosis.num_launchers <= 1:
+ONE_PER_NODE = {
+    "srun": "srun --nodes={nodes} --ntasks-per-node=1 launcher train ... device.count={count}",
+    "torchrun": "torchrun --nnodes={nodes} --nproc-per-node=1 -m launcher train ... device.count={count}",
+}
+
+
+def _problem_with_start(diagnosis: Diagnosis, *, trains: bool) -> str:
+    nodes, launchers = diagnosis.num_nodes, diagnosis.num_launchers
+    if launchers <= 1 or (trains and launchers == nodes):
         return ""
+    if not trains and nodes > 1:
+        return (
+            f"{diagnosis.started_by} started launchers on {nodes} nodes, but only a training runs on several. "
+            "Evaluate and predict on one node, with all of its GPUs: device.count=all."
+        )
+    if nodes > 1:
+        line = ONE_PER_NODE[diagnosis.started_by].format(nodes=nodes, count=-(-launchers // nodes))
+        return (
+            f"{diagnosis.started_by} started {launchers} launchers on {nodes} nodes. Start one on each node, which "
+            f"starts the processes of that node: {line}"
+        )
     return (
         f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
         "into the same folder. Start the launcher once per run; it starts its own processes: "
@@ -146,8 +168,19 @@ def _check_needs(kind: str, there: Situation) -> None:
 
 
 def _fewer_workers(there: Situation, num_processes: int) -> Iterator[Adjustment]:
-    images = images_per_process(there.keys, there.batch, num_processes)
+    images = images_per_process(there.keys, there.batch, num_processes * there.nodes)
     return changes.fewer_workers(there.keys, there.diagnosis, num_processes, images)
+
+
+def _check_shared(there: Situation, num_processes: int) -> None:
+    """Of several nodes; for one node the settings alone say it."""
+    if there.nodes > 1 and (problem := sharing_problem(there.batch, num_processes, nodes=there.nodes)):
+        raise RequestError(problem)
+
+
+def _network(asked: DeviceRequest) -> dict[str, str]:
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    return dict.fromkeys(names, asked.interface) if asked.interface else {}
 
 
 # GPUs
@@ -170,10 +203,11 @@ def _cuda_plan(there: Situation) -> DevicePlan:
     fewer = _why_fewer(named, excluded, pool)
     if _insists(asked) and len(pool) < wanted:
         raise DeviceUnavailableError(_too_few(there, pool, fewer.clause))
-    if _insists(asked) and (problem := sharing_problem(there.batch, wanted, at_most=len(pool))):
+    if _insists(asked) and (problem := sharing_problem(there.batch, wanted, len(pool), nodes=there.nodes)):
         raise RequestError(f"device.count={asked.count} takes {wanted} GPUs: {problem}")
-    chosen = best_of(pool, most_sharers(there.batch, min(wanted, len(pool))))
-    unshared = why_not_shared(there.batch, len(pool)) if len(chosen) < len(pool) else ""
+    chosen = best_of(pool, most_sharers(there.batch, min(wanted, len(pool)), nodes=there.nodes))
+    _check_shared(there, len(chosen))
+    unshared = why_not_shared(there.batch, len(pool) * there.nodes) if len(chosen) < len(pool) else ""
     why = "; ".join(filter(None, (fewer.clause, unshared)))
     usable = f"{_number_of_gpus(len(named))} usable"
     return _gpu_plan(there, chosen, named, replace(fewer, clause=f"{usable}: {why}" if why else usable))
@@ -207,7 +241,11 @@ def _gpu_plan(there: Situation, chosen: Sequence[UsableGpu], usable: Sequence[Us
         reason=_names(chosen) + _how_many_of_list(asked, chosen),
         gpu_uuids=uuids,
         num_processes=len(chosen),
-        environment={"CUDA_VISIBLE_DEVICES": ",".join(uuids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        environment={
+            "CUDA_VISIBLE_DEVICES": ",".join(uuids),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            **_network(asked),
+        },
         hide_driver=False,
         adjustments=adjustments,
         precision=precision,
@@ -293,6 +331,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
     _check_needs("cpu", there)
     asked, keys, num_cpus = there.asked, there.keys, there.diagnosis.num_cpus
     num_processes = _cpu_processes(there, fell_back=fell_back)
+    _check_shared(there, num_processes)
     deformable_by = changes.deformable_by("cpu", keys, there.diagnosis)
     precision = _precision_on_cpu(there)
     roi_align_by = changes.roi_align_by(keys)
@@ -301,7 +340,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         *changes.without_ids(asked, why.clause),
         *changes.adjust_device(keys, "cpu", why.clause),
         *precision.adjustments,
-        *changes.without_sync_norms(keys, num_processes),
+        *changes.without_sync_norms(keys, num_processes * there.nodes),
         *_fewer_workers(there, num_processes),
     )
     return DevicePlan(
@@ -311,7 +350,7 @@ def _cpu_plan(there: Situation, why: Why, *, fell_back: bool) -> DevicePlan:
         gpu_uuids=(),
         num_processes=num_processes,
         # Hides the GPUs from everything that honours it, and makes torch ask NVML rather than call cuInit.
-        environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
+        environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", **_network(asked)},
         hide_driver=there.diagnosis.driver_is_dangerous,
         adjustments=adjustments,
         default_environment=_threads(num_cpus, num_processes),
@@ -339,7 +378,7 @@ def _cpu_processes(there: Situation, *, fell_back: bool) -> int:
     count = count_of(there.asked) or 1
     if fell_back and there.diagnosis.num_cpus:
         # A count meant for GPUs must not start more processes than there are CPUs to run them.
-        return most_sharers(there.batch, min(count, there.diagnosis.num_cpus))
+        return most_sharers(there.batch, min(count, there.diagnosis.num_cpus), nodes=there.nodes)
     return count
 
 

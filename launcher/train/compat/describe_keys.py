@@ -42,6 +42,7 @@ def describe_keys(extensions: Sequence[str]) -> dict[str, Any]:
         "zoo": dict(_zoo(defaults, extensions)),
         "weights": dict(_weights()),
         "names": {key: sorted(names) for key, names in _names().items()},
+        "meanings": dict(_meanings()),
         "extension_files": sorted({file for name in extensions for file in _files_of(name)}),
     }
 
@@ -50,6 +51,13 @@ def _names() -> Mapping[str, Iterable[str]]:
     # A fork that keeps its registries elsewhere goes without the check of names, not without the launcher.
     with contextlib.suppress(ImportError, AttributeError):
         return importlib.import_module("launcher.train.compat.registered_names").registered_names()
+    return {}
+
+
+def _meanings() -> Mapping[str, str]:
+    # A fork may have its defaults elsewhere, or no sources: then nothing is known, and nothing is wrong.
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        return importlib.import_module("launcher.train.compat.key_meanings").key_meanings()
     return {}
 
 

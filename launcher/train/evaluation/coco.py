@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import logging
@@ -13,11 +15,13 @@ from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvalua
 from detectron2.utils import comm
 
 from launcher.config.request import EvaluationBackend
+from launcher.data.truth import number_zero
 from launcher.errors import DataError
 from launcher.files import write_text
 from launcher.train.evaluation.blank_images import BLANK_FOR
 from launcher.train.evaluation.matches import complete_keypoints
 from launcher.train.evaluation.measures import Measured, Result, measure
+from launcher.train.evaluation.truth import give_truth
 from launcher.train.evaluation.unfinished import ImageId, ImageResults
 
 logger = logging.getLogger(__name__)
@@ -39,7 +43,11 @@ class SturdyCOCOEvaluator(COCOEvaluator):
     _coco_api: Any
 
     def __init__(self, dataset_name: str, **options: Any) -> None:
+        give_truth(dataset_name, options.get("output_dir"))
         super().__init__(dataset_name, **options, use_fast_impl=False)
+        if number_zero(self._coco_api.dataset.get("annotations", [])):
+            with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+                self._coco_api.createIndex()
         self.backend = EvaluationBackend.auto
         self.kept: ImageResults | None = None
         """What earlier attempts measured, and where this one keeps what it measures."""

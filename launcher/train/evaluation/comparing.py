@@ -11,6 +11,8 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from launcher.config.values import read_json_if_valid, write_json
+from launcher.data.portion import Portion
+from launcher.data.truth import read_truth
 from launcher.errors import RequestError
 from launcher.run.evaluation import Comparison
 from launcher.run.paths import RunPaths
@@ -30,15 +32,22 @@ class Truth:
     """A file in COCO's format."""
     sigmas: list[float]
     """Of keypoints, where they are not COCO's."""
+    portion: Portion | None = None
+    """The part of that file; None for all of it."""
 
 
 def note_truth(cfg: CfgNode, paths: RunPaths) -> None:
     """Leave beside the detections of each data set what they were measured against."""
     for name in cfg.DATASETS.TEST:
-        annotations = MetadataCatalog.get(name).get("json_file", None)
-        if annotations and (paths.evaluation / name / RESULTS_FILE).exists():
-            truth = Truth(annotations=str(Path(annotations).absolute()), sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS))
-            write_json(paths.evaluation / name / TRUTH, truth)
+        metadata, sigmas = MetadataCatalog.get(name), list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+        split, annotations = metadata.get("launcher_split", None), metadata.get("json_file", None)
+        if not annotations or not (paths.evaluation / name / RESULTS_FILE).exists():
+            continue
+        if split is not None and split.portion is not None:  # two evaluations have files of their own for that part
+            truth = Truth(annotations=split.json, sigmas=sigmas, portion=split.portion)
+        else:
+            truth = Truth(annotations=str(Path(annotations).absolute()), sigmas=sigmas)
+        write_json(paths.evaluation / name / TRUTH, truth)
 
 
 def compare_evaluations(a: Path, b: Path) -> Iterator[Comparison]:
@@ -71,7 +80,7 @@ def _said(truths: dict[str, Truth]) -> str:
 
 
 def _compare(truth: Truth, a: Path, b: Path) -> Iterator[Comparison]:
-    known = json.loads(Path(truth.annotations).read_text(encoding="utf-8"))
+    known = read_truth(Path(truth.annotations), truth.portion)
     of_a, of_b = (json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8")) for folder in (a, b))
     for task in tasks_in(of_a):
         if task in tasks_in(of_b):

@@ -14,6 +14,7 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 
 from launcher.config.values import write_json
+from launcher.data.truth import read_truth
 from launcher.run.evaluation import EvaluationSummary
 from launcher.train.evaluation.coco import RESULTS_FILE
 from launcher.train.evaluation.confusion import Confusion, ImagePairs, confusion_of, pair_images
@@ -54,7 +55,7 @@ def read_measured(dataset: str, folder: Path) -> Measured | None:
     annotations, results = MetadataCatalog.get(dataset).get("json_file", None), folder / RESULTS_FILE
     if annotations is None or not results.exists():
         return None
-    ground_truth = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    ground_truth = read_truth(Path(annotations))
     if not ground_truth.get("annotations"):
         return None
     return Measured(ground_truth=ground_truth, detections=json.loads(results.read_text(encoding="utf-8")))

@@ -27,12 +27,15 @@ from launcher.train.hooks.early_stopping import EarlyStopping
 from launcher.train.hooks.evaluate import Evaluate, SteadyPreciseBN
 from launcher.train.hooks.report import ReportEvaluations
 from launcher.train.hooks.save import SaveCheckpoint
+from launcher.train.hooks.validation_loss import ValidationLoss
 from launcher.train.hooks.write import DrawInputs, Throughput, WriteEvents
 from launcher.train.output.progress import Progress
 from launcher.train.trainer import Trainer
 
 
-def every_rank(trainer: Trainer, early_stopping: EarlyStoppingSettings) -> list[HookBase]:
+def every_rank(
+    trainer: Trainer, early_stopping: EarlyStoppingSettings, *, validation_images: int = 0
+) -> list[HookBase]:
     """Hooks in which all ranks take part. They have state, so they are registered before a checkpoint is loaded."""
     cfg = trainer.cfg
     chosen: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
@@ -41,7 +44,8 @@ def every_rank(trainer: Trainer, early_stopping: EarlyStoppingSettings) -> list[
     if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(trainer.model):
         chosen.append(_precise_bn(trainer))
     if cfg.DATASETS.TEST:
-        chosen.append(Evaluate(cfg.TEST.EVAL_PERIOD, trainer.state, trainer.evaluate))
+        losses = ValidationLoss(trainer, validation_images) if validation_images > 0 else dict
+        chosen.append(Evaluate(cfg.TEST.EVAL_PERIOD, trainer.state, trainer.evaluate, losses))
     if early_stopping.metric:
         chosen.append(EarlyStopping(early_stopping, trainer.state))
     return [*chosen, *own_hooks(trainer)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
@@ -32,10 +32,18 @@ class Evaluate(HookBase):
     The metrics belong to the iteration after which they were due, whenever they came about.
     """
 
-    def __init__(self, period: int, state: TrainingState, evaluate: Callable[[], Evaluation]) -> None:
+    def __init__(
+        self,
+        period: int,
+        state: TrainingState,
+        evaluate: Callable[[], Evaluation],
+        losses: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        """`losses` gives further numbers about the model that was evaluated."""
         self.period = period
         self.state = state
         self.evaluate = evaluate
+        self.losses = losses
 
     def before_train(self) -> None:
         evaluated = self.state.evaluated
@@ -66,4 +74,5 @@ class Evaluate(HookBase):
     def _take(self, evaluation: Evaluation) -> None:
         after = self.state.last_iteration
         self.state.evaluated = Evaluated(after=after, metrics=evaluation.metrics, results=evaluation.results)
-        self.trainer.storage.put_scalars(**evaluation.metrics, smoothing_hint=False, cur_iter=after)
+        numbers = {**evaluation.metrics, **self.losses()}
+        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False, cur_iter=after)

@@ -11,7 +11,7 @@ from detectron2.engine import HookBase
 
 from launcher.config.request import CheckpointSettings
 from launcher.errors import LauncherError
-from launcher.run.heartbeat import Heartbeat
+from launcher.run.heartbeat import SAVING, TRAINING, Heartbeat
 from launcher.run.manifest import Milestone
 from launcher.train.checkpoints.saver import Saver
 from launcher.train.state import TrainingState
@@ -77,12 +77,13 @@ class SaveCheckpoint(HookBase):
 
     def _save(self, *, ends: bool = False, already_saved: bool = False) -> None:
         milestone = replace(self.milestone, iteration=self.state.last_iteration, images_seen=self.state.images_seen)
-        self.heartbeat.beat("saving")
+        self.heartbeat.beat(SAVING)
         self._tried = self.state.iterations_done
         self.saver.save(
             milestone, metrics=self._metrics(), is_last=self.state.at_end, ends=ends, already_saved=already_saved
         )
         self._last_time = time.monotonic()
+        self.heartbeat.beat(TRAINING)
 
     def after_train(self) -> None:
         if self.state.stopping and self.state.iterations_done not in (self.state.start, self._tried):

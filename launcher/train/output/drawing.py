@@ -21,6 +21,7 @@ from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
 from launcher.train.samples.samplers import read_records
+from launcher.train.samples.spread import spread
 from launcher.train.seeds import unchanged_randomness
 
 logger = logging.getLogger(__name__)
@@ -104,10 +105,16 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
         The image, uint8 of shape (3, height, width) in RGB, or None for a data set without instances to draw.
     """
     names = names_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    return save_sheet(
+        input_tiles(cfg, mapper, spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count), names), file
+    )
+
+
+def input_tiles(cfg: CfgNode, mapper: Mapper, records: Sequence[dict[str, Any]], names: Names) -> list[Tile]:
+    """What the mapper makes of records, each with its targets; those that cannot be read are left out."""
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, _spread(read_records(cfg, cfg.DATASETS.TRAIN, training=True), count)))
-    tiles = _drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample])
-    return save_sheet(list(tiles), file)
+        samples = list(_drawable(mapper, records))
+    return list(_drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample]))
 
 
 def draw_predictions(
@@ -139,7 +146,7 @@ def draw_predictions(
             result = model([mapped])[0]
         return _pair_of(image, sample, result, names, threshold)
 
-    chosen = _spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
+    chosen = spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
     with unchanged_randomness():
         pairs = list(_drawable(draw_pair, chosen))
     return save_sheet([tile for tile in pairs if tile is not None], file, heading=LEGEND)
@@ -158,18 +165,19 @@ def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str,
             yield drawn
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items evenly spread over all of them, always the same ones."""
-    if len(items) <= count:
-        return list(items)
-    return [items[index * len(items) // count] for index in range(count)]
-
-
 def _draw_sample(sample: dict[str, Any], names: Names, cfg: CfgNode) -> Tile:
     image = np.asarray(detection_utils.convert_image_to_rgb(sample["image"].permute(1, 2, 0), cfg.INPUT.FORMAT))
     targets = sample.get("instances")
     shapes = [] if targets is None else shapes_of_targets(targets)
-    return captioned(_tile(image, [_plain(shape, names) for shape in shapes], names), _file_name(sample))
+    tile = _tile(image, [_plain(shape, names) for shape in shapes], names)
+    return captioned(tile, f"{_file_name(sample)}: {_sizes(sample, image)}, {len(shapes)} objects")
+
+
+def _sizes(sample: Mapping[str, Any], image: np.ndarray) -> str:
+    """Of the image as listed, and as the model gets it."""
+    height, width = image.shape[:2]
+    listed = f"{sample['width']} x {sample['height']} to " if {"width", "height"} <= sample.keys() else ""
+    return f"{listed}{width} x {height}"
 
 
 def _pair_of(

@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any, cast
 
+from rich.text import Text
+
 from launcher.show.console import make_console
 from launcher.train.output.unhurried import UnhurriedStream
 
@@ -28,18 +30,20 @@ SHOWN_AT_INFO = ("launcher.train.checkpoints.fit", "launcher.train.evaluation.pa
 FILE_ONLY = ("py.warnings", "torch", "detectron2.engine.train_loop")
 
 
-def log_to(file: Path, *, console: bool) -> None:
+def log_to(file: Path, *, console: bool, quiet: bool = False) -> None:
     """Send every logger's lines to `file`, and what matters to the console as well where asked.
 
     detectron2 and its libraries log their environment, configuration and model in hundreds of lines; those belong into
-    the file. Python warnings do too: they speak to developers.
+    the file. Python warnings do too: they speak to developers. If `quiet`, nothing at all goes to the console:
+    what ends a training is reported by the launcher.
     """
+    CONSOLE.quiet = quiet
     to_file = _FileHandler(file, encoding="utf-8", errors="backslashreplace")  # names need not be UTF-8
     to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [to_file]
     if console:
         to_console = _ConsoleHandler()
-        to_console.addFilter(_matters)
+        to_console.addFilter(_Matters())
         handlers.append(to_console)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
@@ -74,11 +78,35 @@ class _ConsoleHandler(logging.Handler):
     """Prints above a live progress line instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        CONSOLE.print(f"{level}{record.getMessage()}", highlight=False, markup=False)
+        CONSOLE.print(_shown(record), highlight=False)
 
 
-def _matters(record: logging.LogRecord) -> bool:
-    if record.name in SHOWN_AT_INFO:
-        return True
-    return record.levelno >= logging.WARNING and not record.name.startswith(FILE_ONLY)
+def _shown(record: logging.LogRecord) -> Text:
+    if record.levelno < logging.WARNING:
+        return Text(record.getMessage())
+    is_error = record.levelno >= logging.ERROR
+    label = (record.levelname.lower(), "bold red" if is_error else "bold yellow")
+    return Text.assemble(label, (":", "bold"), f" {record.getMessage()}")
+
+
+class _Matters:
+    """Lets through what a person at a screen must know, and nothing twice: the file has all of it."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[Any, ...]] = set()
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        if not _is_for_people(record) or not record.getMessage().strip():
+            return False
+        # Ours say something else each time they are about something else; others' often differ in a number alone.
+        own = record.name.startswith("launcher")
+        what = (record.getMessage(),) if own else (record.name, record.pathname, record.lineno)
+        is_new = what not in self._shown
+        self._shown.add(what)
+        return is_new
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    if record.levelno < logging.WARNING:
+        return record.name in SHOWN_AT_INFO
+    return not record.name.startswith(FILE_ONLY)

@@ -8,6 +8,8 @@ from typing import Any
 from detectron2.utils.events import EventStorage
 
 KEPT = 200  # of each name; longer windows are not looked at
+VALIDATION = "validation/"
+"""With which the names of losses on validation images begin."""
 TIMES = frozenset({"time", "data_time", "rank_data_time", "images_per_second", "data_wait"})
 
 

@@ -17,7 +17,10 @@ from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_s
 from launcher.config.request import LoggingSettings
 from launcher.files import write_text
 from launcher.run.paths import RunPaths
+from launcher.train.output.drawn import in_sheets
+from launcher.train.output.memory import peak_memory_gib
 from launcher.train.output.progress import SMOOTHED_OVER
+from launcher.train.output.tags import MEMORY, tag_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,22 +109,40 @@ class MetricsWriter(EventWriter):
 
 
 class TensorBoardWriter(TensorboardXWriter):
-    """detectron2's TensorBoard writer, which can also write text, and gives up for this attempt when a write fails."""
+    """detectron2's TensorBoard writer with groups that tell the story, and text; gives up when a write fails."""
 
     def __init__(self, folder: Path, purge_step: int, report: Callable[[str], None]) -> None:
         super().__init__(str(folder), SMOOTHED_OVER, purge_step=purge_step)
         self._folder = folder
         self._report = report
         self._has_given_up = False
+        self._last_write = -1
 
     def write(self) -> None:
-        self._or_give_up(super().write)
-        if self._has_given_up:  # nobody else would
-            get_event_storage().clear_images()
-            get_event_storage().clear_histograms()
+        self._or_give_up(self._write_scalars)
+        self._or_give_up(self._write_drawn)
+        # Nobody else would.
+        get_event_storage().clear_images()
+        get_event_storage().clear_histograms()
 
-    def write_yaml(self, tag: str, text: str, attempt: int) -> None:
-        self._or_give_up(lambda: self._writer.add_text(tag, f"```yaml\n{text}\n```", attempt))
+    def write_text(self, tag: str, markdown: str, attempt: int) -> None:
+        self._or_give_up(lambda: self._writer.add_text(tag, markdown, attempt))
+
+    def _write_scalars(self) -> None:
+        latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
+        new = {name: pair for name, pair in latest.items() if pair[1] > self._last_write}
+        for name, (value, iteration) in new.items():
+            self._writer.add_scalar(tag_of(name), value, iteration)
+        if new:
+            self._last_write = max(iteration for _, iteration in new.values())
+            self._writer.add_scalar(MEMORY, peak_memory_gib(), self._last_write)
+
+    def _write_drawn(self) -> None:
+        storage = get_event_storage()
+        for name, image, iteration in in_sheets(storage._vis_data):
+            self._writer.add_image(name, image, iteration)
+        for histogram in storage._histograms:
+            self._writer.add_histogram_raw(**histogram)
 
     def close(self) -> None:
         self._or_give_up(super().close)
@@ -155,11 +176,11 @@ def build_writers(
 
 
 def write_as_text(writers: Sequence[EventWriter], texts: Mapping[str, str], attempt: int) -> None:
-    """Put YAML texts into TensorBoard, where it is written, by name."""
+    """Put texts in Markdown into TensorBoard, where it is written, by name."""
     for writer in writers:
         if isinstance(writer, TensorBoardWriter):
             for name, text in texts.items():
-                writer.write_yaml(name, text, attempt)
+                writer.write_text(name, text, attempt)
 
 
 def cut_back(metrics: Path, first_iteration: int) -> None:

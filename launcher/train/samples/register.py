@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
+from detectron2.data.datasets.coco import load_coco_json
 
 from launcher.data.index.store import IndexFacts
 from launcher.data.plan import CocoSplit
+from launcher.data.truth import read_truth
 from launcher.errors import DataError
 
 
@@ -22,7 +28,7 @@ def register_datasets(splits: Iterable[CocoSplit]) -> None:
     """
     for split in splits:
         if split.name not in DatasetCatalog:
-            register_coco_instances(split.name, _metadata(split), split.json, split.images)
+            _register(split)
         elif not _is_of_the_same_files(MetadataCatalog.get(split.name).get("launcher_split"), split):
             raise DataError(
                 f"{split.json} was to be registered as {split.name}, and that name is taken by other data. "
@@ -30,6 +36,23 @@ def register_datasets(splits: Iterable[CocoSplit]) -> None:
             )
         else:
             _note(split)
+
+
+def _register(split: CocoSplit) -> None:
+    if split.portion is None:
+        register_coco_instances(split.name, _metadata(split), split.json, split.images)
+        return
+    # Without `json_file`, which has images of the other part too: whoever measures takes a file of this part alone.
+    DatasetCatalog.register(split.name, partial(_load_part, split))
+    MetadataCatalog.get(split.name).set(image_root=split.images, evaluator_type="coco", **_metadata(split))
+
+
+def _load_part(split: CocoSplit) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="launcher-annotations-") as folder:
+        file = Path(folder, Path(split.json).name)
+        file.write_text(json.dumps(read_truth(Path(split.json), split.portion)), encoding="utf-8")
+        records: list[dict[str, Any]] = load_coco_json(str(file), split.images, split.name)
+        return records
 
 
 def register_indexes(indexes: Mapping[str, IndexFacts]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import yaml
 from detectron2.config import CfgNode
 
 from launcher.config.request import CheckpointSettings, EarlyStoppingSettings, LoggingSettings
-from launcher.config.values import to_plain
 from launcher.files import write_text
 from launcher.run.fence import Fence, take_fence
 from launcher.run.heartbeat import TRAINING, Heartbeat
@@ -21,6 +20,7 @@ from launcher.train.evaluation.evaluate import Options
 from launcher.train.evaluation.evaluators import check_test_sets
 from launcher.train.evaluation.unfinished import forget
 from launcher.train.hooks import chosen
+from launcher.train.output.texts import as_code, texts_of
 from launcher.train.output.writers import UNWRITTEN, Unwritten, build_writers, write_as_text
 from launcher.train.prediction.classes import write_classes
 from launcher.train.stop import STOP, Stop
@@ -40,8 +40,8 @@ class Attempt:
     logging: LoggingSettings
     fingerprint: str = ""
     """Of the run's identity."""
-    described: str = ""
-    """The plan as YAML, for TensorBoard."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What TensorBoard shows of it, in Markdown by name."""
 
 
 def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
@@ -54,7 +54,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
 def _attempt_of(plan: RunPlan, training: Train, rank: int) -> Attempt:
     setup = Setup(
         rank=rank,
-        num_processes=plan.devices.num_processes,
+        num_processes=plan.num_processes,
         micro_batches=training.accumulate,
         precision=plan.devices.precision,
         max_bad=training.max_bad,
@@ -72,7 +72,7 @@ def _attempt_of(plan: RunPlan, training: Train, rank: int) -> Attempt:
         checkpoint=training.checkpoint,
         logging=training.logging,
         fingerprint=plan.fingerprint,
-        described=yaml.safe_dump({**to_plain(plan), "keys": "see config"}, sort_keys=False),
+        texts=texts_of(plan) if rank == 0 and training.logging.tensorboard else {},
     )
 
 
@@ -86,7 +86,8 @@ def train(
     unwritten = Unwritten()
     trainer.checkpointer.add_checkpointable(UNWRITTEN, unwritten)
     # Before loading: hooks carry state of their own, the learning rate schedule's among it.
-    trainer.register_hooks(chosen.every_rank(trainer, attempt.early_stopping))
+    images = attempt.logging.validation_loss
+    trainer.register_hooks(chosen.every_rank(trainer, attempt.early_stopping, validation_images=images))
     # Before loading: from here on no earlier attempt replaces or removes what is being read.
     fence = take_fence(trainer.paths, attempt.number) if attempt.setup.rank == 0 else None
     heartbeat.beat("loading weights")
@@ -107,7 +108,7 @@ def _equip(trainer: Trainer, attempt: Attempt, fence: Fence, unwritten: Unwritte
     write_text(paths.config, config)
     write_classes(trainer.cfg.DATASETS.TRAIN[0], paths.classes)
     writers = build_writers(paths, attempt.logging, written_until=trainer.state.written_until, unwritten=unwritten)
-    write_as_text(writers, {"config": config, "plan": attempt.described}, attempt.number)
+    write_as_text(writers, {**attempt.texts, "4 config": as_code(config, "yaml")}, attempt.number)
     writers += own_writers(trainer)
     saving = chosen.saving(
         trainer, attempt.checkpoint, fence=fence, resume=attempt.resume, fingerprint=attempt.fingerprint

@@ -679,3 +679,62 @@ def test_a_plan_comes_back_from_its_file(plan: DevicePlan):
 
 def test_a_diagnosis_comes_back_from_its_file():
     assert from_plain(Diagnosis, json.loads(json.dumps(to_plain(ONE_OF_TWO)))) == ONE_OF_TWO
+
+
+def on_nodes(diagnosis: Diagnosis, nodes: int = 2, *, launchers: int | None = None, by: str = "srun") -> Diagnosis:
+    return replace(diagnosis, num_nodes=nodes, num_launchers=launchers or nodes, started_by=by)
+
+
+def test_each_of_several_nodes_takes_its_part_of_the_batch():
+    two_gpus = plan_devices(ask(count="all"), KEYS, on_nodes(TWO))
+    fewer = plan_devices(ask(count="all"), with_keys(SOLVER__IMS_PER_BATCH=2), on_nodes(TWO))
+    on_cpus = plan_devices(ask(CPU, count=4), KEYS, on_nodes(WITHOUT))
+
+    assert [plan.num_processes for plan in (two_gpus, fewer, on_cpus)] == [2, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("asked", "diagnosis", "batch", "words"),
+    [
+        (ask(CPU, count=4), on_nodes(WITHOUT), 12, "8 processes on 2 nodes. Set SOLVER.IMS_PER_BATCH=8 or 16, or"),
+        (ask(CPU), on_nodes(WITHOUT, 4), 2, "4 processes on 4 nodes. Set SOLVER.IMS_PER_BATCH=4."),
+        (ask(), on_nodes(ONE, 3), 16, "3 processes on 3 nodes. Set SOLVER.IMS_PER_BATCH=15 or 18."),
+        (ask(CUDA, count=2), on_nodes(TWO), 2, "4 processes on 2 nodes. Set SOLVER.IMS_PER_BATCH=4, or device.count=1"),
+    ],
+)  # fmt: skip
+def test_a_batch_that_all_nodes_cannot_share_is_refused(
+    asked: DeviceRequest, diagnosis: Diagnosis, batch: int, words: str
+):
+    with pytest.raises(RequestError) as refused:
+        plan_devices(asked, with_keys(SOLVER__IMS_PER_BATCH=batch), diagnosis)
+
+    assert f"SOLVER.IMS_PER_BATCH={batch} cannot be shared equally by {words}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("started", "line"),
+    [
+        ((2, 8, "srun"), "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=4"),
+        ((2, 3, "srun"), "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=2"),
+        ((2, 4, "torchrun"), "torchrun --nnodes=2 --nproc-per-node=1 -m launcher train ... device.count=2"),
+    ],
+)
+def test_one_launcher_for_each_process_is_answered_with_one_for_each_node(started: tuple[int, int, str], line: str):
+    nodes, launchers, by = started
+
+    with pytest.raises(RequestError) as refused:
+        plan_devices(ask(), KEYS, on_nodes(WITHOUT, nodes, launchers=launchers, by=by))
+
+    assert str(refused.value).endswith(line)
+
+
+def test_only_a_training_runs_on_several_nodes():
+    with pytest.raises(RequestError, match="only a training runs on several"):
+        plan_devices(ask(), KEYS, on_nodes(WITHOUT), trains=False)
+
+
+def test_the_network_interface_is_named_to_gloo_and_nccl():
+    names = {"GLOO_SOCKET_IFNAME": "ib0", "NCCL_SOCKET_IFNAME": "ib0"}
+
+    assert names.items() <= plan_devices(ask(interface="ib0"), KEYS, TWO).environment.items()
+    assert not names.keys() & plan_devices(ask(CPU), KEYS, WITHOUT).environment.keys()

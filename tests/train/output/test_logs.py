@@ -70,3 +70,48 @@ def test_what_ended_a_thread_is_in_the_file_and_not_on_the_console(tmp_path: Pat
 
     assert done.stdout + done.stderr == ""
     assert "IndexError" in log.read_text()
+
+
+SAYING = """
+import logging, sys
+from pathlib import Path
+from launcher.train.output.logs import log_to
+log_to(Path(sys.argv[1]), console=True, quiet=sys.argv[2] == "quiet")
+theirs, ours = logging.getLogger("detectron2.x"), logging.getLogger("launcher.train.x")
+theirs.info("Start inference on 6 batches")
+theirs.info("Total inference time: 0:00:00.03")
+for number in range(3):
+    theirs.warning("Skip loading parameter %d", number)
+    ours.warning("image %d is unreadable", number // 2)
+theirs.warning("")
+ours.warning("  ")
+logging.getLogger("launcher.train.evaluation.pace").info("evaluation: 3 of 6")
+theirs.error("broken")
+"""
+
+
+def lines_of(program: str, log: Path, *arguments: str) -> list[str]:
+    command = [sys.executable, "-c", program, log, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_console_has_what_matters_once_and_the_file_everything(tmp_path: Path):
+    log = tmp_path / "log.txt"
+
+    shown = lines_of(SAYING, log, "loud")
+
+    assert shown == [
+        "warning: Skip loading parameter 0",
+        "warning: image 0 is unreadable",
+        "warning: image 1 is unreadable",
+        "evaluation: 3 of 6",
+        "error: broken",
+    ]
+    written = log.read_text()
+    assert "Start inference on 6 batches" in written
+    assert written.count("Skip loading parameter") == written.count("is unreadable") == 3
+
+
+def test_a_quiet_worker_prints_nothing_and_writes_the_same_file(tmp_path: Path):
+    assert lines_of(SAYING, tmp_path / "log.txt", "quiet") == []
+    assert "detectron2.x ERROR: broken" in (tmp_path / "log.txt").read_text()

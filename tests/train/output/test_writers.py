@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from detectron2.utils.events import EventStorage, JSONWriter
+from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 
 from launcher.config.request import LoggingSettings
 from launcher.run.paths import RunPaths
+from launcher.train.output.tags import MEMORY, tag_of
 from launcher.train.output.writers import (
     MetricsWriter,
     TensorBoardWriter,
@@ -178,7 +179,7 @@ def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_continue
     said: list[str] = []
     writer = TensorBoardWriter(tmp_path, 0, said.append)
 
-    writer.write_yaml("plan", "a: 1", 1)
+    writer.write_text("plan", "a: 1", 1)
     for iteration in range(3):
         put(storage, iteration)
         storage.put_image("inputs", _image())
@@ -187,6 +188,54 @@ def test_tensorboard_is_given_up_when_its_disk_is_full_and_the_training_continue
 
     assert len(said) == 1
     assert "No space left on device" in said[0]
+    assert storage._vis_data == []
+
+
+def events_in(folder: Path) -> Any:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def points_in(events: Any, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_tensorboard_has_groups_and_the_values_of_detectron2(tmp_path: Path, storage: EventStorage):
+    writer = TensorBoardWriter(tmp_path / "ours", 0, lambda _: None)
+    detectron2s = TensorboardXWriter(str(tmp_path / "theirs"))
+
+    for iteration in range(50):
+        put(storage, iteration)
+        if iteration == 20:
+            storage.put_scalar("bbox/AP", 12.5, smoothing_hint=False, cur_iter=18)
+        if iteration % 3 == 2:
+            writer.write()
+            detectron2s.write()
+    writer.close()
+    detectron2s.close()
+
+    ours, theirs = events_in(tmp_path / "ours"), events_in(tmp_path / "theirs")
+    for name in ("total_loss", "lr", "bbox/AP"):
+        assert points_in(ours, tag_of(name)) == points_in(theirs, name) != []
+    assert {event.step for event in ours.Scalars(MEMORY)} == {event.step for event in theirs.Scalars("lr")}
+
+
+def test_masks_that_a_model_draws_are_one_image(tmp_path: Path, storage: EventStorage):
+    writer = TensorBoardWriter(tmp_path, 0, lambda _: None)
+    storage.iter = 9
+
+    storage.put_image("Left: GT bounding boxes;  Right: Predicted proposals", _image())
+    for index in range(40):
+        storage.put_image(f"Left: mask prediction;   Right: mask GT ({index})", _image())
+    writer.write()
+    writer.close()
+
+    assert events_in(tmp_path).Tags()["images"] == [
+        "while training/Left: GT bounding boxes; Right: Predicted proposals",
+        "while training/Left: mask prediction; Right: mask GT",
+    ]
     assert storage._vis_data == []
 
 

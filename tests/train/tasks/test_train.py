@@ -33,6 +33,7 @@ from launcher.run.resume import look_for_checkpoints
 from launcher.train import Trainer
 from launcher.train.evaluation.blank_images import BLANK_FOR
 from launcher.train.evaluation.evaluate import Options
+from launcher.train.output.scalars import VALIDATION
 from launcher.train.stop import Stop
 from launcher.train.tasks.train import Attempt, train
 from launcher.train.trainer import Setup
@@ -81,7 +82,9 @@ def cfg(small_demo: Path, tmp_path: Path) -> Iterator[CfgNode]:
 ATTEMPTS = count(1)
 
 
-def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None) -> WorkerResult:
+def attempt(
+    cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None, *, validation_loss: int = 0
+) -> WorkerResult:
     """One attempt at the run of this configuration, from its newest checkpoint on."""
     paths = RunPaths(Path(cfg.OUTPUT_DIR))
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,7 @@ def attempt(cfg: CfgNode, trainer_class: type[Trainer], stop: Stop | None = None
         resume=look_for_checkpoints(paths).newest_valid,
         early_stopping=EarlyStoppingSettings(),
         checkpoint=CheckpointSettings(),
-        logging=LoggingSettings(period=1, images=0, tensorboard=False),
+        logging=LoggingSettings(period=1, images=0, tensorboard=False, validation_loss=validation_loss),
     )
     return train(cfg, this, trainer_class, stop=stop or Stop(), heartbeat=Heartbeat(None))
 
@@ -437,3 +440,63 @@ def elsewhere(cfg: CfgNode) -> CfgNode:
     other = cfg.clone()
     other.OUTPUT_DIR = f"{cfg.OUTPUT_DIR}-elsewhere"
     return other
+
+
+def without_validation(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in line.items() if not name.startswith(VALIDATION)} for line in metrics]
+
+
+def test_the_loss_on_validation_images_changes_nothing_of_a_training(cfg: CfgNode, tmp_path: Path):
+    cfg.TEST.EVAL_PERIOD = 1
+    attempt(cfg, Trainer)
+    plain = run_of(cfg)
+    cfg.OUTPUT_DIR = str(tmp_path / "observed")
+
+    attempt(cfg, Trainer, validation_loss=4)
+
+    observed = run_of(cfg)
+    assert weights_in(observed.final_weights) == weights_in(plain.final_weights)
+    assert without_validation(metrics_in(observed)) == metrics_in(plain)
+    losses = [
+        {name: value for name, value in line.items() if name.startswith(VALIDATION)} for line in metrics_in(observed)
+    ]
+    assert [set(line) for line in losses] == [
+        {"validation/total_loss", "validation/loss_cls", "validation/loss_box_reg"}
+    ] * 3
+    assert len({line["validation/total_loss"] for line in losses}) == 3
+    for line in losses:
+        assert line["validation/total_loss"] == pytest.approx(
+            line["validation/loss_cls"] + line["validation/loss_box_reg"]
+        )
+
+
+def test_the_loss_on_validation_images_is_the_same_after_a_resume(cfg: CfgNode, tmp_path: Path):
+    cfg.TEST.EVAL_PERIOD = 1
+    attempt(cfg, Trainer, validation_loss=4)
+    whole = run_of(cfg)
+    cfg.OUTPUT_DIR = str(tmp_path / "interrupted")
+    stop = Stop()
+
+    class Stopping(Trainer):
+        def build_hooks(self) -> list[HookBase]:
+            return [stopped_after(1, stop)()]
+
+    assert not attempt(cfg, Stopping, stop, validation_loss=4).finished
+    assert attempt(cfg, Trainer, validation_loss=4).finished
+
+    assert metrics_in(run_of(cfg)) == metrics_in(whole)
+    assert weights_in(run_of(cfg).final_weights) == weights_in(whole.final_weights)
+
+
+def test_a_loss_that_cannot_be_computed_is_a_warning(cfg: CfgNode, caplog: pytest.LogCaptureFixture):
+    class WithoutTargets(Trainer):
+        @classmethod
+        def build_mapper(cls, cfg: CfgNode, is_train: bool) -> Any:
+            mapper = super().build_mapper(cfg, is_train)
+            is_for_validation = cfg.INPUT.RANDOM_FLIP == "none"
+            return (lambda sample: {**mapper(sample), "instances": None}) if is_for_validation else mapper
+
+    assert attempt(cfg, WithoutTargets, validation_loss=4).finished
+
+    assert "The loss on validation images could not be computed" in caplog.text
+    assert not [line for line in metrics_in(run_of(cfg)) if any(name.startswith(VALIDATION) for name in line)]

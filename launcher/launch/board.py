@@ -1,0 +1,291 @@
+"""What the launchers of several nodes say to each other, in files that all of them see: one word per node.
+
+Each node writes its own file and replaces it. Nothing of an earlier start is believed: its folder has another name, and
+the first node answers only to whom it has heard, by the number that the other has drawn.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from launcher.config.values import read_json_if_valid, write_json
+from launcher.device.job import NodeFacts
+from launcher.errors import ExitCode, LauncherError
+from launcher.run import codes
+from launcher.run.plan import RunPlan
+
+LOOK_EVERY_S = 0.2
+LAST_WORDS_S = 20.0
+"""For other nodes to write down why their processes ended."""
+FAREWELL_S = 5.0
+NOT_SHARED = (
+    "Either a launcher did not start there, or that folder is not on a disk that all nodes share: set run.root to one "
+    "that is."
+)
+T = TypeVar("T")
+
+
+class NodeError(LauncherError):
+    """A node is missing or cannot do its part; the scheduler may give another."""
+
+    exit_code = ExitCode.resumable
+    code = codes.NODE
+
+
+class Stage(Enum):
+    """Of a launcher, in their order; some are the first node's only."""
+
+    here = "here"
+    planned = "planned"
+    """The first node's: its plan is there."""
+    ready = "ready"
+    """Another node's: it can do its part of the plan."""
+    sick = "sick"
+    """It cannot."""
+    working = "working"
+    ended = "ended"
+    """Its processes have."""
+    left = "left"
+    """Its launcher ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """What one node says."""
+
+    host: str
+    drawn: str
+    """A number that its launcher has drawn, and no other start of it has."""
+    stage: Stage
+    plan: int = 0
+    """The plan that it is about, counted from 1 by the first node."""
+    text: str = ""
+    exit_code: int = 0
+    heard: Mapping[str, str] = field(default_factory=dict)
+    """By the first node: what each of the others had drawn."""
+
+
+class Board:
+    """One node's view of it. On one node alone nobody is asked, and nothing is written."""
+
+    def __init__(
+        self,
+        folder: Path,
+        node: NodeFacts,
+        *,
+        patience_s: float,
+        now: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.node = node
+        self._stale, self._folder = folder, folder / node.start
+        self._patience_s, self._now, self._sleep = patience_s, now, sleep
+        self._others = [rank for rank in range(node.count) if rank != node.rank]
+        self._word = Word(host=node.name or socket.gethostname(), drawn=uuid.uuid4().hex, stage=Stage.here)
+
+    @property
+    def run(self) -> Path:
+        return self._stale.parent
+
+    @property
+    def host(self) -> str:
+        return self._word.host
+
+    @property
+    def plan_file(self) -> Path:
+        return self._folder / "plan.json"
+
+    def say(self, stage: Stage, *, plan: int | None = None, text: str = "", exit_code: int = 0) -> None:
+        """Raises NodeError where it cannot be written."""
+        number = self._word.plan if plan is None else plan
+        self._word = replace(self._word, stage=stage, plan=number, text=text, exit_code=exit_code)
+        self._write()
+
+    def forget_earlier_starts(self) -> None:
+        """By the first node: those who have come already come again."""
+        if self._others:
+            shutil.rmtree(self._stale, ignore_errors=True)
+
+    def others(self) -> dict[int, Word | None]:
+        """What they have said last."""
+        return {rank: self.word_of(rank) for rank in self._others}
+
+    def word_of(self, rank: int) -> Word | None:
+        return read_json_if_valid(self._file(rank), Word)
+
+    def publish(self, plan: RunPlan) -> None:
+        """By the first node: give the others the plan, and wait until each can do its part.
+
+        Raises:
+            NodeError: one cannot, or did not come.
+        """
+        if not self._others:
+            return
+        self._wait(lambda: all(self.others().values()), self._missing)
+        self._hand_out(plan, self._word.plan + 1)
+        self._wait(self._all_ready, self._silent)
+
+    def begin(self) -> None:
+        """By the first node, when the attempt is written down."""
+        self.say(Stage.working)
+
+    def refuse(self, number: int, why: str) -> None:
+        """By another node: it cannot do its part; returns when the first one has said that of the run."""
+        self.say(Stage.sick, plan=number, text=why)
+        self._wait_at_most(LAST_WORDS_S, lambda: not self._first_is_there())
+
+    def wait_for_plan(self, last: int) -> Word:
+        """By another node: the first one's word, which has a plan after the `last` one, or leaves.
+
+        Raises:
+            NodeError: it says neither in time.
+        """
+        return self._wait(lambda: self._answer(lambda word: word.plan > last), self._unheard)
+
+    def wait_until_begun(self, number: int) -> Word:
+        """The same once the attempt may begin."""
+        return self._wait(
+            lambda: self._answer(lambda word: word.plan != number or word.stage is not Stage.planned), self._unheard
+        )
+
+    def wait_until_over(self, number: int, *, was_stopped: bool) -> Word | None:
+        """The same once the attempt is over on the first node; None where that says nothing more after a stop."""
+        if not was_stopped:
+            return self._wait(lambda: self._answer(lambda word: word.plan > number), self._unheard)
+        self._wait_at_most(LAST_WORDS_S, lambda: self._answer(lambda word: word.plan > number) is not None)
+        return self._answer(lambda word: word.plan > number)
+
+    def leave(self, exit_code: int, text: str = "") -> None:
+        """The last word; the first node waits for the others to hear it, and takes the board down."""
+        if not self._others:
+            return
+        with suppress(NodeError):
+            if self.node.rank:
+                self.say(Stage.left, exit_code=exit_code, text=text)
+                return
+            self._wait_at_most(FAREWELL_S, lambda: all(self.others().values()))
+            self._hear()
+            self.say(Stage.left, exit_code=exit_code, text=text)
+            self._wait_at_most(FAREWELL_S, self._all_left)
+            self.forget_earlier_starts()
+
+    # While the processes of this node run
+
+    def say_ended(self) -> None:
+        """The processes of this node have ended."""
+        with suppress(NodeError):  # a full disk: the others see how theirs end
+            self.say(Stage.ended)
+
+    def ended_elsewhere(self) -> str:
+        """The hosts on which the processes of this attempt have ended, or whose launcher has left."""
+        return ", ".join(word.host for word in self.others().values() if word is not None and self._is_over(word))
+
+    def wait_until_ended(self) -> None:
+        """Until all others have written down how their processes ended, or have no more time for it."""
+        self._wait_at_most(LAST_WORDS_S, lambda: all(word and self._is_over(word) for word in self.others().values()))
+
+    def _is_over(self, word: Word) -> bool:
+        return word.stage is Stage.left or word.plan > self._word.plan or self._has_ended(word)
+
+    def _has_ended(self, word: Word) -> bool:
+        return word.plan == self._word.plan and word.stage is Stage.ended
+
+    # The first node's
+
+    def _hand_out(self, plan: RunPlan, number: int) -> None:
+        self._hear()
+        try:
+            write_json(self.plan_file, plan)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.say(Stage.planned, plan=number)
+
+    def _hear(self) -> None:
+        drawn = {str(rank): word.drawn for rank, word in self.others().items() if word is not None}
+        self._word = replace(self._word, heard={**self._word.heard, **drawn})
+
+    def _all_ready(self) -> bool:
+        before = self._word
+        self._hear()
+        if self._word != before:  # one has come anew
+            self._write()
+        words = [word for word in self.others().values() if word is not None]
+        if sick := [word for word in words if self._cannot(word)]:
+            raise NodeError("; ".join(f"{word.host}: {word.text or 'its launcher has ended'}" for word in sick))
+        ready = [word for word in words if word.stage is Stage.ready and word.plan == self._word.plan]
+        return len(ready) == len(self._others)
+
+    def _all_left(self) -> bool:
+        return all(word is None or word.stage is Stage.left for word in self.others().values())
+
+    def _cannot(self, word: Word) -> bool:
+        return word.stage is Stage.left or (word.stage is Stage.sick and word.plan == self._word.plan)
+
+    def _missing(self) -> str:
+        there = [word.host for word in self.others().values() if word is not None]
+        return (
+            f"{self.node.count - 1 - len(there)} of {self.node.count} nodes did not come to {self.run} within "
+            f"{self._patience_s:g} s (here: {', '.join([self.host, *there])}). {NOT_SHARED}"
+        )
+
+    def _silent(self) -> str:
+        late = [word.host for word in self.others().values() if word is not None and word.stage is not Stage.ready]
+        return f"{', '.join(late) or 'a node'} has not said within {self._patience_s:g} s whether it can do its part."
+
+    # The others'
+
+    def _answer(self, counts: Callable[[Word], bool]) -> Word | None:
+        """The first node's word, where it has heard this one and `counts`, or leaves."""
+        if not self._file(self.node.rank).exists():  # the first node has begun anew
+            self._write()
+        word = self.word_of(0)
+        if word is None or word.heard.get(str(self.node.rank)) != self._word.drawn:
+            return None
+        return word if word.stage is Stage.left or counts(word) else None
+
+    def _first_is_there(self) -> bool:
+        """It looks at data and devices for as long as it takes; should it die, srun or torchrun ends this launcher."""
+        word = self.word_of(0)
+        return word is not None and word.stage is not Stage.left
+
+    def _unheard(self) -> str:
+        return (
+            f"{self.host} has heard nothing of the first node, {self.node.head}, in {self.run} for "
+            f"{self._patience_s:g} s. {NOT_SHARED}"
+        )
+
+    def _wait(self, look: Callable[[], T | None], why: Callable[[], str]) -> T:
+        until = self._now() + self._patience_s
+        while not (found := look()):
+            if self._now() > until and (self.node.rank == 0 or not self._first_is_there()):
+                raise NodeError(why())
+            self._sleep(LOOK_EVERY_S)
+        return found
+
+    def _wait_at_most(self, seconds: float, look: Callable[[], bool]) -> None:
+        until = self._now() + seconds
+        while not look() and self._now() < until:
+            self._sleep(LOOK_EVERY_S)
+
+    def _file(self, rank: int) -> Path:
+        return self._folder / f"node{rank}.json"
+
+    def _write(self) -> None:
+        if not self._others:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_json(self._file(self.node.rank), self._word)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> NodeError:
+        return NodeError(f"{self.host} cannot write into {self._folder} ({error.strerror or error}).")

@@ -1,0 +1,61 @@
+"""What came of `launcher data convert`, as a person reads it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from launcher.data.convert.convert import Converted
+from launcher.data.convert.write import Written
+from launcher.data.tally import Flaw
+
+_SHOWN_CLASSES = 8
+
+
+def conversion_lines(done: Converted, source: Path, folder: Path) -> Iterator[str]:
+    """From what was read to what to type next."""
+    yield f"{done.format.title} data in {source}, {_classes(done.categories)}"
+    yield from (f"  {_said(file)}" for file in done.files)
+    yield from (f"  {convention}" for convention in done.conventions)
+    yield from _counted("left out", done.losses)
+    yield from _counted("kept otherwise, or worth a look", done.changes)
+    if not done.losses:
+        yield "nothing was left out"
+    yield f"next: launcher plan {' '.join(_settings(done, folder))}"
+
+
+def _classes(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN_CLASSES else ""
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {', '.join(names[:_SHOWN_CLASSES])}{more}"
+
+
+def _said(file: Written) -> str:
+    counts = {
+        "objects with masks": file.num_masks,
+        "objects with boxes alone": file.num_boxes,
+        "crowds": file.num_crowds,
+        "images without objects": file.num_without,
+    }
+    said = [f"{number} {name}" for name, number in counts.items() if number]
+    return ", ".join([f"{file.file}: {file.num_images} images", *said])
+
+
+def _counted(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
+    if flaws:
+        yield f"{title}:"
+    for flaw in flaws:
+        more = ", ..." if flaw.count > len(flaw.examples) else ""
+        yield f"  {flaw.count} {flaw.code}"
+        yield f"    {', '.join(flaw.examples)}{more}"
+
+
+def _settings(done: Converted, folder: Path) -> Iterator[str]:
+    """That train on it."""
+    has_masks = all(file.num_masks and not file.num_boxes for file in done.files if file.num_masks or file.num_boxes)
+    model = "COCO-InstanceSegmentation/mask_rcnn" if has_masks else "COCO-Detection/faster_rcnn"
+    yield f"model={model}_R_50_FPN_1x"
+    yield f"dataset=coco_json {shlex.quote(f'dataset.root={folder}')}"
+    parts = {file.file.stem for file in done.files}
+    if "val" not in parts and "train" in parts:
+        yield "dataset.val.fraction=0.2"

@@ -1,0 +1,147 @@
+"""What launchers of two nodes say to each other, each in a thread of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from launcher.config.values import read_json
+from launcher.device.job import NodeFacts
+from launcher.errors import ExitCode
+from launcher.launch.board import Board, NodeError, Stage
+from launcher.run.plan import RunPlan
+from tests.values import a_plan
+
+PLAN = a_plan({"SOLVER": {"MAX_ITER": 3}})
+
+
+def a_board(folder: Path, rank: int, *, count: int = 2, start: str = "17-0-0", patience_s: float = 5.0) -> Board:
+    node = NodeFacts(count=count, rank=rank, name=f"n{rank + 1}", head="n1", start=start)
+    return Board(folder / ".nodes", node, patience_s=patience_s, now=time.monotonic, sleep=lambda s: time.sleep(s / 20))
+
+
+def together(*steps: Callable[[], object]) -> list[object]:
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return [step.result(timeout=30) for step in [pool.submit(step) for step in steps]]
+
+
+def follow(board: Board) -> tuple[Stage, int, RunPlan]:
+    board.say(Stage.here)
+    word = board.wait_for_plan(last=0)
+    plan = read_json(board.plan_file, RunPlan)
+    board.say(Stage.ready, plan=word.plan)
+    return board.wait_until_begun(word.plan).stage, word.plan, plan
+
+
+def lead(board: Board) -> None:
+    board.forget_earlier_starts()
+    board.publish(PLAN)
+    board.begin()
+
+
+def test_a_node_begins_with_the_plan_of_the_first_one(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+
+    _, followed = together(lambda: lead(first), lambda: follow(second))
+
+    assert followed == (Stage.working, 1, PLAN)
+
+
+def test_a_plan_of_an_earlier_start_is_not_taken_even_under_the_same_name(tmp_path: Path):
+    earlier = a_board(tmp_path, 0), a_board(tmp_path, 1)
+    together(lambda: lead(earlier[0]), lambda: follow(earlier[1]))
+    second = a_board(tmp_path, 1, patience_s=0.2)
+    earlier[0].say(Stage.left)
+
+    second.say(Stage.here)
+    with pytest.raises(NodeError, match="n2 has heard nothing of the first node, n1, in"):
+        second.wait_for_plan(last=0)
+
+
+def test_a_node_that_came_before_the_first_one_began_anew_comes_again(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+    second.say(Stage.here)
+    shutil.rmtree(tmp_path / ".nodes")
+
+    _, followed = together(lambda: lead(first), lambda: follow(second))
+
+    assert followed == (Stage.working, 1, PLAN)
+
+
+def test_a_node_that_does_not_come_is_missed_with_the_folder_that_it_does_not_see(tmp_path: Path):
+    first, elsewhere = a_board(tmp_path, 0, patience_s=0.2), a_board(tmp_path / "local", 1)
+    elsewhere.say(Stage.here)
+
+    with pytest.raises(
+        NodeError, match=rf"1 of 2 nodes did not come to {tmp_path} within 0.2 s \(here: n1\)"
+    ) as missed:
+        lead(first)
+
+    assert missed.value.exit_code is ExitCode.resumable
+    assert "set run.root to one that is" in str(missed.value)
+
+
+def test_a_sick_node_is_named_and_hears_of_the_end_before_it_leaves(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+
+    def be_sick() -> bool:
+        second.say(Stage.here)
+        second.refuse(second.wait_for_plan(last=0).plan, "2 GPUs here, 8 on the first node")
+        word = second.word_of(0)
+        return word is None or word.stage is Stage.left
+
+    def lead_in_vain() -> str:
+        with pytest.raises(NodeError) as refused:
+            lead(first)
+        first.leave(75)
+        return str(refused.value)
+
+    said, has_heard = together(lead_in_vain, be_sick)
+
+    assert said == "n2: 2 GPUs here, 8 on the first node"
+    assert has_heard
+
+
+def test_the_exit_code_of_the_first_node_is_heard_by_all_and_nothing_stays(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+
+    def hear() -> int:
+        follow(second)
+        word = second.wait_until_over(1, was_stopped=False)
+        assert word is not None
+        second.leave(word.exit_code)
+        return word.exit_code
+
+    def lead_to_the_end() -> None:
+        lead(first)
+        first.leave(3)
+
+    assert together(lead_to_the_end, hear)[1] == 3
+    assert not (tmp_path / ".nodes").exists()
+
+
+def test_processes_that_ended_elsewhere_are_those_of_this_attempt(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+    together(lambda: lead(first), lambda: follow(second))
+    second.say(Stage.working)
+
+    before = first.ended_elsewhere()
+    second.say_ended()
+
+    assert (before, first.ended_elsewhere(), second.ended_elsewhere()) == ("", "n2", "")
+
+
+def test_one_node_alone_writes_nothing_and_waits_for_nobody(tmp_path: Path):
+    board = a_board(tmp_path, 0, count=1, patience_s=0.0)
+
+    lead(board)
+    board.say_ended()
+    board.wait_until_ended()
+    board.leave(0)
+
+    assert not list(tmp_path.iterdir())

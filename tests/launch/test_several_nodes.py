@@ -1,0 +1,163 @@
+"""The conductors of two nodes, in milliseconds and without a process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.config.request import DeviceRequest
+from launcher.data.index.store import IndexFacts
+from launcher.data.plan import CocoSplit
+from launcher.device.facts import DeviceFacts
+from launcher.device.job import NodeFacts
+from launcher.errors import LauncherError
+from launcher.launch.attempts import follow, launch
+from launcher.launch.board import Board
+from launcher.launch.meeting import MeetingFacts
+from launcher.run import codes
+from launcher.run.outcome import Outcome
+from launcher.run.plan import NodePlan
+from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
+from tests.launch.conducted import World, request_in
+from tests.values import NO_DATA, failed_with, finished_after
+
+MEETING = MeetingFacts(num_nodes=2, start="17-0-0", address="n1:23456", notices=())
+DONE = finished_after(100)
+
+
+def a_world(folder: Path, rank: int, ends: tuple[Outcome, ...] = (DONE,), facts: DeviceFacts = NO_GPU) -> World:
+    node = NodeFacts(count=2, rank=rank, name=f"n{rank + 1}", head="n1", start="17-0-0")
+    board = Board(
+        folder / "model-a/run/.nodes", node, patience_s=5.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
+    )
+    return World(facts=(facts,), ends=ends, board=board, meeting=MEETING if rank == 0 else None)
+
+
+def together(*steps: Callable[[], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return [step.result(timeout=60) for step in [pool.submit(step) for step in steps]]
+
+
+def noting(step: Callable[[], Any]) -> Any:
+    try:
+        return step()
+    except LauncherError as error:
+        return error
+
+
+def test_both_nodes_work_off_one_plan_each_in_its_own_place(tmp_path: Path):
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    request = request_in(tmp_path)
+
+    ended, exit_code = together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
+
+    (plan,), (other) = first.carried_out, second.carried_out[0]
+    assert (ended.outcome, exit_code) == (DONE, 0)
+    assert plan.nodes == NodePlan(count=2, rank=0, address="n1:23456", meeting="17-0-0/attempt1")
+    assert (other.nodes.rank, other.first_rank, other.num_processes, other.keys) == (1, 1, 2, plan.keys)
+    assert [file.exists() for file in (plan.file, other.file, plan.attempt_paths.facts_of(1))] == [True] * 3
+    assert second.looked_at_data == 0
+
+
+def test_an_attempt_that_teaches_something_is_followed_by_another_on_both_nodes(tmp_path: Path):
+    crashed = failed_with(codes.CRASH)
+    first, second = (a_world(tmp_path, rank, ends=(crashed, DONE)) for rank in (0, 1))
+    request = request_in(tmp_path)
+
+    ended, exit_code = together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
+
+    assert [plan.attempt for plan in first.carried_out] == [plan.attempt for plan in second.carried_out] == [1, 2]
+    assert (ended.outcome, exit_code) == (DONE, 0)
+    outcomes = [json.loads(ended.plan.paths.attempt(number).outcome.read_text()) for number in (1, 2)]
+    assert [one["ending"] for one in outcomes] == ["failed", "finished"]
+
+
+def test_a_node_with_fewer_gpus_is_named_and_nothing_is_begun(tmp_path: Path):
+    request = request_in(tmp_path, device=DeviceRequest(count="all"))
+    first, second = a_world(tmp_path, 0, facts=TWO_GPUS), a_world(tmp_path, 1, facts=HEALTHY)
+
+    errors = together(
+        lambda: noting(lambda: launch(request, first.session())),
+        lambda: noting(lambda: follow(request, second.session())),
+    )
+
+    said = "n2: 1 GPU here, 2 GPUs on the first node, and all nodes need the same"
+    assert [str(error).partition(" (")[0] for error in errors] == [said, said]
+    assert [error.exit_code for error in errors] == [75, 75]
+    assert [*first.carried_out, *second.carried_out] == []
+    assert not (tmp_path / "model-a/run/attempts").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (
+            {"json": "/nowhere/train.json"},
+            "there is no /nowhere/train.json here; data and weights have to be on a disk",
+        ),
+        ({"index": IndexFacts(content="", path="/nowhere/x.index", size=1, unusable="")}, "or set dataset.index=off"),
+    ],
+)
+def test_a_node_that_does_not_see_the_data_is_named(tmp_path: Path, split: dict[str, Any], words: str):
+    request = request_in(tmp_path)
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    seen = CocoSplit(name="a_train", json=str(tmp_path), images=str(tmp_path))
+    first.plan_data = lambda _: replace(NO_DATA, splits=(replace(seen, **split),))
+
+    errors = together(
+        lambda: noting(lambda: launch(request, first.session())),
+        lambda: noting(lambda: follow(request, second.session())),
+    )
+
+    assert [(str(error)[:4], words in str(error), error.exit_code) for error in errors] == [("n2: ", True, 75)] * 2
+    assert first.carried_out == []
+
+
+def test_what_the_first_node_refuses_ends_the_others_with_its_exit_code(tmp_path: Path):
+    request = request_in(tmp_path, resume="must")
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+
+    error, exit_code = together(
+        lambda: noting(lambda: launch(request, first.session())), lambda: follow(request, second.session())
+    )
+
+    assert "resume=must" in str(error)
+    assert exit_code == 2
+
+
+def test_a_finished_run_is_finished_on_all_nodes(tmp_path: Path):
+    request = request_in(tmp_path)
+    worlds = [[a_world(tmp_path, rank) for rank in (0, 1)] for _ in range(2)]
+
+    for first, second in worlds:
+        _, exit_code = together(
+            lambda first=first: launch(request, first.session()),
+            lambda second=second: follow(request, second.session()),
+        )
+        assert exit_code == 0
+
+    assert [len(first.carried_out) for first, _ in worlds] == [1, 0]
+
+
+@pytest.mark.parametrize("resumed_on", [1, 2])
+def test_another_number_of_nodes_is_noticed(tmp_path: Path, resumed_on: int):
+    request = request_in(tmp_path)
+    first, second = (a_world(tmp_path, rank, ends=(failed_with(codes.DIVERGED),)) for rank in (0, 1))
+    together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
+
+    again = World() if resumed_on == 1 else a_world(tmp_path, 0)
+    if resumed_on == 1:
+        ended = launch(request, again.session())
+    else:
+        other = a_world(tmp_path, 1)
+        ended, _ = together(lambda: launch(request, again.session()), lambda: follow(request, other.session()))
+
+    task = ended.plan.task
+    assert (ended.plan.attempt, task.begun_with) == (2, 2)  # type: ignore[union-attr]
