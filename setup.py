@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the presets lie beside the package here, and inside it in a wheel."""
+"""What pyproject.toml cannot say: presets and what repacks detectron2 lie beside the package, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithPresets(build_py):
-    """Copies `configs` to `launcher/configs`.
+    """Copies `configs` to `launcher/configs`, and `scripts/detectron2` to `launcher/scripts/detectron2`.
 
     Declaring that as a package would do so too, but an editable install could then not be a plain path entry.
     """
@@ -18,17 +18,18 @@ class BuildWithPresets(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for source in preset_files():
+            for source in files_beside():
                 target = Path(self.build_lib, "launcher", source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
 
     def get_source_files(self) -> list[str]:
-        return [*super().get_source_files(), *preset_files()]
+        return [*super().get_source_files(), *files_beside()]
 
 
-def preset_files() -> list[str]:
-    return sorted(path.as_posix() for path in Path("configs").rglob("*.yaml"))
+def files_beside() -> list[str]:
+    repacking = (path for path in Path("scripts/detectron2").iterdir() if path.suffix in (".py", ".toml", ".txt"))
+    return sorted(path.as_posix() for path in (*Path("configs").rglob("*.yaml"), *repacking))
 
 
 setup(cmdclass={"build_py": BuildWithPresets})

@@ -36,13 +36,15 @@ COMMANDS = {
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
     "submit": Command(usage="submit SETTING=VALUE...", help="train as a Slurm job that is requeued"),
     "cancel": Command(usage="cancel RUN", help="stop a run wherever it runs; it can resume"),
+    "report": Command(usage="report SWEEP", help="a sweep as one HTML page"),
     "diff": Command(usage="diff A B", help="what differs between two runs"),
     "reproduce": Command(usage="reproduce RUN", help="command, commit and packages of a run"),
+    "install": Command(usage="install detectron2", help="get detectron2 into this environment"),
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
-    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
-    "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "data": Command(usage="data check|show|convert|demo", help="check, look at, convert and make data sets"),
+    "tensorboard": Command(usage="tensorboard [RUN|DIR]", help="open TensorBoard on this machine only"),
     "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
@@ -52,8 +54,8 @@ No command means train. `launcher COMMAND --help` says more about one.
 
 Settings are Hydra overrides, the launcher's in lower case (device=cpu) and
 detectron2's in upper case (SOLVER.MAX_ITER=9000). `launcher train --help`
-lists the groups, `launcher train --cfg job` shows the composed configuration,
-`-m` sweeps."""
+lists the launcher's, `launcher list` finds any of them, `launcher explain NAME`
+says what one means, `launcher train --cfg job` shows the composed whole."""
 
 
 def main_and_exit() -> NoReturn:
@@ -121,8 +123,8 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not first or is_setting or is_habit:
         return "train", list(arguments)
     near = get_close_matches(first, COMMANDS, n=1)
-    guess = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
-    raise RequestError(f"unknown command {first!r}. {guess}")
+    guess = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    raise RequestError(f"unknown command {first!r}\nhint: {guess}")
 
 
 def usage() -> str:

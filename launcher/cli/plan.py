@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
+from launcher.cli.sweep import plan_sweep
 from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.config.yaml_files import YamlFiles
-from launcher.errors import ExitCode, RequestError
+from launcher.device.job import read_job
+from launcher.errors import ExitCode
 from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
 from launcher.launch.supervise import execute
 from launcher.run.identity import run_folder
 from launcher.show.console import make_console
+from launcher.show.help import training_help
 from launcher.show.run import plan_json, show_plan
 
 
@@ -30,29 +31,18 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LauncherError: `launcher train` would refuse it.
     """
+    if asks_for_help(arguments):
+        print(training_help("plan"))
+        return ExitCode.finished
     asked, as_json = take_flag(arguments, "--json")
-    show = partial(_print_plan, as_json=as_json, asked=asked)
-    with _folder_of_sweep(asked) as folder:
-        run_hydra(asked, show, command="launcher plan", sweep_folder=folder, only_looks=True)
+    if take_apart(asked).is_multirun:
+        return plan_sweep(asked, as_json=as_json)
+    run_hydra(asked, partial(_print_plan, as_json=as_json, asked=asked), command="launcher plan", only_looks=True)
     return ExitCode.finished
 
 
-@contextmanager
-def _folder_of_sweep(arguments: Sequence[str]) -> Iterator[Path | None]:
-    """Hydra writes down a sweep; of a plan nothing is to stay."""
-    if not take_apart(arguments).is_multirun:
-        yield None
-        return
-    try:
-        folder = TemporaryDirectory()
-    except OSError as error:
-        raise RequestError(f"No folder for temporary files can be written ({error}). Set TMPDIR=FOLDER.") from error
-    with folder:
-        yield Path(folder.name)
-
-
 def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> None:
-    board = make_board(request)
+    board = make_board(request, read_job(os.environ).node)
     session = make_session(request, ("launcher", "plan"), partial(execute, others=board), board)
     refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan

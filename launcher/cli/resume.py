@@ -19,10 +19,11 @@ from launcher.config.places import PATHS
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.changed import ChangedSetting, Effect, changed_settings
-from launcher.run.folder import RESUME_WORDS
+from launcher.run.folder import RESUME_WORDS, last_outcome
 from launcher.run.found import called
 from launcher.run.frozen import Frozen, read_frozen
-from launcher.run.identity import identity_of
+from launcher.run.identity import identity_of, run_folder
+from launcher.run.outcome import Ending
 
 USAGE = """\
 usage: launcher resume RUN [SETTING=VALUE...] [--root DIR]
@@ -114,6 +115,9 @@ def _continue(request: RunRequest, *, frozen: Frozen, command: tuple[str, ...], 
     changed = changed_settings(before, now, request.run.allow_changes)
     if refused := [one for one in changed if one.effect is Effect.refused]:
         raise RequestError(_explain_another(refused, name))
+    last = last_outcome(run_folder(request))
+    if request.resume == "auto" and last is not None and last.ending is Ending.pruned:
+        request = replace(request, resume="must")  # with auto a pruned run counts as done
     return train_composed(replace(request, typed=frozen.request.typed), command)
 
 

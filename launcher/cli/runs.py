@@ -16,6 +16,7 @@ from launcher.run.found import ROOT, find_runs
 from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.console import screen_width
 from launcher.show.runs import runs_json, runs_table
+from launcher.sweep.found import find_sweep, with_sweeps_as_one
 
 ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "name": lambda run: str(run.folder),
@@ -35,6 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     asked = _parser().parse_args(arguments)
     if not asked.folder.is_dir():
+        asked.folder = find_sweep(str(asked.folder), Path(ROOT)) or asked.folder
+    if not asked.folder.is_dir():
         raise RequestError(
             f"{asked.folder.absolute()} should hold runs, but there is no such folder. Name one: launcher runs DIR"
         )
@@ -43,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     found = with_jobs([summarize(folder, now, metric) for folder in find_runs(asked.folder)], now, patience_s=GLANCE_S)
     if found and metric and not any(run.score for run in found):
         raise RequestError(_no_metric(found, metric, now))
-    shown = _in_order([run for run in found if run.state.value in _states(asked.state)], asked.sort)
+    chosen = [run for run in found if run.state.value in _states(asked.state)]
+    # A program wants every run; a person opens the sweep that is of interest.
+    shown = _in_order(chosen if asked.json else _rows(found, chosen, asked.folder), asked.sort)
     if asked.json:
         print(runs_json(shown))
     elif shown:
@@ -54,8 +59,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="launcher runs", description="All runs below a folder, one line each.")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(ROOT), metavar="DIR", help=f"({ROOT})")
+    parser = argparse.ArgumentParser(
+        prog="launcher runs", description="All runs below a folder, one line each; a sweep is one line."
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(ROOT), metavar="DIR", help=f"({ROOT}), or a sweep: its jobs"
+    )
     parser.add_argument("--state", default="", metavar="STATE[,STATE]", help=", ".join(state.value for state in State))
     parser.add_argument("--sort", default="age", metavar="BY", help=f"{', '.join(ORDERS)} or a metric such as bbox/AP")
     parser.add_argument("--json", action="store_true", help="the same as JSON")
@@ -67,6 +76,13 @@ def _states(asked: str) -> set[str]:
     if unknown := [name for name in asked.split(",") if name and name not in known]:
         raise RequestError(f"--state={asked}: {unknown[0]!r} is no state. There are {', '.join(sorted(known))}.")
     return set(asked.split(",")) & known or known
+
+
+def _rows(found: Sequence[RunSummary], chosen: Sequence[RunSummary], below: Path) -> list[RunSummary]:
+    """The chosen runs, and the sweeps that have a chosen job."""
+    folders = {run.folder for run in chosen}
+    above = {place for folder in folders for place in folder.parents}
+    return [row for row in with_sweeps_as_one(found, below) if row.folder in (above if row.jobs else folders)]
 
 
 def _in_order(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from launcher.cli.chosen import add_root, add_run
 from launcher.cluster.states import status_now
-from launcher.errors import ExitCode, printable
+from launcher.errors import ExitCode, RequestError, printable
 from launcher.run.found import called, find_run
 from launcher.run.status import RunStatus
 from launcher.run.summary import State
 from launcher.show.console import screen_width
 from launcher.show.status import now_line, status_json, status_text
+from launcher.sweep import status as sweeps
+from launcher.sweep.found import find_sweep
+from launcher.sweep.standing import standings
+from launcher.sweep.stored import read_sweep
 
 LOOK_EVERY_S = 2.0
 
@@ -25,13 +29,15 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         RequestError: there is no such run.
     """
-    parser = argparse.ArgumentParser(prog="launcher status", description="What one run does now.")
+    parser = argparse.ArgumentParser(prog="launcher status", description="What one run, or a sweep, does now.")
     add_run(parser)
     parser.add_argument("--follow", action="store_true", help="until it has ended")
     parser.add_argument("--lines", type=int, default=5, metavar="N", help="of its log (5)")
     add_root(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     asked = parser.parse_args(arguments)
+    if (sweep := find_sweep(asked.run, asked.root)) is not None:
+        return _show_sweep(sweep, as_json=asked.json, follow=asked.follow)
     folder = find_run(asked.run, asked.root)
     status = status_now(folder, asked.lines)
     if asked.json:
@@ -40,6 +46,28 @@ def run(arguments: Sequence[str]) -> int:
     _print_all(status)
     if asked.follow and _follow(folder, status):
         _print_all(status_now(folder, asked.lines))
+    return ExitCode.finished
+
+
+def _show_sweep(folder: Path, *, as_json: bool, follow: bool) -> int:
+    sweep = read_sweep(folder)
+    if sweep is None:
+        raise RequestError(
+            f"{folder} is a sweep, but its sweep.json is damaged or of another version. "
+            f"Look at its runs: launcher runs {folder}"
+        )
+    if as_json:
+        print(sweeps.status_json(sweep))
+        return ExitCode.finished
+    found, before = standings(sweep, time.time()), ""
+    while follow and sweeps.is_at_work(sweep, found):
+        if (line := sweeps.status_line(found)) != before:
+            print(printable(line), flush=True)
+        before = line
+        time.sleep(LOOK_EVERY_S)
+        sweep = read_sweep(folder) or sweep
+        found = standings(sweep, time.time())
+    print(printable(sweeps.status_text(sweep, found)))
     return ExitCode.finished
 
 

@@ -8,11 +8,14 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
-from launcher.cli.flags import take_flag
+from launcher.cli.flags import asks_for_help, take_flag
+from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
+from launcher.show.help import training_help
 from launcher.signals import handling
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -23,15 +26,21 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         LauncherError: it cannot be started, or failed.
-        SystemExit: it was stopped, or Hydra is done after an option such as `--help`.
+        SystemExit: it was stopped, or Hydra is done after an option such as `--cfg`.
     """
+    if asks_for_help(arguments):
+        print(training_help("train"))
+        return ExitCode.finished
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
+    task = partial(_train_here, command=command)
     with resumable_until_trained():
-        run_hydra(
-            [*arguments, *(["run.in_place=true"] if in_place else [])],
-            lambda request: _train_here(request, command),
-        )
+        if take_apart(arguments).is_multirun and not in_place:
+            # What only a sweep needs.
+            from launcher.cli.sweep import run_sweep
+
+            return run_sweep(arguments, task, command=command)
+        run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], task)
     return ExitCode.finished
 
 

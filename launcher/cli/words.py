@@ -41,12 +41,14 @@ FOLLOWS: Mapping[str, Follows] = {
     "cancel": Follows(options=("--root", "--wait"), runs=1),
     "diff": Follows(options=("--json", "--root"), runs=2),
     "reproduce": Follows(options=("--json", "--root", "--run"), runs=1),
+    "install": Follows(options=("--again", "--dry-run"), words=("detectron2",)),
     "doctor": Follows(options=("--json", "--verbose")),
     "explain": Follows(options=("--run",), codes=True),
     "list": Follows(
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
     "data": Follows(words=("demo",)),
+    "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
 """By command; of one that is not here, files are completed."""

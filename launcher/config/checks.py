@@ -27,6 +27,7 @@ from launcher.config.ranges import Range, numbers_of, problem_with
 from launcher.config.readers import WITH_SEMANTIC_HEAD
 from launcher.config.request import DeviceChoice, RunRequest, Scaling
 from launcher.config.schema import OWN_NODES
+from launcher.config.sweep_checks import problems_with_sweep
 from launcher.config.task import PredictRequest, TaskRequest, TrainRequest
 from launcher.config.unused import typed_without_effect, wrong_kind_of_data
 from launcher.config.weights import problems_with_weights
@@ -408,6 +409,9 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "early_stopping": (_evaluations_to_stop_by,),
     "evaluation": (),
     "cluster": (),
+    "pool": (),
+    "sweep": (problems_with_sweep,),
+    "search": (),
     "own_code": (_names_of_own_code,),
     "keys": (problems_with_weights, _key_ranges, _steps, _reference_batch, _sampler, typed_without_effect),
 }
@@ -416,6 +420,7 @@ _ABOUT_TRAINING = frozenset({
     _shares_of_the_batch,
     _something_to_train_on,
     _best_metric,
+    problems_with_sweep,
     _evaluations_to_stop_by,
     _steps,
     _reference_batch,

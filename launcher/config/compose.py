@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -56,7 +56,15 @@ from launcher.config.mistakes import (
 from launcher.config.names import problems_with_names
 from launcher.config.places import expand_keys, expand_own, expanded, problem_with_path, shortened
 from launcher.config.presets import MODEL_GROUP, config_folders, configs_folder, option_name
-from launcher.config.request import DEFAULT_OUTPUT_DIR, DeviceChoice, DeviceRequest, OwnCode, RunRequest, Typed
+from launcher.config.request import (
+    DEFAULT_OUTPUT_DIR,
+    DeviceChoice,
+    DeviceRequest,
+    OwnCode,
+    PoolSettings,
+    RunRequest,
+    Typed,
+)
 from launcher.config.schema import (
     OWN_NODES,
     OWN_ROOT_SETTINGS,
@@ -74,6 +82,21 @@ from launcher.config.yaml_files import YamlFiles, is_set
 from launcher.errors import LauncherError, RequestError
 
 Task = Callable[[RunRequest], "float | None"]
+Examined = tuple["RunRequest | None", list[str]]
+"""What a composed configuration asks for, and every problem with it."""
+
+
+class Books(Protocol):
+    """Whoever knows which jobs a sweep has, and which of them have come to their end."""
+
+    failures: list[tuple[str, Exception]]
+    """Of jobs that ran in processes of their own, each with its name."""
+
+    def examine_with(self, examine: Callable[[Sequence[str]], Examined]) -> None: ...
+
+
+WARM = "launcher.cli.warm"
+"""A module that the jobs of a sweep share: importing it here would be importing torch."""
 NOTHING = Arguments(overrides=(), flags=())
 
 
@@ -82,18 +105,19 @@ def run_hydra(
     task: Task,
     *,
     command: str = "launcher train",
-    sweep_folder: Path | None = None,
     only_looks: bool = False,
     frozen: Mapping[str, Any] | None = None,
     asks: TaskRequest = TRAIN,
+    books: Books | None = None,
 ) -> None:
     """Compose what the arguments after the command ask for and call `task` with it, once or for each job of a sweep.
 
     A job of a sweep that fails does not keep the others from running; the first failure is raised at the end. `command`
-    is what corrected command lines begin with; Hydra writes about a sweep in `sweep_folder`, if not below run.root.
-    With `only_looks`, and for options that only show something, files neither run code through Hydra's settings nor set
-    environment variables. What is `frozen` of a run, see `launcher.config.frozen`, is what the arguments change then.
-    A command that does something else with the model than to train it `asks` for that.
+    is what corrected command lines begin with. With `only_looks`, and for options that only show something, files
+    neither run code through Hydra's settings nor set environment variables. What is `frozen` of a run, see
+    `launcher.config.frozen`, is what the arguments change then.
+    A command that does something else with the model than to train it `asks` for that. Where somebody keeps the `books`
+    of a sweep, our sweeper and our launcher make its jobs, unless the command line or a file names others.
 
     Raises:
         RequestError: the arguments, or the files that they name, cannot be composed, or they cannot be meant; then
@@ -112,29 +136,50 @@ def run_hydra(
     if any(text.startswith(("+", "~")) for text in asked.overrides):
         _refuse_mistakes(asked, keys, command)
     given = with_text_as_typed(asked, text_settings(keys))
-    if sweep_folder is not None and asked.is_multirun:
-        given = replace(given, overrides=(*given.overrides, f'hydra.sweep.dir="{sweep_folder}"'))
+    if books is not None and asked.is_multirun:
+        given = replace(given, overrides=(*given.overrides, *_plugins_for(asked)))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
-    jobs = _Jobs(task=task, extensions=extensions, keys=keys, asked=asked, command=command, environment=environment)
+    jobs = _Jobs(
+        task=task,
+        extensions=extensions,
+        keys=keys,
+        asked=asked,
+        command=command,
+        environment=environment,
+        hydras=[text for text in given.overrides if re.match(r"[+~]*hydra[./]", text)],
+    )
+    jobs.keep(books)
     main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
     try:
         with _hydra_reads(for_hydra(given)):
             main(jobs)()
     except Exception as error:
         jobs.raise_first_failure()
-        if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
-            # The one thing that Hydra writes is the sweep's folder under run.root.
-            raise RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR") from error
-        if isinstance(error, RecursionError):
-            circle = "A configuration file includes itself, directly or through others. Look at its `defaults:`."
-            raise RequestError(circle) from error
-        if not _is_about_the_request(error):
-            raise
-        _refuse_mistakes(asked, keys, command)
-        in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
-        raise RequestError(in_files or describe_failure(error, _settable(asked, keys))) from error
+        if (refusal := _refusal_of(error, asked, keys, command)) is not None:
+            raise refusal from error
+        raise
     jobs.raise_first_failure()
+
+
+def _refusal_of(error: Exception, asked: Arguments, keys: Detectron2Keys, command: str) -> RequestError | None:
+    """What is wrong with the request that Hydra raised this error of; None where it is something else.
+
+    Raises:
+        RequestError: the mistakes in the command line, with one that is corrected.
+    """
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and asked.is_multirun:
+        # The one thing that Hydra writes is the sweep's folder under run.root.
+        return RequestError(f"{error}. Sweeps are kept under run.root; choose another with run.root=DIR")
+    if isinstance(error, RecursionError):
+        return RequestError(
+            "A configuration file includes itself, directly or through others. Look at its `defaults:`."
+        )
+    if not _is_about_the_request(error):
+        return None
+    _refuse_mistakes(asked, keys, command)
+    in_files = "\n".join(mistakes_in_files(YamlFiles.files, _settable(asked, keys)))
+    return RequestError(in_files or describe_failure(error, _settable(asked, keys)))
 
 
 def to_request(
@@ -168,6 +213,7 @@ def to_request(
             in_sweep=in_sweep,
             swept=_swept(overrides, asked.overrides) if in_sweep else (),
             task=asked.task,
+            folder=_folder_in_sweep(hydra_cfg) if in_sweep else "",
         ),
         resume=expand_own(plain["resume"], "resume"),
         scaling=plain["scaling"],
@@ -220,6 +266,11 @@ def _overrides_of(hydra_cfg: Any) -> tuple[str, ...]:
     return tuple(typed)
 
 
+def _folder_in_sweep(hydra_cfg: Any) -> str:
+    """Where our sweeper, which names a folder for every job, has this one live; empty for other sweepers."""
+    return "" if hydra_cfg.sweep.subdir == "." else str(Path(hydra_cfg.sweep.dir, hydra_cfg.sweep.subdir))
+
+
 def _swept(overrides: Sequence[str], typed: Collection[str]) -> tuple[str, ...]:
     # By key, because Hydra spells the values of a sweep anew: 1e-3 becomes 0.001.
     given = OverridesParser.create().parse_overrides([override_for_hydra(text) for text in typed])
@@ -245,8 +296,10 @@ class _Jobs:
         asked: Arguments,
         command: str,
         environment: Mapping[str, str] | None,
+        hydras: Sequence[str],
     ) -> None:
-        """`environment` is that of the task where Hydra is not to change it."""
+        """`environment` is that of the task where Hydra is not to change it, `hydras` are overrides of Hydra's own."""
+        self._hydras = [*hydras, "hydra.mode=MULTIRUN"]
         self._environment = environment
         self._task = task
         self._extensions = extensions
@@ -254,6 +307,20 @@ class _Jobs:
         self._asked = asked
         self._command = command
         self._failures: list[tuple[str, Exception]] = []
+        self.ledger: Books | None = None
+        """Which our launcher asks about every job."""
+        self.pool_prefix = "pool."
+        """Of its settings' names, as they are typed."""
+
+    def keep(self, books: Books | None) -> None:
+        """Have these books kept, where there are any."""
+        self.ledger = books
+        if books is not None:
+            books.examine_with(self.examine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process that is started for a job keeps no books.
+        return {**vars(self), "ledger": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In a process of submitit's, which composes a job of a sweep before it calls us."""
@@ -273,12 +340,38 @@ class _Jobs:
             # Raised when Hydra has returned; it would write a line of its own about it.
             return None
 
+    def examine(self, overrides: Sequence[str]) -> Examined:
+        """What the job with these overrides would do; while Hydra runs a sweep.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        hydras = [override_for_hydra(text) for text in self._asked.overrides if re.match(r"[+~]*hydra[./]", text)]
+        whole = (
+            GlobalHydra.instance()
+            .config_loader()
+            .load_configuration(
+                config_name=primary(), overrides=[*hydras, "hydra.mode=MULTIRUN", *overrides], run_mode=RunMode.RUN
+            )
+        )
+        with open_dict(whole):
+            hydra_cfg = whole.pop("hydra")
+        try:
+            request = to_request(whole, hydra_cfg, self._extensions, self._keys, self._asked)
+        except RequestError as error:
+            return None, [str(error)]
+        return request, self._problems_with(request)
+
     def _checked(self, cfg: DictConfig, hydra_cfg: Any) -> RunRequest:
         request = to_request(cfg, hydra_cfg, self._extensions, self._keys, self._asked)
-        if problems := problems_with(request, self._keys):
-            corrected = self._with_files_of_ones_own(request)
-            raise RequestError("\n".join([*problems, *corrected]))
+        if problems := self._problems_with(request):
+            raise RequestError("\n".join(problems))
         return request
+
+    def _problems_with(self, request: RunRequest) -> list[str]:
+        problems = problems_with(request, self._keys)
+        corrected = self._with_files_of_ones_own(request) if problems else []
+        return [*problems, *(["\n".join(corrected)] if corrected else [])]
 
     def _with_files_of_ones_own(self, request: RunRequest) -> list[str]:
         """The command line with the data set that was meant, if it is all that it takes."""
@@ -291,13 +384,42 @@ class _Jobs:
         return command_line(self._command, corrected) if is_right else []
 
     def raise_first_failure(self) -> None:
-        if not self._failures:
+        of_others = self.ledger.failures if self.ledger is not None else []
+        failures = [*self._failures, *of_others]
+        if not failures:
             return
-        _, first = self._failures[0]
-        if len(self._failures) > 1 and isinstance(first, LauncherError):
-            reasons = "\n".join(f"{overrides}: {error}" for overrides, error in self._failures)
-            raise type(first)(f"{len(self._failures)} trainings of the sweep failed.\n{reasons}") from first
+        _, first = failures[0]
+        if isinstance(first, LauncherError) and (len(failures) > 1 or of_others):
+            reasons = [f"{name}: {error}" for name, error in failures]
+            head = [f"{len(failures)} trainings of the sweep failed."] if len(failures) > 1 else []
+            together = type(first)("\n".join([*head, *reasons]))
+            together.exit_code = first.exit_code
+            raise together from first
         raise first
+
+
+def _plugins_for(asked: Arguments) -> Iterator[str]:
+    """Our sweeper and launcher, as far as nobody has named others, and their settings."""
+    files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
+    for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
+        named = [text.partition("=")[2] for text in asked.overrides if text.startswith(f"{group}=")]
+        if not named and any(f"override /{group}:" in text for text in files):
+            continue
+        if not named:
+            yield f"{group}={ours}"
+        if (named or [ours])[-1] == "pool":
+            yield from _pool_settings(asked)
+    yield "hydra.sweep.dir=${run.root}"  # which is there anyway: each job is given a folder of its own
+
+
+def _pool_settings(asked: Arguments) -> Iterator[str]:
+    """The pool's, under Hydra's names, as they are under ours."""
+    typed = {text.partition("=")[0] for text in asked.overrides}
+    for name in (setting.name for setting in fields(PoolSettings)):
+        if f"hydra.launcher.{name}" not in typed:
+            yield f"hydra.launcher.{name}=${{pool.{name}}}"
+    if "hydra.launcher.preload" not in typed:
+        yield f"hydra.launcher.preload=[{WARM}]"
 
 
 def _extensions_of(asked: Arguments) -> list[str]:

@@ -94,7 +94,7 @@ def find_detectron2() -> Path:
     seen = f" (the folder {shadow[0]} is not an installed package)" if shadow else ""
     raise RequestError(
         f"detectron2 is not installed for {sys.executable}{seen}. Either of these installs it:\n"
-        "  pip install ./scripts/detectron2      in the launcher's own folder; needs no compiler\n"
+        "  launcher install detectron2           needs no compiler\n"
         "  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
         "      compiles; needs git and a C++ compiler (and nvcc for CUDA)"
     )

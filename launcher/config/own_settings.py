@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from launcher.config import request as declared
 from launcher.config.ranges import Range, range_of
-from launcher.config.request import OwnCode, RunRequest, Scaling, Typed
+from launcher.config.request import Found, OwnCode, RunRequest, Scaling, Typed
 
 TYPES = {
     "int": "whole number",
@@ -21,6 +21,7 @@ TYPES = {
     "list[str]": "list of text",
     "list[Any]": "list",
     "tuple[str, ...]": "list of text",
+    "dict[str, Any]": "settings by their names",
     "Any": "number or text",
 }
 ONE_OF_THESE = "one of these"
@@ -48,11 +49,15 @@ class OwnSetting:
         return ".".join(part for part in self.path if part != "own_code").rstrip("_")
 
 
+NOT_NODES = (Typed, OwnCode, Found)
+"""Parts of a request that are no node of settings."""
+
+
 def own_nodes() -> dict[str, type]:
     """The launcher's nodes, such as `device`, in the order of a request."""
     hints: dict[str, Any] = get_type_hints(RunRequest)
     classes = {name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
-    return {name: kind for name, kind in classes.items() if kind not in (Typed, OwnCode)}
+    return {name: kind for name, kind in classes.items() if kind not in NOT_NODES}
 
 
 def own_settings() -> tuple[OwnSetting, ...]:

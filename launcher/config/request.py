@@ -251,6 +251,68 @@ class EvaluationSettings:
     """What computes the AP of boxes, masks and keypoints."""
 
 
+class Rerun(Enum):
+    """Which failed jobs of a sweep are run again. Whatever was interrupted resumes in any case."""
+
+    failed = "failed"
+    """All of them."""
+    unfinished = "unfinished"
+    """Those that may end otherwise now: not those that would meet the same error again, such as a loss that is NaN."""
+    none = "none"
+    """None of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """The devices of this machine that the jobs of a sweep share."""
+
+    devices: Any = "auto"
+    """`auto`, the usable GPUs or else the CPU; `cpu`; or a list of GPUs, each an index or a UUID."""
+    gpus_per_job: int = ranged(1, at_least=1)
+    """Number of GPUs of each job."""
+    max_parallel: int = ranged(0, at_least=0, note="0 is as many as fit")
+    """Number of jobs at a time; 0 is as many as fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """What several runs of one command, with `-m`, have in common."""
+
+    name: str = ""
+    """Name of the sweep; empty derives it from the command line."""
+    metric: str = ""
+    """Metric of the evaluation, such as `bbox/AP`, that jobs are compared by; empty is the main one."""
+    mode: BestMode = BestMode.max
+    """Which value of `sweep.metric` is better."""
+    seeds: int = ranged(1, at_least=1)
+    """How often each point is run, each time with another seed; the table shows mean and spread."""
+    rerun: Rerun = Rerun.unfinished
+    """Which failed jobs are run again by the same command."""
+    on_failure: str = "continue"
+    """What the failure of one job means for the others: `continue`, nothing; `stop`, no other job starts, and those
+    that run come to their end."""
+    keep: str = ""
+    """`best:N` deletes the checkpoints of all finished jobs but the N best; empty keeps all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How `hydra/sweeper=search` chooses the settings of the next job."""
+
+    n_trials: int = ranged(20, at_least=1)
+    """Number of jobs, all starts of the same command together."""
+    sampler: str = "tpe"
+    """What proposes the settings of a job: `tpe`, `random` or `gp`."""
+    sampler_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the sampler by their names in Optuna, such as `{n_startup_trials: 5}`."""
+    pruner: str = "none"
+    """What stops jobs that are not worth their end: `median`, `percentile`, `threshold`, `asha`, or `none`."""
+    pruner_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the pruner, such as `{n_warmup_steps: 1000}`; steps are iterations."""
+    batch: int = ranged(0, at_least=0, note="0 is as many as the launcher runs at once")
+    """Number of jobs that are proposed together where the launcher takes batches; `hydra/launcher=pool` needs none."""
+
+
 class JobCode(Enum):
     """Which code a submitted job runs."""
 
@@ -347,6 +409,8 @@ class Typed:
     """In a sweep, those of the overrides that differ from job to job."""
     task: TaskRequest = TRAIN
     """What the command does."""
+    folder: str = ""
+    """Of a job, its run folder within that of its sweep; empty where the request says it otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,6 +463,12 @@ class RunRequest:
     """How detections are measured."""
     cluster: ClusterSettings
     """The job that `launcher submit` asks Slurm for."""
+    pool: PoolSettings
+    """The devices that the jobs of a sweep share."""
+    sweep: SweepSettings
+    """What the jobs of a sweep have in common."""
+    search: SearchSettings
+    """How a search chooses the settings of the next job."""
     scaling: Scaling
     """What stays the same on another number of processes than the configuration was made for."""
     own_code: OwnCode

@@ -30,8 +30,11 @@ from launcher.config.request import (
     EmaSettings,
     EvaluationSettings,
     LoggingSettings,
+    PoolSettings,
     RunSettings,
     Scaling,
+    SearchSettings,
+    SweepSettings,
 )
 
 OWN_NODES = {
@@ -44,6 +47,9 @@ OWN_NODES = {
     "early_stopping": EarlyStoppingSettings,
     "evaluation": EvaluationSettings,
     "cluster": ClusterSettings,
+    "pool": PoolSettings,
+    "sweep": SweepSettings,
+    "search": SearchSettings,
 }
 """The launcher's own nodes."""
 OWN_ROOT_SETTINGS = ("resume", "scaling", "config_extensions", "imports", "trainer")
@@ -116,6 +122,7 @@ def _writable(node: DictConfig) -> DictConfig:
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             _writable(child)
+            child._set_flag("struct", False if OmegaConf.get_type(child) is dict else None)
     return node
 
 

@@ -156,5 +156,6 @@ DEPENDENT = (
         used=lambda request: bool(request.own_code.trainer or request.own_code.imports),
         needs="detectron2's own tools/train_net.py, which looks at it after the training",
     ),
+    Dependent(names=("pool", "sweep", "search"), used=lambda request: request.typed.in_sweep, needs="-m"),
     *map(_as_dependent, READABLE),
 )

@@ -19,11 +19,10 @@ from launcher.launch.follow import Follow
 from launcher.launch.lead import Lead
 from launcher.launch.prepare import Prepared, Since, prepare
 from launcher.launch.record import archive
-from launcher.launch.retry import would_fail_again
 from launcher.launch.session import Session
 from launcher.run.folder import last_outcome
 from launcher.run.identity import run_folder
-from launcher.run.outcome import Outcome
+from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.plan import Finished, New, RunPlan
 from launcher.show.run import show_plan
 

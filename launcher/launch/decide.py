@@ -184,6 +184,8 @@ def _refuse_fewer(point: ResumePoint, total: int, run: str) -> None:
 
 
 def _finished(request: RunRequest, last: Outcome | None, keys: Keys) -> Finished | None:
+    if last is not None and last.ending is Ending.pruned and request.resume == "auto":
+        return Finished(stopped_early=None, pruned=last.explanation)
     if last is None or last.ending is not Ending.finished:
         return None
     stop = last.work.stopped_early

@@ -49,23 +49,6 @@ def learn(plan: RunPlan, outcome: Outcome, *, resumes_from: int) -> Lessons | No
     return None
 
 
-def would_fail_again(outcome: Outcome, before: Outcome | None) -> bool:
-    """Whether the same command would meet the same exception.
-
-    `before` is the outcome of the attempt before. What comes before the first iteration depends on settings and data
-    alone, and so does what has come twice from one place.
-    """
-    fault = outcome.fault
-    if outcome.code != codes.FAILED or fault is None or not fault.place:
-        return False
-    is_same = before is not None and before.fault is not None and _raised(before.fault) == _raised(fault)
-    return outcome.work.iterations is None or is_same
-
-
-def _raised(fault: Fault) -> tuple[str, str]:
-    return fault.kind, fault.place
-
-
 def pause_before(lessons: Lessons) -> float:
     """Seconds to wait before the next attempt: a driver that resets, or a file system that comes back, takes time."""
     return 0.0 if lessons.in_vain == 0 else min(2.0 ** (lessons.in_vain - 1), LONGEST_PAUSE_S)

@@ -13,13 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol, TypeVar
 
-from launcher.config.values import read_json
+from launcher.config.values import read_json, read_json_if_valid
 from launcher.forking import ForkedProcess
 from launcher.launch.oom import count_memory_kills
 from launcher.run import codes
 from launcher.run.handover import Worker
 from launcher.run.heartbeat import Watch, read_beat
-from launcher.run.outcome import RANK_KILLED, Outcome, WorkerEnd, WorkerFailure, WorkerResult, classify
+from launcher.run.outcome import RANK_KILLED, Outcome, Pruned, WorkerEnd, WorkerFailure, WorkerResult, classify
 from launcher.run.paths import AttemptPaths
 from launcher.run.plan import RunPlan
 from launcher.show.stopping import stopping_text
@@ -172,7 +172,7 @@ def _answer(number: int, plan: RunPlan) -> None:
 
 
 def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | None) -> Worker:
-    number = plan.devices.num_processes
+    number = plan.num_processes
     if early is not None and early.serves(environment, num_processes=number):
         return early
     return Worker(environment, plan.paths.folder, may_fork=number == 1)
@@ -180,7 +180,12 @@ def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | N
 
 def outcome_of(attempt: AttemptPaths, end: WorkerEnd) -> Outcome:
     """Put how the worker ended and what its ranks wrote down together."""
-    return classify(end, result=_read(attempt.result, WorkerResult), failure=find_first_failure(attempt))
+    return classify(
+        end,
+        result=_read(attempt.result, WorkerResult),
+        failure=find_first_failure(attempt),
+        pruned=read_json_if_valid(attempt.pruned, Pruned),
+    )
 
 
 def find_first_failure(attempt: AttemptPaths) -> WorkerFailure | None:

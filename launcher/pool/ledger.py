@@ -16,6 +16,8 @@ class Run:
 
     log: Path | None = None
     """For what it prints, appended; None for a file in the sweep's folder."""
+    overrides: tuple[str, ...] = ()
+    """In addition to those that it is known by, such as where it lives."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """On top of the controller's. A value that is read when a library is imported gets a warm server of its own."""
 

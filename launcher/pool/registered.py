@@ -29,9 +29,16 @@ def register_plugin(kind: type[Any], target: str, *, group: str, name: str, node
     module, _, _ = target.rpartition(".")
     _put(kind, module)
     Plugins.instance().register(kind)
-    store = ConfigStore.instance()
-    if f"{name}.yaml" not in store.list(group):
-        store.store(group=group, name=name, node=node, provider="launcher")
+    # A second time would be an error in Hydra 1.5.
+    if f"{name}.yaml" not in _stored(group):
+        ConfigStore.instance().store(group=group, name=name, node=node, provider="launcher")
+
+
+def _stored(group: str) -> list[str]:
+    try:
+        return list(ConfigStore.instance().list(group))
+    except OSError:  # nothing is
+        return []
 
 
 def _put(kind: type[Any], name: str) -> None:

@@ -36,21 +36,31 @@ def pack(returned: JobReturn) -> bytes:
     """The bytes that `unpack` makes this return of again."""
     sent = copy.copy(returned)
     sent.cfg, sent.hydra_cfg = _sendable(returned.cfg), _sendable(returned.hydra_cfg)
-    value = returned._return_value
-    where = "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else ""
-    if why_not := _why_not_sendable(value):
-        sent.status = JobStatus.FAILED
-        sent.return_value = JobFailedError(why_not)
+    where = ""
+    if not _hydra_hands_on(returned):
+        where = _where_raised(returned._return_value)
+        if why_not := _why_not_sendable(returned._return_value):
+            sent.status = JobStatus.FAILED
+            sent.return_value = JobFailedError(why_not)
     return pickle.dumps((sent, where))
 
 
 def unpack(data: bytes) -> JobReturn:
     """Raises whatever unpickling does where the data is not whole."""
     returned, where = pickle.loads(data)
-    if where and isinstance(returned._return_value, BaseException):
+    if where:
         returned._return_value.__cause__ = _RemoteError(where)
     assert isinstance(returned, JobReturn)
     return returned
+
+
+def _hydra_hands_on(returned: JobReturn) -> bool:
+    """Whether the failure travels as Hydra itself has arranged it, from 1.4 on: with its traceback."""
+    return getattr(returned, "_remote_traceback", None) is not None
+
+
+def _where_raised(value: Any) -> str:
+    return "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else ""
 
 
 def failed(overrides: list[str], error: BaseException) -> JobReturn:

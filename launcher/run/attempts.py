@@ -63,6 +63,8 @@ class Attempt:
     """When it last wrote an outcome or a heartbeat, in seconds since the epoch; 0 for never."""
     saved: bool
     """Its worker ended in order, although nobody wrote an outcome."""
+    is_pruned: bool
+    """A search expected nothing of it any more."""
 
     @property
     def seconds(self) -> float:
@@ -93,6 +95,7 @@ def _read_attempt(number: int, paths: AttemptPaths) -> Attempt:
         beat=read_beat(paths.heartbeat) if end is None or end.iterations is None else None,
         seen=_changed_at(paths.heartbeat if end is None else paths.outcome),
         saved=end is None and paths.result.exists(),
+        is_pruned=paths.pruned.exists(),
     )
 
 

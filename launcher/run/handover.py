@@ -102,6 +102,7 @@ class Worker:
         with theirs, blocking(HELD_BACK):
             process = fork()
             if process == 0:
+                self._channel.close()
                 _be_worker(theirs.fileno(), self._environ, folder)
             self.process = ForkedProcess(process)
 
@@ -126,8 +127,10 @@ class Worker:
         if self._channel.fileno() == -1:
             return
         self._channel.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        # One that was forked a moment ago leads no group yet.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

@@ -27,6 +27,9 @@ NOT_IDENTITY = (
     "early_stopping",
     "evaluation",
     "cluster",
+    "pool",
+    "sweep",
+    "search",
     "resume",
     "run",
     "logging",
@@ -49,10 +52,12 @@ NOT_OF_INFERENCE = (*NOT_IDENTITY, "SOLVER", "SEED", "DATALOADER", "DATASETS.TRA
 def run_folder(request: RunRequest) -> Path:
     """Where this run lives; looks at which runs there are.
 
-    An OUTPUT_DIR that was set is taken as it is (composing spells detectron2's default otherwise where somebody wrote
-    it); otherwise `<root>/<group>/<name>`. A sweep that names its runs gets one folder per job below that name. A run
-    that an earlier version named stays where it is.
+    A sweep says where its jobs live. An OUTPUT_DIR that was set is taken as it is (composing spells the default of that
+    otherwise where somebody wrote it); else it is `<root>/<group>/<name>`. Without our sweeper a sweep that names its
+    runs gets one folder per job below that name. A run that an earlier version named stays where it is.
     """
+    if request.typed.folder:
+        return Path(request.typed.folder)
     output_dir = str(request.keys.get("OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     if output_dir != DEFAULT_OUTPUT_DIR:
         return Path(output_dir).absolute()

@@ -60,12 +60,22 @@ def group_of(request: RunRequest) -> str:
     """The experiment, or the model's short name and the data set's."""
     if request.typed.experiment:
         return request.typed.experiment
-    return _as_file_name(f"{_model_of(request)}-{_data_of(request)}")[:LONGEST_NAME].rstrip("-_.") or "run"
+    return group_named(model_of(request), data_of(request))
 
 
-def name_of(settings: Mapping[str, str], request: RunRequest) -> Name:
-    """The name that these settings, as they were typed, give a run of that request."""
-    parts = [_part_of(key, settings[key], request) for key in sorted(settings)]
+def group_named(model: str, data: str) -> str:
+    """The group of runs of that model on that data set."""
+    return as_file_name(f"{model}-{data}")[:LONGEST_NAME].rstrip("-_.") or "run"
+
+
+def name_of(settings: Mapping[str, str], request: RunRequest, *, is_in_group: bool | None = None) -> Name:
+    """The name that these settings, as they were typed, give a run of that request.
+
+    Model and data set are left out of it where the group that it `is_in_group` is named after them, which that of an
+    experiment is not.
+    """
+    said = not request.typed.experiment if is_in_group is None else is_in_group
+    parts = [_part_of(key, settings[key], request, is_in_group=said) for key in sorted(settings)]
     text, digest = ",".join(dict.fromkeys(part.text for part in parts if part.text)) or "default", digest_of(settings)
     losses = {part.loss for part in parts}
     if len(text) > LONGEST_NAME or _Loss.content in losses:
@@ -89,13 +99,12 @@ def shortest_key(key: str, keys: Keys) -> str:
     return key
 
 
-def _part_of(key: str, value: str, request: RunRequest) -> _Part:
-    is_in_group = not request.typed.experiment
+def _part_of(key: str, value: str, request: RunRequest, *, is_in_group: bool) -> _Part:
     if key == "model":
-        return _Part(text="" if is_in_group else f"model={_model_of(request)}", loss=_Loss.place)
+        return _Part(text="" if is_in_group else f"model={model_of(request)}", loss=_Loss.place)
     if key.partition(".")[0] == "dataset":
         is_said = is_in_group and key in ("dataset", "dataset.name")
-        text = "" if is_in_group else f"dataset={_as_file_name(_data_of(request))}"
+        text = "" if is_in_group else f"dataset={as_file_name(data_of(request))}"
         return _Part(text=text, loss=_Loss.nothing if is_said else _Loss.place)
     return _setting(shortest_key(key, request.keys), value, is_path=key in PATHS or "/" in value)
 
@@ -103,14 +112,14 @@ def _part_of(key: str, value: str, request: RunRequest) -> _Part:
 def _setting(key: str, typed: str, *, is_path: bool) -> _Part:
     value = re.sub(r"""^(["'])(.*)\1$""", r"\2", typed.strip())
     if is_path and value:
-        return _Part(text=f"{key}={_as_file_name(Path(value).stem)}", loss=_Loss.place)
+        return _Part(text=f"{key}={as_file_name(Path(value).stem)}", loss=_Loss.place)
     spelled = "+".join(value[1:-1].replace(" ", "").split(",")) if re.fullmatch(r"\[[\w.,\s-]*\]", value) else value
-    text = _as_file_name(spelled)
+    text = as_file_name(spelled)
     is_whole = text == spelled and ("+" not in value or re.fullmatch(_NUMBER, value) is not None)
     return _Part(text=f"{key}={text or 'none'}", loss=_Loss.nothing if is_whole else _Loss.content)
 
 
-def _model_of(request: RunRequest) -> str:
+def model_of(request: RunRequest) -> str:
     """`faster_rcnn_R_50_FPN_1x` of the zoo's, the architecture of others."""
     chosen = [match[1] for text in request.typed.overrides if (match := re.fullmatch(r"\+{0,2}model=(.+)", text))]
     if chosen:
@@ -118,7 +127,7 @@ def _model_of(request: RunRequest) -> str:
     return str(request.keys.get("MODEL.META_ARCHITECTURE", "model"))
 
 
-def _data_of(request: RunRequest) -> str:
+def data_of(request: RunRequest) -> str:
     """The name that was given, that of the preset, or one made of the place of its files."""
     if request.dataset.kind is DatasetKind.coco_json:
         return _name_by_place(request.dataset.train.json) if request.dataset.name == UNNAMED else request.dataset.name
@@ -138,7 +147,7 @@ def _name_by_place(file: str) -> str:
     return UNNAMED
 
 
-def _as_file_name(text: str) -> str:
+def as_file_name(text: str) -> str:
     """Only with characters that need no quotes in a shell."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
 

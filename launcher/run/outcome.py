@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,8 @@ class Ending(Enum):
     finished = "finished"
     stopped = "stopped"
     """Asked to stop (SIGTERM, SIGINT), saved and can be resumed."""
+    pruned = "pruned"
+    """Asked to stop by a search, which expects nothing of it any more; saved, and can be resumed by name."""
     failed = "failed"
     """Ended by itself with an error."""
     out_of_memory = "out_of_memory"
@@ -39,6 +41,19 @@ class EarlyStop:
     """None when the metric was NaN or Inf in every evaluation."""
     evaluations: int
     """In a row without improvement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """Why a search stopped a training."""
+
+    metric: str
+    value: float
+    """Of the evaluation by which it was judged."""
+    iterations: int
+    """Done before that evaluation."""
+    pruner: str
+    """That judged it, by its name in `search.pruner`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +173,17 @@ class Outcome:
     """None where nothing failed."""
 
 
-def classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
-    """Make an outcome of how the worker ended and of what it wrote down."""
+def classify(
+    end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None, pruned: Pruned | None = None
+) -> Outcome:
+    """Make an outcome of how the worker ended, of what it wrote down, and of why a search `pruned` it, if one did."""
+    outcome = _classify(end, result=result, failure=failure)
+    if pruned is None or outcome.ending is not Ending.stopped:
+        return outcome
+    return replace(outcome, ending=Ending.pruned, exit_code=ExitCode.finished, explanation=explain_pruned(pruned))
+
+
+def _classify(end: WorkerEnd, *, result: WorkerResult | None, failure: WorkerFailure | None) -> Outcome:
     if end.killed_by_us:
         why = "ended by a second Ctrl-C; nothing more was saved"
         return _failed(end, Ending.killed, ExitCode.interrupted, codes.INTERRUPTED, why)
@@ -311,6 +335,14 @@ def explain_signal(number: int, who: str = "the training process") -> str:
     return f"{who} was terminated by {name}"
 
 
+def explain_pruned(pruned: Pruned) -> str:
+    """Why a training was pruned."""
+    return (
+        f"{pruned.metric} of {pruned.value:.4g} after {pruned.iterations} iterations was not enough "
+        f"for search.pruner={pruned.pruner}"
+    )
+
+
 def explain_early_stop(stop: EarlyStop) -> str:
     """Why a training ended early."""
     if stop.best is None:
@@ -320,3 +352,20 @@ def explain_early_stop(stop: EarlyStop) -> str:
         f"stopped early: {stop.asked.metric} has not improved on {stop.best:.4g}{margin} "
         f"for {stop.evaluations} evaluations"
     )
+
+
+def would_fail_again(outcome: Outcome, before: Outcome | None) -> bool:
+    """Whether the same command would meet the same exception.
+
+    `before` is the outcome of the attempt before. What comes before the first iteration depends on settings and data
+    alone, and so does what has come twice from one place.
+    """
+    fault = outcome.fault
+    if outcome.code != codes.FAILED or fault is None or not fault.place:
+        return False
+    is_same = before is not None and before.fault is not None and _raised(before.fault) == _raised(fault)
+    return outcome.work.iterations is None or is_same
+
+
+def _raised(fault: Fault) -> tuple[str, str]:
+    return fault.kind, fault.place

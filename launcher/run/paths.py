@@ -66,6 +66,11 @@ class AttemptPaths:
         return self.folder / "stop"
 
     @property
+    def pruned(self) -> Path:
+        """Why a search expects nothing of this attempt any more; it writes that before it asks the run to stop."""
+        return self.folder / "pruned.json"
+
+    @property
     def heartbeat(self) -> Path:
         """The worker's stage and progress."""
         return self.folder / "heartbeat"

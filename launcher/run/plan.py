@@ -79,6 +79,8 @@ class Finished:
 
     stopped_early: EarlyStop | None
     """Why before its last iteration; None when all iterations are done."""
+    pruned: str = ""
+    """Why a search stopped it, where one did."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ class State(Enum):
     """A launcher, or the worker of one that died, holds its folder."""
     stopped = "stopped"
     """It saved after it was asked to stop, and can be resumed."""
+    pruned = "pruned"
+    """A search stopped it, and `launcher resume` alone continues it."""
     finished = "finished"
     failed = "failed"
     """It ended with an error, or left no outcome: then its code is run.killed."""
@@ -75,6 +77,8 @@ class RunSummary:
     num_attempts: int
     job: str
     """The scheduler's id, empty where there is none."""
+    jobs: int = 0
+    """Of a sweep, in a list where it is one row: how many it has; `iterations` are those that ended, `total` is all."""
 
 
 def summarize(folder: Path, now: float, metric: str = "") -> RunSummary:
@@ -120,10 +124,12 @@ def state_of(
         return State.queued, codes.NONE
     if last is None:
         return State.planned, codes.NONE
+    if last.is_pruned and (last.end is None or last.end.ending != Ending.finished.value):
+        return State.pruned, codes.NONE  # however it came to its end after that
     if last.end is None:
         # Killed together with its launcher, unless the worker lived long enough to save.
         return (State.stopped, codes.NONE) if last.saved else (State.failed, codes.KILLED)
-    if last.end.ending in (Ending.finished.value, Ending.stopped.value):
+    if last.end.ending in (Ending.finished.value, Ending.stopped.value, Ending.pruned.value):
         return State(last.end.ending), codes.NONE
     return State.failed, last.end.code or codes.FAILED
 

@@ -100,7 +100,7 @@ def show_outcome(
     if outcome is not None and outcome.code == codes.INTERRUPTED:
         for text in _interrupted_lines(outcome, plan, left):
             console.print(text, highlight=False, markup=False)
-    if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped):
+    if outcome is None or outcome.ending not in (Ending.finished, Ending.stopped, Ending.pruned):
         return
     if not isinstance(plan.task, Train):
         for text in outcome_lines(outcome, plan, plan.task):
@@ -129,6 +129,8 @@ def show_outcome(
         if paths.final_average.exists():
             lines.append(f"  averaged      {_relative(paths.final_average)}  (the weights that were evaluated)")
         lines.append(f"  next          {_after_end(plan)}")
+    elif outcome.ending is Ending.pruned:
+        lines.append(f"  next          {_resume(plan.paths.folder)} continues it all the same")
     else:
         lines.append(f"  next          {_after_stop(outcome, plan)}")
     for text in lines:
@@ -190,11 +192,15 @@ def _after_end(plan: RunPlan) -> str:
     return f"launcher resume {name} SOLVER.MAX_ITER={2 * total} trains longer; resume=never restarts this one"
 
 
+def _resume(folder: Path) -> str:
+    return f"launcher resume {shlex.quote(called(folder))}"
+
+
 def _after_stop(outcome: Outcome, plan: RunPlan) -> str:
     """What to do after a stop: the same again, unless that would stop in the same place."""
     done, before = outcome.work.iterations, plan.first_iteration
     if not outcome.explanation.startswith(TIME_LIMIT) or done is None or done > before:
-        return f"run the same command again, or: launcher resume {shlex.quote(called(plan.paths.folder))}"
+        return f"run the same command again, or: {_resume(plan.paths.folder)}"
     return (
         "the same command would stop before its first iteration again: raise run.time_limit (or the time of the "
         "scheduler's job)"
@@ -239,6 +245,8 @@ def _start_line(plan: RunPlan) -> str:
         return start_line(plan, plan.task)
     total = plan.keys["SOLVER.MAX_ITER"]
     match plan.start:
+        case Finished(pruned=why) if why:
+            return f"start: nothing to do: pruned, because {why}. To continue: {_resume(plan.paths.folder)}"
         case Finished(stopped_early=None):
             return f"start: nothing to do, all {total} iterations are done. Increase SOLVER.MAX_ITER to continue."
         case Finished(stopped_early=EarlyStop() as stop):

@@ -50,7 +50,7 @@ def state_text(run: RunSummary) -> str:
 
 
 def progress_text(run: RunSummary) -> str:
-    return f"{run.iterations}/{'?' if run.total is None else run.total}"
+    return f"{run.iterations}/{'?' if run.total is None else run.total}{' jobs' if run.jobs else ''}"
 
 
 def score_texts(score: Score | None) -> tuple[str, str]:

@@ -116,13 +116,13 @@ def _log(status: RunStatus) -> Iterator[str]:
 
 
 def _next(run: RunSummary, name: str) -> Iterator[str]:
-    if run.state in (State.stopped, State.failed, State.planned):
+    if run.state in (State.stopped, State.pruned, State.failed, State.planned):
         yield ""
         yield f"continue with: launcher resume {shlex.quote(name)}"
 
 
 def _reason(status: RunStatus) -> str:
-    if status.summary.state not in (State.stopped, State.failed) or not status.attempts:
+    if status.summary.state not in (State.stopped, State.pruned, State.failed) or not status.attempts:
         return ""
     last = status.attempts[-1]
     why = last.end.explanation if last.end is not None else end_text(last)

@@ -46,6 +46,9 @@ TITLES = {
     "early_stopping": "Early stopping",
     "evaluation": "Evaluation",
     "cluster": "The job on a cluster",
+    "pool": "The devices of a sweep",
+    "sweep": "Sweeps",
+    "search": "Search",
     "": "Without a section",
 }
 OTHER = {bool: lambda value: not value, int: lambda value: value + 1, float: lambda value: value + 0.5}

@@ -94,7 +94,8 @@ def test_a_line_is_split_as_a_shell_does(line: str, words: list[str]):
     assert split_line(line) == words
 
 
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OPTION = re.compile(r"(?:^ +(?:-\w+, ?)?|\[(?:-\w \| )?)(--[a-z][a-z-]+)", re.MULTILINE)
+"""At the beginning of a line, or in brackets; not in a sentence."""
 WITH_OPTIONS_OF_OTHERS = ("tensorboard",)
 
 

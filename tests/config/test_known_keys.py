@@ -176,7 +176,7 @@ def test_a_missing_detectron2_names_both_ways_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "detectron2", raising=False)
     monkeypatch.setattr(sys, "path", [])
 
-    with pytest.raises(RequestError, match=r"(?s)pip install \./scripts/detectron2.*compiles"):
+    with pytest.raises(RequestError, match=r"(?s)launcher install detectron2.*compiles"):
         find_detectron2()
 
 

@@ -17,7 +17,7 @@ from launcher.device.bfloat16 import Bfloat16Facts
 from launcher.device.facts import DeviceFacts
 from launcher.device.job import ALONE
 from launcher.launch.board import Board
-from launcher.launch.claims import Claim, GpusTakenError
+from launcher.launch.claims import Claim, GpusTakenError, HandedOver
 from launcher.launch.meeting import MeetingFacts
 from launcher.launch.session import Session
 from launcher.run.outcome import Outcome
@@ -68,6 +68,7 @@ class World:
     looked_at_data: int = 0
     looked_at_devices: int = 0
     measured: int = 0
+    handed_over: HandedOver = field(default_factory=HandedOver)
     claimed: set[str] = field(default_factory=set)
     """Now."""
     printed: io.StringIO = field(default_factory=io.StringIO)
@@ -84,6 +85,7 @@ class World:
             measure_bfloat16=self._measure_bfloat16,
             look_at_claims=lambda _: {},
             claim=self._claim,
+            handed_over=self.handed_over,
             now=lambda: 1000.0,
             sleep=self._sleep,
             execute=self._execute,

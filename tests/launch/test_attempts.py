@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from launcher.config.request import DeviceChoice, DeviceRequest
 from launcher.errors import RequestError
 from launcher.launch.attempts import launch
+from launcher.launch.claims import HandedOver
 from launcher.launch.folder_lock import FolderBusyError, lock_folder
 from launcher.run import codes
 from launcher.run.fence import FencedError
@@ -82,6 +84,19 @@ def test_when_the_last_gpu_is_lost_to_others_the_run_falls_back(tmp_path: Path):
     ended = launch(request_in(tmp_path), world.session())
 
     assert ended.plan.devices.kind == "cpu"
+
+
+def test_a_gpu_that_was_claimed_for_this_launch_is_neither_taken_nor_claimed_again(tmp_path: Path):
+    world = World(facts=(HEALTHY,), handed_over=HandedOver(uuids=frozenset({FIRST, SECOND}), descriptors=(55,)))
+    session = replace(world.session(), look_at_claims=lambda uuids: dict.fromkeys(uuids, "is taken by another"))
+    during: list[set[str]] = []
+    world.meanwhile = lambda _: during.append(set(world.claimed))
+
+    ended = launch(request_in(tmp_path), session)
+
+    assert ended.plan.devices.gpu_uuids
+    assert during == [set()]
+    assert 55 in world.inherited[0], "the worker keeps it"
 
 
 def test_shared_gpus_are_not_claimed(tmp_path: Path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.launch.claims import GpusTakenError, claim, claims_folder, look
+from launcher.launch.claims import GPUS, LOCKS, GpusTakenError, HandedOver, claim, claims_folder, handed_over, look
 
 ONE, TWO, SLICE = "GPU-1111", "GPU-2222", "MIG-GPU-3333/1/0"
 
@@ -301,3 +301,11 @@ def test_without_a_folder_for_temporary_files_a_gpu_is_used_unclaimed_and_that_i
 
     assert claims_folder().is_absolute()
     assert notice.startswith(f"{ONE} is not locked against other launches")
+
+
+def test_what_was_claimed_for_a_process_is_read_from_its_environment(tmp_path: Path):
+    with open(tmp_path / "lock", "w") as lock:
+        environ = {GPUS: f"{ONE},{SLICE}", LOCKS: f"{lock.fileno()},9999,nonsense"}
+
+        assert handed_over(environ) == HandedOver(uuids=frozenset({ONE, SLICE}), descriptors=(lock.fileno(),))
+    assert handed_over({}) == handed_over({LOCKS: "1"}) == HandedOver()

@@ -17,7 +17,7 @@ from launcher.run.changed import Effect
 from launcher.run.folder import FolderFacts, Previous
 from launcher.run.identity import fingerprint_of, identity_of
 from launcher.run.manifest import Manifest, Milestone
-from launcher.run.outcome import EarlyStop
+from launcher.run.outcome import EarlyStop, Ending
 from launcher.run.plan import Finished, Lessons, New, Resume, RunPlan
 from launcher.run.resume import Checkpoints, DamagedCheckpoint, ResumePoint
 from tests.values import CPU, NO_DATA, TYPED, a_request, changed_keys, finished_after
@@ -144,6 +144,15 @@ def test_a_finished_run_has_nothing_to_do():
     assert plan_for(done).start == Finished(stopped_early=None)
     assert isinstance(plan_for(half_way).start, Resume)
     assert plan_for(done, resume="never").start == New(archives=True)
+
+
+def test_a_pruned_run_has_nothing_to_do_until_somebody_insists():
+    outcome = dataclasses.replace(finished_after(50), ending=Ending.pruned, explanation="bbox/AP of 3")
+    pruned = dataclasses.replace(STARTED, last_outcome=outcome)
+
+    assert plan_for(pruned).start == Finished(stopped_early=None, pruned="bbox/AP of 3")
+    assert isinstance(plan_for(pruned, resume="must").start, Resume)
+    assert plan_for(pruned, resume="never").start == New(archives=True)
 
 
 def test_resume_never_starts_over_and_archives_the_old_content():

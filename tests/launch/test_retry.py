@@ -7,10 +7,10 @@ import pytest
 
 from launcher.device.cuda_codes import code_of
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before, would_fail_again
+from launcher.launch.retry import LONGEST_PAUSE_S, learn, pause_before
 from launcher.run import codes
 from launcher.run.heartbeat import EVALUATION, SMOKE
-from launcher.run.outcome import Outcome
+from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.plan import Lessons, New, Resume, RunPlan
 from launcher.run.resume import ResumePoint
 from tests.values import CPU, TRAINING, TWO_GPUS, a_plan, failed_with, finished_after

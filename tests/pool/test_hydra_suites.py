@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
     IntegrationTestSuite,
@@ -25,6 +26,9 @@ sys.argv.pop(0)
 sys.path.insert(0, "")
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+# Hydra's own plugins are found once in a process; what the tests restore is to have them.
+Plugins.instance()
 
 
 @pytest.fixture(autouse=True)

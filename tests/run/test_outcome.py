@@ -13,6 +13,7 @@ from launcher.run.outcome import (
     EarlyStop,
     Ending,
     Fault,
+    Pruned,
     Work,
     WorkerEnd,
     WorkerFailure,
@@ -67,6 +68,31 @@ def test_every_way_to_end_has_its_ending_and_exit_code(
 
     assert (outcome.ending, outcome.exit_code) == (ending, exit_code)
     assert outcome.explanation or ending is Ending.finished
+
+
+PRUNED = Pruned(metric="bbox/AP", value=3.14159, iterations=40, pruner="median")
+
+
+@pytest.mark.parametrize(
+    ("stop_signal", "result", "failure", "ending", "exit_code"),
+    [
+        (signal.SIGTERM, STOPPED, None, Ending.pruned, ExitCode.finished),
+        (signal.SIGTERM, None, None, Ending.pruned, ExitCode.finished),
+        (signal.SIGTERM, FINISHED, None, Ending.finished, ExitCode.finished),
+        (None, FINISHED, None, Ending.finished, ExitCode.finished),
+        (None, None, BUG, Ending.failed, ExitCode.training_failed),
+    ],
+)
+def test_a_run_that_a_search_stopped_is_pruned_unless_it_came_to_another_end(
+    stop_signal, result, failure, ending, exit_code
+):
+    end = WorkerEnd(exit_status=0, stop_signal=stop_signal, seconds=1.0)
+
+    outcome = classify(end, result=result, failure=failure, pruned=PRUNED)
+
+    assert (outcome.ending, outcome.exit_code) == (ending, exit_code)
+    says = "bbox/AP of 3.142 after 40 iterations was not enough for search.pruner=median"
+    assert (outcome.explanation == says) is (ending is Ending.pruned)
 
 
 @pytest.mark.parametrize("end", [WorkerEnd(exit_status=-6), WorkerEnd(exit_status=-6, hung_in="ending")])

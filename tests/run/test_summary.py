@@ -12,8 +12,9 @@ import pytest
 
 from launcher.config.values import write_json
 from launcher.launch.folder_lock import lock_folder
+from launcher.launch.record import record_outcome
 from launcher.run import codes
-from launcher.run.outcome import Outcome, Work, WorkerResult
+from launcher.run.outcome import Ending, Outcome, Pruned, Work, WorkerResult, explain_pruned
 from launcher.run.paths import RunPaths
 from launcher.run.status import look_at_status
 from launcher.run.submission import Submission
@@ -34,6 +35,7 @@ from tests.recorded_runs import (
 from tests.values import CPU, failed_with, finished_after
 
 NOW = BEGAN + 3600
+PRUNED = Pruned(metric="bbox/AP", value=3.0, iterations=40, pruner="median")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,47 @@ def test_a_run_that_ended_is_what_its_last_outcome_says(
 
     assert (run.state, run.code, run.iterations, run.total) == (state, code, iterations, 100)
     assert run.num_attempts == len(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (replace(stopped_after(40), ending=Ending.pruned), State.pruned),
+        (stopped_after(40), State.pruned),
+        (failed_with(codes.CRASH, iterations=40), State.pruned),
+        (None, State.pruned),
+        (finished_after(100), State.finished),
+    ],
+)
+def test_a_run_that_a_search_gave_up_is_pruned_however_it_came_to_its_end(tmp_path, outcome, state):
+    plan = begin(tmp_path / "run")
+    write_json(plan.attempt_paths.pruned, PRUNED)
+    if outcome is not None:
+        record_outcome(plan, outcome)
+
+    run = summarize(tmp_path / "run", NOW)
+
+    assert (run.state, run.code) == (state, "")
+
+
+def test_a_pruned_run_that_was_resumed_is_what_it_is_now(tmp_path: Path):
+    plan = begin(tmp_path / "run")
+    write_json(plan.attempt_paths.pruned, PRUNED)
+    record_outcome(plan, replace(stopped_after(40), ending=Ending.pruned))
+    record_outcome(begin(tmp_path / "run", 2), stopped_after(60))
+
+    assert summarize(tmp_path / "run", NOW).state is State.stopped
+
+
+def test_the_status_of_a_pruned_run_says_why_and_how_it_continues(tmp_path: Path):
+    plan = begin(tmp_path / "run")
+    write_json(plan.attempt_paths.pruned, PRUNED)
+    record_outcome(plan, replace(stopped_after(40), ending=Ending.pruned, explanation=explain_pruned(PRUNED)))
+
+    text = status_text(look_at_status(tmp_path / "run", NOW, lines=0), "run", NOW)
+
+    assert "run: pruned (bbox/AP of 3 after 40 iterations was not enough for search.pruner=median)" in text
+    assert "continue with: launcher resume run" in text
 
 
 def test_a_run_whose_folder_is_held_runs_whatever_its_last_outcome_says(tmp_path: Path):

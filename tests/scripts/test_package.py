@@ -19,7 +19,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, project)
-    for name in ("launcher", "configs"):
+    for name in ("launcher", "configs", "scripts"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", "built"]
     result = subprocess.run(command, cwd=project, capture_output=True, text=True)
@@ -32,6 +32,12 @@ def test_a_built_package_carries_every_preset(built: Path):
 
     assert there == {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.yaml")}
     assert Path("config.yaml") in there
+
+
+def test_a_built_package_carries_what_repacks_detectron2(built: Path):
+    there = {path.name for path in (built / "scripts/detectron2").iterdir()}
+
+    assert there == {"detectron2_wheel.py", "pyproject.toml", "requirements.txt"}
 
 
 def test_a_built_package_carries_every_file_of_every_room(built: Path):

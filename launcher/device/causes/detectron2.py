@@ -44,7 +44,8 @@ MISSING = Cause(
     code="detectron2.missing",
     title="detectron2 is not installed",
     meaning="This Python finds no package of that name.",
-    fix="install it as scripts/detectron2/README.md says: `make install` needs no compiler",
+    fix="`launcher install detectron2`, which needs no compiler; for rotated boxes compile it instead, with the torch "
+    "that is installed: `pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2.git`",
     symptoms=("No module named 'detectron2'",),
     find=find_missing,
     hides=("detectron2.*",),
@@ -63,7 +64,7 @@ BROKEN = Cause(
     code="detectron2.broken",
     title="detectron2 does not import",
     meaning="Something that detectron2 needs is missing, or its files are damaged.",
-    fix="install what the error names, or reinstall detectron2 (`make install`)",
+    fix="install what the error names, or `launcher install detectron2 --again`",
     symptoms=("No module named 'fvcore'", "No module named 'iopath'", "No module named 'pkg_resources'"),
     find=find_broken,
     hides=("detectron2.*",),
@@ -193,7 +194,6 @@ OTHER_CUDA = Cause(
     symptoms=(
         "libcudart.so…cannot open shared object file",
         "Detectron2 CUDA Compiler…differs",
-        "The detected CUDA version…mismatches the version",
     ),
     find=find_other_cuda,
     unless=(ops_pass,),

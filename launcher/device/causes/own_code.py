@@ -147,7 +147,7 @@ CAUSES = (
         meaning="detectron2 knows data sets by name in the process that registered them. A name was mistyped, or the "
         "module that registers it was not imported, or not in every process.",
         fix="with the launcher dataset=coco_json for COCO-format files, or imports=[MODULE] for the module that "
-        "registers it; see the names in the message",
+        "registers it; `launcher list datasets` has the names that detectron2 registers by itself",
         symptoms=("Dataset…is not registered! Available datasets are", "is not registered! Available datasets are"),
     ),
     Cause(
@@ -155,8 +155,19 @@ CAUSES = (
         title="the configuration sets a key that detectron2 does not have",
         meaning="The file was made for another project, which adds keys of its own, or for another version.",
         fix="with the launcher config_extensions=[MODULE:FUNCTION], the project's function that adds its keys, such as "
-        "add_pointrend_config; or leave the key out",
+        "add_pointrend_config; or leave the key out; `launcher list settings WORD` finds the keys that there are",
         symptoms=("Non-existent config key:",),
+    ),
+    Cause(
+        code="run.other_nvcc",
+        title="the CUDA toolkit that compiles is of another version than torch's CUDA",
+        meaning="torch compiles operators only with an nvcc of its CUDA's major version, and the one that was found "
+        "(CUDA_HOME, or the first on the PATH) is of another. Only building needs it, not training: the version that "
+        "`nvidia-smi` shows is the driver's and has nothing to do with it.",
+        fix="`launcher install detectron2`, which compiles nothing; to compile all the same, `export "
+        "CUDA_HOME=/usr/local/cuda-X.Y` with the toolkit of `python -c 'import torch; print(torch.version.cuda)'`, or "
+        "a torch built for the toolkit that is there",
+        symptoms=("The detected CUDA version…mismatches the version that was used to compile",),
     ),
     Cause(
         code="run.nvcc_arch",
@@ -164,7 +175,7 @@ CAUSES = (
         meaning="nvcc is older or newer than the architecture that it is asked for. Only building detectron2's or "
         "other operators needs it, not training.",
         fix="a toolkit that knows the GPU and fits torch.version.cuda, or TORCH_CUDA_ARCH_LIST with what it knows "
-        "(such as `8.6+PTX`); detectron2 without compiled operators trains all but rotated boxes",
+        "(such as `8.6+PTX`); or `launcher install detectron2`, which compiles nothing and lacks only rotated boxes",
         symptoms=("nvcc fatal : Unsupported gpu architecture", "Unsupported gpu architecture 'compute_"),
     ),
 )

@@ -206,7 +206,7 @@ FIRST = [
     ),
     (
         "The detected CUDA version (11.8) mismatches the version that was used to compile PyTorch (12.1).",
-        "detectron2.ops_other_cuda",
+        "run.other_nvcc",
     ),
     ("nvcc fatal   : Unsupported gpu architecture 'compute_89'", "run.nvcc_arch"),
     (

@@ -1,0 +1,85 @@
+"""`launcher train -m`: the jobs of a sweep, and what came out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from rich.console import Console
+
+from launcher.cli.training import make_board, make_session
+from launcher.config.arguments import take_apart
+from launcher.config.compose import Task, run_hydra
+from launcher.config.request import RunRequest
+from launcher.device.job import ALONE
+from launcher.errors import ExitCode, printable
+from launcher.launch.supervise import execute
+from launcher.pool import register as register_pool
+from launcher.search import plugin as search
+from launcher.show.console import make_console
+from launcher.sweep import grid
+from launcher.sweep.books import Books
+from launcher.sweep.finish import finish
+from launcher.sweep.preview import preview, preview_json, preview_table
+from launcher.sweep.watch import Watcher
+
+
+def run_sweep(arguments: Sequence[str], task: Task, *, command: Sequence[str]) -> int:
+    """Run the jobs that the arguments ask for and that are left; `command` is what was typed.
+
+    Raises:
+        LauncherError: the sweep cannot be meant, or a job failed.
+        SystemExit: it was stopped.
+    """
+    register()
+    watcher = Watcher(make_console())
+    books = Books(command=command, typed=take_apart(arguments).overrides, watcher=watcher)
+    with books:
+        try:
+            run_hydra(arguments, task, books=books)
+        finally:
+            watcher.close()
+            if books.is_ours and books.sweep is not None:
+                finish(books.sweep, books.keep, watcher.say)
+    if books.stopped:
+        sys.exit(int(ExitCode.resumable))
+    return ExitCode.finished
+
+
+def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
+    """Show what every job would do; nothing is written, and nothing runs.
+
+    Raises:
+        LauncherError: `launcher train -m` would refuse it.
+    """
+    register()
+    books = Books(
+        command=("launcher", "plan", *arguments),
+        typed=take_apart(arguments).overrides,
+        watcher=Watcher(Console(quiet=True)),
+        only_looks=True,
+    )
+    run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
+    assert books.sweep is not None
+    first = next(iter(books.requests.values()))
+    board = make_board(first, ALONE)
+    session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
+    plans = preview(books.sweep, books.requests, books.decisions, session)
+    print(
+        preview_json(books.sweep, plans)
+        if as_json
+        else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
+    )
+    return ExitCode.finished
+
+
+def _nothing(request: RunRequest) -> None:
+    raise AssertionError(f"{request.typed.overrides} was to be looked at only")
+
+
+def register() -> None:
+    """Let Hydra find our plugins."""
+    register_pool()
+    grid.register()
+    search.register()

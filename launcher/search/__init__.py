@@ -1,0 +1,1 @@
+"""The search: which jobs of a sweep come next, and which are not worth their end. No torch; optuna where it decides."""

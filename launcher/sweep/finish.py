@@ -1,0 +1,28 @@
+"""What a sweep leaves behind when its controller ends: the table, the files, and only the checkpoints that are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from launcher.run.found import called
+from launcher.sweep.hparams import write_hparams
+from launcher.sweep.retention import apply_keep
+from launcher.sweep.standing import standings
+from launcher.sweep.table import ending_lines, sweep_table, write_summary
+from launcher.sweep.values import Sweep
+
+
+def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
+    """Show where the jobs stand, and write it down."""
+    found = standings(sweep, time.time())
+    for line in apply_keep(sweep, keep, found):
+        say(line)
+    say(f"\n{sweep_table(sweep, found)}\n")
+    try:
+        write_summary(sweep, found)
+        write_hparams(sweep, found)
+    except OSError as error:
+        say(f"warning: the summary of the sweep could not be written ({error.strerror})")
+    for line in ending_lines(sweep, found, called(sweep.folder)):
+        say(line)

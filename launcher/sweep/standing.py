@@ -1,0 +1,75 @@
+"""Where the jobs of a sweep stand, by the files of their folders. Only reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from launcher.config.values import read_json_if_valid
+from launcher.run import codes
+from launcher.run.attempts import Attempt, read_attempts
+from launcher.run.holder import holder_of
+from launcher.run.outcome import Outcome, would_fail_again
+from launcher.run.paths import RunPaths
+from launcher.run.progress import read_pace
+from launcher.run.summary import RunSummary, State, summary_of
+from launcher.sweep.values import Job, JobState, Standing, Sweep
+
+STATES = {State.queued: JobState.planned}
+"""Of a run that means something else for a job."""
+
+
+def standings(sweep: Sweep, now: float) -> list[Standing]:
+    """Of all jobs, in their order."""
+    return [standing_of(sweep, job, now) for job in sweep.jobs]
+
+
+def standing_of(sweep: Sweep, job: Job, now: float) -> Standing:
+    """The job at that time."""
+    folder = sweep.folder_of(job)
+    paths = RunPaths(folder)
+    attempts = read_attempts(paths)
+    run = summary_of(folder, attempts, holder_of(folder), now, sweep.metric)
+    state = STATES.get(run.state) or JobState(run.state.value)
+    pace = read_pace(paths.metrics) if state is JobState.running else None
+    return Standing(
+        job=job,
+        state=state,
+        code=run.code,
+        iterations=run.iterations,
+        total=run.total,
+        metric=run.score.metric if run.score else "",
+        value=run.score.latest if run.score else None,
+        metrics=_metrics_of(attempts),
+        seconds=run.seconds,
+        iteration_s=pace.iteration_s if pace is not None else None,
+        device=run.device,
+        would_fail_again=state is JobState.failed and _would_fail_again(run, paths, attempts),
+    )
+
+
+def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Those that are numbers, without NaN and Inf."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+def main_metric_of(found: Iterable[Standing], asked: str) -> str:
+    """The metric by which a table is sorted: that is asked for, or the first that a job has; empty before that."""
+    return asked or next((one.metric for one in found if one.metric), "")
+
+
+def _metrics_of(attempts: Sequence[Attempt]) -> dict[str, float]:
+    last = attempts[-1].end if attempts else None
+    return finite(last.metrics) if last is not None else {}
+
+
+def _would_fail_again(run: RunSummary, paths: RunPaths, attempts: Sequence[Attempt]) -> bool:
+    if run.code == codes.DIVERGED:
+        return True
+    last, before = (
+        read_json_if_valid(paths.attempt(attempts[at].number).outcome, Outcome) if len(attempts) >= -at else None
+        for at in (-1, -2)
+    )
+    return last is not None and would_fail_again(last, before)
