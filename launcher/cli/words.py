@@ -47,7 +47,7 @@ FOLLOWS: Mapping[str, Follows] = {
     "list": Follows(
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
-    "data": Follows(words=("demo",)),
+    "data": Follows(words=("check", "show", "convert", "demo")),
     "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
