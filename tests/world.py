@@ -22,6 +22,7 @@ QUICK = (
     "logging.images=0",
     "logging.period=1",
     "run.retries=0",
+    "run.in_place=true",
 )
 """What makes any training one of seconds."""
 SMALL = (
@@ -102,6 +103,9 @@ def _write_coco(folder: Path, demo: Path) -> None:
         numbers = {one["id"]: place for place, one in enumerate(described["categories"])}
         for annotation in described["annotations"]:
             annotation["category_id"] = classes[numbers[annotation["category_id"]]]["id"]
+            left, top, width, height = annotation["bbox"]
+            right, bottom = left + width, top + height
+            annotation["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]  # COCO's are polygons
         described["categories"] = classes
         file = folder / f"annotations/instances_{split}2017.json"
         file.parent.mkdir(parents=True, exist_ok=True)

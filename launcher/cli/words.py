@@ -47,7 +47,8 @@ FOLLOWS: Mapping[str, Follows] = {
     "list": Follows(
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
-    "data": Follows(words=("demo",)),
+    "report": Follows(options=("--out", "--root")),
+    "data": Follows(words=("demo", "check", "show", "convert")),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
 """By command; of one that is not here, files are completed."""
