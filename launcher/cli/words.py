@@ -49,6 +49,7 @@ FOLLOWS: Mapping[str, Follows] = {
     ),
     "report": Follows(options=("--out", "--root")),
     "data": Follows(words=("demo", "check", "show", "convert")),
+    "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
 """By command; of one that is not here, files are completed."""
