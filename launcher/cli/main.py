@@ -43,7 +43,7 @@ COMMANDS = {
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
-    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
+    "data": Command(usage="data check|show|convert|demo", help="check, look at, convert and make data sets"),
     "tensorboard": Command(usage="tensorboard [RUN|DIR]", help="open TensorBoard on this machine only"),
     "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }

@@ -12,6 +12,7 @@ from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
+from launcher.device.job import ALONE
 from launcher.errors import ExitCode, printable
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
@@ -62,10 +63,14 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
     assert books.sweep is not None
     first = next(iter(books.requests.values()))
-    board = make_board(first)
+    board = make_board(first, ALONE)
     session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
     plans = preview(books.sweep, books.requests, books.decisions, session)
-    print(preview_json(books.sweep, plans) if as_json else printable(preview_table(books.sweep, plans)))
+    print(
+        preview_json(books.sweep, plans)
+        if as_json
+        else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
+    )
     return ExitCode.finished
 
 

@@ -11,8 +11,9 @@ from functools import partial
 
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
-from launcher.device.job import read_job
-from launcher.errors import ExitCode, TrainingFailedError
+from launcher.device.job import JobFacts, NodeFacts, read_job
+from launcher.device.policy.plan import problem_with_start
+from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
 from launcher.launch.claims import claim, claims_folder, handed_over, look
@@ -44,13 +45,15 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
-    board = make_board(request)
+    job = read_job(os.environ)
+    _refuse_second_launcher(job)
+    board = make_board(request, job.node)
     with _executing(request, board) as how:
         session = make_session(request, command, how, board)
         if board.node.rank:
             _exit_with(follow(request, session))
             return None
-        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
+        ended = launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
@@ -59,7 +62,14 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     return _result_of(ended)
 
 
-def _launch_job(request: RunRequest, session: Session) -> Ended:
+def _refuse_second_launcher(job: JobFacts) -> None:
+    """Before they talk: of two on one node each would take the other's place on the board."""
+    launchers, nodes = job.num_tasks, job.node.count
+    if nodes > 1 and (problem := problem_with_start(job.started_by, launchers=launchers, nodes=nodes, trains=True)):
+        raise RequestError(problem)
+
+
+def launch_job(request: RunRequest, session: Session) -> Ended:
     """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
     is_told = False
     while True:
@@ -72,9 +82,8 @@ def _launch_job(request: RunRequest, session: Session) -> Ended:
             session.sleep(LOOK_EVERY_S)
 
 
-def make_board(request: RunRequest) -> Board:
+def make_board(request: RunRequest, node: NodeFacts) -> Board:
     """Where the launchers of this run's nodes talk."""
-    node = read_job(os.environ).node
     return Board(
         RunPaths(run_folder(request)).nodes,
         node,

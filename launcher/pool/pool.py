@@ -114,10 +114,6 @@ class Pool:
             f"Wait for the other, or choose: {prefix}devices=cpu."
         )
 
-    def warm_up(self) -> None:
-        """Start the server that most jobs will need, before the first one is ordered."""
-        self._server({})
-
     def start(self, job: Job) -> Place | None:
         """Start it on devices that are free; None where there are none, as when somebody just took the last.
 
@@ -198,6 +194,8 @@ class Pool:
             for message in server.messages() or ():
                 self._note(message)
         for one in self._jobs():
+            if one.status is None and not one.server.way.forks:  # the server is the job
+                one.status = one.server.status
             is_lost = one.status is None and one.server.fileno() == -1
             if is_lost and (one.process is None or not is_alive(one.process)):
                 return [self._end(one)]

@@ -104,7 +104,10 @@ class Server:
 
     def _become(self, order: JobOrder) -> NoReturn:
         signal.set_wakeup_fd(-1)
-        self._channel.close()
+        if self._forks:
+            self._channel.close()
+        else:  # the controller hears of the end by its being closed
+            self._channel.set_inheritable(False)
         os.close(self._woken)
         os.close(self._wakes)
         be_job(self._context, order, self._handlers)

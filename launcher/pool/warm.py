@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -73,10 +74,10 @@ class WarmServer:
         self._channel, theirs = socket.socketpair()
         with theirs, naming_limits():
             if way.forked:
-                end = self._fork(context, theirs, environ, preload, ours)
+                self._child = self._fork(context, theirs, environ, preload, ours)
             else:
-                end = self._spawn(context, theirs, environ, preload)
-        self._finalizer = weakref.finalize(self, _end, self._channel, end)
+                self._child = self._spawn(context, theirs, environ, preload)
+        self._finalizer = weakref.finalize(self, _end, self._channel, self._child)
 
     def _fork(
         self,
@@ -120,9 +121,17 @@ class WarmServer:
         self.is_used = True
         return send(self._channel, dict(message), files)
 
-    def pass_on(self, job: int, signal: int) -> bool:
+    def pass_on(self, job: int, number: int) -> bool:
         """Have a signal sent to a job; False where the server has gone."""
-        return send(self._channel, {"job": job, "signal": signal})
+        if not self.way.forks:  # it is the job
+            self._child.send(number)
+            return True
+        return send(self._channel, {"job": job, "signal": number})
+
+    @property
+    def status(self) -> int | None:
+        """How it ended, -n for signal n; None while nobody knows."""
+        return self._child.status
 
     def messages(self) -> list[dict[str, Any]] | None:
         """What it has to say now; None once it has gone."""
@@ -137,6 +146,8 @@ class WarmServer:
 
     def close(self) -> None:
         """It ends when its last job has."""
+        if not self.way.forks and self.is_used:
+            self._child.kill_group()
         self._finalizer()
 
 
@@ -145,12 +156,27 @@ class _Child:
 
     def __init__(self, process: int) -> None:
         self._process = process
+        self.status: int | None = None
+
+    def send(self, number: int) -> None:
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process, number)
 
     def reap(self, patience_s: float) -> None:
         until = time.monotonic() + patience_s
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < until:
-                time.sleep(0.005)
+            while self.status is None and time.monotonic() < until:
+                process, status = os.waitpid(self._process, os.WNOHANG)
+                if process:
+                    self.status = os.waitstatus_to_exitcode(status)
+                else:
+                    time.sleep(0.005)
+
+    def kill_group(self) -> None:
+        """What it started and left behind."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process, signal.SIGKILL)
 
 
 def _end(channel: socket.socket, child: _Child) -> None:

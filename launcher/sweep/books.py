@@ -11,6 +11,7 @@ from pathlib import Path
 
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
+from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.pool import ledger
 from launcher.sweep.naming import SEED, key_of, sweep_folder
@@ -63,6 +64,8 @@ class Books(contextlib.ExitStack):
         self.sweep: Sweep | None = None
         """None before it is opened."""
         self.only_looks = only_looks
+        self.draws_seed = False
+        """Whether the seed was drawn now, and nothing keeps it yet."""
         self.is_ours = False
         """Whether its folder is held."""
         self.requests: dict[str, RunRequest] = {}
@@ -112,9 +115,10 @@ class Books(contextlib.ExitStack):
         return self.sweep
 
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The jobs of these points: one for each of its seeds."""
+        """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
-        return [job for point in points for job in repeated(point, sweep)]
+        jobs = (tuple(job) for point in points for job in repeated(point, sweep))
+        return [list(job) for job in dict.fromkeys(jobs)]
 
     def standings(self, overrides: Sequence[str]) -> list[Standing]:
         """Where all jobs of the sweep stand; the overrides are those of any of them."""
@@ -186,6 +190,7 @@ class Books(contextlib.ExitStack):
         refuse_seeds(request, swept)
         folder = sweep_folder(request, fixed, swept)
         before = read_sweep(folder)
+        self.draws_seed = before is None and SEED not in swept and request.keys.get(SEED, -1) < 0
         now = Sweep(
             version=SWEEP_VERSION,
             folder=folder,
@@ -250,12 +255,18 @@ class Books(contextlib.ExitStack):
             return ledger.Wait(folder=self.folder(number))
         if turn is Turn.run or request.resume == "never":
             assert self.sweep is not None
-            return ledger.Run(log=self.sweep.folder / "logs" / f"{job.folder}.txt", overrides=planned.added)
+            return ledger.Run(
+                log=self.sweep.folder / "logs" / f"{job.folder}.txt",
+                overrides=planned.added,
+                environment=data_environment(request.dataset),
+            )
         if standing.state is JobState.failed and not self.only_looks:
             self.failures.append((job.folder, _not_repeated(standing, request.sweep.rerun)))
         return ledger.Known(value=standing.value)
 
     def _keep_best(self, keep: str) -> None:
+        if not keep:
+            return
         assert self.sweep is not None
         for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
             self._watcher.say(line)

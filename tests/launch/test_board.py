@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,10 +64,13 @@ def test_a_plan_of_an_earlier_start_is_not_taken_even_under_the_same_name(tmp_pa
 
 def test_a_node_that_came_before_the_first_one_began_anew_comes_again(tmp_path: Path):
     first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
-    second.say(Stage.here)
-    shutil.rmtree(tmp_path / ".nodes")
 
-    _, followed = together(lambda: lead(first), lambda: follow(second))
+    def lead_late() -> None:
+        while not list(tmp_path.glob(".nodes/*/node1.json")):
+            time.sleep(0.01)
+        lead(first)  # which begins with an empty board
+
+    _, followed = together(lead_late, lambda: follow(second))
 
     assert followed == (Stage.working, 1, PLAN)
 

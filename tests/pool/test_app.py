@@ -235,6 +235,33 @@ def test_devices_that_nobody_has_refuse_the_sweep(app: Callable[..., App], setti
     assert not numbers_in(refused.folder)
 
 
+NO_FORKS = """
+import types
+import launcher.forking, launcher.pool.warm
+darwin = types.SimpleNamespace(platform="darwin", stdout=sys.stdout, stderr=sys.stderr)
+launcher.forking.sys = launcher.pool.warm.sys = darwin
+def task(cfg):
+    Path("child.note").write_text(str(subprocess.Popen(["sleep", "300"]).pid)) if cfg.x == 1 else None
+    if cfg.x == 1: os.kill(os.getpid(), 11)
+    if cfg.x == 3: sys.exit(75)
+    return f"{cfg.x} in {os.getpid()}"
+"""
+
+
+def test_where_nothing_can_be_forked_each_job_is_a_process_that_was_started(app: Callable[..., App]):
+    pytest.importorskip("cloudpickle", reason="cloudpickle, which hands on functions of a script, is not installed")
+    started = app("return task(cfg)", prolog=NO_FORKS)
+
+    done = started.sweep(*ON_CPU, "+x=0,1,2,3")
+
+    assert done.returncode == 1, done.stderr
+    said = [line.split(" in ")[1].split()[0] for line in done.stderr.splitlines() if "returned" in line]
+    assert len(set(said)) == 2, done.stderr
+    assert "+x=1 was killed by SIGSEGV" in done.stderr
+    assert "job 4/4 ended with exit code 75" in done.stderr
+    wait_for(lambda: not is_alive(numbers_in(started.folder)[0]), patience_s=10)
+
+
 LEDGER = """
 from launcher.pool.ledger import Go, Known, Run, Stop
 class Ledger:
