@@ -35,14 +35,14 @@ DONE = finished_after(100)
 def a_world(folder: Path, rank: int, ends: tuple[Outcome, ...] = (DONE,), facts: DeviceFacts = NO_GPU) -> World:
     node = NodeFacts(count=2, rank=rank, name=f"n{rank + 1}", head="n1", start="17-0-0")
     board = Board(
-        folder / "model-a/run/.nodes", node, patience_s=5.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
+        folder / "model-a/run/.nodes", node, patience_s=60.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
     )
     return World(facts=(facts,), ends=ends, board=board, meeting=MEETING if rank == 0 else None)
 
 
 def together(*steps: Callable[[], Any]) -> list[Any]:
     with ThreadPoolExecutor(len(steps)) as pool:
-        return [step.result(timeout=60) for step in [pool.submit(step) for step in steps]]
+        return [step.result(timeout=90) for step in [pool.submit(step) for step in steps]]
 
 
 def noting(step: Callable[[], Any]) -> Any:
