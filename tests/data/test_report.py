@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest
+from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest, ValRequest
 from launcher.data.finding import Finding, Severity
 from launcher.data.report import DataReport
 from tests.data.defects import DEFECTS, HINTED, asked_for, check, write_clean
@@ -72,8 +72,8 @@ def test_real_photographs_raise_no_alarm():
 
 def _files(folder: Path, *images: str) -> DatasetRequest:
     train, val = (
-        SplitRequest(json=str(folder / f"{split}.json"), images=str(folder / of))
-        for split, of in zip(("train", "val"), images, strict=True)
+        kind(json=str(folder / f"{split}.json"), images=str(folder / of))
+        for kind, split, of in zip((SplitRequest, ValRequest), ("train", "val"), images, strict=True)
     )
     return DatasetRequest(kind=DatasetKind.coco_json, name="fruits", root=str(folder), train=train, val=val)
 
