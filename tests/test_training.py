@@ -455,12 +455,15 @@ def test_a_sweep_trains_every_job_in_its_own_folder_and_continues_past_a_failing
         "SOLVER.BASE_LR=1e30,1e-4",
     )
 
-    folders = sorted((tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "w").iterdir())
-    assert [folder.name for folder in folders] == ["BASE_LR=0.0001", "BASE_LR=1e+30"]
+    sweep = tmp_path / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / "w"
+    folders = [sweep / "BASE_LR=0.0001", sweep / "BASE_LR=1e+30"]
     endings = [outcome_of(RunPaths(folder), 1)["ending"] for folder in folders]
     assert sorted(endings) == ["failed", "finished"]
     assert done.returncode == ExitCode.training_failed
     assert done.stderr.count("Lower SOLVER.BASE_LR") == 1  # the failure is told once, at the end
+    assert "BASE_LR=1e+30: failed: " in done.stderr
+    assert "sweep: 1 finished, 1 failed" in done.stdout
+    assert (sweep / "summary.csv").read_text().count("\n") == 3
 
 
 def test_a_training_that_diverges_says_so_without_a_traceback(

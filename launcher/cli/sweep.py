@@ -65,7 +65,11 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     board = make_board(first)
     session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
     plans = preview(books.sweep, books.requests, books.decisions, session)
-    print(preview_json(books.sweep, plans) if as_json else printable(preview_table(books.sweep, plans)))
+    print(
+        preview_json(books.sweep, plans)
+        if as_json
+        else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
+    )
     return ExitCode.finished
 
 

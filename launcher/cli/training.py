@@ -50,7 +50,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         if board.node.rank:
             _exit_with(follow(request, session))
             return None
-        ended = _launch_job(request, session) if request.typed.folder else launch(request, session)
+        ended = launch_job(request, session) if request.typed.folder else launch(request, session)
     if (instead := evaluation_instead(request, ended.plan)) is not None:
         print("The run is finished, so nothing is trained: its final weights are evaluated with these settings.")
         return train(instead, command)
@@ -59,7 +59,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     return _result_of(ended)
 
 
-def _launch_job(request: RunRequest, session: Session) -> Ended:
+def launch_job(request: RunRequest, session: Session) -> Ended:
     """Of a sweep, whose jobs outlive a controller that is killed: another process may be at it until its end."""
     is_told = False
     while True:

@@ -399,7 +399,7 @@ class _Jobs:
 
 
 def _plugins_for(asked: Arguments) -> Iterator[str]:
-    """Our sweeper and launcher, as far as nobody has named others, with what they are told."""
+    """Our sweeper and launcher, as far as nobody has named others, and their settings."""
     files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
     for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
         named = [text.partition("=")[2] for text in asked.overrides if text.startswith(f"{group}=")]

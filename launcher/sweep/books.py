@@ -64,6 +64,8 @@ class Books(contextlib.ExitStack):
         self.sweep: Sweep | None = None
         """None before it is opened."""
         self.only_looks = only_looks
+        self.draws_seed = False
+        """Whether the seed was drawn now, and nothing keeps it yet."""
         self.is_ours = False
         """Whether its folder is held."""
         self.requests: dict[str, RunRequest] = {}
@@ -113,9 +115,10 @@ class Books(contextlib.ExitStack):
         return self.sweep
 
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The jobs of these points: one for each of its seeds."""
+        """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
-        return [job for point in points for job in repeated(point, sweep)]
+        jobs = (tuple(job) for point in points for job in repeated(point, sweep))
+        return [list(job) for job in dict.fromkeys(jobs)]
 
     def standings(self, overrides: Sequence[str]) -> list[Standing]:
         """Where all jobs of the sweep stand; the overrides are those of any of them."""
@@ -187,6 +190,7 @@ class Books(contextlib.ExitStack):
         refuse_seeds(request, swept)
         folder = sweep_folder(request, fixed, swept)
         before = read_sweep(folder)
+        self.draws_seed = before is None and SEED not in swept and request.keys.get(SEED, -1) < 0
         now = Sweep(
             version=SWEEP_VERSION,
             folder=folder,
@@ -261,6 +265,8 @@ class Books(contextlib.ExitStack):
         return ledger.Known(value=standing.value)
 
     def _keep_best(self, keep: str) -> None:
+        if not keep:
+            return
         assert self.sweep is not None
         for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
             self._watcher.say(line)

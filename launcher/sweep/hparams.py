@@ -59,11 +59,13 @@ def settings_of(sweep: Sweep, one: Standing) -> dict[str, Setting]:
     keys = dict.fromkeys([*sweep.swept, *map(key_of, one.job.overrides), SEED])
     seed = "" if sweep.seed is None else str(sweep.seed)
     state = f"{one.state.value} [{one.code}]" if one.code else one.state.value
-    return {**{key: _typed(own.get(key, seed if key == SEED else "")) for key in keys}, STATE: state}
+    values = {key: own.get(key, seed if key == SEED else "") for key in keys}
+    # A seed as a number would be rounded.
+    return {**{key: text if key == SEED else _typed(text) for key, text in values.items()}, STATE: state}
 
 
 def of_one_type(rows: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Setting]]:
-    """Columns in which something is no number have text only."""
+    """A column with a text in it has texts only."""
     texts = {key for row in rows.values() for key, value in row.items() if isinstance(value, str)}
     return {
         name: {key: _spelled(value) if key in texts else value for key, value in row.items()}

@@ -87,8 +87,8 @@ def data_key(request: RunRequest) -> str:
     return fingerprint_of({"keys": keys, "dataset": to_plain(request.dataset), "code": to_plain(request.own_code)})
 
 
-def preview_table(sweep: Sweep, plans: Sequence[JobPlan]) -> str:
-    """One line per job."""
+def preview_table(sweep: Sweep, plans: Sequence[JobPlan], *, is_drawn: bool) -> str:
+    """One line per job; a seed that was drawn for this table alone is an example."""
     head = ["job", "folder", "overrides", "", "device", "batch", "learning rate", "iterations"]
     rows = [
         [
@@ -103,7 +103,8 @@ def preview_table(sweep: Sweep, plans: Sequence[JobPlan]) -> str:
         ]
         for one in plans
     ]
-    seed = "SEED is swept" if sweep.seed is None else f"SEED={sweep.seed}"
+    note = ", for example: the first start draws it" if is_drawn else ""
+    seed = "SEED is swept" if sweep.seed is None else f"SEED={sweep.seed}{note}"
     return f"sweep: {sweep.folder}\n{seed}\n\n{table([head, *rows])}"
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from launcher.pool.ledger import Decision, Known, Wait
 from launcher.show.runs import period_text
-from launcher.sweep.standing import standing_of, standings
+from launcher.sweep.standing import standing_of
 from launcher.sweep.text import end_text, lines_of, state_text, title_of, value_text
 from launcher.sweep.values import Job, JobState, Standing, Sweep
 
@@ -27,7 +27,8 @@ class Watcher:
         self._live: Live | None = None
         self._sweep: Sweep | None = None
         self._running: dict[str, Job] = {}
-        self._ended: dict[str, Standing] = {}
+        self._seen: dict[str, Standing] = {}
+        """Where each job stood when it was last looked at; those that do not run change only as they end."""
         self._lines_at = 0.0
 
     def knows(self, sweep: Sweep) -> None:
@@ -64,7 +65,7 @@ class Watcher:
 
     def ended(self, standing: Standing) -> None:
         self._running.pop(standing.job.folder, None)
-        self._ended[standing.job.folder] = standing
+        self._seen[standing.job.folder] = standing
         self.say(f"{self._number(standing.job)}  {end_text(standing)}")
 
     def close(self) -> None:
@@ -77,8 +78,15 @@ class Watcher:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        table = live_table(standings(sweep, now))
-        self._live.update(table, refresh=True)
+        self._live.update(live_table(self._standings(sweep, now)), refresh=True)
+
+    def _standings(self, sweep: Sweep, now: float) -> list[Standing]:
+        running = [one.job for one in self._seen.values() if one.state is JobState.running]
+        for job in {job.folder: job for job in (*self._running.values(), *running)}.values():
+            self._seen[job.folder] = standing_of(sweep, job, now)
+        new = [job for job in sweep.jobs if job.folder not in self._seen]
+        self._seen |= {job.folder: standing_of(sweep, job, now) for job in new}
+        return [self._seen[job.folder] for job in sweep.jobs]
 
     def _number(self, job: Job) -> str:
         of = len(self._sweep.jobs) if self._sweep is not None else 0

@@ -17,7 +17,7 @@ import time
 import warnings
 from pathlib import Path
 
-PARTS = ("kills", "front", "crash", "damage", "disk", "bad", "fence", "elastic", "stock")
+PARTS = ("kills", "front", "crash", "damage", "disk", "bad", "fence", "elastic", "stock", "sweeps")
 
 
 def main(arguments: list[str]) -> int:

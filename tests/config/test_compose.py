@@ -451,9 +451,8 @@ def test_a_device_in_a_file_insists_in_its_own_job_of_a_sweep_only(own_configs):
     requests: list[RunRequest] = []
 
     run_hydra(
-        ["-m", "experiment=one,two", DATA, "--config-dir", str(own_configs)],
+        ["-m", "experiment=one,two", DATA, "--config-dir", str(own_configs), f"run.root={own_configs}"],
         requests.append,
-        sweep_folder=own_configs / "sweep",
     )
 
     assert [request.device.choice for request in requests] == [DeviceChoice.cuda, DeviceChoice.auto]

@@ -62,9 +62,9 @@ def test_tensorboard_shows_a_row_for_every_job_with_the_same_columns(tmp_path: P
     assert {one["name"] for one in experiment["hparamInfos"]} == {"SOLVER.BASE_LR", "SEED", "state"}
     assert [one["name"]["tag"] for one in experiment["metricInfos"]] == ["bbox/AP", "bbox/AP50"]
     assert {name: group["hparams"] for name, group in groups.items()} == {
-        "BASE_LR=0.1": {"SOLVER.BASE_LR": 0.1, "SEED": 7.0, "state": "finished"},
-        "BASE_LR=0.2": {"SOLVER.BASE_LR": 0.2, "SEED": 7.0, "state": "failed [run.diverged]"},
-        "BASE_LR=0.4": {"SOLVER.BASE_LR": 0.4, "SEED": 7.0, "state": "pruned"},
+        "BASE_LR=0.1": {"SOLVER.BASE_LR": 0.1, "SEED": "7", "state": "finished"},
+        "BASE_LR=0.2": {"SOLVER.BASE_LR": 0.2, "SEED": "7", "state": "failed [run.diverged]"},
+        "BASE_LR=0.4": {"SOLVER.BASE_LR": 0.4, "SEED": "7", "state": "pruned"},
     }
     values = {name: [one["value"] for one in group.get("metricValues", [])] for name, group in groups.items()}
     assert values == {"BASE_LR=0.1": [1.5, 3.0], "BASE_LR=0.2": [], "BASE_LR=0.4": [0.5]}

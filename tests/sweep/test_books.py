@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from rich.console import Console
+
+from launcher.config.request import Rerun, RunRequest, RunSettings, SweepSettings
+from launcher.errors import RequestError, TrainingFailedError
+from launcher.launch.folder_lock import lock_folder
+from launcher.pool import ledger
+from launcher.run import codes
+from launcher.run.outcome import Work
+from launcher.sweep.books import Books
+from launcher.sweep.stored import NAME, read_sweep
+from launcher.sweep.watch import Watcher
+from tests.recorded_runs import record_run, stopped_after
+from tests.values import TYPED, a_request, failed_with, finished_after
+
+FIXED = ("experiment=demo", "device=cpu")
+TYPED_WORDS = (*FIXED, "SOLVER.BASE_LR=0.1,0.2")
+JOBS = [[*FIXED, "SOLVER.BASE_LR=0.1"], [*FIXED, "SOLVER.BASE_LR=0.2"]]
+
+
+def examining(root: Path, *, wrong: str = "", **settings: Any):
+    """As composing does, but for Hydra."""
+
+    def examine(overrides: Sequence[str]) -> tuple[RunRequest | None, list[str]]:
+        values = dict(text.split("=", 1) for text in overrides)
+        rate = float(values["SOLVER.BASE_LR"])
+        request = a_request(
+            {"SEED": int(values.get("SEED", -1)), "SOLVER": {"BASE_LR": rate, "MAX_ITER": 100}},
+            typed=replace(TYPED, experiment="demo", overrides=tuple(overrides)),
+            run=RunSettings(root=str(root)),
+            **settings,
+        )
+        return request, [f"{wrong} is wrong"] if wrong and wrong in overrides else []
+
+    return examine
+
+
+def make_books(root: Path, typed: Sequence[str] = TYPED_WORDS, *, only_looks: bool = False, **how: Any) -> Books:
+    watcher = Watcher(Console(quiet=True))
+    books = Books(command=["launcher", "train", "-m", *typed], typed=typed, watcher=watcher, only_looks=only_looks)
+    books.examine_with(examining(root, **how))
+    return books
+
+
+def folder_in(root: Path, job: str) -> Path:
+    return root / "demo" / "sweep-BASE_LR" / job
+
+
+def ended(number: int, error: BaseException | None = None) -> ledger.Ended:
+    result = JobReturn(status=JobStatus.COMPLETED if error is None else JobStatus.FAILED)
+    result.return_value = error
+    job = ledger.Job(number=number, overrides=())
+    return ledger.Ended(job=job, result=result, seconds=1.0, log=Path("x"), exit_code=0 if error is None else 1)
+
+
+def test_new_jobs_run_with_one_seed_and_a_folder_each(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        decisions = books.admit(JOBS, 0)
+
+    sweep = read_sweep(tmp_path / "demo" / "sweep-BASE_LR")
+    assert sweep is not None
+    assert [job.overrides for job in sweep.jobs] == [("SOLVER.BASE_LR=0.1",), ("SOLVER.BASE_LR=0.2",)]
+    assert (sweep.fixed, sweep.swept) == (FIXED, ("SOLVER.BASE_LR",))
+    for decision, name in zip(decisions, ("BASE_LR=0.1", "BASE_LR=0.2"), strict=True):
+        assert isinstance(decision, ledger.Run)
+        assert decision.overrides == (
+            f"SEED={sweep.seed}",
+            f"hydra.sweep.dir='{sweep.folder}'",
+            f"hydra.sweep.subdir='{name}'",
+        )
+
+
+def test_the_same_command_has_the_same_seed_and_runs_only_what_is_left(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        books.admit(JOBS, 0)
+        seed = books.sweep.seed
+    record_run(folder_in(tmp_path, "BASE_LR=0.1"), finished_after(100, metrics={"bbox/AP": 41.0}))
+    record_run(folder_in(tmp_path, "BASE_LR=0.2"), stopped_after(50))
+
+    with make_books(tmp_path) as books:
+        known, left = books.admit(JOBS, 0)
+
+    assert known == ledger.Known(value=41.0)
+    assert isinstance(left, ledger.Run)
+    assert left.overrides[0] == f"SEED={seed}"
+
+
+def test_a_grown_space_adds_jobs(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        books.admit(JOBS[:1], 0)
+    with make_books(tmp_path) as books:
+        books.admit(JOBS, 0)
+
+        assert [job.folder for job in books.sweep.jobs] == ["BASE_LR=0.1", "BASE_LR=0.2"]
+
+
+def test_a_job_that_another_process_is_at_is_waited_for(tmp_path: Path):
+    record_run(folder_in(tmp_path, "BASE_LR=0.1"), stopped_after(50))
+
+    with make_books(tmp_path) as books, lock_folder(folder_in(tmp_path, "BASE_LR=0.1")):
+        waits, runs = books.admit(JOBS, 0)
+
+    assert waits == ledger.Wait(folder=folder_in(tmp_path, "BASE_LR=0.1"))
+    assert isinstance(runs, ledger.Run)
+
+
+def test_a_failure_that_would_come_again_is_reported_and_not_repeated(tmp_path: Path):
+    record_run(folder_in(tmp_path, "BASE_LR=0.1"), failed_with(codes.DIVERGED, iterations=3))
+
+    with make_books(tmp_path) as books:
+        known, _ = books.admit(JOBS, 0)
+
+    assert isinstance(known, ledger.Known)
+    ((name, error),) = books.failures
+    assert name == "BASE_LR=0.1"
+    assert "run.diverged" in str(error)
+    assert "sweep.rerun=failed repeats it" in str(error)
+
+
+def test_a_failure_is_repeated_if_asked_for(tmp_path: Path):
+    record_run(folder_in(tmp_path, "BASE_LR=0.1"), failed_with(codes.DIVERGED, iterations=3))
+
+    with make_books(tmp_path, sweep=SweepSettings(rerun=Rerun.failed)) as books:
+        again, _ = books.admit(JOBS, 0)
+
+    assert isinstance(again, ledger.Run)
+    assert books.failures == []
+
+
+def test_starting_over_starts_finished_jobs_over(tmp_path: Path):
+    record_run(folder_in(tmp_path, "BASE_LR=0.1"), finished_after(100))
+
+    with make_books(tmp_path, resume="never") as books:
+        again, _ = books.admit(JOBS, 0)
+
+    assert isinstance(again, ledger.Run)
+
+
+def test_one_wrong_job_refuses_all_before_anything_is_written(tmp_path: Path):
+    with make_books(tmp_path, wrong="SOLVER.BASE_LR=0.2") as books, pytest.raises(RequestError) as refused:
+        books.admit(JOBS, 0)
+
+    assert str(refused.value) == "SOLVER.BASE_LR=0.2: SOLVER.BASE_LR=0.2 is wrong\nNo job was started."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_job_may_be_the_wrong_one(tmp_path: Path):
+    with make_books(tmp_path, wrong="SOLVER.BASE_LR=0.1") as books, pytest.raises(RequestError, match=r"0\.1: "):
+        books.admit(books.repeated(JOBS), 0)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_writes_nothing(tmp_path: Path):
+    with make_books(tmp_path, only_looks=True) as books:
+        books.admit(books.repeated(JOBS), 0)
+
+    assert set(books.requests) == set(books.decisions) == {"BASE_LR=0.1", "BASE_LR=0.2"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_points_are_repeated_and_the_first_of_each_keeps_its_folder(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        books.admit(books.repeated(JOBS), 0)
+        seed = books.sweep.seed
+    with make_books(tmp_path, sweep=SweepSettings(seeds=2)) as books:
+        books.admit(books.repeated(JOBS), 0)
+
+        assert [job.folder for job in books.sweep.jobs] == [
+            "BASE_LR=0.1",
+            "BASE_LR=0.2",
+            f"BASE_LR=0.1,SEED={seed + 1}",
+            f"BASE_LR=0.2,SEED={seed + 1}",
+        ]
+
+
+@pytest.mark.parametrize(("on_failure", "verdict"), [("continue", ledger.Go), ("stop", ledger.Stop)])
+def test_what_a_failure_means_for_the_others(tmp_path: Path, on_failure: str, verdict: type):
+    with make_books(tmp_path, sweep=SweepSettings(on_failure=on_failure)) as books:
+        books.admit(JOBS, 0)
+
+        assert isinstance(books.ended(ended(0, TrainingFailedError("out of luck"))), verdict)
+        assert [(name, str(error)) for name, error in books.failures] == [("BASE_LR=0.1", "out of luck")]
+
+
+def test_a_job_that_was_stopped_has_not_failed(tmp_path: Path):
+    with make_books(tmp_path, sweep=SweepSettings(on_failure="stop")) as books:
+        books.admit(JOBS, 0)
+
+        assert books.ended(ended(0, SystemExit(75))) == ledger.Go()
+        assert (books.failures, books.stopped) == ([], ["BASE_LR=0.1"])
+
+
+def test_only_the_best_keep_checkpoints_as_jobs_end(tmp_path: Path):
+    with make_books(tmp_path, sweep=SweepSettings(keep="best:1")) as books:
+        books.admit(JOBS, 0)
+        for number, (name, value) in enumerate({"BASE_LR=0.1": 1.0, "BASE_LR=0.2": 2.0}.items()):
+            outcome = replace(finished_after(100), work=replace(Work.of(100), metrics={"bbox/AP": value}))
+            paths = record_run(folder_in(tmp_path, name), outcome)
+            paths.checkpoint(99).write_bytes(b"weights")
+            books.ended(ended(number))
+
+    assert not folder_in(tmp_path, "BASE_LR=0.1").joinpath("checkpoints").exists()
+    assert folder_in(tmp_path, "BASE_LR=0.2").joinpath("checkpoints").exists()
+
+
+def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path):
+    named = SweepSettings(name="x")
+    with make_books(tmp_path, sweep=named) as books:
+        books.admit(JOBS, 0)
+    other = [*TYPED_WORDS, "SOLVER.MAX_ITER=9"]
+
+    with make_books(tmp_path, other, sweep=named) as books, pytest.raises(RequestError, match=r"sweep\.name=NAME"):
+        books.admit([[*job, "SOLVER.MAX_ITER=9"] for job in JOBS], 0)
+
+    assert (tmp_path / "demo" / "sweep-x" / NAME).exists()
