@@ -62,6 +62,7 @@ ATTEMPT = Attempt(
     beat=None,
     seen=9.0,
     saved=False,
+    is_pruned=False,
 )
 STATUS = RunStatus(
     summary=RUN, attempts=(ATTEMPT,), holder=None, pace=None, memory_mib=None, last_lines=(), job_state=""
@@ -82,7 +83,9 @@ def plan_on(width: int) -> str:
         Adjustment(setting="SEED", asked=-1, planned=123456789, reason="drawn"),
     ]
     plan = a_plan(
-        keys_shown_in_plan(), folder="/r", report=Report(adjustments=tuple(reports), notices=(WHY,), changed=())
+        keys_shown_in_plan(),
+        folder="/r",
+        report=Report(adjustments=tuple(reports), warnings=(), notices=(WHY,), changed=()),
     )
     printed = io.StringIO()
     console = Console(file=printed, width=width, soft_wrap=True, force_terminal=True, color_system=None)
