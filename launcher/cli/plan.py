@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,6 @@ from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.config.yaml_files import YamlFiles
-from launcher.device.job import read_job
 from launcher.errors import ExitCode
 from launcher.launch.folder_lock import refuse_busy
 from launcher.launch.prepare import Since, prepare
@@ -42,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print_plan(request: RunRequest, *, as_json: bool, asked: Sequence[str]) -> None:
-    board = make_board(request, read_job(os.environ).node)
+    board = make_board(request)
     session = make_session(request, ("launcher", "plan"), partial(execute, others=board), board)
     refuse_busy(run_folder(request))
     plan = prepare(request, session, Since(began=session.now())).plan

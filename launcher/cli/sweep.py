@@ -12,7 +12,6 @@ from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
-from launcher.device.job import ALONE
 from launcher.errors import ExitCode, printable
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
@@ -63,7 +62,7 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
     assert books.sweep is not None
     first = next(iter(books.requests.values()))
-    board = make_board(first, ALONE)
+    board = make_board(first)
     session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
     plans = preview(books.sweep, books.requests, books.decisions, session)
     print(

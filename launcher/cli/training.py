@@ -11,7 +11,7 @@ from functools import partial
 
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
-from launcher.device.job import JobFacts, NodeFacts, read_job
+from launcher.device.job import JobFacts, read_job
 from launcher.device.policy.plan import problem_with_start
 from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.launch.attempts import Ended, follow, launch
@@ -45,9 +45,8 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
-    job = read_job(os.environ)
-    _refuse_second_launcher(job)
-    board = make_board(request, job.node)
+    _refuse_second_launcher(read_job(os.environ))
+    board = make_board(request)
     with _executing(request, board) as how:
         session = make_session(request, command, how, board)
         if board.node.rank:
@@ -82,11 +81,11 @@ def launch_job(request: RunRequest, session: Session) -> Ended:
             session.sleep(LOOK_EVERY_S)
 
 
-def make_board(request: RunRequest, node: NodeFacts) -> Board:
+def make_board(request: RunRequest) -> Board:
     """Where the launchers of this run's nodes talk."""
     return Board(
         RunPaths(run_folder(request)).nodes,
-        node,
+        read_job(os.environ).node,
         patience_s=request.device.nodes_patience_s,
         now=time.monotonic,
         sleep=time.sleep,

@@ -1,10 +1,10 @@
-"""What a job of a sweep costs: `hydra/launcher=pool` against one command after the other, and on its own.
+"""What a job of a sweep costs: `launcher train -m` against one command after the other, and on its own.
 
     python scripts/bench/sweep.py [--jobs 16] [--rounds 1] [--iterations 2] [SETTINGS ...]
 
 Without settings: experiment=demo, whose data must be there (`launcher data demo datasets/demo`). Both sides train the
 same configurations with one thread each and take turns: Hydra's basic launcher with a task that starts
-`python -m launcher train`, and one `hydra/launcher=pool` for all. Each side is one command; its CPU time is that of all
+`python -m launcher train`, and one `launcher train -m` for all. Each side is one command; its CPU time is that of all
 its processes. Then what the pool needs for a job that does nothing, and for such a training, one job at a time in a
 server that is warm. By the clock on an idle machine only: other work changes the CPU time less.
 """
@@ -35,13 +35,6 @@ def main(cfg):
     subprocess.run([sys.executable, "-m", "launcher", "train", *SETTINGS, *own], check=True, stdout=subprocess.DEVNULL)
 main()
 """
-POOL = """
-import sys
-from launcher.pool import register
-register()
-from launcher.cli.main import main
-sys.exit(main(["train", "-m", *sys.argv[1:]]))
-"""
 NOTHING = """
 import hydra
 from launcher.pool import register
@@ -51,8 +44,7 @@ def main(cfg):
     return cfg.rate
 main()
 """
-IN_THE_POOL = ("hydra/launcher=pool", "hydra.launcher.devices=cpu")
-WARM = "hydra.launcher.preload=[launcher.cli.warm]"
+SWEEP = ("-m", "launcher", "train", "-m", "pool.devices=cpu", "run.root=swept")
 CHEAP = ("DATASETS.TEST=[]", "logging.images=0", "logging.period=1", "device=cpu", "VIS_PERIOD=0")
 
 
@@ -99,22 +91,20 @@ def one_by_one(settings: Sequence[str], jobs: int) -> Cost:
 
 def in_the_pool(settings: Sequence[str], jobs: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
-        script = written(folder, POOL)
-        return run(folder, [script, *IN_THE_POOL, WARM, *settings, swept("SOLVER.BASE_LR", jobs), "run.root=swept"])
+        return run(folder, [*SWEEP, *settings, swept("SOLVER.BASE_LR", jobs)])
 
 
 def nothing(jobs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         script = written(folder, NOTHING)
-        cost = run(folder, [script, "-m", *IN_THE_POOL, "hydra.launcher.max_parallel=1", swept("+rate", jobs)])
+        pool = ("hydra/launcher=pool", "hydra.launcher.devices=cpu", "hydra.launcher.max_parallel=1")
+        cost = run(folder, [script, "-m", *pool, swept("+rate", jobs)])
     print(f"a job that does nothing   {between(cost):.3f} s by the clock from one's end to the next's", flush=True)
 
 
 def warm_trainings(settings: Sequence[str], jobs: int) -> None:
-    one_at_a_time = [*IN_THE_POOL, WARM, "hydra.launcher.max_parallel=1"]
     with tempfile.TemporaryDirectory() as folder:
-        script = written(folder, POOL)
-        cost = run(folder, [script, *one_at_a_time, *settings, swept("SOLVER.BASE_LR", jobs), "run.root=swept"])
+        cost = run(folder, [*SWEEP, "pool.max_parallel=1", *settings, swept("SOLVER.BASE_LR", jobs)])
     print(f"a training as above       {between(cost):.3f} s by the clock, in a server that is warm", flush=True)
 
 
@@ -134,7 +124,7 @@ def written(folder: str, code: str) -> str:
 
 def run(folder: str, command: Sequence[str]) -> Cost:
     repository = str(Path(__file__).parent.parent.parent)
-    environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": repository, "DETECTRON2_DATASETS": f"{folder}/data"}
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": repository}
     before, ends = cpu_of_children(), []
     began = time.time()
     process = subprocess.Popen(
@@ -144,7 +134,7 @@ def run(folder: str, command: Sequence[str]) -> Cost:
     printed = []
     for line in process.stdout:
         printed.append(line)
-        if re.match(r"job \d+/\d+ (returned|finished|failed)", line):
+        if re.match(r"job \d+/\d+ .*(returned|finished)", line):
             ends.append(time.time() - began)
     if process.wait() != 0:
         raise SystemExit("".join(printed))

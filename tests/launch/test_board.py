@@ -19,14 +19,14 @@ from tests.values import a_plan
 PLAN = a_plan({"SOLVER": {"MAX_ITER": 3}})
 
 
-def a_board(folder: Path, rank: int, *, count: int = 2, start: str = "17-0-0", patience_s: float = 5.0) -> Board:
+def a_board(folder: Path, rank: int, *, count: int = 2, start: str = "17-0-0", patience_s: float = 60.0) -> Board:
     node = NodeFacts(count=count, rank=rank, name=f"n{rank + 1}", head="n1", start=start)
     return Board(folder / ".nodes", node, patience_s=patience_s, now=time.monotonic, sleep=lambda s: time.sleep(s / 20))
 
 
 def together(*steps: Callable[[], object]) -> list[object]:
     with ThreadPoolExecutor(len(steps)) as pool:
-        return [step.result(timeout=30) for step in [pool.submit(step) for step in steps]]
+        return [step.result(timeout=90) for step in [pool.submit(step) for step in steps]]
 
 
 def follow(board: Board) -> tuple[Stage, int, RunPlan]:

@@ -212,7 +212,7 @@ corner = st.floats(0, 1)
 @st.composite
 def objects(draw: Any) -> tuple[tuple[int, int], list[tuple[int, list[float], bool]]]:
     size = draw(sizes)
-    made = []
+    made = [(0, [0.0, 0.0, float(size[0]), float(size[1])], True)]
     for _ in range(draw(st.integers(1, 4))):
         if draw(st.booleans()):
             x, y = (draw(corner) * 0.9 * length for length in size)
