@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -97,14 +99,22 @@ def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
 
 
 def ending_lines(sweep: Sweep, found: Sequence[Standing], called: str) -> Iterator[str]:
-    """What came out, and what to type next."""
+    """What came out, and what to type next; it is `called` so by commands."""
     states = [one.state for one in found]
     counts = ", ".join(f"{states.count(state)} {state.value}" for state in JobState if state in states)
     yield f"sweep: {counts} in {called}"
     if (best := best_of(sweep, found)) is not None:
         yield f"  best          {best.job.folder}  {best.metric} {value_text(best)}"
         yield f"  its command   {command_of(sweep, best.job)}"
-    yield f"  table         {called}/{CSV}"
+    if sweep.metric and JobState.finished in states and all(one.value is None for one in found):
+        names = sorted({name for one in found for name in one.metrics}) or ["none"]
+        yield f"  metric        no job reported sweep.metric={sweep.metric}; there are: {', '.join(names[:8])}"
+    yield f"  table         {_relative(sweep.folder / CSV)}"
+    yield f"  look          launcher runs {shlex.quote(called)}, or: launcher tensorboard {_relative(sweep.folder)}"
+
+
+def _relative(folder: Path) -> str:
+    return shlex.quote(os.path.relpath(folder))
 
 
 def summary_csv(sweep: Sweep, found: Sequence[Standing]) -> str:

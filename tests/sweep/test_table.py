@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -128,9 +129,20 @@ def test_a_program_gets_the_same_as_json():
 
 
 def test_the_end_says_what_came_out_and_what_to_type_next():
-    first, best, command, table = ending_lines(a_sweep(), FOUND, "demo/sweep-x")
+    sweep = a_sweep(Path("outputs/demo/sweep-x").absolute())
+
+    first, best, command, table, look = ending_lines(sweep, FOUND, "demo/sweep-x")
 
     assert first == "sweep: 1 planned, 2 finished, 1 failed, 1 pruned in demo/sweep-x"
     assert best.endswith("BASE_LR=0.2  bbox/AP 2.5")
     assert command.endswith("launcher train experiment=demo SOLVER.BASE_LR=0.2 SEED=7")
-    assert table.endswith("demo/sweep-x/summary.csv")
+    assert table.endswith(" outputs/demo/sweep-x/summary.csv")
+    assert look.endswith("launcher runs demo/sweep-x, or: launcher tensorboard outputs/demo/sweep-x")
+
+
+def test_a_metric_that_no_job_reported_is_said_with_those_that_there_are():
+    found = [standing(0, metrics={"bbox/AP": 1.0, "segm/AP": 2.0})]
+
+    lines = list(ending_lines(a_sweep(metric="mine/F1"), found, "x"))
+
+    assert any(line.endswith("no job reported sweep.metric=mine/F1; there are: bbox/AP, segm/AP") for line in lines)
