@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from launcher.cli.flags import asks_for_help, take_flag
-from launcher.config.arguments import take_apart
+from launcher.config.arguments import MULTIRUN_FLAGS, take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
@@ -47,7 +47,13 @@ def run(arguments: Sequence[str]) -> int:
 def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:
     if not request.typed.in_sweep:
         refuse_job(request.typed.overrides, instead=shlex.join(("launcher", "submit", *command[2:])))
-    return train_composed(request, command)
+    return train_composed(request, command_of_job(request, command) if request.typed.folder else command)
+
+
+def command_of_job(request: RunRequest, command: Sequence[str]) -> tuple[str, ...]:
+    """What trains the same as this job of the command's sweep, in a run of its own."""
+    flags = (flag for flag in take_apart(command[2:]).flags if flag not in MULTIRUN_FLAGS)
+    return ("launcher", "train", *flags, *request.typed.overrides)
 
 
 def refuse_job(settings: Iterable[str], *, instead: str) -> None:

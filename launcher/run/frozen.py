@@ -72,6 +72,7 @@ def _continuing(request: RunRequest, folder: Path) -> RunRequest:
     here = Adjustment(setting="OUTPUT_DIR", asked=None, planned=str(folder.absolute()), reason="the run folder")
     return replace(
         request,
+        typed=replace(request.typed, folder=""),  # of the sweep in which it began, wherever that is now
         resume="auto" if request.resume in once or has_own else request.resume,
         run=replace(request.run, allow_changes=[], in_place=False),
         keys=request.keys.with_([here]),

@@ -106,6 +106,9 @@ def ending_lines(sweep: Sweep, found: Sequence[Standing], called: str) -> Iterat
     if (best := best_of(sweep, found)) is not None:
         yield f"  best          {best.job.folder}  {best.metric} {value_text(best)}"
         yield f"  its command   {command_of(sweep, best.job)}"
+    if sweep.metric and JobState.finished in states and all(one.value is None for one in found):
+        names = sorted({name for one in found for name in one.metrics}) or ["none"]
+        yield f"  metric        no job reported sweep.metric={sweep.metric}; there are: {', '.join(names[:8])}"
     yield f"  table         {_relative(sweep.folder / CSV)}"
     yield f"  look          launcher runs {shlex.quote(called)}, or: launcher tensorboard {_relative(sweep.folder)}"
 

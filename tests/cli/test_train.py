@@ -1,24 +1,25 @@
-"""`launcher train`: what belongs to another command."""
+"""What a job of a sweep leaves behind as its command."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from launcher.cli.main import main
+from launcher.cli.train import command_of_job
+from tests.values import TYPED, a_request
 
 
-@pytest.mark.parametrize("settings", [("cluster.nodes=2",), ("cluster=slurm", "cluster.time=24:00:00")])
-def test_settings_of_a_job_are_answered_with_the_command_that_submits_it(
-    settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (("launcher", "train", "-m", "experiment=demo", "SEED=1,2"), ()),
+        (("launcher", "train", "--config-dir", "my", "--multirun", "SEED=1,2"), ("--config-dir", "my")),
+    ],
+)
+def test_a_job_is_trained_again_by_a_command_without_the_sweep(command, flags):
+    request = a_request(
+        {}, typed=replace(TYPED, overrides=("experiment=demo", "SEED=1"), folder="/runs/sweep-x/SEED=1")
+    )
 
-    exit_code = main(["train", "experiment=demo", *settings])
-
-    said = capsys.readouterr().err
-    assert exit_code == 2
-    assert f"{', '.join(settings)}: settings of cluster are those of a job" in said
-    assert f"submit the job: launcher submit experiment=demo {' '.join(settings)}" in said
-    assert not (tmp_path / "outputs").exists()
+    assert command_of_job(request, command) == ("launcher", "train", *flags, "experiment=demo", "SEED=1")

@@ -18,7 +18,7 @@ from launcher.run.frozen import read_frozen
 from launcher.run.identity import identity_of, run_folder
 from launcher.run.paths import RunPaths
 from tests.recorded_runs import KEYS, plan_a_run
-from tests.values import a_request
+from tests.values import TYPED, a_request
 
 REQUEST = a_request(
     KEYS,
@@ -42,6 +42,15 @@ def test_a_folder_that_was_renamed_is_continued_where_it_is(tmp_path: Path):
     plan_a_run(tmp_path / "run", REQUEST).folder.rename(tmp_path / "moved")
 
     assert run_folder(read_frozen(tmp_path / "moved").request) == tmp_path / "moved"
+
+
+def test_a_job_of_a_sweep_that_was_renamed_is_continued_where_it_is(tmp_path: Path):
+    job = replace(REQUEST, typed=replace(TYPED, in_sweep=True, folder=str(tmp_path / "sweep-a" / "job")))
+    plan_a_run(tmp_path / "sweep-a" / "job", job)
+    (tmp_path / "sweep-a").rename(tmp_path / "sweep-b")
+
+    assert run_folder(job) == tmp_path / "sweep-a" / "job"
+    assert run_folder(read_frozen(tmp_path / "sweep-b" / "job").request) == tmp_path / "sweep-b" / "job"
 
 
 @pytest.mark.parametrize(

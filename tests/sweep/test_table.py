@@ -138,3 +138,11 @@ def test_the_end_says_what_came_out_and_what_to_type_next():
     assert command.endswith("launcher train experiment=demo SOLVER.BASE_LR=0.2 SEED=7")
     assert table.endswith(" outputs/demo/sweep-x/summary.csv")
     assert look.endswith("launcher runs demo/sweep-x, or: launcher tensorboard outputs/demo/sweep-x")
+
+
+def test_a_metric_that_no_job_reported_is_said_with_those_that_there_are():
+    found = [standing(0, metrics={"bbox/AP": 1.0, "segm/AP": 2.0})]
+
+    lines = list(ending_lines(a_sweep(metric="mine/F1"), found, "x"))
+
+    assert any(line.endswith("no job reported sweep.metric=mine/F1; there are: bbox/AP, segm/AP") for line in lines)
