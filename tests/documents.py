@@ -21,12 +21,16 @@ NOT_RUN = {
     "network": "downloads something",
     "slurm": "needs a scheduler",
     "minutes": "takes minutes, or installs gigabytes",
+    "stays": "runs until it is stopped",
 }
 PROGRAMS = ("launcher", "make", "python", "python3", "pip", "uv", "uvx", "git", "source", "sh", "bash", "export", "cat")
 """A line of a block that begins with one of these is a command, and all others are what it prints."""
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 NOTE = re.compile(r"<!-- (?P<kind>not run|ends with): (?P<value>\w+)(?:: (?P<only>.+?))? -->")
-NAMED_FILE = re.compile(r"^# (?P<name>[\w./-]+\.(?:py|yaml|sh))\b:?\s*(?P<command>launcher .*)?$")
+NAMED_FILE = re.compile(
+    r"\A(?:#.*\n)*?# (?P<name>[\w./-]+\.(?:py|yaml|sh))\b:?[ ]*(?P<command>launcher .*)?$", re.MULTILINE
+)
+"""Among the comments that a block begins with; the first may be Hydra's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ def shown_in(page: str, text: str | None = None) -> Shown:
         line = text.count("\n", 0, block.start()) + 2
         notes = _notes_above(text[: block.start()])
         content, language = block["text"], block["language"]
-        named = NAMED_FILE.match(content.split("\n", 1)[0])
+        named = NAMED_FILE.match(content)
         if named:
             files[named["name"]] = content
             if named["command"]:

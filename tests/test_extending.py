@@ -14,6 +14,7 @@ import pytest
 from launcher.errors import ExitCode
 from launcher.run.paths import RunPaths
 from tests.conftest import REPOSITORY
+from tests.documents import shown_in
 from tests.exact import metrics_in, weights_in
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -47,20 +48,12 @@ class Example:
 
 def examples() -> list[Example]:
     sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
-    found = [
-        Example(
-            title=section.splitlines()[0],
-            files={code.split()[1]: code for code in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.M)},
-            command=tuple(shlex.split(command_in(section))),
-        )
-        for section in sections
+    shown = {section.splitlines()[0]: shown_in("docs/extending.md", section) for section in sections}
+    return [
+        Example(title=title, files=one.files, command=tuple(shlex.split(one.commands[0].text)[1:]))
+        for title, one in shown.items()
+        if one.files
     ]
-    return [example for example in found if example.files]
-
-
-def command_in(section: str) -> str:
-    """What follows `launcher`, on one line."""
-    return " ".join(re.findall(r"^```\nlauncher (.*?)^```", section, re.DOTALL | re.M)).replace("\\\n", "")
 
 
 def test_the_page_has_an_example_for_each_door():

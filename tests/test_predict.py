@@ -19,20 +19,11 @@ from PIL import Image
 
 from launcher.errors import ExitCode
 from launcher.run.journal import keys_in
-from tests.conftest import REPOSITORY
+from tests.documents import shown_in
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
-PAGE = (REPOSITORY / "docs/predict.md").read_text()
-
-
-def python_in(section: str) -> str:
-    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    return code
-
-
-def commands_in(section: str) -> list[list[str]]:
-    return [shlex.split(line) for line in re.findall(r"^launcher (predict .*)$", section, re.MULTILINE)]
+PAGE = shown_in("docs/predict.md")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +59,7 @@ def here(tmp_path: Path, trained: Path, small_demo: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_lines_of_python_are_what_the_page_says(here: Path, launcher_environment: dict[str, str]):
-    code = python_in(PAGE)
+    ((_, code),) = PAGE.programs
 
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -90,7 +81,7 @@ def test_the_lines_of_python_are_what_the_page_says(here: Path, launcher_environ
 
 @pytest.mark.slow
 def test_the_commands_are_what_the_page_says(here: Path, launch: Launch):
-    of_run, by_name, of_model = commands_in(PAGE)
+    of_run, by_name, of_model = (shlex.split(command.text)[1:] for command in PAGE.commands)
 
     done = launch(*of_run)
     assert done.returncode == ExitCode.finished, done.stderr

@@ -22,6 +22,7 @@ QUICK = (
     "logging.images=0",
     "logging.period=1",
     "run.retries=0",
+    "run.in_place=true",
 )
 """What makes any training one of seconds."""
 SMALL = (
@@ -75,9 +76,11 @@ def write_world(folder: Path, demo: Path) -> None:
     """Everything but the runs, from a few images of the demo."""
     shutil.copytree(demo, folder / "datasets/demo")
     _write_coco(folder / "datasets/coco", demo)
-    for place in ("", "fruits", "my", "other"):
+    for place in ("", "berries", "my", "other"):
         _write_own(folder / place, demo)
     shutil.copy(folder / "other/val.json", folder / "other.json")
+    _write_roboflow(folder / "fruits_coco", demo)
+    _write_yolo(folder / "fruits_yolo", demo)
     photos = folder / "photos"
     photos.mkdir()
     for number, image in enumerate(sorted((demo / "val").rglob("*.jpg"))[:2], start=1):
@@ -94,6 +97,36 @@ def _write_own(folder: Path, demo: Path) -> None:
         shutil.copy(demo / f"{split}.json", folder / f"{split}.json")
 
 
+def _write_roboflow(folder: Path, demo: Path) -> None:
+    """As Roboflow exports COCO's format: annotations beside the images."""
+    for split, name in (("train", "train"), ("val", "valid")):
+        shutil.copytree(demo / split, folder / name)
+        shutil.copy(demo / f"{split}.json", folder / name / "_annotations.coco.json")
+
+
+def _write_yolo(folder: Path, demo: Path) -> None:
+    """Polygons of four corners, in YOLO's fractions of the image."""
+    described: dict[str, Any] = json.loads((demo / "train.json").read_text())
+    classes = {one["id"]: number for number, one in enumerate(described["categories"])}
+    names = "\n".join(f"  {number}: {one['name']}" for number, one in enumerate(described["categories"]))
+    for split, name in (("train", "train"), ("val", "valid")):
+        described = json.loads((demo / f"{split}.json").read_text())
+        shutil.copytree(demo / split, folder / name / "images")
+        (folder / name / "labels").mkdir()
+        for image in described["images"]:
+            own = [one for one in described["annotations"] if one["image_id"] == image["id"]]
+            lines = (f"{classes[one['category_id']]} {_corners(one['bbox'], image)}\n" for one in own)
+            (folder / name / "labels" / Path(image["file_name"]).with_suffix(".txt").name).write_text("".join(lines))
+    (folder / "data.yaml").write_text(f"train: train/images\nval: valid/images\nnames:\n{names}\n")
+
+
+def _corners(box: list[float], image: dict[str, Any]) -> str:
+    left, top, width, height = box
+    xs = (left, left + width, left + width, left)
+    ys = (top, top, top + height, top + height)
+    return " ".join(f"{x / image['width']:.6f} {y / image['height']:.6f}" for x, y in zip(xs, ys, strict=True))
+
+
 def _write_coco(folder: Path, demo: Path) -> None:
     """COCO 2017 as detectron2 expects it, with the demo's images and COCO's 80 classes."""
     classes = [{"id": one["id"], "name": one["name"]} for one in COCO_CATEGORIES if one["isthing"]]
@@ -102,6 +135,9 @@ def _write_coco(folder: Path, demo: Path) -> None:
         numbers = {one["id"]: place for place, one in enumerate(described["categories"])}
         for annotation in described["annotations"]:
             annotation["category_id"] = classes[numbers[annotation["category_id"]]]["id"]
+            left, top, width, height = annotation["bbox"]
+            right, bottom = left + width, top + height
+            annotation["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]  # COCO's are polygons
         described["categories"] = classes
         file = folder / f"annotations/instances_{split}2017.json"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -43,8 +43,8 @@ COMMANDS = {
     "doctor": Command(usage="doctor", help="which devices can train here, or why not"),
     "explain": Command(usage='explain [CODE|"TEXT"|SETTING]', help="a code, an error text, a setting"),
     "list": Command(usage="list KIND [WORD...]", help="models, datasets, experiments, settings"),
-    "data": Command(usage="data demo|check|show ...", help="make, check and look at data sets"),
-    "tensorboard": Command(usage="tensorboard [DIR]", help="open TensorBoard on this machine only"),
+    "data": Command(usage="data check|show|convert|demo", help="check, look at, convert and make data sets"),
+    "tensorboard": Command(usage="tensorboard [RUN|DIR]", help="open TensorBoard on this machine only"),
     "completion": Command(usage="completion install", help="the tab key in bash, zsh and fish"),
 }
 
@@ -123,8 +123,8 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not first or is_setting or is_habit:
         return "train", list(arguments)
     near = get_close_matches(first, COMMANDS, n=1)
-    guess = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
-    raise RequestError(f"unknown command {first!r}. {guess}")
+    guess = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    raise RequestError(f"unknown command {first!r}\nhint: {guess}")
 
 
 def usage() -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -27,6 +26,7 @@ Without a run or folder it shows all runs in outputs, also those that begin whil
 The link that it prints has smoothing 0. On another machine: ssh -L 6006:localhost:6006 HOST"""
 LOOK_EVERY_S = 15.0
 """For runs and attempts that began meanwhile."""
+LAST_WORDS_S = 5.0
 LOGDIR = ("--logdir", "--logdir_spec")
 ADDRESS = re.compile(r"^TensorBoard \S+ at (http\S+?)/? \(.*\)$")
 NOISE = (
@@ -48,14 +48,23 @@ def run(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return ExitCode.finished
-    asked = list(takewhile(lambda word: not word.startswith("-"), arguments))
-    own = list(arguments[len(asked) :])
+    asked, own = _sorted_words(arguments)
     if any(option.partition("=")[0] in LOGDIR for option in own):
         return _open(own)
     roots = [_root_of(word) for word in asked or [ROOT]]
     with TemporaryDirectory(prefix="launcher-tensorboard-") as folder:
         link_events(label_events(roots), Path(folder))
         return _open([f"--logdir={folder}", f"--samples_per_plugin={SAMPLES}", *own], roots, Path(folder))
+
+
+def _sorted_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Runs and folders, and TensorBoard's own options; the word behind an option without `=` is its value."""
+    asked: list[str] = []
+    own: list[str] = []
+    for before, word in zip(("", *arguments), arguments, strict=False):
+        is_value = before.startswith("-") and "=" not in before
+        (own if word.startswith("-") or is_value else asked).append(word)
+    return asked, own
 
 
 def _root_of(asked: str) -> Path:
@@ -76,11 +85,13 @@ def _open(options: Sequence[str], roots: Sequence[Path] = (), links: Path | None
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="backslashreplace") as process,
     ):
         assert process.stderr is not None
-        threading.Thread(target=_show, args=(process.stderr,), daemon=True).start()
+        showing = threading.Thread(target=_show, args=(process.stderr,), daemon=True)
+        showing.start()
         try:
             return _wait(process, roots, links)
         finally:
             process.terminate()
+            showing.join(LAST_WORDS_S)  # before what it reads is closed
 
 
 def _wait(process: subprocess.Popen[str], roots: Sequence[Path], links: Path | None) -> int:

@@ -11,8 +11,9 @@ from functools import partial
 
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
-from launcher.device.job import read_job
-from launcher.errors import ExitCode, TrainingFailedError
+from launcher.device.job import JobFacts, read_job
+from launcher.device.policy.plan import problem_with_start
+from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
 from launcher.launch.claims import claim, claims_folder, handed_over, look
@@ -44,6 +45,7 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
         LauncherError: it failed; in a sweep the other jobs continue.
         SystemExit: it was stopped; a sweep stops with it.
     """
+    _refuse_second_launcher(read_job(os.environ))
     board = make_board(request)
     with _executing(request, board) as how:
         session = make_session(request, command, how, board)
@@ -57,6 +59,13 @@ def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
     seconds = duration_s(read_attempts(ended.plan.paths), until=None)
     show_outcome(ended.outcome, ended.plan, make_console(), seconds=seconds, left=_left_by(ended))
     return _result_of(ended)
+
+
+def _refuse_second_launcher(job: JobFacts) -> None:
+    """Before they talk: of two on one node each would take the other's place on the board."""
+    launchers, nodes = job.num_tasks, job.node.count
+    if nodes > 1 and (problem := problem_with_start(job.started_by, launchers=launchers, nodes=nodes, trains=True)):
+        raise RequestError(problem)
 
 
 def launch_job(request: RunRequest, session: Session) -> Ended:
@@ -74,10 +83,9 @@ def launch_job(request: RunRequest, session: Session) -> Ended:
 
 def make_board(request: RunRequest) -> Board:
     """Where the launchers of this run's nodes talk."""
-    node = read_job(os.environ).node
     return Board(
         RunPaths(run_folder(request)).nodes,
-        node,
+        read_job(os.environ).node,
         patience_s=request.device.nodes_patience_s,
         now=time.monotonic,
         sleep=time.sleep,

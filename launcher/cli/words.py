@@ -47,7 +47,9 @@ FOLLOWS: Mapping[str, Follows] = {
     "list": Follows(
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
-    "data": Follows(words=("demo",)),
+    "report": Follows(options=("--out", "--root")),
+    "data": Follows(words=("check", "show", "convert", "demo")),
+    "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }
 """By command; of one that is not here, files are completed."""

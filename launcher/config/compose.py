@@ -95,6 +95,8 @@ class Books(Protocol):
     def examine_with(self, examine: Callable[[Sequence[str]], Examined]) -> None: ...
 
 
+WARM = "launcher.cli.warm"
+"""A module that the jobs of a sweep share: importing it here would be importing torch."""
 NOTHING = Arguments(overrides=(), flags=())
 
 
@@ -416,6 +418,8 @@ def _pool_settings(asked: Arguments) -> Iterator[str]:
     for name in (setting.name for setting in fields(PoolSettings)):
         if f"hydra.launcher.{name}" not in typed:
             yield f"hydra.launcher.{name}=${{pool.{name}}}"
+    if "hydra.launcher.preload" not in typed:
+        yield f"hydra.launcher.preload=[{WARM}]"
 
 
 def _extensions_of(asked: Arguments) -> list[str]:

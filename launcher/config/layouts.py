@@ -27,6 +27,7 @@ _PEEKED = 1 << 20
 """Bytes in which the name of an image is looked for, at both ends of an annotation file."""
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")')
 _SHOWN = 8
+_LOOKED_INTO = 100
 Split = TypeVar("Split", bound=SplitRequest)
 
 
@@ -103,6 +104,11 @@ def _problem_with(dataset: DatasetRequest, layouts: Sequence[Layout]) -> str:
     """Why it cannot be said what to train on; empty where it can."""
     asked = f"dataset.root={dataset.root}"
     name_them = "Name the files: dataset.train.json=FILE dataset.val.json=FILE"
+    if not layouts and (below := _below(Path(dataset.root))):
+        return (
+            f"{asked}: no data set in COCO format is found there, but below it. "
+            f"Type {' or '.join(shlex.quote(f'dataset.root={folder}') for folder in below)}."
+        )
     if not layouts:
         return (
             f"{asked}: no data set in COCO format is found there ({_content_of(Path(dataset.root))}). Looked for: "
@@ -126,6 +132,12 @@ def _problem_with(dataset: DatasetRequest, layouts: Sequence[Layout]) -> str:
             f"out, or name the file to divide: dataset.train.json={shlex.quote(str(parts['train'][0]))}."
         )
     return ""
+
+
+def _below(root: Path) -> list[Path]:
+    """Folders in it that have a data set, a few at most."""
+    folders = (root / name for name in _names_in(root)[:_LOOKED_INTO])
+    return [folder for folder in folders if any(any(layout.files.values()) for layout in _layouts(folder))][:_SHOWN]
 
 
 def _note(root: Path, layout: Layout, found: DatasetRequest) -> str:

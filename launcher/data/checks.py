@@ -49,7 +49,9 @@ def findings_about(request: RunRequest, facts: DatasetFacts) -> list[Finding]:
 
 def _notices_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     for flaw in coco.flaws:
-        if flaw.code in NOTICES and (_is_in(keys, "TEST", coco) or flaw.code not in ABOUT_EVALUATION):
+        if flaw.code in ABOUT_EVALUATION and not _is_in(keys, "TEST", coco):
+            continue
+        if flaw.code in NOTICES:
             yield _of_flaw(NOTICES[flaw.code], flaw, coco, Severity.warning)
         elif flaw.code in HINTS:
             yield _of_flaw(HINTS[flaw.code], flaw, coco, Severity.hint)

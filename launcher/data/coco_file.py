@@ -23,8 +23,9 @@ from launcher.data.geometry import (
     is_number,
     kind_of_mask,
 )
-from launcher.data.image_files import ListedImage, look_for_files
+from launcher.data.image_files import look_for_files
 from launcher.data.json_file import kind_of, read_coco_lists
+from launcher.data.listed_image import ListedImage
 from launcher.data.portion import Portion
 from launcher.data.repeats import KeyCollector, Keys, label_of, note_repeated
 from launcher.data.tally import Flaw, Tally
@@ -104,7 +105,7 @@ class CocoFacts:
     """(id, name), by id: the order in which detectron2 numbers them."""
     keypoint_names: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
-    listed: Sequence[ListedImage] = ()
+    listed: tuple[ListedImage, ...] = ()
     """The images that have a file name, as the file lists them; empty where they are not looked for."""
     is_registered: bool = False
     """It is one of detectron2's own, which no setting of ours names."""
@@ -211,7 +212,7 @@ def with_images(asked: CocoFacts, found: FileFacts, listed: Sequence[ListedImage
         categories=found.categories,
         keypoint_names=found.keypoint_names,
         flaws=tuple(flaw for flaw in flaws if check or flaw.code in _FOUND_WITHOUT_CHECK),
-        listed=listed if check else (),
+        listed=tuple(listed) if check else (),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from PIL import Image
 
 from launcher.data.geometry import Size
 from launcher.data.json_file import why_no_file
+from launcher.data.listed_image import ListedImage
 from launcher.data.tally import Tally
 
 _MAX_HEADERS = 200
@@ -20,20 +20,6 @@ WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "
 """Modes of Pillow with more than eight bits for a value."""
 _EXIF_ORIENTATION = 0x112
 _TURNED = (5, 6, 7, 8)
-
-
-class ListedImage(NamedTuple):
-    """What a COCO file says of one image."""
-
-    label: str
-    """Its id, as shown."""
-    file_name: str
-    width: int | float
-    height: int | float
-
-    @property
-    def size(self) -> Size:
-        return self.width, self.height
 
 
 def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:

@@ -217,11 +217,6 @@ EVALUATION_ERRORS = {
 
 # What a run can start with.
 NOTICES = {
-    "annotation.id_zero": Message(
-        "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under another number, and "
-        "the file stays as it is",
-        "",
-    ),
     "area.zero": Message(
         "{count} annotations have the `area` 0 ({examples}): COCO evaluation counts them as small ones in APs, "
         "APm and APl",
@@ -279,6 +274,11 @@ NOTICES = {
 
 # What may well be meant.
 HINTS = {
+    "annotation.id_zero": Message(
+        "an annotation has id 0, which COCO evaluation takes for `not found`: it is measured under another number, and "
+        "the file stays as it is",
+        "",
+    ),
     "image.turned_as_listed": Message(
         "{count} images are turned by their EXIF orientation ({examples}), and listed in the size that detectron2 "
         "turns them to",

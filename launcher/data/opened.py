@@ -10,7 +10,8 @@ import numpy as np
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts
 from launcher.data.finding import Finding, Severity
-from launcher.data.image_files import WIDE_MODES, ListedImage
+from launcher.data.image_files import WIDE_MODES
+from launcher.data.listed_image import ListedImage
 from launcher.data.opening import OpenedImage
 from launcher.data.tally import Tally, printable
 

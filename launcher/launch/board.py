@@ -175,7 +175,8 @@ class Board:
             self._hear()
             self.say(Stage.left, exit_code=exit_code, text=text)
             self._wait_at_most(FAREWELL_S, self._all_left)
-            self.forget_earlier_starts()
+            if self._all_left():
+                self.forget_earlier_starts()
 
     # While the processes of this node run
 
@@ -281,11 +282,15 @@ class Board:
     def _write(self) -> None:
         if not self._others:
             return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_json(self._file(self.node.rank), self._word)
-        except OSError as error:
-            raise self._unwritable(error) from error
+        for is_last in (False, False, True):
+            try:
+                write_json(self._file(self.node.rank), self._word)
+                return
+            except FileNotFoundError as error:  # the first node has taken down the board of an earlier start
+                if is_last:
+                    raise self._unwritable(error) from error
+            except OSError as error:
+                raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> NodeError:
         return NodeError(f"{self.host} cannot write into {self._folder} ({error.strerror or error}).")

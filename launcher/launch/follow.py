@@ -50,7 +50,7 @@ class Follow:
         """
         self._board.say(Stage.ready, plan=self._number)
         word = self._board.wait_until_begun(self._number)
-        if word.plan != self._number or word.stage is not Stage.working:
+        if word.plan != self._number or word.stage is Stage.left:
             self.exit_code = word.exit_code or self.exit_code
             raise NodeError(f"the first node, {word.host}, has not begun{f': {word.text}' if word.text else ''}")
         self._board.say(Stage.working)

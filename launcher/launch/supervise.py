@@ -172,7 +172,7 @@ def _answer(number: int, plan: RunPlan) -> None:
 
 
 def _worker_for(plan: RunPlan, environment: Mapping[str, str], early: Worker | None) -> Worker:
-    number = plan.devices.num_processes
+    number = plan.num_processes
     if early is not None and early.serves(environment, num_processes=number):
         return early
     return Worker(environment, plan.paths.folder, may_fork=number == 1)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -40,12 +40,12 @@ class JobOrder:
 Handlers = Mapping[int, Any]
 
 
-def be_job(context: Context, order: JobOrder, handlers: Handlers) -> NoReturn:
-    """Run the job in this process, which then ends."""
+def be_job(context: Context, order: JobOrder, handlers: Handlers, mask: Iterable[int]) -> NoReturn:
+    """Run the job in this process, which then ends; `mask` are the signals that the application blocks."""
     status = FORGOTTEN
     try:
         _come_loose(order, handlers)
-        status = _perform(context, order)
+        status = _perform(context, order, mask)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -66,7 +66,8 @@ def _come_loose(order: JobOrder, handlers: Handlers) -> None:
     os.environ[LOCKS] = ",".join(map(str, order.locks))
     atexit._clear()  # the controller's exit is not ours
     for number, handler in handlers.items():
-        signal.signal(number, handler)
+        if handler is not None:  # one that was not set from Python, which cannot put it back
+            signal.signal(number, handler)
 
 
 def _write_to(log: str) -> None:
@@ -79,9 +80,10 @@ def _write_to(log: str) -> None:
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
-def _perform(context: Context, order: JobOrder) -> int:
+def _perform(context: Context, order: JobOrder, mask: Iterable[int]) -> int:
     """The exit status; what there is to say is written into the result's file."""
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # and be stopped here, if somebody has asked for it already
         returned = run_hydra_job(context, order.number, list(order.overrides))
     except SystemExit as end:
         return _exited(order, end)

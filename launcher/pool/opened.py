@@ -29,7 +29,8 @@ def open_pool(context: Context, asked: Asked, environ: Mapping[str, str], *, log
     if slots.notice:
         say(slots.notice)
     if not slots.gpus:
-        say(f"up to {slots.size} jobs at once, each on the {describe_place((), slots.threads)}")
+        jobs = "1 job at a time" if slots.size == 1 else f"{slots.size} jobs at a time, each"
+        say(f"{jobs} on the {describe_place((), slots.threads)}")
     return Pool(context, asked, slots, environ=environ, claims=claims_folder(), logs=logs)
 
 

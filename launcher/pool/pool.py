@@ -22,7 +22,9 @@ from launcher.launch.claims import GPUS, Claim, GpusTakenError, claim, look
 from launcher.launch.environment import with_short_waits
 from launcher.pool.context import Context
 from launcher.pool.ends import end_of
+from launcher.pool.job import Handlers
 from launcher.pool.ledger import Ended, Job, Place
+from launcher.pool.server import current_handlers
 from launcher.pool.settings import Asked
 from launcher.pool.slots import Slots, choose_gpus, describe_place
 from launcher.pool.warm import WarmServer, choose_way
@@ -69,6 +71,7 @@ class Pool:
         self._running: dict[int, _Running] = {}
         self._servers: dict[frozenset[tuple[str, str]], WarmServer] = {}
         self._signal: int | None = None
+        self._handlers: Handlers = current_handlers()
         self._block = contextlib.ExitStack()
 
     @property
@@ -113,10 +116,6 @@ class Pool:
             f"A job needs {self._slots.gpus_per_job} GPU, and too few are free: {why}. "
             f"Wait for the other, or choose: {prefix}devices=cpu."
         )
-
-    def warm_up(self) -> None:
-        """Start the server that most jobs will need, before the first one is ordered."""
-        self._server({})
 
     def start(self, job: Job) -> Place | None:
         """Start it on devices that are free; None where there are none, as when somebody just took the last.
@@ -176,6 +175,7 @@ class Pool:
             choose_way(self._asked.start),
             environ=wanted,
             preload=self._asked.preload,
+            handlers=self._handlers,
             ours=[number for number in ours if number != -1],
         )
         return self._servers[key]
@@ -243,6 +243,7 @@ class Pool:
 
     def __enter__(self) -> Pool:
         self._signal = None
+        self._handlers = current_handlers()
         if threading.current_thread() is threading.main_thread():
             forwarded = [signal.SIGINT, signal.SIGTERM]
             # Others only where the application, which means to be stopped by them, has said so.

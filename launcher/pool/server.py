@@ -25,20 +25,23 @@ from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, unpack_context
 from launcher.pool.job import Handlers, JobOrder, be_job
 
-OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Server:
     """The server's end."""
 
-    def __init__(self, context: Context, channel: socket.socket, *, forks: bool) -> None:
-        """One that does not fork becomes its first job."""
+    def __init__(self, context: Context, channel: socket.socket, *, forks: bool, handlers: Handlers) -> None:
+        """One that does not fork becomes its first job. `handlers` are the application's, which jobs are to have."""
         self._context = context
         self._channel = channel
         self._forks = forks
         self._jobs: dict[int, int] = {}
         """Process to number."""
-        self._handlers: Handlers = {number: signal.getsignal(number) for number in OURS}
+        self._handlers: Handlers = {**handlers, signal.SIGCHLD: signal.getsignal(signal.SIGCHLD)}
+        # Blocked from here on: Ctrl-C in a terminal is for the controller, which hands it on, and a job that was forked
+        # a moment ago takes what was sent to it once its handlers are back.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         self._woken, self._wakes = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wakes, False)
@@ -58,9 +61,6 @@ class Server:
             os._exit(status)
 
     def _listen_for_ends(self) -> None:
-        # Ctrl-C in a terminal is for the controller, which hands it on.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _nothing)
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
 
@@ -110,7 +110,7 @@ class Server:
             self._channel.set_inheritable(False)
         os.close(self._woken)
         os.close(self._wakes)
-        be_job(self._context, order, self._handlers)
+        be_job(self._context, order, self._handlers, self._mask)
 
     def _pass_on(self, job: int, number: int) -> None:
         for process, at in self._jobs.items():
@@ -136,6 +136,11 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     """Having a handler is what makes the signal wake us."""
 
 
+def current_handlers() -> Handlers:
+    """What this process does when it is asked to stop."""
+    return {number: signal.getsignal(number) for number in STOPS}
+
+
 def import_all(modules: Iterable[str]) -> None:
     """What cannot be imported is left to the jobs that need it, where the failure is shown."""
     for module in modules:
@@ -145,7 +150,13 @@ def import_all(modules: Iterable[str]) -> None:
 
 
 def serve_forked(
-    context: Context, channel: socket.socket, environ: Mapping[str, str], preload: Iterable[str], close: Iterable[int]
+    context: Context,
+    channel: socket.socket,
+    *,
+    environ: Mapping[str, str],
+    preload: Iterable[str],
+    handlers: Handlers,
+    close: Iterable[int],
 ) -> NoReturn:
     """In a process that was forked from the controller; `close` are the controller's own open files."""
     try:
@@ -156,7 +167,7 @@ def serve_forked(
         _read_nothing()
         os.environ.clear()
         os.environ.update(environ)
-        server = Server(context, channel, forks=True)
+        server = Server(context, channel, forks=True, handlers=handlers)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -178,7 +189,7 @@ def main(arguments: list[str]) -> NoReturn:
     message, (file,) = received
     with open(file, "rb") as whole:
         context = unpack_context(whole.read())
-    Server(context, channel, forks=message["forks"]).run(message["preload"])
+    Server(context, channel, forks=message["forks"], handlers=current_handlers()).run(message["preload"])
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from launcher.forking import fork, why_not_fork
 from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, pack_context
+from launcher.pool.job import Handlers
 from launcher.pool.server import serve_forked
 from launcher.pool.settings import StartMethod
 from launcher.process_limits import naming_limits
@@ -64,9 +66,10 @@ class WarmServer:
         *,
         environ: Mapping[str, str],
         preload: Sequence[str],
+        handlers: Handlers,
         ours: Sequence[int],
     ) -> None:
-        """`ours` are the controller's open files that a forked process must not have."""
+        """`handlers` of signals are the application's, `ours` open files that a forked process must not have."""
         self.way = way
         self.started = time.monotonic()
         self.is_used = False
@@ -74,25 +77,12 @@ class WarmServer:
         self._channel, theirs = socket.socketpair()
         with theirs, naming_limits():
             if way.forked:
-                self._child = self._fork(context, theirs, environ, preload, ours)
+                close = [self._channel.fileno(), *ours]
+                serve = partial(serve_forked, environ=environ, preload=preload, handlers=handlers, close=close)
+                self._child = _fork(partial(serve, context, theirs))
             else:
                 self._child = self._spawn(context, theirs, environ, preload)
         self._finalizer = weakref.finalize(self, _end, self._channel, self._child)
-
-    def _fork(
-        self,
-        context: Context,
-        theirs: socket.socket,
-        environ: Mapping[str, str],
-        preload: Sequence[str],
-        ours: Sequence[int],
-    ) -> _Child:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        process = fork()
-        if process == 0:
-            serve_forked(context, theirs, environ, preload, close=[self._channel.fileno(), *ours])
-        return _Child(process)
 
     def _spawn(
         self, context: Context, theirs: socket.socket, environ: Mapping[str, str], preload: Sequence[str]
@@ -149,6 +139,15 @@ class WarmServer:
         if not self.way.forks and self.is_used:
             self._child.kill_group()
         self._finalizer()
+
+
+def _fork(serve: Callable[[], NoReturn]) -> _Child:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process = fork()
+    if process == 0:
+        serve()
+    return _Child(process)
 
 
 class _Child:

@@ -10,7 +10,7 @@ from launcher.data.plan import DatasetPlan
 def num_trained_on(keys: Keys, dataset: DatasetPlan) -> int:
     """Images that training uses; 0 where that is not known of every data set."""
     contents = {content.name: content for content in dataset.contents}
-    names = names_in(keys, "TRAIN")
+    names = names_in(keys, "TRAIN") if contents else ()
     if not names or any(name not in contents for name in names):
         return 0
     leaves_out = keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]

@@ -83,6 +83,8 @@ class Search:
         for one in found:
             if one.stage not in (Stage.complete, Stage.pruned):
                 self._take(*self._admitted(one.number, one.point))
+        if not all_jobs:
+            self._propose()  # before a device is looked for: what is wrong with it is wrong with the search
 
     def run(self, pool: Runs) -> None:
         """Until there are as many jobs as are asked for and all have ended, or it is stopped and what ran has ended."""

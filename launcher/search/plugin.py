@@ -18,6 +18,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from launcher.config.ranges import numbers_of, problem_with
 from launcher.config.request import SearchSettings, SweepSettings
 from launcher.config.schema import own_value
 from launcher.errors import LauncherError, RequestError
@@ -92,6 +93,8 @@ class SearchSweeper(Sweeper):
             return []
         if sweep.jobs:
             book.hold()
+        elif plan.first is None:
+            book.say("the configuration as it is lies outside of the space, so every job is proposed")
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
         self._run(search, book)
@@ -179,6 +182,7 @@ def text_of(value: Any) -> str:
 
 
 def _problems_with(search: SearchSettings, sweep: SweepSettings) -> Iterator[str]:
+    yield from (problem for one in numbers_of(search, "search") if (problem := problem_with(*one)))
     yield from problems_with_choice("search.sampler", search.sampler, search.sampler_settings, SAMPLERS)
     yield from problems_with_choice("search.pruner", search.pruner, search.pruner_settings, PRUNERS)
     needs = SAMPLERS[search.sampler].needs if search.sampler in SAMPLERS else ()

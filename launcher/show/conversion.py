@@ -32,13 +32,13 @@ def _classes(names: Sequence[str]) -> str:
 
 def _said(file: Written) -> str:
     counts = {
+        "images": file.num_images,
         "objects with masks": file.num_masks,
         "objects with boxes alone": file.num_boxes,
         "crowds": file.num_crowds,
         "images without objects": file.num_without,
     }
-    said = [f"{number} {name}" for name, number in counts.items() if number]
-    return ", ".join([f"{file.file}: {file.num_images} images", *said])
+    return f"{file.file}: {', '.join(f'{name} {number}' for name, number in counts.items() if number)}"
 
 
 def _counted(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
@@ -46,7 +46,7 @@ def _counted(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
         yield f"{title}:"
     for flaw in flaws:
         more = ", ..." if flaw.count > len(flaw.examples) else ""
-        yield f"  {flaw.count} {flaw.code}"
+        yield f"  {flaw.code}: {flaw.count}"
         yield f"    {', '.join(flaw.examples)}{more}"
 
 

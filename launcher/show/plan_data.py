@@ -20,16 +20,11 @@ def data_rows(plan: RunPlan) -> Iterator[str]:
         yield f"data: {content.name}: {_content_text(content)}"
     if not isinstance(plan.task, Train):
         return
-    num_images, batch, total = num_trained_on(plan.keys, plan.data), plan.keys["SOLVER.IMS_PER_BATCH"], _total(plan)
-    if num_images:
+    if num_images := num_trained_on(plan.keys, plan.data):
+        total, batch = plan.keys["SOLVER.MAX_ITER"], plan.keys["SOLVER.IMS_PER_BATCH"]
         length = epochs_text(epochs_of(plan.keys, num_images))
         of = "" if len(names_in(plan.keys, "TRAIN")) == 1 else f" of {num_images:,} images"
         yield f"length: {total:,} iterations of {batch} {'image' if batch == 1 else 'images'}, {length}{of}"
-
-
-def _total(plan: RunPlan) -> int:
-    total: int = plan.keys["SOLVER.MAX_ITER"]
-    return total
 
 
 def _content_text(content: DataContent) -> str:

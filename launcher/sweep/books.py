@@ -11,6 +11,7 @@ from pathlib import Path
 
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
+from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.pool import ledger
 from launcher.sweep.naming import SEED, key_of, sweep_folder
@@ -254,7 +255,11 @@ class Books(contextlib.ExitStack):
             return ledger.Wait(folder=self.folder(number))
         if turn is Turn.run or request.resume == "never":
             assert self.sweep is not None
-            return ledger.Run(log=self.sweep.folder / "logs" / f"{job.folder}.txt", overrides=planned.added)
+            return ledger.Run(
+                log=self.sweep.folder / "logs" / f"{job.folder}.txt",
+                overrides=planned.added,
+                environment=data_environment(request.dataset),
+            )
         if standing.state is JobState.failed and not self.only_looks:
             self.failures.append((job.folder, _not_repeated(standing, request.sweep.rerun)))
         return ledger.Known(value=standing.value)

@@ -32,12 +32,12 @@ def test_what_was_read_lost_and_written_is_said_and_what_to_type_next(
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"YOLO data in {source}, 2 classes: apple, pear",
-        f"  {tmp_path}/my coco/train.json: 2 images, 2 objects with boxes alone, 1 images without objects",
+        f"  {tmp_path}/my coco/train.json: images 2, objects with boxes alone 2, images without objects 1",
         "left out:",
-        "  1 objects of a class that `names` does not have",
+        "  objects of a class that `names` does not have: 1",
         f"    {source}/labels/a.txt:2: class 9",
         "kept otherwise, or worth a look:",
-        "  1 objects that reach beyond their image, kept as they are",
+        "  objects that reach beyond their image, kept as they are: 1",
         f"    {source}/labels/a.txt:3: 1 0.5 0.5 0.9 1.5",
         f"next: launcher plan model=COCO-Detection/faster_rcnn_R_50_FPN_1x dataset=coco_json "
         f"'dataset.root={tmp_path}/my coco' dataset.val.fraction=0.2",
@@ -58,7 +58,12 @@ def test_masks_are_followed_by_a_model_of_masks(tmp_path: Path, capsys: pytest.C
     ("labels", "options", "code", "said"),
     [
         (["0 0.5"], [], ExitCode.data_wrong, "labels/a.txt:1: 2 numbers"),
-        (["0 0.5"], ["--skip-malformed"], ExitCode.data_wrong, "has no objects"),
+        (
+            ["0 0.5"],
+            ["--skip-malformed"],
+            ExitCode.data_wrong,
+            "Left out:\n  - what cannot be read (--skip-malformed): 1",
+        ),
         (["0 0.5 0.5 0.5 0.5"], ["--from", "voc"], ExitCode.data_wrong, "has no images with labels"),
     ],
 )

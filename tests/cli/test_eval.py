@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
@@ -9,23 +8,23 @@ import pytest
 from launcher.cli.eval import _parser
 from launcher.cli.inference import sort_words
 from launcher.files import write_text
-from tests.conftest import REPOSITORY
+from tests.documents import shown_in
 
-COMMANDS = re.findall(r"^launcher eval (.*)$", (REPOSITORY / "docs/evaluate.md").read_text(), re.MULTILINE)
+COMMANDS = [command.text.removeprefix("launcher eval ") for command in shown_in("docs/evaluate.md").commands]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_documented_commands_are_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("default", "longer"):
-        write_text(tmp_path / "outputs/demo" / name / "request.yaml", "")
+    for name in ("demo/default", "demo/longer", "coco/default"):
+        write_text(tmp_path / "outputs" / name / "request.yaml", "")
 
     asked, rest = _parser().parse_known_args(shlex.split(command))
     words = sort_words(rest, command="eval")
 
     assert asked.compare == ("--compare" in command)
     assert words.others == (("demo/longer",) if asked.compare else ())
-    assert words.run == ("" if "model=" in command else str(tmp_path / "outputs/demo/default"))
+    assert words.run == ("" if "model=" in command else str(tmp_path / "outputs" / command.split()[0]))
     assert all("=" in setting for setting in words.settings)
 
 

@@ -34,7 +34,7 @@ def test_a_leading_word_is_the_command_and_train_is_the_default(arguments: list[
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]):
     assert main(["docter"]) == ExitCode.request_wrong
 
-    assert capsys.readouterr().err == "error: unknown command 'docter'. Did you mean 'doctor'?\n"
+    assert capsys.readouterr().err == "error: unknown command 'docter'\nhint: did you mean 'doctor'?\n"
 
 
 @pytest.mark.parametrize("asking", ["--help", "-h", "help"])

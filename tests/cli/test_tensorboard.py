@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.main import main
+from launcher.cli.tensorboard import _sorted_words
 from launcher.errors import ExitCode
 
 SummaryWriter = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
@@ -34,6 +35,19 @@ def test_without_such_a_run_or_folder_there_is_a_sentence(
     assert main(["tensorboard", *asked]) == ExitCode.request_wrong
 
     assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "own"),
+    [
+        ("", "", ""),
+        ("a b --port=1", "a b", "--port=1"),
+        ("--port=1 a", "a", "--port=1"),
+        ("--port 1 a", "a", "--port 1"),
+    ],
+)
+def test_options_are_tensorboards_wherever_they_stand(words: str, asked: str, own: str):
+    assert _sorted_words(words.split()) == (asked.split(), own.split())
 
 
 def test_runs_are_shown_by_their_names_behind_a_link_without_smoothing(

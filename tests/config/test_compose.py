@@ -514,3 +514,25 @@ def test_a_file_that_includes_itself_is_refused_by_its_defaults(tmp_path: Path):
 
     with pytest.raises(RequestError, match=r"includes itself.*`defaults:`"):
         requested("experiment=circle", "dataset=coco_2017", "--config-dir", str(tmp_path))
+
+
+def test_the_files_of_a_folder_are_found_when_the_request_is_composed(tmp_path):
+    for part in ("train", "valid"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "_annotations.coco.json").write_text('{"images": [{"file_name": "a.jpg"}]}')
+        (tmp_path / part / "a.jpg").touch()
+
+    request = requested("dataset=coco_json", f"dataset.root={tmp_path}")
+
+    assert request.dataset.train.json == str(tmp_path / "train/_annotations.coco.json")
+    assert request.dataset.val.images == str(tmp_path / "valid")
+    assert "as Roboflow does it" in request.found.notes[0]
+
+
+def test_a_folder_without_files_is_refused_beside_every_other_mistake(tmp_path):
+    with pytest.raises(RequestError) as refused:
+        requested("dataset=coco_json", f"dataset.root={tmp_path}", "SOLVER.MAX_ITER=0")
+
+    assert "no data set in COCO format is found there (it is empty)" in str(refused.value)
+    assert "SOLVER.MAX_ITER=0: must be >= 1" in str(refused.value)
+    assert "is not set" not in str(refused.value)

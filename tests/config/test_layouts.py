@@ -164,6 +164,15 @@ def test_what_is_not_found_or_not_clear_is_said_with_what_is_there_and_what_to_t
     assert dataset == request(tmp_path)
 
 
+def test_a_data_set_one_folder_further_down_is_named(tmp_path: Path):
+    write(tmp_path / "unpacked data", LAYOUTS["Roboflow"][0])
+
+    _, found = find_files(request(tmp_path), {})
+
+    (problem,) = found.problems
+    assert problem.endswith(f"but below it. Type 'dataset.root={tmp_path}/unpacked data'.")
+
+
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path):
     _, found = find_files(request(tmp_path / "nothing"), {})
 

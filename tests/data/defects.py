@@ -13,7 +13,7 @@ from PIL import Image
 
 from launcher.config.keys import Keys
 from launcher.config.known_keys import read_keys
-from launcher.config.request import DatasetKind, DatasetRequest, RunRequest, SplitRequest
+from launcher.config.request import DatasetKind, DatasetRequest, RunRequest, SplitRequest, ValRequest
 from launcher.data.facts import inspect_dataset
 from launcher.data.opening import open_images
 from launcher.data.report import DataReport, report_on
@@ -38,7 +38,7 @@ def write_clean(folder: Path) -> DatasetRequest:
         name="fruits",
         root=str(folder),
         train=SplitRequest(json=str(folder / "train.json"), images=str(folder / "train")),
-        val=SplitRequest(json=str(folder / "val.json"), images=str(folder / "val")),
+        val=ValRequest(json=str(folder / "val.json"), images=str(folder / "val")),
     )
 
 

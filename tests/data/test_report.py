@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest
+from launcher.config.request import DatasetKind, DatasetRequest, SplitRequest, ValRequest
 from launcher.data.finding import Finding, Severity
 from launcher.data.report import DataReport
 from tests.data.defects import DEFECTS, HINTED, asked_for, check, write_clean
@@ -70,12 +70,14 @@ def test_real_photographs_raise_no_alarm():
     assert next((one.name, one.objects, one.images) for one in report.files[0].classes) == ("date", 50, 12)
 
 
-def _files(folder: Path, *images: str) -> DatasetRequest:
-    train, val = (
-        SplitRequest(json=str(folder / f"{split}.json"), images=str(folder / of))
-        for split, of in zip(("train", "val"), images, strict=True)
+def _files(folder: Path, train: str, val: str) -> DatasetRequest:
+    return DatasetRequest(
+        kind=DatasetKind.coco_json,
+        name="fruits",
+        root=str(folder),
+        train=SplitRequest(json=str(folder / "train.json"), images=str(folder / train)),
+        val=ValRequest(json=str(folder / "val.json"), images=str(folder / val)),
     )
-    return DatasetRequest(kind=DatasetKind.coco_json, name="fruits", root=str(folder), train=train, val=val)
 
 
 def test_more_unusable_images_than_a_training_replaces_stop_it(tmp_path: Path):

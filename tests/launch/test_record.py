@@ -164,6 +164,10 @@ FIRST_VERSION = {
 }
 
 
+def test_a_plan_for_several_nodes_counts_the_processes_of_all():
+    assert previous_from({**FIRST_VERSION, "nodes": {"count": 2, "rank": 0}}).num_processes == 6
+
+
 def test_a_plan_of_the_first_version_is_understood(tmp_path: Path):
     paths = RunPaths(tmp_path / "coco" / "default")
     write_text(paths.attempt(1).plan, json.dumps(FIRST_VERSION))

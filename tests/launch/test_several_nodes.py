@@ -23,7 +23,7 @@ from launcher.launch.board import Board
 from launcher.launch.meeting import MeetingFacts
 from launcher.run import codes
 from launcher.run.outcome import Outcome
-from launcher.run.plan import NodePlan
+from launcher.run.plan import NodePlan, RunPlan
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
 from tests.launch.conducted import World, request_in
 from tests.values import NO_DATA, failed_with, finished_after
@@ -35,14 +35,26 @@ DONE = finished_after(100)
 def a_world(folder: Path, rank: int, ends: tuple[Outcome, ...] = (DONE,), facts: DeviceFacts = NO_GPU) -> World:
     node = NodeFacts(count=2, rank=rank, name=f"n{rank + 1}", head="n1", start="17-0-0")
     board = Board(
-        folder / "model-a/run/.nodes", node, patience_s=5.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
+        folder / "model-a/run/.nodes", node, patience_s=60.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
     )
     return World(facts=(facts,), ends=ends, board=board, meeting=MEETING if rank == 0 else None)
 
 
+def waits_for(other: World) -> Callable[[RunPlan], None]:
+    """What processes do: those of one node do not end before those of the other have begun."""
+
+    def wait(plan: RunPlan) -> None:
+        until = time.monotonic() + 60
+        while len(other.carried_out) < plan.attempt:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    return wait
+
+
 def together(*steps: Callable[[], Any]) -> list[Any]:
     with ThreadPoolExecutor(len(steps)) as pool:
-        return [step.result(timeout=60) for step in [pool.submit(step) for step in steps]]
+        return [step.result(timeout=90) for step in [pool.submit(step) for step in steps]]
 
 
 def noting(step: Callable[[], Any]) -> Any:
@@ -54,6 +66,7 @@ def noting(step: Callable[[], Any]) -> Any:
 
 def test_both_nodes_work_off_one_plan_each_in_its_own_place(tmp_path: Path):
     first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    first.meanwhile = waits_for(second)
     request = request_in(tmp_path)
 
     ended, exit_code = together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
@@ -69,6 +82,7 @@ def test_both_nodes_work_off_one_plan_each_in_its_own_place(tmp_path: Path):
 def test_an_attempt_that_teaches_something_is_followed_by_another_on_both_nodes(tmp_path: Path):
     crashed = failed_with(codes.CRASH)
     first, second = (a_world(tmp_path, rank, ends=(crashed, DONE)) for rank in (0, 1))
+    first.meanwhile = waits_for(second)
     request = request_in(tmp_path)
 
     ended, exit_code = together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
@@ -137,6 +151,7 @@ def test_a_finished_run_is_finished_on_all_nodes(tmp_path: Path):
     worlds = [[a_world(tmp_path, rank) for rank in (0, 1)] for _ in range(2)]
 
     for first, second in worlds:
+        first.meanwhile = waits_for(second)
         _, exit_code = together(
             lambda first=first: launch(request, first.session()),
             lambda second=second: follow(request, second.session()),
@@ -150,6 +165,7 @@ def test_a_finished_run_is_finished_on_all_nodes(tmp_path: Path):
 def test_another_number_of_nodes_is_noticed(tmp_path: Path, resumed_on: int):
     request = request_in(tmp_path)
     first, second = (a_world(tmp_path, rank, ends=(failed_with(codes.DIVERGED),)) for rank in (0, 1))
+    first.meanwhile = waits_for(second)
     together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
 
     again = World() if resumed_on == 1 else a_world(tmp_path, 0)
@@ -157,6 +173,7 @@ def test_another_number_of_nodes_is_noticed(tmp_path: Path, resumed_on: int):
         ended = launch(request, again.session())
     else:
         other = a_world(tmp_path, 1)
+        again.meanwhile = lambda _: waits_for(other)(first.carried_out[0])
         ended, _ = together(lambda: launch(request, again.session()), lambda: follow(request, other.session()))
 
     task = ended.plan.task

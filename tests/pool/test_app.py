@@ -153,6 +153,21 @@ time.sleep(100)
     assert len(numbers_in(stopped.folder)) == 2, "the third was not started"
 
 
+@pytest.mark.parametrize("handler", ["", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))"])
+def test_a_signal_that_comes_while_the_server_still_imports_is_not_lost(app: Callable[..., App], handler: str):
+    early = app(f"{NOTE}\ntime.sleep(20)", prolog=handler)
+    (early.folder / "slow.py").write_text("import time, pathlib; pathlib.Path('imports').touch(); time.sleep(2)")
+    controller = early.start(*ON_CPU, "hydra.launcher.preload=[slow]", "+x=1,2")
+    wait_for((early.folder / "imports").exists)
+    time.sleep(0.5)
+
+    controller.send_signal(signal.SIGTERM)
+    status = controller.wait(15)
+
+    assert status == (75 if handler else -signal.SIGTERM)
+    assert not numbers_in(early.folder)
+
+
 def test_jobs_of_a_killed_controller_come_to_their_own_end(app: Callable[..., App]):
     lasting = app(f"{NOTE}\ntime.sleep(1.5)\nprint('through')\n(HERE / f'{{cfg.x}}.end').write_text('1')")
     controller = lasting.start(*ON_CPU, "+x=1,2,3")

@@ -16,34 +16,26 @@ from tests.conftest import Launch
 from tests.exact import metrics_in, outcome_in, weights_in
 
 pytestmark = pytest.mark.slow
-# What the books of a sweep add for each job is added here by hand, and a fork leaves a note.
+# The command, with a note for each fork.
 SWEEP = """
 import sys
 from pathlib import Path
-from launcher.pool import register
+from launcher.cli.main import main
 from launcher.run import handover
-register()
 be_worker = handover._be_worker
 def noting(channel, environ, folder):
     Path("forked").open("a").write("x")
     be_worker(channel, environ, folder)
 handover._be_worker = noting
-from launcher.cli.main import main
-sys.exit(main(["train", "-m", *sys.argv[1:]]))
+sys.exit(main(["train", "-m", "pool.devices=cpu", "pool.max_parallel=2", *sys.argv[1:]]))
 """
-POOL = (
-    "hydra/launcher=pool",
-    "hydra.launcher.devices=cpu",
-    "hydra.launcher.max_parallel=2",
-    "hydra.launcher.preload=[launcher.cli.warm]",
-)
 
 
 def start_sweep(folder: Path, environ: dict[str, str], *settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SWEEP, *POOL, *settings],
+        [sys.executable, "-c", SWEEP, *settings],
         cwd=folder,
-        env={**environ, "DETECTRON2_DATASETS": str(folder / "datasets")},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

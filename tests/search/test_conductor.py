@@ -231,7 +231,8 @@ def test_a_job_that_failed_is_no_value_and_does_not_end_the_search(tmp_path: Pat
 def test_a_search_in_which_nothing_was_measured_has_no_value(tmp_path: Path):
     book = Book(tmp_path)
 
-    assert not search(plan(2), book, Pool(book, outcome_of=lambda _: finished_after(100))).has_value
+    assert not search(plan(5), book, Pool(book, outcome_of=lambda _: finished_after(100))).has_value
+    assert len(points(book)) == 5
 
 
 def test_a_job_that_another_process_runs_is_waited_for_and_counts(tmp_path: Path):

@@ -98,4 +98,4 @@ def test_halving_judges_a_job_once_at_each_rung():
 
     assert should_prune(ASHA, HOW, job(1.0), others)
     assert should_prune(ASHA, HOW, job(9.0, 1.0), others)
-    assert not should_prune(ASHA, HOW, job(9.0, 9.0, 1.0), others), "the third evaluation lies between two rungs"
+    assert not should_prune(ASHA, HOW, job(1.0, 1.0, 1.0), others), "it passed the rung below before they came there"

@@ -14,7 +14,7 @@ from rich.console import Console
 from launcher.config.adjustment import Adjustment
 from launcher.run.attempts import Attempt, End, Started
 from launcher.run.difference import Difference, RunDifference
-from launcher.run.plan import Report
+from launcher.run.plan import PlanWarning, Report
 from launcher.run.status import RunStatus
 from launcher.run.summary import RunSummary, Score, State
 from launcher.show.difference import difference_text
@@ -62,6 +62,7 @@ ATTEMPT = Attempt(
     beat=None,
     seen=9.0,
     saved=False,
+    is_pruned=False,
 )
 STATUS = RunStatus(
     summary=RUN, attempts=(ATTEMPT,), holder=None, pace=None, memory_mib=None, last_lines=(), job_state=""
@@ -81,9 +82,9 @@ def plan_on(width: int) -> str:
         Adjustment(setting=KEY, asked="polygon", planned="bitmask", reason=f"{WHY}; {WHY}"),
         Adjustment(setting="SEED", asked=-1, planned=123456789, reason="drawn"),
     ]
-    plan = a_plan(
-        keys_shown_in_plan(), folder="/r", report=Report(adjustments=tuple(reports), notices=(WHY,), changed=())
-    )
+    warning = PlanWarning(code="plan.late_steps", text=f"{WHY}, {WHY}")
+    report = Report(adjustments=tuple(reports), warnings=(warning,), notices=(WHY,), changed=())
+    plan = a_plan(keys_shown_in_plan(), folder="/r", report=report)
     printed = io.StringIO()
     console = Console(file=printed, width=width, soft_wrap=True, force_terminal=True, color_system=None)
     show_plan(plan, console, composition=True)

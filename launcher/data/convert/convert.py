@@ -69,9 +69,9 @@ def convert(asked: Conversion) -> Converted:
     """
     if not os.path.exists(asked.source):
         raise RequestError(f"{asked.source} is not there. Name the folder of a data set.")
-    chosen = asked.format or detect(asked.source)
     account = Account()
-    labels = _readers(asked)[chosen](asked.source, account)
+    chosen = asked.format or detect(asked.source)
+    labels = _read(asked, chosen, account)
     _refuse_malformed(account, skip=asked.skip_malformed)
     _refuse_nothing(asked.source, labels, account)
     files = write_labels(labels, asked.source, asked.folder, copy_images=asked.copy_images, force=asked.force)
@@ -110,6 +110,13 @@ def detect(source: Path) -> Format:
     )
 
 
+def _read(asked: Conversion, chosen: Format, account: Account) -> Labels:
+    try:
+        return _readers(asked)[chosen](asked.source, account)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}. Let this user read it.") from error
+
+
 def _readers(asked: Conversion) -> Mapping[Format, Callable[[Path, Account], Labels]]:
     return {
         Format.yolo: read_yolo,
@@ -135,7 +142,7 @@ def _refuse_malformed(account: Account, *, skip: bool) -> None:
 def _refuse_nothing(source: Path, labels: Labels, account: Account) -> None:
     if any(image.objects for images in labels.parts.values() for image in images):
         return
-    lost = "".join(f"\n  - {flaw.count} {flaw.code} ({', '.join(flaw.examples)})" for flaw in account.losses())
+    lost = "".join(f"\n  - {flaw.code}: {flaw.count} ({', '.join(flaw.examples)})" for flaw in account.losses())
     what = "objects" if any(labels.parts.values()) else "images with labels"
     raise DataError(
         f"{source} has no {what} that can be carried over, so nothing was written.{' Left out:' if lost else ''}{lost}"

@@ -30,7 +30,7 @@ def is_labelme(source: Path) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
-    """The keys are near both ends, and the image may be in between; one that is broken off may lack what comes last."""
+    """The keys are near both ends, and the image may be in between; an incomplete one lacks what comes last."""
     if file.suffix.lower() != ".json":
         return False
     with open(file, "rb") as opened:
@@ -75,7 +75,7 @@ class _Shape:
 
 def _read_file(file: Path, account: Account) -> LabelledImage | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         account.malformed.append(f"{file}:{error.lineno}: this is no JSON ({error.msg})")
         return None

@@ -37,7 +37,7 @@ def _is_annotation(file: Path) -> bool:
         return False
     with open(file, "rb") as opened:
         head = opened.read(1000)
-    return not head.strip() or b"<annotation" in head  # an empty one is broken off
+    return not head.strip() or b"<annotation" in head  # an empty file is incomplete
 
 
 def read_voc(source: Path, account: Account, options: VocOptions) -> Labels:
@@ -96,7 +96,7 @@ def _by_sets(files: dict[str, Path], sets: Path, account: Account) -> dict[str, 
 
 
 def _listed(file: Path, files: dict[str, Path], account: Account) -> Iterator[Path]:
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         words = line.split()
         if words and words[0] in files:
             yield files[words[0]]

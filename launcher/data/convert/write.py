@@ -62,7 +62,7 @@ def _refuse_others(folder: Path, parts: Mapping[str, Any], *, force: bool) -> No
     there = [part for part in PARTS if os.path.lexists(folder / f"{part}.json")]
     named = ", ".join(str(folder / f"{part}.json") for part in there)
     if there and not force:
-        raise RequestError(f"{named} is there already. Choose a new folder, or overwrite it with --force.")
+        raise RequestError(f"Already there: {named}. Choose a new folder, or overwrite with --force.")
     if stale := [part for part in there if part not in parts]:
         raise RequestError(
             f"{folder / stale[0]}.json is there, and would be taken for a part of this data set, which has none such. "

@@ -18,7 +18,7 @@ from launcher.errors import DataError
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _PARTS = ("train", "val", "test")
 _SLACK = 0.01
-"""How far beyond the image, as a fraction of it, a box may reach without a word: rounding."""
+"""How far beyond the image, as a fraction of it, a box may reach by rounding alone."""
 
 
 def find_yaml(source: Path) -> Path | None:
@@ -32,7 +32,7 @@ def find_yaml(source: Path) -> Path | None:
 
 def _describes(file: Path) -> bool:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError):
         return False
     return isinstance(content, dict) and "names" in content and "train" in content
@@ -80,7 +80,7 @@ def _said(described: _Described) -> str:
 
 def _read_yaml(file: Path, account: Account) -> _Described:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DataError(f"{file}{line}: this is no YAML ({error.problem}). Correct it.") from error
@@ -151,7 +151,7 @@ def _images_at(places: Iterable[Path], base: Path, account: Account) -> Iterator
 
 
 def _listed_images(file: Path, base: Path, account: Account) -> Iterator[Path]:
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if not (name := line.strip()):
             continue
         candidates = (file.parent / name, base / name, Path(name))
@@ -185,7 +185,7 @@ def _read_image(file: Path, described: _Described, account: Account) -> Labelled
 def _read_labels(
     file: Path, size: tuple[int, int], described: _Described, account: Account
 ) -> Iterator[LabelledObject]:
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if line.strip():
             made = _object_of(line.split(), f"{file}:{number}", size, described, account)
             if made is not None:
@@ -264,7 +264,7 @@ def _note_unused_labels(described: _Described, account: Account) -> None:
 
 def _is_labels(file: Path) -> bool:
     """And no list of classes or images."""
-    words = file.read_text(encoding="utf-8", errors="replace").split(maxsplit=5)[:5]
+    words = file.read_text(encoding="utf-8-sig", errors="replace").split(maxsplit=5)[:5]
     try:
         return len([float(word) for word in words]) == 5
     except ValueError:

@@ -19,7 +19,7 @@ from cattrs import BaseValidationError
 
 from launcher.config.values import from_plain, to_plain
 from launcher.data.coco_file import FileFacts
-from launcher.data.image_files import ListedImage
+from launcher.data.listed_image import ListedImage
 from launcher.files import replacing
 
 _MAGIC = b"D2LINDEX"

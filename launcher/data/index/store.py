@@ -34,6 +34,7 @@ _JUDGES = (
     "geometry",
     "image_files",
     "json_file",
+    "listed_image",
     "portion",
     "repeats",
     "rle",

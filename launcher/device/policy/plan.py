@@ -102,7 +102,8 @@ def plan_devices(
             one of several.
         DeviceUnavailableError: GPUs were insisted on and there are too few, or the model needs what is not there.
     """
-    if problem := _problem_with_start(diagnosis, trains=trains):
+    launchers, nodes = diagnosis.num_launchers, diagnosis.num_nodes
+    if problem := problem_with_start(diagnosis.started_by, launchers=launchers, nodes=nodes, trains=trains):
         raise RequestError(problem)
     _check_installation(diagnosis)
     there = Situation(
@@ -134,25 +135,25 @@ ONE_PER_NODE = {
 }
 
 
-def _problem_with_start(diagnosis: Diagnosis, *, trains: bool) -> str:
-    nodes, launchers = diagnosis.num_nodes, diagnosis.num_launchers
+def problem_with_start(started_by: str, *, launchers: int, nodes: int, trains: bool) -> str:
+    """Why so many launchers on so many nodes are not what one run needs; empty where they are."""
     if launchers <= 1 or (trains and launchers == nodes):
         return ""
     if not trains and nodes > 1:
         return (
-            f"{diagnosis.started_by} started launchers on {nodes} nodes, but only a training runs on several. "
+            f"{started_by} started launchers on {nodes} nodes, but only a training runs on several. "
             "Evaluate and predict on one node, with all of its GPUs: device.count=all."
         )
     if nodes > 1:
-        line = ONE_PER_NODE[diagnosis.started_by].format(nodes=nodes, count=-(-launchers // nodes))
+        line = ONE_PER_NODE[started_by].format(nodes=nodes, count=-(-launchers // nodes))
         return (
-            f"{diagnosis.started_by} started {launchers} launchers on {nodes} nodes. Start one on each node, which "
+            f"{started_by} started {launchers} launchers on {nodes} nodes. Start one on each node, which "
             f"starts the processes of that node: {line}"
         )
     return (
-        f"{diagnosis.started_by} started {diagnosis.num_launchers} launchers, and each would train the whole run "
+        f"{started_by} started {launchers} launchers, and each would train the whole run "
         "into the same folder. Start the launcher once per run; it starts its own processes: "
-        f"device.count={diagnosis.num_launchers}."
+        f"device.count={launchers}."
     )
 
 

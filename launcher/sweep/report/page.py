@@ -162,10 +162,10 @@ def _code(text: str) -> str:
 
 
 def _chart(name: str, figure: dict[str, Any]) -> str:
-    return f'<div id="{name}"></div><script type="application/json" data-at="{name}">{_json(figure)}</script>'
+    return f'<div id="{name}"></div><script type="application/json" data-at="{name}">{as_script(figure)}</script>'
 
 
-def _json(value: Any) -> str:
+def as_script(value: Any) -> str:
     """As a script element can hold it: nothing in it ends the element, or begins another."""
     text = json.dumps(value, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -20,8 +20,9 @@ CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
 
 def renew_console() -> None:
-    """In a process that was forked, and prints elsewhere."""
-    CONSOLE.file = cast("Any", UnhurriedStream(make_console().file))
+    """In a process that was forked, and prints elsewhere: to a file instead of a terminal, perhaps."""
+    vars(CONSOLE).update(vars(make_console()))
+    CONSOLE.file = cast("Any", UnhurriedStream(CONSOLE.file))
 
 
 # How much of the weights fits, how far an evaluation is; everything else below a warning is for the file.

@@ -38,7 +38,8 @@ def as_code(text: str, language: str = "") -> str:
     fence = "```"
     while fence in text:
         fence += "`"
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+    lines = "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+    return f"{fence}{language}\n{lines}\n{fence}"
 
 
 def _command(plan: RunPlan) -> str:

@@ -28,7 +28,7 @@ class Rows:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Rows:
-        if self._is_first and self._total >= MANY and self._console.is_terminal:
+        if self._is_first and self._total >= MANY and self._console.is_interactive:
             columns = (TextColumn("prediction"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self._console, refresh_per_second=4)
             self._task = self._bar.add_task("prediction", total=self._total)

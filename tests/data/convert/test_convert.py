@@ -117,7 +117,7 @@ def test_nothing_is_overwritten_unless_asked_for(tmp_path: Path):
     (tmp_path / "coco").mkdir()
     (tmp_path / "coco/val.json").write_text("mine")
 
-    with pytest.raises(RequestError, match=r"coco/val\.json is there already.*--force"):
+    with pytest.raises(RequestError, match=r"Already there: .*coco/val\.json.*--force"):
         converted(source)
     assert os.listdir(tmp_path / "coco") == ["val.json"]
     _, content = converted(source, force=True)

@@ -83,6 +83,16 @@ def test_labels_beside_their_images_are_found(tmp_path: Path):
     assert boxes(content["train"]) == [("apple", [0, 0, 40, 30])]
 
 
+def test_files_with_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path):
+    source = write(tmp_path / "yolo")
+    (source / "labels/train/a.txt").write_bytes(b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5\r\n1 0.5 0.5 0.5 0.5\r\n")
+    (source / "data.yaml").write_bytes(b"\xef\xbb\xbf" + (source / "data.yaml").read_bytes().replace(b"\n", b"\r\n"))
+
+    _, content = converted(source)
+
+    assert [name for name, _ in boxes(content["train"])] == ["apple", "pear"]
+
+
 LOST = [
     ("7 0.5 0.5 0.2 0.2", "objects of a class that `names` does not have"),
     ("0 0.5 0.5 0 0.2", "objects without width or height"),
@@ -202,7 +212,7 @@ corner = st.floats(0, 1)
 @st.composite
 def objects(draw: Any) -> tuple[tuple[int, int], list[tuple[int, list[float], bool]]]:
     size = draw(sizes)
-    made = []
+    made = [(0, [0.0, 0.0, float(size[0]), float(size[1])], True)]
     for _ in range(draw(st.integers(1, 4))):
         if draw(st.booleans()):
             x, y = (draw(corner) * 0.9 * length for length in size)

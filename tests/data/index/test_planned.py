@@ -17,6 +17,8 @@ from launcher.show.run import show_plan
 from tests.data.examples import KEYS, request_for, write_fruits
 from tests.values import a_plan, changed_keys
 
+SHORT = {"SOLVER__MAX_ITER": 3, "SOLVER__IMS_PER_BATCH": 2, "MODEL__WEIGHTS": ""}
+
 
 def plan(dataset: DatasetRequest, cache: Path, keys=KEYS) -> DatasetPlan:
     indexes = IndexStore(folders=[cache], fewest_bytes=0, announce=lambda _: None)
@@ -37,7 +39,7 @@ def test_a_plan_shows_where_an_index_lies_and_how_large_it_is(tmp_path: Path):
     data = plan(write_fruits(tmp_path), tmp_path / "cache")
     console = Console(file=io.StringIO(), width=1000)
 
-    show_plan(a_plan({"SOLVER": {"MAX_ITER": 3}, "MODEL": {"WEIGHTS": ""}}, data=data), console)
+    show_plan(a_plan(changed_keys(KEYS, **SHORT).nested(), data=data), console)
 
     shown = console.file.getvalue()
     for split in data.splits:

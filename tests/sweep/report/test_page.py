@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher.run import codes
-from launcher.sweep.report.page import page, plotly_js
+from launcher.sweep.report.page import as_script, page, plotly_js
 from launcher.sweep.values import JobState
 from tests.sweep.report.reports import HOSTILE, a_job, a_report
 
@@ -86,6 +86,13 @@ def test_names_are_text_and_nothing_else(report):
     assert {name for name, _ in seen.attributes} <= {
         *("lang", "charset", "http-equiv", "content", "class", "id", "type", "data-at"),
     }
+
+
+def test_what_a_script_element_holds_cannot_end_it():
+    text = as_script({"name": HOSTILE})
+
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"name": HOSTILE}
 
 
 def test_what_is_hostile_can_be_read():

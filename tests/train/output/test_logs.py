@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from launcher.train.output import logs
+from tests.show.test_colors import Screen
 
 FULL = Path("/dev/full")
 PROGRAM = """
@@ -115,3 +119,20 @@ def test_the_console_has_what_matters_once_and_the_file_everything(tmp_path: Pat
 def test_a_quiet_worker_prints_nothing_and_writes_the_same_file(tmp_path: Path):
     assert lines_of(SAYING, tmp_path / "log.txt", "quiet") == []
     assert "detectron2.x ERROR: broken" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_process_that_was_forked_from_a_terminal_draws_nothing_into_a_file(monkeypatch: pytest.MonkeyPatch):
+    before = dict(vars(logs.CONSOLE))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    try:
+        monkeypatch.setattr(sys, "stdout", Screen())
+        logs.renew_console()
+        on_screen = (logs.CONSOLE.is_interactive, logs.CONSOLE.color_system is not None)
+        monkeypatch.setattr(sys, "stdout", io.StringIO())
+        logs.renew_console()
+        in_file = (logs.CONSOLE.is_interactive, logs.CONSOLE.color_system is not None)
+    finally:
+        vars(logs.CONSOLE).update(before)
+
+    assert (on_screen, in_file) == ((True, True), (False, False))
