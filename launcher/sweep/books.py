@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
 from launcher.data.plan import data_environment
-from launcher.errors import ExitCode, RequestError, TrainingFailedError
+from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.pool import ledger
 from launcher.sweep.naming import SEED, key_of, sweep_folder
 from launcher.sweep.planned import (
@@ -172,8 +172,8 @@ class Books(contextlib.ExitStack):
         job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
         if ended.log is None:  # it was known
             return ledger.Go()
-        self._watcher.ended(standing)
         failure, asked = ended.failure, self.requests[job.folder].sweep
+        self._watcher.ended(_of_failure(standing, failure))
         if isinstance(failure, SystemExit | KeyboardInterrupt):
             self.stopped.append(job.folder)
         elif failure is not None:
@@ -270,6 +270,13 @@ class Books(contextlib.ExitStack):
         assert self.sweep is not None
         for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
             self._watcher.say(line)
+
+
+def _of_failure(standing: Standing, failure: BaseException | None) -> Standing:
+    """With the failure of a job that came to its end before its folder says so."""
+    if standing.state is not JobState.planned or not isinstance(failure, LauncherError):
+        return standing
+    return replace(standing, state=JobState.failed, code=failure.code)
 
 
 def _as_exception(failure: BaseException) -> Exception:
