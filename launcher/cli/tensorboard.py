@@ -26,6 +26,7 @@ Without a run or folder it shows all runs in outputs, also those that begin whil
 The link that it prints has smoothing 0. On another machine: ssh -L 6006:localhost:6006 HOST"""
 LOOK_EVERY_S = 15.0
 """For runs and attempts that began meanwhile."""
+LAST_WORDS_S = 5.0
 LOGDIR = ("--logdir", "--logdir_spec")
 ADDRESS = re.compile(r"^TensorBoard \S+ at (http\S+?)/? \(.*\)$")
 NOISE = (
@@ -84,11 +85,13 @@ def _open(options: Sequence[str], roots: Sequence[Path] = (), links: Path | None
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="backslashreplace") as process,
     ):
         assert process.stderr is not None
-        threading.Thread(target=_show, args=(process.stderr,), daemon=True).start()
+        showing = threading.Thread(target=_show, args=(process.stderr,), daemon=True)
+        showing.start()
         try:
             return _wait(process, roots, links)
         finally:
             process.terminate()
+            showing.join(LAST_WORDS_S)  # before what it reads is closed
 
 
 def _wait(process: subprocess.Popen[str], roots: Sequence[Path], links: Path | None) -> int:

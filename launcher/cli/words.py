@@ -48,7 +48,7 @@ FOLLOWS: Mapping[str, Follows] = {
         options=("--config-dir", "--json"), words=("models", "datasets", "experiments", "settings", "causes")
     ),
     "report": Follows(options=("--out", "--root")),
-    "data": Follows(words=("demo", "check", "show", "convert")),
+    "data": Follows(words=("check", "show", "convert", "demo")),
     "tensorboard": Follows(options=("--port",), runs=2),
     "completion": Follows(words=("install", "uninstall", "bash", "zsh", "fish")),
 }

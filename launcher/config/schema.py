@@ -76,10 +76,10 @@ def _names() -> ListConfig:
 
 
 def setting_names(node: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted name of every leaf of a schema."""
+    """The dotted name of every leaf of a schema; a node that takes any key is one, as it stands there empty."""
     for key in node:
         child = node._get_node(key)
-        if isinstance(child, DictConfig):
+        if isinstance(child, DictConfig) and child:
             yield from setting_names(child, f"{prefix}{key}.")
         else:
             yield prefix + key

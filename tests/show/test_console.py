@@ -16,7 +16,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.run.plan import Report
 from launcher.show.console import PrintableConsole, make_console
 from launcher.show.run import show_outcome, show_plan
-from tests.values import a_plan, finished_after
+from tests.values import a_plan, finished_after, keys_shown_in_plan
 
 BAD = "a\x1b[2Jb\x9b1mc\x07\u200bd"
 
@@ -31,7 +31,8 @@ def _table(console: Console) -> None:
 def _plan(console: Console) -> None:
     adjusted = Adjustment(setting="SEED", asked=BAD, planned=3, reason=BAD)
     report = Report(adjustments=(adjusted,), warnings=(), notices=(BAD,), changed=())
-    show_plan(a_plan({"SOLVER": {"MAX_ITER": 1}, "MODEL": {"WEIGHTS": BAD}}, folder=BAD, report=report), console)
+    keys = {**keys_shown_in_plan(), "MODEL": {"WEIGHTS": BAD}}
+    show_plan(a_plan(keys, folder=BAD, report=report), console)
 
 
 PRINTERS: dict[str, Callable[[Console], None]] = {

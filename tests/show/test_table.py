@@ -62,6 +62,7 @@ ATTEMPT = Attempt(
     beat=None,
     seen=9.0,
     saved=False,
+    is_pruned=False,
 )
 STATUS = RunStatus(
     summary=RUN, attempts=(ATTEMPT,), holder=None, pace=None, memory_mib=None, last_lines=(), job_state=""

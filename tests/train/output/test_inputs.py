@@ -19,6 +19,7 @@ from launcher.errors import ExitCode
 from launcher.run.inputs_sheet import DrawnSheet, InputsSheet
 from launcher.train.output.inputs import answer
 from tests.data.defects import DEFECTS, asked_for, write_clean
+from tests.values import changed_keys
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,14 @@ def test_augmented_images_are_others_and_the_same_every_time(tmp_path: Path):
         sheets[name] = file.read_bytes()
 
     assert sheets["one"] == sheets["again"] != sheets["plain"]
+
+
+def test_without_augmentation_the_settings_of_augmentation_change_nothing(tmp_path: Path):
+    asked = sheet(tmp_path, write_clean(tmp_path))
+    answer(asked)
+    drawn = (tmp_path / "sheet.png").read_bytes()
+    other = changed_keys(asked.keys, INPUT__RANDOM_FLIP="vertical", INPUT__CROP__ENABLED=True)
+
+    answer(replace(asked, keys=other))
+
+    assert (tmp_path / "sheet.png").read_bytes() == drawn

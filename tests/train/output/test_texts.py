@@ -19,7 +19,7 @@ from tests.values import a_plan, keys_shown_in_plan
 
 def planned_in(folder: Path) -> RunPlan:
     adjusted = Adjustment(setting="SOLVER.AMP.ENABLED", asked=True, planned=False, reason="it is slower here")
-    report = Report(adjustments=(adjusted,), notices=("one note",), changed=())
+    report = Report(adjustments=(adjusted,), warnings=(), notices=("one note",), changed=())
     return a_plan(keys_shown_in_plan(), folder=str(folder), report=report)
 
 
