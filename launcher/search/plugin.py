@@ -42,7 +42,7 @@ MISSING = (
 
 @dataclass
 class SearchConf:
-    """The node hydra.sweeper; what is searched for stands in `search` and `sweep`."""
+    """The node hydra.sweeper; what is searched for is in `search` and `sweep`."""
 
     _target_: str = TARGET
 
