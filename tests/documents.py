@@ -22,6 +22,7 @@ NOT_RUN = {
     "slurm": "needs a scheduler",
     "minutes": "takes minutes, or installs gigabytes",
     "stays": "runs until it is stopped",
+    "elsewhere": "a test of its own runs it, with what else it takes",
 }
 PROGRAMS = ("launcher", "make", "python", "python3", "pip", "uv", "uvx", "git", "source", "sh", "bash", "export", "cat")
 """A line of a block that begins with one of these is a command, and all others are what it prints."""

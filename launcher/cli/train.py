@@ -31,6 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     if asks_for_help(arguments):
         print(training_help("train"))
         return ExitCode.finished
+    _refuse_sweeper_of_one(arguments)
     command = ("launcher", "train", *arguments)
     arguments, in_place = take_flag(arguments, "--in-place")
     task = partial(_train_here, command=command)
@@ -42,6 +43,15 @@ def run(arguments: Sequence[str]) -> int:
             return run_sweep(arguments, task, command=command)
         run_hydra([*arguments, *(["run.in_place=true"] if in_place else [])], task)
     return ExitCode.finished
+
+
+def _refuse_sweeper_of_one(arguments: Sequence[str]) -> None:
+    """Raises RequestError where somebody chooses how to sweep, and forgot to."""
+    asked = take_apart(arguments)
+    chosen = [text for text in asked.overrides if text.startswith("hydra/sweeper=")]
+    if chosen and not asked.is_multirun:
+        command = shlex.join(("launcher", "train", "-m", *arguments))
+        raise RequestError(f"{chosen[0]} is for several trainings, and this is one. With -m they are: {command}")
 
 
 def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:

@@ -69,6 +69,8 @@ class Search:
         self._waiting: dict[int, Wait] = {}
         self._stopped_because = ""
         self._exhausted = False
+        self.was_stopped = False
+        """Before it was at its end."""
         self.returns: dict[int, JobReturn] = {}
 
     def recall(self) -> None:
@@ -91,6 +93,7 @@ class Search:
         while True:
             self._start_what_fits(pool)
             if not pool.running and not self._waiting and self._next_is_none(pool):
+                self.was_stopped = self._is_stopping(pool)
                 return
             self._tick(pool)
             for ended in pool.wait(TICK_S):

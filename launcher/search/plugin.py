@@ -42,7 +42,7 @@ MISSING = (
 
 @dataclass
 class SearchConf:
-    """The node hydra.sweeper; what is searched for stands in `search` and `sweep`."""
+    """The node hydra.sweeper; what is searched for is in `search` and `sweep`."""
 
     _target_: str = TARGET
 
@@ -98,7 +98,7 @@ class SearchSweeper(Sweeper):
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
         self._run(search, book)
-        if not search.has_value:
+        if not search.has_value and not search.was_stopped:
             raise LauncherError(_nothing_measured(plan))
         return [search.returns[number] for number in sorted(search.returns)]
 
@@ -156,7 +156,7 @@ class SearchSweeper(Sweeper):
 
 
 def probes_of(space: Space, first: Point | None) -> list[Point]:
-    """A first point, and one for every value that can be listed, or for both ends: each of them has to compose."""
+    """A first point, and one for every value of a list and for both ends of the others: each of them has to compose."""
     ends = [_ends_of(one) for one in space.dimensions]
     typical = first if first is not None else tuple(texts[0] for texts in ends)
     others = ((*typical[:at], text, *typical[at + 1 :]) for at, texts in enumerate(ends) for text in texts)
@@ -165,7 +165,10 @@ def probes_of(space: Space, first: Point | None) -> list[Point]:
 
 def _ends_of(one: Dimension) -> list[str]:
     values = one.values
-    texts = [values.text_of(values.low), values.text_of(values.high)] if isinstance(values, Interval) else values.values
+    if isinstance(values, Interval):
+        texts = [values.text_of(values.low), values.text_of(values.high)]
+    else:
+        texts = [values.values[0], values.values[-1]] if values.is_ordered else [*values.values]
     return [f"{one.key}={text}" for text in texts]
 
 

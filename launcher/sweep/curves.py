@@ -16,7 +16,7 @@ class Measured:
     iterations: int
     """Done before it."""
     value: float
-    """NaN where the metric was no number."""
+    """May be NaN or Inf."""
 
 
 Curve = Sequence[Measured]

@@ -6,7 +6,8 @@ Without settings: experiment=demo, whose data must be there (`launcher data demo
 same configurations with one thread each and take turns: Hydra's basic launcher with a task that starts
 `python -m launcher train`, and one `launcher train -m` for all. Each side is one command; its CPU time is that of all
 its processes. Then what the pool needs for a job that does nothing, and for such a training, one job at a time in a
-server that is warm. By the clock on an idle machine only: other work changes the CPU time less.
+server that is warm: from one's end to the next's, and in CPU time what each further one adds. By the clock on an idle
+machine only: other work changes the CPU time less.
 """
 
 from __future__ import annotations
@@ -95,17 +96,27 @@ def in_the_pool(settings: Sequence[str], jobs: int) -> Cost:
 
 
 def nothing(jobs: int) -> None:
+    few, many = (_nothing(number) for number in (2, 2 + jobs))
+    cpu_s = (many.cpu_s - few.cpu_s) / jobs
+    print(f"a job that does nothing   {between(many):.3f} s by the clock, {cpu_s:.3f} s of CPU", flush=True)
+
+
+def _nothing(jobs: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         script = written(folder, NOTHING)
         pool = ("hydra/launcher=pool", "hydra.launcher.devices=cpu", "hydra.launcher.max_parallel=1")
-        cost = run(folder, [script, "-m", *pool, swept("+rate", jobs)])
-    print(f"a job that does nothing   {between(cost):.3f} s by the clock from one's end to the next's", flush=True)
+        return run(folder, [script, "-m", *pool, swept("+rate", jobs)])
 
 
 def warm_trainings(settings: Sequence[str], jobs: int) -> None:
+    few, many = (_one_at_a_time(settings, number) for number in (2, 2 + jobs))
+    cpu_s = (many.cpu_s - few.cpu_s) / jobs
+    print(f"a training as above       {between(many):.3f} s by the clock, {cpu_s:.3f} s of CPU", flush=True)
+
+
+def _one_at_a_time(settings: Sequence[str], jobs: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
-        cost = run(folder, [*SWEEP, "pool.max_parallel=1", *settings, swept("SOLVER.BASE_LR", jobs)])
-    print(f"a training as above       {between(cost):.3f} s by the clock, in a server that is warm", flush=True)
+        return run(folder, [*SWEEP, "pool.max_parallel=1", *settings, swept("SOLVER.BASE_LR", jobs)])
 
 
 def between(cost: Cost) -> float:

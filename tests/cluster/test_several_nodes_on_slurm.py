@@ -176,9 +176,9 @@ def test_one_task_for_each_process_is_answered_with_one_for_each_node(slurm: Slu
 def test_a_node_with_other_devices_is_named_and_the_job_can_be_resumed(slurm: Slurm, settings: tuple[str, ...]):
     typed = " ".join(f"'{setting}'" for setting in (*settings, *BATCH, "run.name=unlike"))
     command = f"exec {sys.executable} -m launcher train {typed} device.count=$((1 + SLURM_NODEID))"
-    (slurm.here / "unlike.sh").write_text(command)
+    (slurm.here / "count.sh").write_text(command)
 
-    code, said = by_hand(slurm, "unlike", "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash unlike.sh")
+    code, said = by_hand(slurm, "unlike", "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash count.sh")
 
     assert code == "75:0", said
     assert "n2: 2 processes on the CPU here, 1 process on the CPU on the first node" in said

@@ -129,9 +129,7 @@ threading.Thread(target=lambda: (time.sleep(0.3), (HERE / 'thread').write_text('
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_reaches_every_job_and_the_sweep_ends_by_it_after_them(
-    app: Callable[..., App], number: signal.Signals
-):
+def test_a_signal_reaches_every_job_and_then_ends_the_sweep(app: Callable[..., App], number: signal.Signals):
     body = f"""
 def stop(*_):
     time.sleep(0.5)

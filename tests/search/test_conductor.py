@@ -174,6 +174,7 @@ def test_a_job_is_proposed_as_soon_as_a_device_is_free(tmp_path: Path):
 
     assert book.order[:6] == ["start 0", "start 1", "end 1", "start 2", "end 2", "start 3"]
     assert sorted(found.returns) == [0, 1, 2, 3, 4]
+    assert not found.was_stopped
     assert len(set(points(book))) == 5
 
 
@@ -305,8 +306,9 @@ def test_when_it_is_told_to_stop_what_runs_is_stopped_and_nothing_more_starts(tm
     pool.lasts = lambda number: 1 if number == 0 else 50
     book.verdict = lambda _: Stop(reason="0 failed")
 
-    search(plan(10), book, pool)
+    found = search(plan(10), book, pool)
 
+    assert found.was_stopped
     assert pool.stopped == [1]
     assert len(points(book)) == 2
 

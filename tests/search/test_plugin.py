@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from launcher.cli.main import main
 from launcher.cli.sweep import plan_sweep, register
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -105,6 +106,12 @@ def test_what_cannot_be_searched_is_refused_before_anything_starts(tmp_path: Pat
 
     assert re.search(says, str(refused.value), re.DOTALL), str(refused.value)
     assert not list(tmp_path.rglob("sweep.json"))
+
+
+def test_a_search_without_m_is_answered_with_the_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "hydra/sweeper=search", "experiment=demo", INTERVAL]) == 2
+
+    assert "With -m they are: launcher train -m hydra/sweeper=search experiment=demo" in capsys.readouterr().err
 
 
 def test_without_optuna_one_sentence_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,6 +221,7 @@ def test_every_listed_value_and_both_ends_are_composed_once():
         ("lr=0.5", "act=gelu"),
     ]
     assert probes_of(space, ("lr=1.0", "act=gelu"))[0] == ("lr=1.0", "act=gelu")
+    assert probes_of(space_of(parse(["n=range(0, 1000)"], None)), None) == [("n=0",), ("n=999",)]
 
 
 def test_a_job_is_given_what_was_typed_with_its_own_values_in_their_places():
