@@ -483,7 +483,7 @@ def test_a_command_that_the_screen_cannot_show_is_not_shown(
 
 def test_a_command_that_would_be_refused_itself_is_not_shown():
     with pytest.raises(RequestError, match="Add dataset=coco_json") as refused:
-        run_hydra(["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.train.json=a.json"], print)
+        run_hydra(["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.val.json=a.json"], print)
 
     assert "Type:" not in str(refused.value)
 
