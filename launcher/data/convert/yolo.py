@@ -25,8 +25,20 @@ def find_yaml(source: Path) -> Path | None:
     if source.is_file():
         return source if source.suffix in (".yaml", ".yml") else None
     named = [source / name for name in _NAMES if (source / name).is_file()]
-    others = sorted(file for ending in ("*.yaml", "*.yml") for file in source.glob(ending) if _describes(file))
-    return next(iter(named or others), None)
+    return next(iter(named or _describing(source)), None)
+
+
+def _describing(folder: Path) -> list[Path]:
+    return sorted(file for ending in ("*.yaml", "*.yml") for file in folder.glob(ending) if _describes(file))
+
+
+def _refuse_several(source: Path, taken: Path) -> None:
+    """Of files that nobody called data.yaml, none is more likely meant than another."""
+    if source.is_dir() and taken.name not in _NAMES and len(several := _describing(source)) > 1:
+        raise DataError(
+            f"{source} has several data sets: {', '.join(map(str, several))}. Name one of these files in place of the "
+            "folder."
+        )
 
 
 def _describes(file: Path) -> bool:
@@ -49,6 +61,7 @@ def read_yolo(source: Path, account: Account) -> Labels:
             f"{source} has no data.yaml, which says the names of the classes and where the images are. Write one: "
             "train: images/train, val: images/val, names: [NAME, ...]."
         )
+    _refuse_several(source, file)
     described = _read_yaml(file, account)
     parts = {part: _read_part(described, part, account) for part in _PARTS if described.images.get(part)}
     _note_unused_labels(described, account)

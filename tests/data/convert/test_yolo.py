@@ -296,3 +296,16 @@ def test_images_in_linked_folders_are_read_once(tmp_path: Path):
 
     assert [Path(one["file_name"]).name for one in content["train"]["images"]] == ["a.jpg", "b.jpg"]
     assert len(content["train"]["annotations"]) == 1
+
+
+def test_several_descriptions_are_asked_about(tmp_path: Path):
+    source = write(tmp_path / "yolo", "0 0.5 0.5 0.2 0.2")
+    (source / "data.yaml").unlink()
+    for name in ("a", "b"):
+        text(source / f"{name}.yaml", "train: images/train", f"names: [{name}]")
+
+    with pytest.raises(DataError, match=r"several data sets: .*a\.yaml, .*b\.yaml\. Name one"):
+        converted(source)
+    _, content = converted(source / "b.yaml")
+
+    assert boxes(content["train"]) == [("b", [16, 12, 8, 6])]
