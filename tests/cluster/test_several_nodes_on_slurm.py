@@ -183,7 +183,7 @@ def test_one_task_for_each_process_is_answered_with_one_for_each_node(slurm: Slu
     )
 
     assert code == "2:0", said
-    assert "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=2" in said
+    assert "srun --nodes=2 --ntasks-per-node=1 --kill-on-bad-exit=1 launcher train ... device.count=2" in said
 
 
 def test_a_node_with_other_devices_is_named_and_the_job_can_be_resumed(slurm: Slurm, settings: tuple[str, ...]):

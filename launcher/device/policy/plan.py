@@ -130,7 +130,7 @@ def wants_gpus(asked: DeviceRequest, keys: Keys) -> bool:
 
 
 ONE_PER_NODE = {
-    "srun": "srun --nodes={nodes} --ntasks-per-node=1 launcher train ... device.count={count}",
+    "srun": "srun --nodes={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1 launcher train ... device.count={count}",
     "torchrun": "torchrun --nnodes={nodes} --nproc-per-node=1 -m launcher train ... device.count={count}",
 }
 

@@ -714,8 +714,8 @@ def test_a_batch_that_all_nodes_cannot_share_is_refused(
 @pytest.mark.parametrize(
     ("started", "line"),
     [
-        ((2, 8, "srun"), "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=4"),
-        ((2, 3, "srun"), "srun --nodes=2 --ntasks-per-node=1 launcher train ... device.count=2"),
+        ((2, 8, "srun"), "srun --nodes=2 --ntasks-per-node=1 --kill-on-bad-exit=1 launcher train ... device.count=4"),
+        ((2, 3, "srun"), "srun --nodes=2 --ntasks-per-node=1 --kill-on-bad-exit=1 launcher train ... device.count=2"),
         ((2, 4, "torchrun"), "torchrun --nnodes=2 --nproc-per-node=1 -m launcher train ... device.count=2"),
     ],
 )
