@@ -137,7 +137,7 @@ def run_hydra(
         _refuse_mistakes(asked, keys, command)
     given = with_text_as_typed(asked, text_settings(keys))
     if books is not None and asked.is_multirun:
-        given = replace(given, overrides=(*given.overrides, *_plugins_for(asked)))
+        given = replace(given, overrides=(*given.overrides, *plugins_for(asked)))
     YamlFiles.only_looks = only_looks or asked.only_shows
     environment = dict(os.environ) if only_looks else None
     jobs = _Jobs(
@@ -398,7 +398,7 @@ class _Jobs:
         raise first
 
 
-def _plugins_for(asked: Arguments) -> Iterator[str]:
+def plugins_for(asked: Arguments) -> Iterator[str]:
     """Our sweeper and launcher, as far as nobody has named others, and their settings."""
     files = [file.read_text(errors="replace") for file in _files_chosen(asked) if file.is_file()]
     for group, ours in (("hydra/sweeper", "grid"), ("hydra/launcher", "pool")):
@@ -415,9 +415,11 @@ def _plugins_for(asked: Arguments) -> Iterator[str]:
 def _pool_settings(asked: Arguments) -> Iterator[str]:
     """The pool's, under Hydra's names, as they are under ours."""
     typed = {text.partition("=")[0] for text in asked.overrides}
+    on_cpu = {"device=cpu", "device.choice=cpu"} & set(asked.overrides) and "pool.devices" not in typed
     for name in (setting.name for setting in fields(PoolSettings)):
         if f"hydra.launcher.{name}" not in typed:
-            yield f"hydra.launcher.{name}=${{pool.{name}}}"
+            value = "cpu" if name == "devices" and on_cpu else f"${{pool.{name}}}"
+            yield f"hydra.launcher.{name}={value}"
     if "hydra.launcher.preload" not in typed:
         yield f"hydra.launcher.preload=[{WARM}]"
 

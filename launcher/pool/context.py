@@ -34,7 +34,7 @@ def run_hydra_job(context: Context, number: int, overrides: list[str]) -> JobRet
     setup_globals()
     config = context.hydra_context.config_loader.load_sweep_config(context.config, overrides)
     with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = number
+        config.hydra.job.id, config.hydra.job.num = str(number), number
     HydraConfig.instance().set_config(config)
     return run_job(
         hydra_context=context.hydra_context,

@@ -86,14 +86,21 @@ def _perform(context: Context, order: JobOrder, mask: Iterable[int]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # and be stopped here, if somebody has asked for it already
         returned = run_hydra_job(context, order.number, list(order.overrides))
     except SystemExit as end:
+        _let_go(end)
         return _exited(order, end)
     except BaseException as error:
         traceback.print_exc()
+        _let_go(error)
         returned = failed(list(order.overrides), error)
     if returned.status is JobStatus.FAILED:
         _show(returned._return_value)
     _write(order.result, pack(returned))
     return 0 if returned.status is JobStatus.COMPLETED else FORGOTTEN
+
+
+def _let_go(error: BaseException) -> None:
+    """Of the return that Hydra 1.4 hangs on it, which has the exception again."""
+    vars(error).pop("_hydra_job_return_handoff", None)
 
 
 def _show(error: object) -> None:

@@ -86,7 +86,10 @@ def test_a_program_gets_the_same_as_json(capsys: pytest.CaptureFixture[str]):
     ("arguments", "answer"),
     [
         (["nowhere"], "there is no such folder. Name one: launcher runs DIR"),
-        (["--state", "done"], "'done' is no state. There are failed, finished, planned, pruned, queued, running, stopped."),
+        (
+            ["--state", "done"],
+            "'done' is no state. There are failed, finished, planned, pruned, queued, running, stopped.",
+        ),
         (["--sort", "bbox/ap"], "no run has a metric bbox/ap. They have bbox/AP"),
     ],
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.config.compose import run_hydra
+from launcher.config.arguments import take_apart
+from launcher.config.compose import plugins_for, run_hydra
 from launcher.config.request import DatasetKind, DeviceChoice, RunRequest
 from launcher.errors import DataError, DeviceUnavailableError, RequestError
 from launcher.run.identity import run_folder
@@ -483,7 +484,7 @@ def test_a_command_that_the_screen_cannot_show_is_not_shown(
 
 def test_a_command_that_would_be_refused_itself_is_not_shown():
     with pytest.raises(RequestError, match="Add dataset=coco_json") as refused:
-        run_hydra(["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.train.json=a.json"], print)
+        run_hydra(["model=COCO-Detection/retinanet_R_50_FPN_1x", "dataset.val.json=a.json"], print)
 
     assert "Type:" not in str(refused.value)
 
@@ -536,3 +537,19 @@ def test_a_folder_without_files_is_refused_beside_every_other_mistake(tmp_path):
     assert "no data set in COCO format is found there (it is empty)" in str(refused.value)
     assert "SOLVER.MAX_ITER=0: must be >= 1" in str(refused.value)
     assert "is not set" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "devices"),
+    [
+        (["device=cpu"], "cpu"),
+        (["device.choice=cpu"], "cpu"),
+        (["device=cpu", "pool.devices=auto"], "${pool.devices}"),
+        (["device=cpu,cuda"], "${pool.devices}"),
+        ([], "${pool.devices}"),
+    ],
+)
+def test_a_sweep_that_is_to_train_on_the_cpu_leaves_gpus_alone(typed: list[str], devices: str):
+    settings = list(plugins_for(take_apart(["-m", *typed, "SEED=1,2"])))
+
+    assert f"hydra.launcher.devices={devices}" in settings
