@@ -26,6 +26,11 @@ RESULTS = Path("evaluation/small_val/coco_instances_results.json")
 TRAINED_AS = ("device=cpu", "ema.decay=0.5", "SOLVER.BASE_LR=0.02", "logging.images=0", f"OUTPUT_DIR={FOLDER}")
 
 
+@pytest.fixture
+def launch(launch_warm: Launch) -> Launch:
+    return launch_warm
+
+
 @pytest.fixture(scope="module")
 def trained(
     tmp_path_factory: pytest.TempPathFactory, demo_settings: tuple[str, ...], launcher_environment: dict[str, str]

@@ -80,7 +80,7 @@ WRITES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.title)
 def test_an_example_trains_and_ends_the_same_after_a_kill(
-    example: Example, launch: Launch, small_demo: Path, tmp_path: Path
+    example: Example, launch_warm: Launch, small_demo: Path, tmp_path: Path
 ):
     for name, code in example.files.items():
         (tmp_path / name).write_text(code)
@@ -91,7 +91,7 @@ def test_an_example_trains_and_ends_the_same_after_a_kill(
         faults = {"FAULT": fault, "FAULT_COUNT": str(tmp_path / "struck")}
         settings = (*QUICK, "config_extensions=[tests.faults:install]", f"run.name={name}")
         root = str(tmp_path / "datasets")
-        done = launch(*example.command, *settings, DETECTRON2_DATASETS=root, **faults)
+        done = launch_warm(*example.command, *settings, DETECTRON2_DATASETS=root, **faults)
         return done, RunPaths(tmp_path / "outputs/demo" / name)
 
     whole, uninterrupted = train("whole")

@@ -20,6 +20,7 @@ from PIL import Image
 from launcher.errors import ExitCode
 from launcher.run.journal import keys_in
 from tests.documents import shown_in
+from tests.forked import run_launcher_and_workers
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -33,14 +34,7 @@ def trained(
     """A folder with outputs/demo/default."""
     folder = tmp_path_factory.mktemp("trained")
     settings = (*demo_settings, "SOLVER.MAX_ITER=2", "OUTPUT_DIR=outputs/demo/default", "DATASETS.TEST=[]")
-    subprocess.run(
-        [sys.executable, "-m", "launcher", "train", *settings],
-        cwd=folder,
-        env=launcher_environment,
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
+    run_launcher_and_workers(["train", *settings], folder=folder, environ=launcher_environment).check_returncode()
     return folder
 
 
@@ -80,32 +74,32 @@ def test_the_lines_of_python_are_what_the_page_says(here: Path, launcher_environ
 
 
 @pytest.mark.slow
-def test_the_commands_are_what_the_page_says(here: Path, launch: Launch):
+def test_the_commands_are_what_the_page_says(here: Path, launch_warm: Launch):
     of_run, by_name, of_model = (shlex.split(command.text)[1:] for command in PAGE.commands)
 
-    done = launch(*of_run)
+    done = launch_warm(*of_run)
     assert done.returncode == ExitCode.finished, done.stderr
     (folder,) = (here / "outputs/demo/default/predictions").iterdir()
     assert sorted(file.name for file in (folder / "images").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
     assert {one["image_id"] for one in json.loads((folder / "predictions.json").read_text())} <= {1, 2, 3}
-    again = launch(*of_run)
+    again = launch_warm(*of_run)
     assert "nothing to do, 3 images are done" in again.stdout
 
-    done = launch(*by_name)
+    done = launch_warm(*by_name)
     assert done.returncode == ExitCode.finished, done.stderr
     assert (here / "found/predictions.json").is_file()
     assert re.search(r"with outputs/demo/default/checkpoints/model_\d{7}\.pth", done.stdout)
 
-    done = launch(*of_model)
+    done = launch_warm(*of_model)
     assert done.returncode == ExitCode.request_wrong
     assert re.search(r"weights\.pth holds another model: \d+ of \d+ tensors", done.stderr)
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_images_and_name_what_cannot_be_read(here: Path, launch: Launch):
+def test_two_processes_share_the_images_and_name_what_cannot_be_read(here: Path, launch_warm: Launch):
     (here / "photos/broken.jpg").write_bytes((here / "photo.jpg").read_bytes()[:300])
 
-    done = launch("predict", "demo/default", "photos", "device=cpu", "device.count=2", "--json", "--no-images")
+    done = launch_warm("predict", "demo/default", "photos", "device=cpu", "device.count=2", "--json", "--no-images")
 
     assert done.returncode == ExitCode.training_failed
     printed = json.loads(done.stdout)
@@ -117,7 +111,7 @@ def test_two_processes_share_the_images_and_name_what_cannot_be_read(here: Path,
 
 @pytest.mark.slow
 def test_a_prediction_that_is_killed_and_stopped_continues_and_ends_as_if_it_never_had_been(
-    here: Path, launch: Launch, launcher_environment: dict[str, str]
+    here: Path, launch_warm: Launch, launcher_environment: dict[str, str]
 ):
     for number in range(4, 60):
         shutil.copy(here / f"photos/{number % 3 + 1}.jpg", here / f"photos/{number}.jpg")
@@ -138,8 +132,8 @@ def test_a_prediction_that_is_killed_and_stopped_continues_and_ends_as_if_it_nev
             time.sleep(0.05)
         os.kill(process.pid, number)
         assert process.wait(120) in (-signal.SIGKILL, ExitCode.resumable, ExitCode.finished)
-    done = launch(*command, "--out", str(interrupted))
-    uninterrupted = launch(*command, "--out", "whole")
+    done = launch_warm(*command, "--out", str(interrupted))
+    uninterrupted = launch_warm(*command, "--out", "whole")
 
     assert (done.returncode, uninterrupted.returncode) == (0, 0), done.stderr + uninterrupted.stderr
     results = (here / "whole/predictions.json").read_text()

@@ -98,8 +98,8 @@ def test_a_quiet_training_prints_how_it_ended_and_nothing_else(launch: Launch, d
     assert [line for line in rest if not line.startswith("  ")] == []
 
 
-def test_a_quiet_training_that_fails_prints_its_error(launch: Launch, demo_settings: tuple[str, ...]):
-    done = launch("train", *demo_settings, "logging.quiet=true", "SOLVER.BASE_LR=1e30", "run.name=q", "device=cpu")
+def test_a_quiet_training_that_fails_prints_its_error(launch_warm: Launch, demo_settings: tuple[str, ...]):
+    done = launch_warm("train", *demo_settings, "logging.quiet=true", "SOLVER.BASE_LR=1e30", "run.name=q", "device=cpu")
 
     assert done.returncode == 1
     assert done.stdout == ""

@@ -98,9 +98,9 @@ def _check_events(run: RunPaths) -> None:
 
 
 def test_what_was_trained_serves_default_predictor(
-    launch: Launch, demo_settings: tuple[str, ...], small_demo: Path, tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], small_demo: Path, tmp_path: Path
 ):
-    launch("train", *demo_settings, "run.name=p", "SOLVER.MAX_ITER=2", "DATASETS.TEST=[]")
+    launch_warm("train", *demo_settings, "run.name=p", "SOLVER.MAX_ITER=2", "DATASETS.TEST=[]")
     from detectron2.config import get_cfg
     from detectron2.data.detection_utils import read_image
     from detectron2.engine import DefaultPredictor
@@ -118,15 +118,15 @@ def test_what_was_trained_serves_default_predictor(
 
 
 def test_the_same_command_again_is_a_no_op_when_finished_and_resumes_when_killed(
-    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     schedule = ("SOLVER.WARMUP_ITERS=3", "SOLVER.STEPS=[5]", "SOLVER.CHECKPOINT_PERIOD=2")
     command = ("train", *demo_settings, *schedule, "run.name=k", "DATASETS.TEST=[]")
-    whole = launch(*command)
+    whole = launch_warm(*command)
     run = run_in(tmp_path, "k")
     rates = rates_in(run)
     assert len(set(rates)) > 3
-    again = launch(*command)
+    again = launch_warm(*command)
     assert (whole.returncode, again.returncode) == (ExitCode.finished, ExitCode.finished)
     assert "nothing to do, all 6 iterations are done" in again.stdout
     assert run.attempt_numbers() == [1]
@@ -136,7 +136,7 @@ def test_the_same_command_again_is_a_no_op_when_finished_and_resumes_when_killed
     run.final_weights.unlink()
     last = run.checkpoint(5)
     last.write_bytes(last.read_bytes()[:1000])
-    continued = launch(*command)
+    continued = launch_warm(*command)
 
     assert continued.returncode == ExitCode.finished, continued.stderr
     assert re.search(r"model_0000005\.pth .*: skipped", continued.stdout)
@@ -147,31 +147,31 @@ def test_the_same_command_again_is_a_no_op_when_finished_and_resumes_when_killed
 
 
 def test_another_configuration_in_the_same_folder_is_refused_until_it_may_start_over(
-    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     command = ("train", *demo_settings, "run.name=c", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=1")
-    assert launch(*command).returncode == ExitCode.finished
+    assert launch_warm(*command).returncode == ExitCode.finished
 
-    refused = launch(*command, "SOLVER.IMS_PER_BATCH=4")
+    refused = launch_warm(*command, "SOLVER.IMS_PER_BATCH=4")
 
     assert refused.returncode == ExitCode.request_wrong
     assert "SOLVER.IMS_PER_BATCH: there 2, now 4" in refused.stderr
-    over = launch(*command, "SOLVER.IMS_PER_BATCH=4", "resume=never")
+    over = launch_warm(*command, "SOLVER.IMS_PER_BATCH=4", "resume=never")
     assert over.returncode == ExitCode.finished, over.stderr
     assert "start: iteration 0 of 1" in over.stdout
     assert run_in(tmp_path, "c.1").final_weights.exists()  # nothing is lost
 
 
 def test_two_processes_on_the_cpu_train_like_one_with_the_same_total_batch(
-    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     """Batch norm and the sampling of regions see each process's images alone, so equality is not exact."""
     command = ("train", *demo_settings, "SOLVER.IMS_PER_BATCH=4", "SOLVER.MAX_ITER=8", "MODEL.RESNETS.NORM=FrozenBN")
     command = (*command, "MODEL.FPN.NORM=GN", "MODEL.FPN.OUT_CHANNELS=32", "DATASETS.TEST=[]", "INPUT.RANDOM_FLIP=none")
     command = (*command, "DATALOADER.ASPECT_RATIO_GROUPING=False", "SOLVER.WARMUP_ITERS=0", "SOLVER.BASE_LR=0.0005")
 
-    one = launch(*command, "run.name=one")
-    two = launch(*command, "run.name=two", "device.count=2")
+    one = launch_warm(*command, "run.name=one")
+    two = launch_warm(*command, "run.name=two", "device.count=2")
 
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
     assert "device: cpu x 2 processes" in two.stdout
@@ -179,7 +179,7 @@ def test_two_processes_on_the_cpu_train_like_one_with_the_same_total_batch(
     losses = [[json.loads(line)["total_loss"] for line in run.metrics.read_text().splitlines()] for run in runs]
     assert len(losses[0]) == len(losses[1]) == 8
     assert all(math.isclose(a, b, rel_tol=0.15) for a, b in zip(*losses, strict=True)), losses
-    launch(*command, "run.name=start", "SOLVER.MAX_ITER=1", "SOLVER.BASE_LR=0.0")
+    launch_warm(*command, "run.name=start", "SOLVER.MAX_ITER=1", "SOLVER.BASE_LR=0.0")
     start, first, second = (weights_of(run_in(tmp_path, name).final_weights) for name in ("start", "one", "two"))
     assert distance(first, second) < 0.2 * distance(start, first)
 
@@ -203,7 +203,7 @@ RETINANET = (
     ids=["Mask R-CNN", "RetinaNet"],
 )
 def test_a_run_goes_on_with_other_numbers_of_processes_also_where_no_loss_uses_some_parameters(
-    launch: Launch,
+    launch_warm: Launch,
     demo_settings: tuple[str, ...],
     tmp_path: Path,
     model: str,
@@ -214,7 +214,8 @@ def test_a_run_goes_on_with_other_numbers_of_processes_also_where_no_loss_uses_s
     command = ("train", *demo_settings, *settings, *clipped, "run.name=p", "SOLVER.IMS_PER_BATCH=6", "DATASETS.TEST=[]")
 
     done = [
-        launch(*command, f"device.count={count}", f"SOLVER.MAX_ITER={3 * (n + 1)}") for n, count in enumerate(counts)
+        launch_warm(*command, f"device.count={count}", f"SOLVER.MAX_ITER={3 * (n + 1)}")
+        for n, count in enumerate(counts)
     ]
 
     assert [one.returncode for one in done] == [ExitCode.finished] * len(counts), done[-1].stderr
@@ -255,7 +256,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_resumes(
         _wait_for(lambda: run.metrics.exists() and len(run.metrics.read_text().splitlines()) >= 2)
         asked = time.monotonic()
         running.send_signal(number)
-        printed, _ = running.communicate(timeout=60)
+        printed, _ = running.communicate(timeout=120)
 
     assert running.returncode == code
     assert time.monotonic() - asked < 30
@@ -285,7 +286,7 @@ def test_asked_to_stop_during_the_evaluation_it_resumes_with_the_evaluation(
     with running:
         _wait_for(lambda: log.exists() and "Start inference on 400 batches" in log.read_text())
         running.terminate()
-        running.communicate(timeout=60)
+        running.communicate(timeout=120)
     assert running.returncode == ExitCode.resumable
     assert outcome_of(run, 1)["iterations"] == 1
 
@@ -301,7 +302,7 @@ def _wait_for(happened, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def _processes_of(run: RunPaths) -> list[int]:
@@ -339,7 +340,7 @@ def test_a_signal_to_every_process_of_a_job_stops_it_like_one_to_the_launcher(
         assert len(workers) >= 2  # the worker and its loader
         for process in (running.pid, *workers):
             os.kill(process, signal.SIGUSR1)
-        running.communicate(timeout=60)
+        running.communicate(timeout=120)
 
     assert running.returncode == ExitCode.resumable
     assert run.checkpoint(outcome_of(run, 1)["iterations"] - 1).exists()
@@ -354,7 +355,7 @@ def test_a_stop_signal_before_training_begins_is_resumable(
         assert running.stdout is not None
         assert running.stdout.readline().startswith("run:")
         running.terminate()
-        running.communicate(timeout=60)
+        running.communicate(timeout=120)
 
     assert running.returncode == ExitCode.resumable
 
@@ -372,13 +373,13 @@ def test_a_closed_pipe_does_not_end_a_training(
     assert outcome_of(run_in(tmp_path, "h"), 1)["iterations"] == 6
 
 
-def test_weights_alone_are_no_training_to_resume(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+def test_weights_alone_are_no_training_to_resume(launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
     settings = (*demo_settings, "DATASETS.TEST=[]", "SOLVER.MAX_ITER=1")
-    launch("train", *settings, "run.name=w")
+    launch_warm("train", *settings, "run.name=w")
     trained = torch.load(run_in(tmp_path, "w").final_weights, weights_only=True)
     torch.save({"model": trained["model"]}, tmp_path / "weights.pth")
 
-    done = launch("train", *settings, "run.name=o", f"resume={tmp_path / 'weights.pth'}")
+    done = launch_warm("train", *settings, "run.name=o", f"resume={tmp_path / 'weights.pth'}")
 
     assert done.returncode == ExitCode.request_wrong
     assert "MODEL.WEIGHTS=PATH" in done.stderr
@@ -407,7 +408,7 @@ def test_a_worker_that_is_killed_leaves_an_outcome_and_can_be_resumed(
         _wait_for(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0)
         for worker in _processes_of(run):
             os.kill(worker, signal.SIGKILL)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=120)
 
     assert running.returncode == ExitCode.training_failed
     assert outcome_of(run, 1)["ending"] == "killed"
@@ -415,13 +416,13 @@ def test_a_worker_that_is_killed_leaves_an_outcome_and_can_be_resumed(
     assert "run the same command again: no checkpoint was saved" in errors
 
 
-def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+def test_changed_settings_take_effect_as_declared(launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
     command = ("train", *demo_settings, "run.name=z", "DATASETS.TEST=[]", "SOLVER.WARMUP_ITERS=0")
-    launch(*command, "SOLVER.MAX_ITER=2", "SOLVER.BASE_LR=0.01")
+    launch_warm(*command, "SOLVER.MAX_ITER=2", "SOLVER.BASE_LR=0.01")
     run = run_in(tmp_path, "z")
 
-    longer = launch(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001")
-    other = launch(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001", "SOLVER.IMS_PER_BATCH=4")
+    longer = launch_warm(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001")
+    other = launch_warm(*command, "SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.001", "SOLVER.IMS_PER_BATCH=4")
 
     assert longer.returncode == ExitCode.finished, longer.stderr
     assert "changed: SOLVER.MAX_ITER   before 2   now 4" in longer.stdout
@@ -431,8 +432,8 @@ def test_changed_settings_take_effect_as_declared(launch: Launch, demo_settings:
     assert "run.allow_changes=[SOLVER.IMS_PER_BATCH]" in other.stderr
 
 
-def test_a_time_limit_stops_and_saves_before_it(launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
-    done = launch(
+def test_a_time_limit_stops_and_saves_before_it(launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path):
+    done = launch_warm(
         "train", *demo_settings, "run.name=t", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=100000", "run.time_limit=0.2"
     )
 
@@ -467,9 +468,9 @@ def test_a_sweep_trains_every_job_in_its_own_folder_and_continues_past_a_failing
 
 
 def test_a_training_that_diverges_says_so_without_a_traceback(
-    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
-    done = launch(
+    done = launch_warm(
         "train", *demo_settings, "run.name=d", "SOLVER.BASE_LR=1e30", "SOLVER.WARMUP_ITERS=0", "DATASETS.TEST=[]"
     )
 

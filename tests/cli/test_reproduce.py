@@ -16,13 +16,13 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.mark.slow
 def test_a_run_trained_once_more_has_the_same_weights_or_it_is_said_which_differ(
-    launch: Launch, demo_settings: tuple[str, ...], tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], tmp_path: Path
 ):
     settings = (*demo_settings, "device=cpu", "DATASETS.TEST=[]", "SOLVER.MAX_ITER=2", "SEED=-1", "run.name=a")
-    assert launch("train", *settings).returncode == 0
+    assert launch_warm("train", *settings).returncode == 0
     run = RunPaths(tmp_path / "outputs/mask_rcnn_R_50_FPN_1x-small/a")
 
-    same = launch("reproduce", "a", "--run")
+    same = launch_warm("reproduce", "a", "--run")
 
     assert same.returncode == 0, same.stderr
     assert "reproduced: all " in same.stdout
@@ -32,7 +32,7 @@ def test_a_run_trained_once_more_has_the_same_weights_or_it_is_said_which_differ
     changed["model"][name] = tensor + 0.5
     run.final_weights.unlink()  # a second name of the checkpoint, which stays
     torch.save(changed, run.final_weights)
-    other = launch("reproduce", "small/a", "--run", "again")
+    other = launch_warm("reproduce", "small/a", "--run", "again")
     assert (other.returncode, "not reproduced: 1 of " in other.stdout) == (1, True), other.stderr
     assert "by at most 0.5" in other.stdout
     assert "nothing that was recorded is different here" in other.stdout

@@ -65,15 +65,15 @@ def weights_in(run: RunPaths) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_run_is_trained_longer_from_anywhere_and_stays_frozen_as_it_was_last_asked_for(
-    launch: Launch, demo_settings: tuple[str, ...], small_demo: Path, tmp_path: Path
+    launch_warm: Launch, demo_settings: tuple[str, ...], small_demo: Path, tmp_path: Path
 ):
     """The settings with which it was started are found from where that was; a name with `=` and `,` needs no quotes."""
     os.symlink(small_demo, tmp_path / "mine")
     relative = [text.replace(str(small_demo), "mine") for text in demo_settings]
     # Warming up would take another part of a longer training.
     settings = ("device=cpu", "DATASETS.TEST=[]", "SOLVER.WARMUP_ITERS=0", "run.name=LR=1,B=2")
-    whole = launch("train", *relative, *settings, "run.root=whole", "SOLVER.MAX_ITER=4")
-    begun = launch("train", *relative, *settings, "SOLVER.MAX_ITER=2")
+    whole = launch_warm("train", *relative, *settings, "run.root=whole", "SOLVER.MAX_ITER=4")
+    begun = launch_warm("train", *relative, *settings, "SOLVER.MAX_ITER=2")
     assert (whole.returncode, begun.returncode) == (0, 0), whole.stderr + begun.stderr
     group = "mask_rcnn_R_50_FPN_1x-small"
     suggested = f"launcher resume '{group}/LR=1,B=2' SOLVER.MAX_ITER=4"
@@ -83,7 +83,7 @@ def test_a_run_is_trained_longer_from_anywhere_and_stays_frozen_as_it_was_last_a
     command = [sys.executable, "-m", "launcher", "resume", str(moved), "SOLVER.MAX_ITER=4"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     longer = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
-    again = launch("resume", str(moved))
+    again = launch_warm("resume", str(moved))
 
     assert longer.returncode == 0, longer.stderr
     assert f"continuing in {tmp_path}, where the run was started" in longer.stdout
