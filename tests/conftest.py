@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run_launcher_and_workers
+
 REPOSITORY = Path(__file__).parent.parent
 
 # A Mask R-CNN of a real shape but with few channels: about a million parameters, tenths of a second per iteration.
@@ -89,9 +91,11 @@ def launcher_environment() -> dict[str, str]:
 def launch(tmp_path: Path, launcher_environment: dict[str, str]) -> Launch:
     """Run `python -m launcher ARGUMENTS` in a folder of its own and return what it printed and its exit code."""
 
-    def run(*arguments: str, timeout_s: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, module: str = "launcher", timeout_s: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "launcher", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=tmp_path,
             env={**launcher_environment, **environment},
             capture_output=True,
@@ -99,5 +103,16 @@ def launch(tmp_path: Path, launcher_environment: dict[str, str]) -> Launch:
             timeout=timeout_s,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def launch_warm(tmp_path: Path, launcher_environment: dict[str, str]) -> Launch:
+    """The same from processes that have torch already, for tests of what is trained and not of how it is started."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        environ = {**launcher_environment, **environment}
+        return run_launcher_and_workers(arguments, folder=tmp_path, environ=environ)
 
     return run

@@ -9,14 +9,19 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import patch
+
+from launcher.launch.environment import with_short_waits
+from launcher.run import handover
 
 PRELOADED = (
     *("launcher.cli.main", "launcher.cli.train", "launcher.cli.training", "launcher.cli.plan", "launcher.cli.resume"),
     *("launcher.cli.list", "launcher.cli.explain", "launcher.cli.setting", "launcher.cli.submit", "launcher.cli.eval"),
-    *("launcher.train.worker", "launcher.train.tasks.train", "launcher.train.prediction.loaded"),
+    *("launcher.train.worker", "launcher.train.tasks.train", "launcher.train.prediction.loaded", "launcher.cli.warm"),
 )
 
 
@@ -25,6 +30,16 @@ def run_launcher(
 ) -> CompletedProcess[str]:
     """`launcher ARGUMENTS` in that folder and environment."""
     return _run(_launch, list(arguments), folder, environ, timeout_s)
+
+
+def run_launcher_and_workers(
+    arguments: Sequence[str], *, folder: Path, environ: Mapping[str, str], timeout_s: float = 280
+) -> CompletedProcess[str]:
+    """The same, and what trains or evaluates is a fork too where one process does it, as in a job of a sweep.
+
+    Not for detectron2's own data sets: where they are was read when it was imported.
+    """
+    return _run(_launch_warm, list(arguments), folder, environ, timeout_s)
 
 
 def run_python(code: str, *, folder: Path, environ: Mapping[str, str], timeout_s: float = 280) -> CompletedProcess[str]:
@@ -37,6 +52,9 @@ def _run(
 ) -> CompletedProcess[str]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
+    # What a worker's environment has when it imports torch.
+    with patch.dict(os.environ, with_short_waits({**os.environ, "OMP_NUM_THREADS": "1"})):
+        forkserver.ensure_running()
     printed = [folder.parent / name for name in ("stdout", "stderr")]
     for file in printed:
         file.write_text("")
@@ -78,6 +96,26 @@ def _launch(arguments: list[str]) -> int:
         return main(arguments)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(bool(done.code))
+
+
+def _launch_warm(arguments: list[str]) -> int:
+    handover.WARM = WarmForTests()
+    handover.WARM.note("launcher.train.warm")
+    return _launch(arguments)
+
+
+class WarmForTests(handover.Warm):
+    """Of a process whose environment, but for where detectron2's own data sets are, is what it was imported in."""
+
+    def note(self, module: str) -> None:
+        self.environ, self.module = _without_data_sets(with_short_waits(os.environ)), module
+
+    def can_fork(self, environ: Mapping[str, str]) -> bool:
+        return super().can_fork(_without_data_sets(environ))
+
+
+def _without_data_sets(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name != "DETECTRON2_DATASETS"}
 
 
 def _execute(code: str) -> int:

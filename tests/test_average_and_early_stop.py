@@ -21,6 +21,11 @@ pytestmark = pytest.mark.slow
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture
+def launch(launch_warm: Launch) -> Launch:
+    return launch_warm
+
+
 def run_in(folder: Path, name: str) -> RunPaths:
     return RunPaths(folder / "outputs" / "mask_rcnn_R_50_FPN_1x-small" / name)
 

@@ -25,6 +25,11 @@ NAME = "custom_val"
 
 
 @pytest.fixture
+def launch(launch_warm: Launch) -> Launch:
+    return launch_warm
+
+
+@pytest.fixture
 def exported(tmp_path: Path, small_demo: Path) -> Path:
     """The demo as FiftyOne exports it, with annotations that are numbered from 0."""
     root = tmp_path / "digits"

@@ -69,7 +69,7 @@ def test_two_writers_of_one_name_never_share_what_they_write_beside_it(tmp_path:
     file = tmp_path / "request.yaml"
     both_have_written = threading.Barrier(2)
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (real(descriptor), both_have_written.wait(10)))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (real(descriptor), both_have_written.wait(60)))
     texts = ["a" * 100_000, "b" * 50_000]
 
     writers = [threading.Thread(target=write_text, args=(file, text)) for text in texts]

@@ -26,7 +26,7 @@ def train(
 ) -> Callable[..., tuple[subprocess.CompletedProcess[str], RunPaths]]:
     """Train six iterations with a fault, saving every two, and return what was printed and the run's folder."""
 
-    def run(fault: str, *settings: str) -> tuple[subprocess.CompletedProcess[str], RunPaths]:
+    def run(fault: str, *settings: str, **how: str) -> tuple[subprocess.CompletedProcess[str], RunPaths]:
         done = launch(
             "train",
             *demo_settings,
@@ -37,6 +37,7 @@ def train(
             *settings,
             FAULT=fault,
             FAULT_COUNT=str(tmp_path / "struck"),
+            **how,
         )
         return done, RunPaths(next((tmp_path / "outputs").glob("*/r")))
 
@@ -106,7 +107,7 @@ def test_what_fails_every_time_ends_after_as_many_retries_as_allowed(train: Any)
 
 
 def test_a_training_that_hangs_is_killed_and_resumes(train: Any):
-    done, run = train("hang@3", "run.hang_minutes=0.25")
+    done, run = train("hang@3", "run.hang_minutes=4", module="tests.hurried", HURRY_S="260")
 
     assert done.returncode == ExitCode.finished, done.stderr
     first, second = outcomes(run)

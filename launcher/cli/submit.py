@@ -173,8 +173,8 @@ def _hand_over(paths: RunPaths) -> str:
         job = submit(paths.job_script)
     except RefusedError as error:
         raise RefusedError(
-            f"{error}\nThe run is frozen in {paths.folder}, and nothing was submitted: correct the setting and "
-            "type the command again."
+            f"{error}\nThe run is frozen in {paths.folder}, and nothing was submitted. "
+            "When that is corrected, type the command again."
         ) from error
     submission = Submission(scheduler="slurm", job_id=job, at=time.time(), attempts=attempts)
     write_json(paths.submission, submission)

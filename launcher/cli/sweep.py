@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,8 @@ from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
-from launcher.errors import ExitCode, printable
+from launcher.device.job import JobFacts, read_job
+from launcher.errors import ExitCode, RequestError, printable
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
 from launcher.search import plugin as search
@@ -31,6 +33,7 @@ def run_sweep(arguments: Sequence[str], task: Task, *, command: Sequence[str]) -
         LauncherError: the sweep cannot be meant, or a job failed.
         SystemExit: it was stopped.
     """
+    _refuse_several_nodes(read_job(os.environ))
     register()
     watcher = Watcher(make_console())
     books = Books(command=command, typed=take_apart(arguments).overrides, watcher=watcher)
@@ -44,6 +47,16 @@ def run_sweep(arguments: Sequence[str], task: Task, *, command: Sequence[str]) -
     if books.stopped:
         sys.exit(int(ExitCode.resumable))
     return ExitCode.finished
+
+
+def _refuse_several_nodes(job: JobFacts) -> None:
+    """Each node would have a controller, and each job would wait for launchers that nobody starts."""
+    if job.node.count > 1:
+        raise RequestError(
+            f"{job.started_by} started a sweep on {job.node.count} nodes, but its jobs run on one. Start it once, "
+            "without srun or torchrun, and its jobs share the GPUs of that node; to train each job on several nodes, "
+            "submit each with launcher submit cluster.nodes=N."
+        )
 
 
 def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
@@ -89,6 +92,7 @@ def make_board(request: RunRequest) -> Board:
         patience_s=request.device.nodes_patience_s,
         now=time.monotonic,
         sleep=time.sleep,
+        close_ears=partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOPPING),
     )
 
 

@@ -46,9 +46,10 @@ step=$!
 wait "$step"; status=$?
 while kill -0 "$step" 2>/dev/null; do wait "$step"; status=$?; done
 
-# The run's own record counts: of a job that is preempted srun exits with 143, however its step ended.
+# The run's own record counts: of a job that is preempted srun exits with 143, however its step ended. Only a launcher
+# that can be resumed says 75, which may also be because of what came after the attempt on record.
 now=$(attempt)
-if [ "$now" != "$last" ]; then
+if [ "$now" != "$last" ] && [ "$status" != 75 ]; then
     status=$(sed -n 's/^  "exit_code": \\([0-9]*\\),*$/\\1/p' "$run/attempts/$now/outcome.json" 2>/dev/null)
 fi
 case ${status:-killed} in

@@ -52,9 +52,10 @@ MEANINGS: Mapping[str, str] = {
     "MODEL.RETINANET.SMOOTH_L1_LOSS_BETA": "Where the box loss turns from squared to absolute; 0 is L1.",
     "MODEL.RESNETS.DEPTH": "Number of layers of the ResNet.",
     "MODEL.RESNETS.STEM_OUT_CHANNELS": "Channels of its first convolution.",
-    "INPUT.CROP.ENABLED": "Whether training images are cropped at random.",
+    "INPUT.CROP.ENABLED": "Whether training images are cropped at random, as an augmentation.",
     "SOLVER.LR_SCHEDULER_NAME": "How the learning rate falls: at SOLVER.STEPS, along a cosine, or in equal steps.",
-    "SOLVER.MAX_ITER": "Iterations of the training, each over SOLVER.IMS_PER_BATCH images.",
+    "SOLVER.MAX_ITER": "Iterations of the training, each over SOLVER.IMS_PER_BATCH images: "
+    "epochs x training images / SOLVER.IMS_PER_BATCH.",
     "SOLVER.BASE_LR": "Learning rate after the warm-up. It goes with the batch: half the batch, half the rate.",
     "SOLVER.MOMENTUM": "Momentum of SGD.",
     "SOLVER.NESTEROV": "Whether SGD uses Nesterov's momentum.",

@@ -121,7 +121,7 @@ def _problem_with(dataset: DatasetRequest, layouts: Sequence[Layout]) -> str:
         return f"{asked}: more than one data set is there ({_listed(files)}). {name_them}."
     parts = layouts[0].files
     several = [str(file) for part in ("train", "val", "") for file in parts.get(part, ()) if len(parts[part]) > 1]
-    if several or (parts.get("") and parts.get("train")):
+    if several or (parts.get("") and (parts.get("train") or parts.get("val"))):
         return f"{asked}: it is not clear which to train on ({_listed(several or files)}). {name_them}."
     if not any(parts.get(part) for part in ("train", "", "val")):
         return f"{asked}: no annotations to train or validate on are found there, only {_listed(files)}. {name_them}."

@@ -40,6 +40,10 @@ HABITS = {
     "learning_rate": "SOLVER.BASE_LR",
     "batch_size": "SOLVER.IMS_PER_BATCH",
     "epochs": "SOLVER.MAX_ITER",
+    "num_epochs": "SOLVER.MAX_ITER",
+    "max_epochs": "SOLVER.MAX_ITER",
+    "solver.epochs": "SOLVER.MAX_ITER",
+    "solver.max_epochs": "SOLVER.MAX_ITER",
     "iterations": "SOLVER.MAX_ITER",
     "amp": "SOLVER.AMP.ENABLED",
     "gpus": "device.count",
@@ -328,11 +332,14 @@ def _unknown_key(text: str, key: str, settable: Settable, *, added: bool) -> Mis
     habit = HABITS.get(key.casefold())
     near = [habit] if habit else nearest_names(key, settable.names)
     # An epoch is many iterations: there the value is another one too.
-    is_likely = key.casefold() != "epochs" if habit else bool(near) and _likeness(key, near[0]) >= LIKELY
+    is_epochs = bool(habit) and key.casefold().endswith("epochs")
+    is_likely = not is_epochs if habit else bool(near) and _likeness(key, near[0]) >= LIKELY
     is_detectron2s = key.split(".")[0].isupper()
     what = "detectron2 has no key" if is_detectron2s else "there is no setting"
     reason = f"{what} {key}{_nearest_clause(near)}"
-    if is_detectron2s and (added or not is_likely):
+    if is_epochs:
+        reason += ", in iterations: epochs x training images / SOLVER.IMS_PER_BATCH"
+    elif is_detectron2s and (added or not is_likely):
         reason += "; a key of another project enters through config_extensions=[module:function]"
     corrected = (near[0] + text.lstrip("+~")[len(key) :],) if is_likely else ()
     return Mistake(typed=text, reason=reason, corrected=corrected)

@@ -28,6 +28,9 @@ _UNREAD_CLASS_COUNTS = {
     "RetinaNet": ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES"),
 }
 """Of these keys, those that an architecture never reads; of one that is not here, any may be read."""
+IN_BOTH = "image.in_both"
+"""The code of images that are trained on and evaluated."""
+_SHARED_SHOWN = 3
 _EXAMPLES = " ({examples})"
 _UNUSABLE = ("image.damaged", "image.other_size", "image.too_many_pixels")
 """Flaws of images that detectron2 cannot use."""
@@ -44,7 +47,8 @@ def findings_about(request: RunRequest, facts: DatasetFacts) -> list[Finding]:
     errors += _errors_of_class_counts(request, facts)
     errors += [one for coco in used for one in _too_many_unusable(coco, keys, request.dataset.max_bad)]
     notices = [finding for coco in facts.coco for finding in _notices_of_file(coco, keys)]
-    return [*errors, *notices, *_notices_about_own(facts)]
+    shared = _shared_images([coco for coco in used if not coco.unreadable], keys)
+    return [*errors, *notices, *shared, *_notices_about_own(facts)]
 
 
 def _notices_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
@@ -299,6 +303,26 @@ def _errors_between(files: Sequence[CocoFacts]) -> Iterator[Finding]:
         f"the categories of dataset.train.json and dataset.val.json differ ({'; '.join(only)})",
         "Give both files the same categories with the same ids",
     )
+
+
+def _shared_images(files: Sequence[CocoFacts], keys: Keys) -> Iterator[Finding]:
+    """Image files that are trained on and evaluated; other files with the same pixels are found by opening them."""
+    trained = {path for coco in files if _is_in(keys, "TRAIN", coco) for path, _ in _paths(coco)}
+    for coco in files:
+        if _is_in(keys, "TRAIN", coco) or not _is_in(keys, "TEST", coco):  # a file in both was asked for
+            continue
+        same = [name for path, name in _paths(coco) if path in trained]
+        if same:
+            what = f"{len(same)} of {coco.num_images} images that are evaluated are trained on too: the AP is too high"
+            fix = "Remove them from one of the files"
+            yield _of_file(
+                IN_BOTH, coco, what, fix, severity=Severity.warning, count=len(same), examples=same[:_SHARED_SHOWN]
+            )
+
+
+def _paths(coco: CocoFacts) -> Iterator[tuple[str, str]]:
+    """Where its images are, with their names."""
+    return ((os.path.normpath(os.path.join(coco.images, one.file_name)), one.file_name) for one in coco.listed)
 
 
 def _errors_of_registered(facts: DatasetFacts) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from launcher.data.checks import IN_BOTH
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts
 from launcher.data.finding import Finding, Severity
@@ -122,7 +123,7 @@ def _shared(
     if same:
         what = f"{len(same)} of {len(their_images)} images of {between[1]} are in {between[0]} too: the AP is too high"
         fix = f"Remove them from {between[0]}, or from {between[1]}"
-        yield _of_both("image.in_both", Severity.warning, what, fix, same)
+        yield _of_both(IN_BOTH, Severity.warning, what, fix, same)
     alike = [
         f"{theirs.listed[late - len(our_images)].file_name} and {ours.listed[early].file_name}"
         for early, late in nearly_same([image.look for image in (*our_images, *their_images)])

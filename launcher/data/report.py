@@ -10,7 +10,7 @@ from launcher.config.adjustment import Adjustment
 from launcher.config.asked import names_in
 from launcher.config.chosen_model import is_model_chosen
 from launcher.config.request import RunRequest
-from launcher.data.checks import findings_about
+from launcher.data.checks import IN_BOTH, findings_about
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts
 from launcher.data.finding import Finding, Severity
@@ -70,7 +70,7 @@ class DataReport:
 def report_on(request: RunRequest, facts: DatasetFacts, opened: Opened) -> DataReport:
     """Judge what was read, and the images that were opened."""
     facts = with_opened(facts, opened)
-    findings = findings_about(request, facts)
+    findings = [one for one in findings_about(request, facts) if not (opened and one.code == IN_BOTH)]
     findings += findings_between(facts, opened)
     if is_model_chosen(request):
         findings += [one for coco in facts.coco for one in findings_about_sizes(coco, request.keys)]

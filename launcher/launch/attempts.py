@@ -57,9 +57,9 @@ def launch(request: RunRequest, session: Session) -> Ended:
     Raises:
         LauncherError: it cannot be started.
     """
-    session.board.forget_earlier_starts()
     exit_code, why = 1, ""
     try:
+        session.board.open()
         ended = _lead(request, session)
         exit_code = ended.outcome.exit_code if ended.outcome is not None else 0
         return ended
@@ -95,8 +95,12 @@ def follow(request: RunRequest, session: Session) -> int:
         NodeError: the first node is not to be heard, or this node cannot do its part.
     """
     with Claims(session.claim, session.handed_over) as claims, Follow(request, session, claims) as part:
-        if (prepared := part.first_plan()) is not None:
-            _attempts(part, session, prepared, claims)
+        try:
+            if (prepared := part.first_plan()) is not None:
+                _attempts(part, session, prepared, claims)
+        except SystemExit as stop:
+            # srun asks all launchers to stop once one has ended with an error: it is the first node's that counts.
+            raise SystemExit(part.exit_code_after(stop.code)) from None
         return part.exit_code
 
 

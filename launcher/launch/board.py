@@ -84,8 +84,10 @@ class Board:
         patience_s: float,
         now: Callable[[], float],
         sleep: Callable[[float], None],
+        close_ears: Callable[[], object] = lambda: None,
     ) -> None:
-        self.node = node
+        """`close_ears` is called before the last word: from then on no signal may change how this launcher ends."""
+        self.node, self._close_ears = node, close_ears
         self._stale, self._folder = folder, folder / node.start
         self._patience_s, self._now, self._sleep = patience_s, now, sleep
         self._others = [rank for rank in range(node.count) if rank != node.rank]
@@ -99,9 +101,9 @@ class Board:
     def host(self) -> str:
         return self._word.host
 
-    @property
-    def plan_file(self) -> Path:
-        return self._folder / "plan.json"
+    def _plan_file(self, number: int) -> Path:
+        """One name for each plan: a network disk may give out the former content of a file that was replaced."""
+        return self._folder / f"plan{number}.json"
 
     def say(self, stage: Stage, *, plan: int | None = None, text: str = "", exit_code: int = 0) -> None:
         """Raises NodeError where it cannot be written."""
@@ -109,8 +111,12 @@ class Board:
         self._word = replace(self._word, stage=stage, plan=number, text=text, exit_code=exit_code)
         self._write()
 
-    def forget_earlier_starts(self) -> None:
-        """By the first node: those who have come already come again."""
+    def open(self) -> None:
+        """By the first node: forget earlier starts, and be there for as long as looking at the data takes."""
+        self._take_down()  # those who have come already come again
+        self.say(Stage.here)
+
+    def _take_down(self) -> None:
         if self._others:
             shutil.rmtree(self._stale, ignore_errors=True)
 
@@ -150,6 +156,24 @@ class Board:
         """
         return self._wait(lambda: self._answer(lambda word: word.plan > last), self._unheard)
 
+    def read_plan(self, number: int) -> RunPlan:
+        """By another node: the plan of that number, which the first one has said is there.
+
+        Raises:
+            NodeError: it does not come to be seen.
+        """
+        until = self._now() + self._patience_s
+        while (plan := read_json_if_valid(self._plan_file(number), RunPlan)) is None:
+            if self._now() > until:
+                raise NodeError(f"{self.host} cannot read {self._plan_file(number)}. {NOT_SHARED}")
+            self._sleep(LOOK_EVERY_S)
+        return plan
+
+    def heard_last(self) -> Word | None:
+        """By another node that is asked to stop: the first one's last word; None where it has not left."""
+        word = self.word_of(0)
+        return word if word is not None and word.stage is Stage.left else None
+
     def wait_until_begun(self, number: int) -> Word:
         """The same once the attempt may begin."""
         return self._wait(
@@ -167,16 +191,18 @@ class Board:
         """The last word; the first node waits for the others to hear it, and takes the board down."""
         if not self._others:
             return
+        self._close_ears()
         with suppress(NodeError):
             if self.node.rank:
                 self.say(Stage.left, exit_code=exit_code, text=text)
                 return
-            self._wait_at_most(FAREWELL_S, lambda: all(self.others().values()))
+            # Who comes after an error is told by srun; of a run that is finished nobody else would tell.
+            self._wait_at_most(FAREWELL_S if exit_code else self._patience_s, lambda: all(self.others().values()))
             self._hear()
             self.say(Stage.left, exit_code=exit_code, text=text)
             self._wait_at_most(FAREWELL_S, self._all_left)
             if self._all_left():
-                self.forget_earlier_starts()
+                self._take_down()
 
     # While the processes of this node run
 
@@ -204,7 +230,7 @@ class Board:
     def _hand_out(self, plan: RunPlan, number: int) -> None:
         self._hear()
         try:
-            write_json(self.plan_file, plan)
+            write_json(self._plan_file(number), plan)
         except OSError as error:
             raise self._unwritable(error) from error
         self.say(Stage.planned, plan=number)
@@ -225,7 +251,7 @@ class Board:
         return len(ready) == len(self._others)
 
     def _all_left(self) -> bool:
-        return all(word is None or word.stage is Stage.left for word in self.others().values())
+        return all(word is not None and word.stage is Stage.left for word in self.others().values())
 
     def _cannot(self, word: Word) -> bool:
         return word.stage is Stage.left or (word.stage is Stage.sick and word.plan == self._word.plan)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from launcher.config.request import RunRequest
-from launcher.config.values import read_json, write_json
+from launcher.config.values import write_json
 from launcher.device.policy.plan import DevicePlan
 from launcher.errors import ExitCode, LauncherError, printable
 from launcher.launch.board import NodeError, Stage, Word
@@ -52,7 +52,9 @@ class Follow:
         word = self._board.wait_until_begun(self._number)
         if word.plan != self._number or word.stage is Stage.left:
             self.exit_code = word.exit_code or self.exit_code
-            raise NodeError(f"the first node, {word.host}, has not begun{f': {word.text}' if word.text else ''}")
+            error = NodeError(f"the first node, {word.host}, has not begun{f': {word.text}' if word.text else ''}")
+            error.exit_code = ExitCode(self.exit_code)
+            raise error
         self._board.say(Stage.working)
         plan, attempt = prepared.plan, prepared.plan.attempt_paths
         write_json(attempt.facts_of(plan.nodes.rank), prepared.facts)
@@ -67,14 +69,19 @@ class Follow:
         word = self._board.wait_until_over(self._number, was_stopped=outcome.ending is Ending.stopped)
         return None if word is None else self._prepared_for(word)
 
+    def exit_code_after(self, asked: object) -> int:
+        """That of a launcher which was asked to stop: the first node's, where that has left; otherwise `asked`."""
+        last = self._board.heard_last()
+        self.exit_code = last.exit_code if last is not None else asked if isinstance(asked, int) else self.exit_code
+        return self.exit_code
+
     def _prepared_for(self, word: Word) -> Prepared | None:
         if word.stage is Stage.left:
             self.exit_code = word.exit_code
             return None
         self._number = word.plan
-        plan = read_json(self._board.plan_file, RunPlan)
         try:
-            return self._with_own_devices(plan)
+            return self._with_own_devices(self._board.read_plan(word.plan))
         except LauncherError as error:
             self._board.refuse(self._number, str(error))
             raise NodeError(f"{self._board.host}: {error}") from error

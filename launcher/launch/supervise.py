@@ -145,12 +145,12 @@ def execute(
         supervision.pass_to_worker()
         watch = Watch(attempt.heartbeat, hang_s=plan.limits.hang_minutes * 60, now=started)
         exit_status = supervision.wait(process, watch)
-    _kill_group(process.pid)  # ranks or loaders that outlived their parent
-    if exit_status:
-        leave_progress_line()
-    others.say_ended()
-    if not attempt.result.exists():
-        others.wait_until_ended()
+        _kill_group(process.pid)  # ranks or loaders that outlived their parent
+        if exit_status:
+            leave_progress_line()
+        others.say_ended()
+        if not attempt.result.exists():
+            others.wait_until_ended()
     beat = read_beat(attempt.heartbeat)
     end = WorkerEnd(
         exit_status=exit_status,

@@ -26,4 +26,5 @@ def epochs_of(keys: Keys, num_images: int) -> float:
 
 def epochs_text(epochs: float) -> str:
     """`0.4 epochs`, `37 epochs`."""
-    return f"{epochs:,.0f} epochs" if epochs >= 10 else f"{epochs:.2g} epochs"
+    number = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
+    return f"{number} epoch" if number == "1" else f"{number} epochs"

@@ -22,7 +22,7 @@ def conversion_lines(done: Converted, source: Path, folder: Path) -> Iterator[st
     yield from _counted("kept otherwise, or worth a look", done.changes)
     if not done.losses:
         yield "nothing was left out"
-    yield f"next: launcher plan {' '.join(_settings(done, folder))}"
+    yield f"next: launcher {_next(done, folder)}"
 
 
 def _classes(names: Sequence[str]) -> str:
@@ -48,6 +48,13 @@ def _counted(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
         more = ", ..." if flaw.count > len(flaw.examples) else ""
         yield f"  {flaw.code}: {flaw.count}"
         yield f"    {', '.join(flaw.examples)}{more}"
+
+
+def _next(done: Converted, folder: Path) -> str:
+    """A command that takes what was written."""
+    if any(file.file.stem == "train" for file in done.files):
+        return f"plan {' '.join(_settings(done, folder))}"
+    return f"data check {shlex.quote(str(done.files[0].file))}"
 
 
 def _settings(done: Converted, folder: Path) -> Iterator[str]:

@@ -84,9 +84,11 @@ def sound(rng: random.Random) -> Content:
 
 
 def write_images(folder: Path) -> None:
-    """The images that `sound` lists."""
-    for number in range(1, 5):
-        Image.new("RGB", (SIZE, SIZE)).save(folder / f"{number}.png")
+    """The images that `sound` lists, to train on and to validate with."""
+    for part in ("train", "val"):
+        (folder / part).mkdir(exist_ok=True)
+        for number in range(1, 5):
+            Image.new("RGB", (SIZE, SIZE)).save(folder / part / f"{number}.png")
 
 
 def _object(number: int, image_id: int, box: list[int]) -> Content:
@@ -324,8 +326,8 @@ def _look(folder: Path, *, mask_on: bool) -> tuple[str, str]:
 
 
 def _dataset(folder: Path) -> DatasetRequest:
-    train = SplitRequest(json=str(folder / "train.json"), images=str(folder))
-    val = ValRequest(json=str(folder / "val.json"), images=str(folder))
+    train = SplitRequest(json=str(folder / "train.json"), images=str(folder / "train"))
+    val = ValRequest(json=str(folder / "val.json"), images=str(folder / "val"))
     return DatasetRequest(kind=DatasetKind.coco_json, name="fuzz", root=str(folder), train=train, val=val)
 
 

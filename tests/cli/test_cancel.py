@@ -41,7 +41,7 @@ with lock_folder(folder):
     record_outcome(plan, stopped_after(40))
 """
 ORPHAN = """
-import os, signal, sys, time
+import os, sys
 from pathlib import Path
 from launcher.launch.folder_lock import lock_folder
 
@@ -50,7 +50,7 @@ with lock_folder(Path(sys.argv[1])) as lock:
         os._exit(0)
     os.setsid()
     print(os.getpid(), flush=True)
-    time.sleep(20)
+    sys.stdin.read()
 """
 
 
@@ -65,12 +65,12 @@ def running(program: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", program, str(folder), "launcher.train"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.communicate()  # closes its input, for which an orphan waits
 
 
 def test_a_run_on_this_host_is_asked_to_stop_and_waited_for(outputs: Path, capsys: pytest.CaptureFixture[str]):
@@ -80,7 +80,7 @@ def test_a_run_on_this_host_is_asked_to_stop_and_waited_for(outputs: Path, capsy
 
         assert main(["cancel", "now"]) == 0
 
-        assert launcher.wait(10) == 0
+        assert launcher.wait(60) == 0
     text = capsys.readouterr().out
     assert f"asked process {launcher.pid}, the launcher, to stop" in text
     assert "demo/now is stopped at iteration 40/100. Continue with: launcher resume demo/now" in text
@@ -92,7 +92,7 @@ def test_the_worker_of_a_launcher_that_died_is_asked_itself(outputs: Path, capsy
     with running(ORPHAN, folder) as launcher:
         assert launcher.stdout is not None
         worker = int(launcher.stdout.readline())
-        launcher.wait(10)
+        launcher.wait(60)
         write_json(RunPaths(folder).fence, Fence(attempt=1, token="t", host=socket.gethostname(), process=worker))
 
         assert main(["cancel", "orphan"]) == 0
@@ -109,7 +109,7 @@ def test_no_other_process_is_taken_for_the_worker_of_a_launcher_that_died(
     with running(ORPHAN, folder) as launcher:
         assert launcher.stdout is not None
         launcher.stdout.readline()
-        launcher.wait(10)
+        launcher.wait(60)
         write_json(RunPaths(folder).fence, Fence(attempt=1, token="t", host=socket.gethostname(), process=os.getpid()))
 
         assert main(["cancel", "orphan"]) == 1
@@ -127,7 +127,7 @@ def test_a_process_that_the_lock_names_and_that_does_not_hold_it_is_left_alone(
     with running(ORPHAN, folder) as launcher:
         assert launcher.stdout is not None
         launcher.stdout.readline()
-        launcher.wait(10)
+        launcher.wait(60)
         RunPaths(folder).lock.write_text(f"process {os.getppid()} on {socket.gethostname()}\n")
 
         assert main(["cancel", "orphan"]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,14 @@ def test_converting_leaves_torch_and_detectron2_alone(tmp_path: Path):
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_the_next_command_takes_what_has_nothing_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = a_data_set(tmp_path / "yolo", "0 0.5 0.5 0.5 0.5")
+    text(source / "data.yaml", "test: images", "names: [apple, pear]")
+
+    main(["data", "convert", str(source), str(tmp_path / "my coco")])
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: launcher data check '{tmp_path}/my coco/test.json'"
+    assert main(shlex.split(last)[2:]) == ExitCode.finished

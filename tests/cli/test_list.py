@@ -25,6 +25,9 @@ from launcher.files import write_text
         (["experiments"], "demo"),
         (["settings", "SOLVER.WARM*"], "SOLVER.WARMUP_ITERS"),
         (["settings", "early", "stop"], "early_stopping.patience"),
+        (["settings", "epochs"], "SOLVER.MAX_ITER"),
+        (["settings", "augmentation"], "INPUT.CROP.ENABLED"),
+        (["settings", "freeze"], "MODEL.BACKBONE.FREEZE_AT"),
         (["causes", "nccl"], "nccl.hangs"),
     ],
 )

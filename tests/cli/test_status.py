@@ -107,7 +107,7 @@ def test_following_ends_with_the_run(
     begun = threading.Event()
     trainer = threading.Thread(target=train)
     trainer.start()
-    assert begun.wait(5)
+    assert begun.wait(60)
     text = shown(capsys, "now", "--follow")
     trainer.join()
 

@@ -25,5 +25,5 @@ def test_a_sweep_runs_with_hydras_submitit_launcher(
     )
 
     assert done.returncode == 0, done.stderr
-    runs = [summarize(file.parent, 0.0) for file in (tmp_path / "runs").glob("*/*/request.yaml")]
+    runs = [summarize(file.parent, 0.0) for file in (tmp_path / "runs").rglob("request.yaml")]
     assert [run.state for run in runs] == [State.finished] * 2

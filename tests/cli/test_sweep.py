@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli import runs, status
+from launcher.cli import runs, status, train
 from launcher.errors import RequestError
 from launcher.run.outcome import Work
 from launcher.sweep.record import write_sweep
@@ -93,3 +93,12 @@ def test_a_sweep_that_cannot_be_read_is_a_sentence(sweep: Sweep):
 
     with pytest.raises(RequestError, match=r"damaged or of another version.*launcher runs"):
         status.run(["sweep-BASE_LR"])
+
+
+def test_a_sweep_that_is_started_on_several_nodes_is_refused(monkeypatch):
+    started = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "2"}
+    for name, value in {**started, "SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "n[1-2]"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(RequestError, match="srun started a sweep on 2 nodes, but its jobs run on one"):
+        train.run(["-m", "experiment=demo", "SOLVER.BASE_LR=0.1,0.2"])

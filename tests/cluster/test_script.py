@@ -86,6 +86,7 @@ def node(tmp_path: Path) -> Node:
         ("137", "nothing", 75, True),
         ("1", "1", 1, False),
         ("143", "1", 1, False),
+        ("75", "1", 75, True),  # stopped, or short of a node, between an attempt that failed and its retry
         ("76", "76", 76, False),
         ("130", "130", 130, False),
         ("0", "", 0, False),  # finished before

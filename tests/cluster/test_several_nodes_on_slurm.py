@@ -39,20 +39,22 @@ def undisturbed_four(slurm: Slurm, settings: tuple[str, ...]) -> str:
     return weights_in(RunPaths(folder).final_weights)
 
 
-def processes_on(node: int, job: str, words: str) -> Iterator[int]:
+def processes_on(node: int, slurm: Slurm, job: str, words: str) -> Iterator[int]:
     """Of a job on its first, second, … node: those whose command line has these words."""
+    # Another Slurm on this machine has jobs with the same numbers.
+    ours = {f"SLURM_CONF={slurm.state}/slurm.conf", f"SLURM_JOB_ID={job}", f"SLURM_NODEID={node}"}
     for process in filter(str.isdecimal, os.listdir("/proc")):
         try:
             environ = Path("/proc", process, "environ").read_bytes().split(b"\0")
             command = Path("/proc", process, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if {f"SLURM_JOB_ID={job}".encode(), f"SLURM_NODEID={node}".encode()} <= set(environ) and words in command:
+        if {os.fsencode(variable) for variable in ours} <= set(environ) and words in command:
             yield int(process)
 
 
-def kill_second_launcher(slurm: Slurm, run: Submitted) -> None:  # noqa: ARG001
-    os.kill(next(processes_on(1, run.job, "-m launcher resume")), signal.SIGKILL)
+def kill_second_launcher(slurm: Slurm, run: Submitted) -> None:
+    os.kill(next(processes_on(1, slurm, run.job, "-m launcher resume")), signal.SIGKILL)
 
 
 def lose_second_node(slurm: Slurm, run: Submitted) -> None:
@@ -89,7 +91,7 @@ def test_a_killed_rank_of_the_second_node_is_retried_on_the_same_nodes(
     run = submit_to_two("killed_rank")
     run.wait_for_iteration(5)
 
-    os.kill(next(processes_on(1, run.job, "spawn_main")), signal.SIGKILL)
+    os.kill(next(processes_on(1, slurm, run.job, "spawn_main")), signal.SIGKILL)
 
     assert slurm.ended(run.job) == "COMPLETED", run.output
     assert (run.ends(), slurm.field(run.job, "Restarts")) == (["killed", "finished"], "0")
@@ -136,6 +138,17 @@ def test_a_job_on_two_nodes_outlives_the_controller(slurm: Slurm, submit_to_two:
 
     assert slurm.ended(run.job) == "COMPLETED", run.output
     assert weights_in(run.paths.final_weights) == undisturbed_four
+
+
+@pytest.mark.timeout(600)
+def test_a_job_on_two_nodes_that_fails_for_a_reason_of_its_own_is_not_requeued(slurm: Slurm, submit: Submit):
+    """However the launchers' ends follow each other: srun ends all of them once one has ended with an error."""
+    asked = (*BATCH, "device=auto", "cluster.nodes=2", "cluster.gpus_per_node=1")
+    for number in range(4):
+        run = submit(f"two_no_gpus{number}", *asked)
+
+        assert slurm.ended(run.job) == "FAILED", run.output
+        assert (slurm.field(run.job, "ExitCode"), slurm.field(run.job, "Restarts")) == ("4:0", "0"), run.output
 
 
 def by_hand(slurm: Slurm, name: str, *lines: str) -> tuple[str, str]:

@@ -62,7 +62,7 @@ def test_an_earlier_start_of_the_same_job_is_asked_to_stop_and_waited_for(
 
     begin_in_job(tmp_path / "run", tmp_path, {"SLURM_JOB_ID": "17"}, said.append)
 
-    assert holder.wait(10) == -signal.SIGTERM
+    assert holder.wait(60) == -signal.SIGTERM
     assert holder_of(tmp_path / "run") is None
     assert said == [f"note: process {holder.pid} of an earlier start of job 17 still trains here; ending it"]
 

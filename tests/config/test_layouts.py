@@ -146,6 +146,10 @@ def test_what_is_not_used_and_what_is_missing_is_said_with_the_setting_that_help
             {"annotations/instances_default.json": "images/1.jpg", "annotations/instances_train.json": "images/1.jpg"},
             r"not clear which to train on",
         ),
+        (
+            {"annotations/instances_default.json": "images/1.jpg", "annotations/instances_val.json": "images/1.jpg"},
+            r"not clear which to train on",
+        ),
         ({"test/labels.json": "test/data/1.jpg"}, r"no annotations to train or validate on.*only .*test/labels\.json"),
     ],
 )

@@ -331,6 +331,24 @@ def test_many_examples_are_counted_and_only_the_first_are_named(tmp_path: Path):
         plan(dataset)
 
 
+@pytest.mark.parametrize("test", [["fruits_val"], []])
+def test_images_that_are_trained_on_and_evaluated_are_a_notice(tmp_path: Path, test: list[str]):
+    dataset = write_fruits(tmp_path)
+    edit(tmp_path, "val", set_in("images", 1, file_name="../train/2.jpg"))
+
+    planned = plan(dataset, keys_with(DATASETS__TEST=test))
+
+    said = [notice for notice in planned.notices if "trained on too" in notice]
+    assert len(said) == len(test)
+    assert all("1 of 2 images that are evaluated" in notice and "../train/2.jpg" in notice for notice in said)
+
+
+def test_evaluating_the_training_data_by_its_name_is_no_notice(tmp_path: Path):
+    planned = plan(write_fruits(tmp_path), keys_with(DATASETS__TEST=["fruits_train"]))
+
+    assert not [notice for notice in planned.notices if "trained on too" in notice]
+
+
 def test_different_categories_in_train_and_val_are_refused_and_named(tmp_path: Path):
     dataset = write_fruits(tmp_path)
     edit(tmp_path, "val", set_in("categories", 1, name="hazelnut"))

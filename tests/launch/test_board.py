@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launcher.config.values import read_json
 from launcher.device.job import NodeFacts
 from launcher.errors import ExitCode
+from launcher.launch import board as board_module
 from launcher.launch.board import Board, NodeError, Stage
 from launcher.run.plan import RunPlan
 from tests.values import a_plan
@@ -32,13 +33,13 @@ def together(*steps: Callable[[], object]) -> list[object]:
 def follow(board: Board) -> tuple[Stage, int, RunPlan]:
     board.say(Stage.here)
     word = board.wait_for_plan(last=0)
-    plan = read_json(board.plan_file, RunPlan)
+    plan = board.read_plan(word.plan)
     board.say(Stage.ready, plan=word.plan)
     return board.wait_until_begun(word.plan).stage, word.plan, plan
 
 
 def lead(board: Board) -> None:
-    board.forget_earlier_starts()
+    board.open()
     board.publish(PLAN)
     board.begin()
 
@@ -147,3 +148,79 @@ def test_one_node_alone_writes_nothing_and_waits_for_nobody(tmp_path: Path):
     board.leave(0)
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_first_node_that_looks_at_data_for_longer_than_others_wait_is_waited_for(tmp_path: Path):
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1, patience_s=0.1)
+
+    def lead_slowly() -> None:
+        first.open()
+        time.sleep(0.5)
+        first.publish(PLAN)
+        first.begin()
+
+    _, followed = together(lead_slowly, lambda: follow(second))
+
+    assert followed == (Stage.working, 1, PLAN)
+
+
+def test_the_plan_of_a_retry_is_another_file_than_that_of_the_attempt_before(tmp_path: Path):
+    """On a network disk the content of a file that was replaced may still be seen."""
+    first, second = a_board(tmp_path, 0), a_board(tmp_path, 1)
+    later = replace(PLAN, attempt=2)
+    together(lambda: lead(first), lambda: follow(second))
+
+    def follow_again() -> RunPlan:
+        word = second.wait_for_plan(last=1)
+        second.say(Stage.ready, plan=word.plan)
+        return second.read_plan(word.plan)
+
+    _, plan = together(lambda: first.publish(later), follow_again)
+
+    assert (plan, second.read_plan(1)) == (later, PLAN)
+
+
+def test_a_plan_that_is_announced_and_cannot_be_read_is_named(tmp_path: Path):
+    second = a_board(tmp_path, 1, patience_s=0.1)
+
+    with pytest.raises(NodeError, match=r"n2 cannot read .*plan3\.json"):
+        second.read_plan(3)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_signal_is_heard_once_the_last_word_is_said(tmp_path: Path, rank: int):
+    """srun asks all launchers to stop once one of them has ended with an error."""
+    stages: list[Stage | None] = []
+
+    def note() -> None:
+        word = board.word_of(rank)
+        stages.append(word.stage if word is not None else None)
+
+    board = Board(
+        tmp_path / ".nodes",
+        NodeFacts(count=2, rank=rank, name="n", head="n1", start="17-0-0"),
+        patience_s=1.0,
+        now=time.monotonic,
+        sleep=lambda s: time.sleep(s / 100),
+        close_ears=note,
+    )
+    board.say(Stage.here)
+
+    board.leave(4)
+
+    assert stages == [Stage.here]
+
+
+def test_a_node_that_comes_after_an_error_still_finds_what_the_first_one_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(board_module, "FAREWELL_S", 0.1)
+    first, late = a_board(tmp_path, 0), a_board(tmp_path, 1)
+    first.open()
+    first.leave(4, "no GPU")
+
+    late.say(Stage.here)
+
+    word = late.heard_last()
+    assert word is not None
+    assert (word.exit_code, word.text) == (4, "no GPU")

@@ -146,6 +146,67 @@ def test_what_the_first_node_refuses_ends_the_others_with_its_exit_code(tmp_path
     assert exit_code == 2
 
 
+def test_a_node_that_srun_stops_because_the_first_one_has_failed_ends_with_its_exit_code(tmp_path: Path):
+    request = request_in(tmp_path, resume="must")
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    assert second.board is not None
+
+    def stopped(_: float) -> None:
+        time.sleep(0.01)
+        if second.board.heard_last() is not None:  # type: ignore[union-attr]
+            raise SystemExit(75)
+
+    second.board = Board(
+        second.board.run / ".nodes", second.board.node, patience_s=60.0, now=time.monotonic, sleep=stopped
+    )
+
+    def follow_to_the_end() -> object:
+        with pytest.raises(SystemExit) as stop:
+            follow(request, second.session())
+        return stop.value.code
+
+    _, exit_code = together(lambda: noting(lambda: launch(request, first.session())), follow_to_the_end)
+
+    assert exit_code == 2
+
+
+def test_a_node_that_is_stopped_while_the_first_one_is_there_can_be_resumed(tmp_path: Path):
+    request = request_in(tmp_path)
+    node = a_world(tmp_path, 1).board
+    assert node is not None
+
+    def stopped(_: float) -> None:
+        raise SystemExit(75)
+
+    second = World(board=Board(node.run / ".nodes", node.node, patience_s=60.0, now=time.monotonic, sleep=stopped))
+
+    with pytest.raises(SystemExit) as stop:
+        follow(request, second.session())
+
+    assert stop.value.code == 75
+
+
+def test_what_keeps_the_first_node_from_beginning_is_the_exit_code_of_the_others_too(tmp_path: Path):
+    request = request_in(tmp_path)
+    first, second = a_world(tmp_path, 0), a_world(tmp_path, 1)
+    plans = []
+
+    def lead() -> None:
+        assert first.board is not None
+        other = a_world(tmp_path / "plan", 0)
+        other.board = None
+        other.meeting = None
+        plans.append(launch(request_in(tmp_path / "plan"), other.session()).plan)
+        first.board.open()
+        first.board.publish(plans[0])
+        first.board.leave(2, "the disk is full")
+
+    _, error = together(lead, lambda: noting(lambda: follow(request, second.session())))
+
+    assert "the first node, n1, has not begun: the disk is full" in str(error)
+    assert error.exit_code == 2
+
+
 def test_a_finished_run_is_finished_on_all_nodes(tmp_path: Path):
     request = request_in(tmp_path)
     worlds = [[a_world(tmp_path, rank) for rank in (0, 1)] for _ in range(2)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from launcher.run import codes
 from launcher.run.handover import Worker
 from launcher.run.outcome import RANK_KILLED, Ending, WorkerFailure
 from launcher.run.paths import AttemptPaths
+from launcher.signals import handling
 from tests.values import a_plan
 
 
@@ -73,6 +75,24 @@ class OneThatEnded:
 
     def wait_until_ended(self) -> None:
         self.waited += 1
+
+
+class Preempting(OneThatEnded):
+    """While their last words are waited for, the scheduler asks to stop."""
+
+    def wait_until_ended(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_while_the_other_nodes_write_down_their_end_does_not_lose_the_outcome(tmp_path: Path):
+    plan = a_plan({"SOLVER": {}}, folder=str(tmp_path))
+    plan.attempt_paths.folder.mkdir(parents=True)
+    failing = Worker({**os.environ}, tmp_path, command=[sys.executable, "-c", "raise SystemExit(1)"])
+
+    with handling({signal.SIGTERM: lambda *_: sys.exit(75)}):
+        outcome = supervise.execute(plan, {**os.environ}, inherited=(), others=Preempting(), early=failing)
+
+    assert (outcome.ending, outcome.exit_code) == (Ending.stopped, 75)
 
 
 def test_processes_that_wait_for_those_of_another_node_in_vain_are_ended(

@@ -71,7 +71,7 @@ def test_what_a_crashed_job_has_started_ends_with_it(app: Callable[..., App]):
     parent.sweep(*ON_CPU, "+x=1")
 
     (child,) = numbers_in(parent.folder)
-    wait_for(lambda: not is_alive(child), patience_s=10)
+    wait_for(lambda: not is_alive(child))
 
 
 def test_what_a_job_prints_is_in_its_log_and_nowhere_else(app: Callable[..., App]):
@@ -144,7 +144,7 @@ time.sleep(100)
     wait_for(lambda: len(numbers_in(stopped.folder)) == 2)
 
     controller.send_signal(number)
-    status = controller.wait(30)
+    status = controller.wait(60)
 
     assert [file.name for file in sorted(stopped.folder.glob("*.stopped"))] == ["1.stopped", "2.stopped"]
     assert status == -number
@@ -160,7 +160,7 @@ def test_a_signal_that_comes_while_the_server_still_imports_is_not_lost(app: Cal
     time.sleep(0.5)
 
     controller.send_signal(signal.SIGTERM)
-    status = controller.wait(15)
+    status = controller.wait(60)
 
     assert status == (75 if handler else -signal.SIGTERM)
     assert not numbers_in(early.folder)
@@ -272,7 +272,7 @@ def test_where_nothing_can_be_forked_each_job_is_a_process_that_was_started(app:
     assert len(set(said)) == 2, done.stderr
     assert "+x=1 was killed by SIGSEGV" in done.stderr
     assert "job 4/4 ended with exit code 75" in done.stderr
-    wait_for(lambda: not is_alive(numbers_in(started.folder)[0]), patience_s=10)
+    wait_for(lambda: not is_alive(numbers_in(started.folder)[0]))
 
 
 LEDGER = """

@@ -38,7 +38,7 @@ def run(folder: Path, code: str) -> Any:
         [sys.executable, "-c", JOB + code, str(folder)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ABOVE)},
     )
@@ -51,7 +51,7 @@ def test_it_gets_plan_environment_and_open_files_as_a_started_one_does(tmp_path:
 with early_worker(os.environ, folder) as worker, open(folder / "lock", "w") as lock:
     assert worker.serves({**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     worker.begin(Path("plan.json"), {"NEW": "x" * 100_000}, [lock.fileno()])
-    print(json.dumps([worker.is_forked, worker.process.pid, worker.process.wait(20)]))
+    print(json.dumps([worker.is_forked, worker.process.pid, worker.process.wait(60)]))
 """
     is_forked, pid, status = run(tmp_path, code)
     plan, environ, held, own, session = json.loads((tmp_path / "seen.json").read_text())
@@ -111,6 +111,6 @@ module.work_forked = note
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("not ours"))
 worker = Worker(os.environ, folder)
 worker.process.send_signal(signal.SIGTERM)
-print(json.dumps([worker.process.wait(20), (folder / "heard").exists()]))
+print(json.dumps([worker.process.wait(60), (folder / "heard").exists()]))
 """
     assert run(tmp_path, code) == [0, True]

@@ -29,7 +29,7 @@ def test_one_that_is_not_needed_ends_with_the_block(tmp_path: Path):
 
 def test_it_names_the_runs_folder_to_whoever_looks_at_processes(tmp_path: Path):
     with early_worker(ENVIRON, tmp_path) as worker:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         # For a moment after it has started the kernel has no command line to show.
         while not (command := Path(f"/proc/{worker.process.pid}/cmdline").read_text()) and time.monotonic() < until:
             time.sleep(0.01)
@@ -60,7 +60,7 @@ def test_it_gets_plan_environment_and_open_files_however_long_the_environment(tm
     worker = Worker(ENVIRON, tmp_path, [sys.executable, "-c", WAITS])
     with open(tmp_path / "lock", "w") as lock:
         worker.begin(Path("plan.json"), {"LONG": "x" * 300_000}, [lock.fileno()])
-    worker.process.wait(20)
+    worker.process.wait(60)
     worker.dismiss()
 
     plan, environment, held = json.loads(capfd.readouterr().out)
@@ -79,7 +79,7 @@ def test_it_ends_when_its_launcher_dies():
 
     until = time.monotonic() + 60
     while not gone(pid) and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(0.05)
     assert gone(pid)
 
 

@@ -63,7 +63,7 @@ def write_python(
 
 def install(project: Path, python: str = "./python") -> subprocess.CompletedProcess[str]:
     command = ["sh", "scripts/install.sh", python, ".venv"]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
 
 
 def calls(project: Path) -> list[str]:

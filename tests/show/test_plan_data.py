@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from launcher.data.plan import DataContent
+from launcher.run.length import epochs_text
 from launcher.run.plan import PlanWarning, Report, RunPlan
 from launcher.show.plan_data import data_rows
 from launcher.show.run import show_plan
@@ -61,3 +63,11 @@ def test_warnings_of_a_plan_are_shown_before_its_start():
     lines = [line.split(":")[0] for line in stream.getvalue().splitlines()]
     assert lines == ["run", "data", "length", "device", "warning", "note", "start"]
     assert "warning: steps" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [(0.04, "0.04 epochs"), (1.0, "1 epoch"), (1.04, "1 epoch"), (1.06, "1.1 epochs"), (37.4, "37 epochs")],
+)
+def test_epochs_are_counted_in_as_many_digits_as_anybody_reads(epochs: float, text: str):
+    assert epochs_text(epochs) == text

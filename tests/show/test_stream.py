@@ -72,4 +72,4 @@ def test_what_was_still_to_be_written_into_a_closed_pipe_does_not_end_the_proces
     running.stdin.write(b"now\n")
     running.stdin.close()
 
-    assert running.wait(timeout=30) == 0
+    assert running.wait(timeout=60) == 0

@@ -74,6 +74,7 @@ def convert(asked: Conversion) -> Converted:
     labels = _read(asked, chosen, account)
     _refuse_malformed(account, skip=asked.skip_malformed)
     _refuse_nothing(asked.source, labels, account)
+    _note_shared(labels, account)
     files = write_labels(labels, asked.source, asked.folder, copy_images=asked.copy_images, force=asked.force)
     return Converted(
         format=chosen,
@@ -147,6 +148,19 @@ def _refuse_nothing(source: Path, labels: Labels, account: Account) -> None:
     raise DataError(
         f"{source} has no {what} that can be carried over, so nothing was written.{' Left out:' if lost else ''}{lost}"
     )
+
+
+def _note_shared(labels: Labels, account: Account) -> None:
+    """Images in more than one part: a model that is measured on what it learnt looks better than it is."""
+    parts: dict[str, list[str]] = {}
+    for part, images in labels.parts.items():
+        for file in dict.fromkeys(os.path.abspath(image.file) for image in images):
+            parts.setdefault(file, []).append(part)
+    for file, names in parts.items():
+        if len(names) > 1:
+            account.changed.note(
+                "images that several parts have: measured on them, the AP is too high", f"{file}: {' and '.join(names)}"
+            )
 
 
 def _number(problems: Sequence[str]) -> str:

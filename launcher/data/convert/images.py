@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -22,11 +22,37 @@ def images_below(folder: Path) -> Iterator[Path]:
     yield from (file for file in files_below(folder) if is_image(file))
 
 
+def images_in(folder: Path) -> Iterator[Path]:
+    """Every image file in a folder itself, by name."""
+    yield from (file for file in sorted(folder.iterdir()) if is_image(file) and file.is_file())
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file in a folder and the folders in it, by name; hidden ones left out."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    entered = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if _is_new(os.path.join(place, name), entered))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _is_new(folder: str, entered: set[str]) -> bool:
+    """Whether it is neither hidden nor, through a link, a folder that was entered before."""
+    real = os.path.realpath(folder)
+    if os.path.basename(folder).startswith(".") or real in entered:
+        return False
+    entered.add(real)
+    return True
+
+
+def note_unlabelled(
+    images: Iterable[Path], annotations: Iterable[Path], used: Iterable[Path], account: Account
+) -> None:
+    """Count the images that no annotation file is about, by its name or by what it says."""
+    names = {file.stem for file in annotations}
+    known = {os.path.abspath(file) for file in used}
+    for image in images:
+        if image.stem not in names and os.path.abspath(image) not in known:
+            account.lost.note("images without annotations", str(image))
 
 
 def part_of(file: Path, source: Path) -> str:

@@ -15,8 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from launcher.data.convert.images import beside, files_below, is_image, part_of, size_of
-from launcher.data.convert.labels import Account, LabelledImage, LabelledObject, Labels, Polygon, area_of, box_around
+from launcher.data.convert.images import beside, files_below, images_below, is_image, note_unlabelled, part_of, size_of
+from launcher.data.convert.labels import (
+    Account,
+    LabelledImage,
+    LabelledObject,
+    Labels,
+    Polygon,
+    area_of,
+    box_around,
+    has_extent,
+)
 
 _NO_CLASSES = ("__ignore__", "_background_")
 _CORNERS = 64
@@ -50,6 +59,8 @@ def read_labelme(source: Path, account: Account) -> Labels:
         elif (image := _read_file(file, account)) is not None:
             parts.setdefault(part_of(file, source), []).append(image)
     images = [image for part in parts.values() for image in part]
+    annotations = filter(_is_annotation, files_below(source))
+    note_unlabelled(images_below(source), annotations, (image.file for image in images), account)
     named = {one.category for image in images for one in image.objects}
     return Labels(parts=parts, categories=tuple(sorted(named)))
 
@@ -142,7 +153,7 @@ def _read_shape(shape: Any, place: str, size: tuple[int, int], account: Account)
     if drawn is None:
         return None
     polygon, rle, bbox, area = drawn
-    if min(bbox[2:]) <= 0:
+    if not has_extent(bbox):
         account.lost.note("shapes without width or height", place)
         return None
     group = shape.get("group_id")
@@ -219,7 +230,7 @@ def _masked(
         return None
     whole = np.zeros((size[1], size[0]), bool)
     left, top = (round(value) for value in points[0])
-    part = whole[max(0, top) : top + bitmap.shape[0], max(0, left) : left + bitmap.shape[1]]
+    part = whole[max(0, top) : max(0, top + bitmap.shape[0]), max(0, left) : max(0, left + bitmap.shape[1])]
     part[:] = bitmap[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]]
     rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
     if len(rows) == 0:

@@ -71,6 +71,15 @@ class Account:
         return self.changed.result()
 
 
+DIGITS = 4
+"""Behind the point of a coordinate: a ten-thousandth of a pixel is kept."""
+
+
+def has_extent(bbox: tuple[float, float, float, float]) -> bool:
+    """Whether it has width and height, as it is written."""
+    return min(round(side, DIGITS) for side in bbox[2:]) > 0
+
+
 def box_around(polygons: Sequence[Polygon]) -> tuple[float, float, float, float]:
     """As COCO writes it."""
     xs = [x for polygon in polygons for x in polygon[::2]]

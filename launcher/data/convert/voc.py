@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from launcher.data.convert.images import beside, files_below, is_image, part_of, size_of
-from launcher.data.convert.labels import Account, LabelledImage, LabelledObject, Labels, area_of, box_around
+from launcher.data.convert.images import beside, files_below, images_in, is_image, note_unlabelled, part_of, size_of
+from launcher.data.convert.labels import Account, LabelledImage, LabelledObject, Labels, area_of, box_around, has_extent
 from launcher.errors import DataError
 
 _PARTS = ("train", "val", "test")
@@ -51,6 +51,9 @@ def read_voc(source: Path, account: Account, options: VocOptions) -> Labels:
     for file in files_below(root):
         if file.suffix.lower() == ".xml" and not _is_annotation(file):
             account.lost.note("XML files that are no annotations", str(file))
+    used = [image.file for images in parts.values() for image in images]
+    beside_used = (file for folder in dict.fromkeys(file.parent for file in used) for file in images_in(folder))
+    note_unlabelled(beside_used, filter(_is_annotation, files_below(root)), used, account)
     origin, why = _origin_of(parts, options)
     named = {one.name for images in parts.values() for image in images for one in image.objects}
     made = {part: [_as_labelled(image, origin, options, account) for image in images] for part, images in parts.items()}
@@ -71,7 +74,7 @@ def _root_of(source: Path) -> Path:
 
 def _files_by_part(root: Path, account: Account) -> dict[str, list[Path]]:
     """The annotation files, by ImageSets/Main or by the names of folders."""
-    files = {file.stem: file for file in files_below(root / "Annotations") if _is_annotation(file)}
+    files = [file for file in files_below(root / "Annotations") if _is_annotation(file)]
     sets = root / "ImageSets" / "Main"
     if files and sets.is_dir():
         return _by_sets(files, sets, account)
@@ -81,25 +84,37 @@ def _files_by_part(root: Path, account: Account) -> dict[str, list[Path]]:
     return by_folder
 
 
-def _by_sets(files: dict[str, Path], sets: Path, account: Account) -> dict[str, list[Path]]:
+def _by_sets(files: list[Path], sets: Path, account: Account) -> dict[str, list[Path]]:
     named = {part: sets / f"{part}.txt" for part in _PARTS}
-    if not named["train"].is_file() and (sets / "trainval.txt").is_file():
+    is_whole = not named["train"].is_file() and (sets / "trainval.txt").is_file()
+    if is_whole:
         named["train"] = sets / "trainval.txt"
-    parts = {part: list(_listed(file, files, account)) for part, file in named.items() if file.is_file()}
+    by_name = _by_name(files)
+    parts = {part: list(_listed(file, by_name, account)) for part, file in named.items() if file.is_file()}
     if not parts:
-        parts = {"train": list(files.values())}
+        parts = {"train": files}
+    if is_whole:
+        parts["train"] = [file for file in parts["train"] if file not in parts.get("val", ())]
     used = {file for listed in parts.values() for file in listed}
-    for file in files.values():
+    for file in files:
         if file not in used:
             account.lost.note("annotation files that ImageSets/Main does not list", str(file))
     return {part: listed for part, listed in parts.items() if listed}
 
 
-def _listed(file: Path, files: dict[str, Path], account: Account) -> Iterator[Path]:
+def _by_name(files: list[Path]) -> dict[str, list[Path]]:
+    """By what a list may call them; files in several folders may have one name."""
+    named: dict[str, list[Path]] = {}
+    for file in files:
+        named.setdefault(file.stem, []).append(file)
+    return named
+
+
+def _listed(file: Path, files: dict[str, list[Path]], account: Account) -> Iterator[Path]:
     for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         words = line.split()
         if words and words[0] in files:
-            yield files[words[0]]
+            yield from files[words[0]]
         elif words:
             account.lost.note("listed images without annotations", f"{file}:{number}: {words[0]}")
 
@@ -294,7 +309,7 @@ def _as_labelled(image: _Image, origin: int, options: VocOptions, account: Accou
 def _object_of(one: _Object, origin: int, options: VocOptions, account: Account) -> LabelledObject | None:
     left, top, right, bottom = one.corners
     box = (left - origin, top - origin, right - left + origin, bottom - top + origin)
-    if min(box[2:]) <= 0:
+    if not has_extent(box):
         account.lost.note("objects without width or height", f"{one.place}: {' '.join(f'{n:g}' for n in one.corners)}")
         return None
     if one.is_difficult:

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.data.convert.labels import LabelledImage, LabelledObject, Labels
+from launcher.data.convert.labels import DIGITS, LabelledImage, LabelledObject, Labels
 from launcher.errors import DataError, RequestError
 from launcher.files import write_text
 
 PARTS = ("train", "val", "test")
 _IMAGES = "images"
-_DIGITS = 4
-"""Behind the point of a coordinate: a ten-thousandth of a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,8 @@ def write_labels(
     _refuse_others(folder, parts, force=force)
     every = dict.fromkeys(image.file for images in parts.values() for image in images)
     names = _copied_names(every, source) if copy_images else {file: _relative(file, folder) for file in every}
+    if copy_images:
+        _refuse_other_images(names, folder, force=force)
     contents = {part: content_of(images, labels.categories, names) for part, images in parts.items()}
     try:
         if copy_images:
@@ -70,9 +70,22 @@ def _refuse_others(folder: Path, parts: Mapping[str, Any], *, force: bool) -> No
         )
 
 
+def _refuse_other_images(names: Mapping[Path, str], folder: Path, *, force: bool) -> None:
+    there = [folder / name for name in names.values() if os.path.lexists(folder / name)]
+    sources = {os.path.realpath(file) for file in names}
+    if own := [file for file in there if os.path.realpath(file) in sources]:
+        raise RequestError(f"{own[0]} is an image of the data set and would be overwritten. Choose a new folder.")
+    if there and not force:
+        raise RequestError(
+            f"Already there: {there[0]}{f' and {len(there) - 1} more images' if len(there) > 1 else ''}. "
+            "Choose a new folder, or overwrite with --force."
+        )
+
+
 def _relative(file: Path, folder: Path) -> str:
     """From the annotations, beside which images are looked for."""
-    return Path(os.path.relpath(file, folder)).as_posix()
+    there = os.path.join(os.path.realpath(file.parent), file.name)  # `..` of a link is not where it lies
+    return Path(os.path.relpath(there, os.path.realpath(folder))).as_posix()
 
 
 def _copied_names(files: Mapping[Path, None], source: Path) -> dict[Path, str]:
@@ -123,14 +136,14 @@ def _annotation(one: LabelledObject, number: int, image_id: int, numbers: Mappin
         "image_id": image_id,
         "category_id": numbers[one.category],
         "bbox": _rounded(one.bbox),
-        "area": round(one.area, _DIGITS),
+        "area": round(one.area, DIGITS),
         "iscrowd": int(one.is_crowd),
         **({"segmentation": mask} if mask else {}),
     }
 
 
 def _rounded(numbers: Sequence[float]) -> list[float]:
-    return [round(number, _DIGITS) for number in numbers]
+    return [round(number, DIGITS) for number in numbers]
 
 
 def _count(file: Path, images: Sequence[LabelledImage]) -> Written:

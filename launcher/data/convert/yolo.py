@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 from launcher.data.convert.images import files_below, images_below, is_image, size_of
-from launcher.data.convert.labels import Account, LabelledImage, LabelledObject, Labels, area_of, box_around
+from launcher.data.convert.labels import Account, LabelledImage, LabelledObject, Labels, area_of, box_around, has_extent
 from launcher.errors import DataError
 
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -26,8 +25,20 @@ def find_yaml(source: Path) -> Path | None:
     if source.is_file():
         return source if source.suffix in (".yaml", ".yml") else None
     named = [source / name for name in _NAMES if (source / name).is_file()]
-    others = sorted(file for ending in ("*.yaml", "*.yml") for file in source.glob(ending) if _describes(file))
-    return next(iter(named or others), None)
+    return next(iter(named or _describing(source)), None)
+
+
+def _describing(folder: Path) -> list[Path]:
+    return sorted(file for ending in ("*.yaml", "*.yml") for file in folder.glob(ending) if _describes(file))
+
+
+def _refuse_several(source: Path, taken: Path) -> None:
+    """Of files that nobody called data.yaml, none is more likely meant than another."""
+    if source.is_dir() and taken.name not in _NAMES and len(several := _describing(source)) > 1:
+        raise DataError(
+            f"{source} has several data sets: {', '.join(map(str, several))}. Name one of these files in place of the "
+            "folder."
+        )
 
 
 def _describes(file: Path) -> bool:
@@ -50,6 +61,7 @@ def read_yolo(source: Path, account: Account) -> Labels:
             f"{source} has no data.yaml, which says the names of the classes and where the images are. Write one: "
             "train: images/train, val: images/val, names: [NAME, ...]."
         )
+    _refuse_several(source, file)
     described = _read_yaml(file, account)
     parts = {part: _read_part(described, part, account) for part in _PARTS if described.images.get(part)}
     _note_unused_labels(described, account)
@@ -84,7 +96,7 @@ def _read_yaml(file: Path, account: Account) -> _Described:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DataError(f"{file}{line}: this is no YAML ({error.problem}). Correct it.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
     if not isinstance(content, dict):
         raise DataError(f"{file} has no train, val and names. Write them.")
@@ -164,8 +176,11 @@ def _listed_images(file: Path, base: Path, account: Account) -> Iterator[Path]:
 
 def labels_of(image: Path) -> Path:
     """The file of an image's labels: in `labels/` for the last `images/` on its way, else beside it."""
-    before, separator, after = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
-    return Path(f"{before}{os.sep}labels{os.sep}{after}") if separator else image.with_suffix(".txt")
+    for parts in (image.parts, image.absolute().parts):  # the folder that a relative path begins in counts too
+        places = [place for place, name in enumerate(parts[:-1]) if name == "images"]
+        if places:
+            return Path(*parts[: places[-1]], "labels", *parts[places[-1] + 1 :]).with_suffix(".txt")
+    return image.with_suffix(".txt")
 
 
 def _read_part(described: _Described, part: str, account: Account) -> list[LabelledImage]:
@@ -206,7 +221,7 @@ def _object_of(
         account.lost.note("keypoints, of which the boxes are kept", place)
         numbers = numbers[:5]
     made = _box(name, numbers[1:], size) if len(numbers) == 5 else _polygon(name, numbers[1:], size)
-    if min(made.bbox[2:]) <= 0:
+    if not has_extent(made.bbox):
         account.lost.note("objects without width or height", f"{place}: {' '.join(words[:9])}")
         return None
     if _reaches_beyond(made, size):

@@ -164,3 +164,42 @@ def test_ids_are_numbered_from_1_and_belong_together(tmp_path: Path):
     content = json.loads((tmp_path / "coco/train.json").read_text())
     assert [one["id"] for one in content["annotations"]] == [1, 2]
     assert {one["image_id"] for one in content["annotations"]} == {one["id"] for one in content["images"]} == {1}
+
+
+def test_images_that_train_and_validate_are_counted(tmp_path: Path):
+    source = yolo(tmp_path / "source")
+    text(source / "data.yaml", "train: images/train", "val: [images/train, images/val]", "names: [pear]")
+
+    done, _ = converted(source)
+
+    (shared,) = done.changes
+    assert (shared.code, shared.count) == ("images that several parts have: measured on them, the AP is too high", 1)
+    assert shared.examples[0].endswith("a.jpg: train and val")
+
+
+def test_images_are_found_from_a_folder_that_is_a_link(tmp_path: Path):
+    source = yolo(tmp_path / "source")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "deep/er")
+
+    _, content = converted(source, folder=tmp_path / "out")
+
+    assert (tmp_path / "out" / content["train"]["images"][0]["file_name"]).is_file()
+
+
+def test_images_are_not_overwritten_unless_asked_for_and_never_those_that_are_copied(tmp_path: Path):
+    source = tmp_path / "source"
+    for name in ("1.jpg", "images/1.jpg"):
+        picture(source / name)
+        text((source / name).with_suffix(".txt"), "0 0.5 0.5 0.5 0.5")
+    text(source / "data.yaml", "train: [1.jpg, images/1.jpg]", "names: [pear]")
+    mine = text(tmp_path / "coco/images/1.jpg", "mine")
+
+    with pytest.raises(RequestError, match=r"Already there: .*coco/images/1\.jpg\. .*--force"):
+        converted(source, copy_images=True)
+    assert mine.read_text() == "mine\n"
+    with pytest.raises(RequestError, match=r"source/images/1\.jpg is an image of the data set"):
+        converted(source, folder=source, copy_images=True, force=True)
+    converted(source, copy_images=True, force=True)
+
+    assert mine.read_bytes() == (source / "1.jpg").read_bytes()

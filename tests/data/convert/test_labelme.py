@@ -215,8 +215,27 @@ def test_polygons_survive_the_way_from_labelme(polygon: list[tuple[float, float]
         done, content = converted(root)
 
     extents = [max(axis) - min(axis) for axis in zip(*polygon, strict=True)]
-    if min(extents) <= 0:
+    if round(min(extents), 4) <= 0:
         assert losses(done) == {"shapes without width or height": 1}
         return
     kept = content["train"]["annotations"][1]["segmentation"][0]
     assert kept == pytest.approx([value for point in polygon for value in point], abs=1e-4)
+
+
+def test_images_without_annotations_are_counted(tmp_path: Path):
+    source = one_image(tmp_path / "labelme", {"label": "pear", "points": TRIANGLE})
+    picture(source / "deep/z.png")
+
+    done, _ = converted(source)
+
+    assert losses(done) == {"images without annotations": 1}
+
+
+@pytest.mark.parametrize("corner", [[-9, 7], [5, -9], [99, 7], [5, 99]])
+def test_a_mask_beyond_its_image_is_counted(tmp_path: Path, corner: list[int]):
+    mask = {"label": "pear", "points": [corner, corner], "shape_type": "mask", "mask": bitmap(np.ones((3, 3), bool))}
+
+    done, content = converted(one_image(tmp_path / "labelme", mask, {"label": "pear", "points": TRIANGLE}))
+
+    assert losses(done) == {"masks without a pixel": 1}
+    assert len(content["train"]["annotations"]) == 1

@@ -209,3 +209,36 @@ def test_boxes_of_whole_pixels_survive_the_way_to_voc_and_back(boxes_of_coco: li
 
     # VOC's first pixel is 1, COCO's 0.
     assert [box for _, box in boxes(content["train"])] == [[x - 1, y - 1, w, h] for x, y, w, h in boxes_of_coco]
+
+
+def test_what_validates_is_taken_out_of_trainval(tmp_path: Path):
+    root = challenge(tmp_path / "VOC2007")
+    (root / "ImageSets/Main/train.txt").unlink()
+
+    done, content = converted(root)
+
+    assert [Path(one["file_name"]).name for one in content["train"]["images"]] == ["1.jpg", "2.jpg"]
+    assert [Path(one["file_name"]).name for one in content["val"]["images"]] == ["3.jpg"]
+    assert not changes(done)
+
+
+def test_files_of_one_name_in_several_folders_are_all_read(tmp_path: Path):
+    root = tmp_path / "VOC"
+    for place in ("a", "b"):
+        picture(root / "Annotations" / place / "1.jpg")
+        voc_file(root / "Annotations" / place / "1.xml", voc_object(place, (1, 2, 10, 12)))
+    text(root / "ImageSets/Main/train.txt", "1")
+
+    _, content = converted(root)
+
+    assert [name for name, _ in boxes(content["train"])] == ["a", "b"]
+
+
+def test_images_without_annotations_are_counted(tmp_path: Path):
+    root = challenge(tmp_path / "VOC2007")
+    picture(root / "JPEGImages/5.jpg")
+    picture(root / "SegmentationClass/6.png")
+
+    done, _ = converted(root)
+
+    assert losses(done)["images without annotations"] == 1

@@ -242,7 +242,7 @@ def test_coordinates_survive_the_way_to_yolo_and_back(described: Any):
     num_lost = 0
     for category, numbers, is_box in made:
         extent = numbers[2:] if is_box else [max(numbers[a::2]) - min(numbers[a::2]) for a in (0, 1)]
-        if min(extent) < 1e-9:
+        if round(min(extent), 4) <= 0:
             num_lost += 1
             continue
         one = next(back)
@@ -252,3 +252,60 @@ def test_coordinates_survive_the_way_to_yolo_and_back(described: Any):
     assert next(back, None) is None
     assert sum(losses(done).values()) == num_lost
     assert json.dumps(content)
+
+
+@pytest.mark.parametrize(("source", "inside"), [(".", ""), ("data.yaml", ""), (".", "images")])
+def test_labels_are_found_from_within_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, inside: str
+):
+    root = write(tmp_path / "yolo", "0 0.5 0.5 0.2 0.2")
+    text(root / "images/data.yaml", "train: train", "val: val", "names: [apple]")
+    monkeypatch.chdir(root / inside)
+
+    done, content = converted(Path(source), folder=tmp_path / "coco")
+
+    assert boxes(content["train"]) == [("apple", [16, 12, 8, 6])]
+    assert done.losses == ()
+
+
+def test_an_object_too_thin_to_be_written_is_counted(tmp_path: Path):
+    source = write(tmp_path / "yolo", "0 0.5 0.5 0.2 0.2", "0 0 0 0 1e-9 1 0")
+
+    done, content = converted(source)
+
+    assert len(content["train"]["annotations"]) == 1
+    assert losses(done) == {"objects without width or height": 1}
+
+
+def test_a_description_with_control_characters_is_refused(tmp_path: Path):
+    source = write(tmp_path / "yolo", yaml=("names: [a\x00]", "train: images/train"))
+
+    with pytest.raises(DataError, match=r"data\.yaml cannot be read: "):
+        converted(source)
+
+
+def test_images_in_linked_folders_are_read_once(tmp_path: Path):
+    root = write(tmp_path / "yolo")
+    picture(tmp_path / "elsewhere/b.jpg")
+    text(tmp_path / "elsewhere/b.txt", "0 0.5 0.5 0.2 0.2")
+    (root / "images/train/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(root / "images/train")
+    text(root / "labels/train/linked/b.txt", "0 0.5 0.5 0.2 0.2")
+
+    _, content = converted(root)
+
+    assert [Path(one["file_name"]).name for one in content["train"]["images"]] == ["a.jpg", "b.jpg"]
+    assert len(content["train"]["annotations"]) == 1
+
+
+def test_several_descriptions_are_asked_about(tmp_path: Path):
+    source = write(tmp_path / "yolo", "0 0.5 0.5 0.2 0.2")
+    (source / "data.yaml").unlink()
+    for name in ("a", "b"):
+        text(source / f"{name}.yaml", "train: images/train", f"names: [{name}]")
+
+    with pytest.raises(DataError, match=r"several data sets: .*a\.yaml, .*b\.yaml\. Name one"):
+        converted(source)
+    _, content = converted(source / "b.yaml")
+
+    assert boxes(content["train"]) == [("b", [16, 12, 8, 6])]

@@ -104,7 +104,7 @@ def test_a_training_continues_while_its_state_is_written_as_it_was(training: Tra
     real = torch.save
 
     def slow_save(*arguments: Any) -> None:
-        assert training_went_on.wait(20)
+        assert training_went_on.wait(60)
         real(*arguments)
 
     monkeypatch.setattr(torch, "save", slow_save)

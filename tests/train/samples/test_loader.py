@@ -195,7 +195,7 @@ def test_a_process_that_still_has_loader_processes_can_end(evaluates: bool, cfg:
     )
 
     process.start()
-    process.join(timeout=30)
+    process.join(timeout=120)
     exit_code = process.exitcode
     process.kill()
 
