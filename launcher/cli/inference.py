@@ -14,7 +14,7 @@ from launcher.config.request import RunRequest
 from launcher.config.task import InferenceRequest
 from launcher.errors import ExitCode, RequestError
 from launcher.launch.inference import for_inference
-from launcher.run.found import ROOT, find_run
+from launcher.run.found import ROOT, find_run, is_run
 from launcher.run.trained import read_trained
 from launcher.run.weights import find_weights
 
@@ -44,8 +44,9 @@ def sort_words(arguments: Sequence[str], *, command: str) -> Words:
         RequestError: neither a run nor a model is named, or both are, or there is no such run.
     """
     asked = take_apart(arguments)
-    settings = [word for word in asked.overrides if _is_setting(word)]
-    others = [word for word in asked.overrides if not _is_setting(word)]
+    root = Path(_root_in(asked.overrides))
+    settings = [word for word in asked.overrides if _is_setting(word, root)]
+    others = [word for word in asked.overrides if not _is_setting(word, root)]
     checkpoint = [word.partition("=")[2] for word in settings if word.startswith("checkpoint=")]
     settings = [word for word in settings if not word.startswith("checkpoint=")]
     named = [word for word in settings if _key_of(word) in MODEL_GROUPS]
@@ -59,7 +60,7 @@ def sort_words(arguments: Sequence[str], *, command: str) -> Words:
         raise RequestError(
             f"Whose model? Name a run, launcher {command} RUN, or a model, launcher {command} {EXAMPLE}."
         )
-    folder = _run_called(others[0], Path(_root_in(settings)))
+    folder = _run_called(others[0], root)
     if unusable := [word for word in settings if _key_of(word) in NOT_WITH_A_RUN]:
         raise RequestError(
             f"{unusable[0]} would make another model than that of {others[0]}. Leave it out, or the run."
@@ -81,9 +82,10 @@ def _run_called(word: str, root: Path) -> Path:
         ) from error
 
 
-def _is_setting(word: str) -> bool:
-    """A file may have any name, and is meant where there is one."""
-    return ("=" in word or word.startswith(("+", "~"))) and not os.path.lexists(word) and word[:2] != "~/"
+def _is_setting(word: str, root: Path) -> bool:
+    """A file may have any name, and is meant where there is one; so is a run by its place below `root`."""
+    is_there = os.path.lexists(word) or is_run(root / word)
+    return ("=" in word or word.startswith(("+", "~"))) and not is_there and word[:2] != "~/"
 
 
 def _key_of(word: str) -> str:

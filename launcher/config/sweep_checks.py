@@ -35,13 +35,14 @@ def problems_with_sweep(request: RunRequest) -> Iterator[str]:
 
 
 def _problems_with_metric(request: RunRequest) -> Iterator[str]:
-    metric = request.sweep.metric
-    if not metric:
-        return
+    metric, keep = request.sweep.metric, request.sweep.keep
     if not evaluated_on(request.dataset, request.keys):
-        yield (
-            f"sweep.metric={metric}, but there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME], "
-            "or with dataset.val of a coco_json data set."
-        )
-    elif problem := metric_problem("sweep.metric", metric, request):
+        needing = [f"sweep.metric={metric}"] if metric else []
+        needing += [f"sweep.keep={keep}"] if num_kept(keep) is not None else []
+        for setting in needing:
+            yield (
+                f"{setting}, but there is nothing to evaluate on. Name it with DATASETS.TEST=[NAME], "
+                "or with dataset.val of a coco_json data set."
+            )
+    elif metric and (problem := metric_problem("sweep.metric", metric, request)):
         yield problem

@@ -14,7 +14,7 @@ from launcher.config.request import Rerun, RunRequest
 from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.pool import ledger
-from launcher.sweep.naming import SEED, key_of, sweep_folder
+from launcher.sweep.naming import SEED, key_of, settings_without_quotes, sweep_folder
 from launcher.sweep.planned import (
     Planned,
     is_hydras,
@@ -117,8 +117,10 @@ class Books(contextlib.ExitStack):
     def repeated(self, points: Sequence[Sequence[str]]) -> list[list[str]]:
         """The jobs of these points: one for each of its seeds, and of a point that is typed twice no more."""
         sweep = self.open(points[0])
-        jobs = (tuple(job) for point in points for job in repeated(point, sweep))
-        return [list(job) for job in dict.fromkeys(jobs)]
+        jobs: dict[frozenset[tuple[str, str]], list[str]] = {}
+        for job in (job for point in points for job in repeated(point, sweep)):
+            jobs.setdefault(settings_without_quotes(job), job)
+        return list(jobs.values())
 
     def standings(self, overrides: Sequence[str]) -> list[Standing]:
         """Where all jobs of the sweep stand; the overrides are those of any of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def key_of(override: str) -> str:
 def settings_in(overrides: Sequence[str]) -> dict[str, str]:
     """By key; of one that is typed twice the last counts."""
     return {key_of(text): text.partition("=")[2] for text in overrides}
+
+
+def settings_without_quotes(overrides: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """The same for jobs that would have one folder: quotes do not get into names, nor does the order."""
+    return frozenset((key, re.sub(r"""^(["'])(.*)\1$""", r"\2", text)) for key, text in settings_in(overrides).items())
 
 
 def sweep_folder(request: RunRequest, fixed: Sequence[str], swept: Sequence[str]) -> Path:

@@ -8,19 +8,26 @@ from collections.abc import Iterator, Sequence
 from launcher.config.sweep_checks import num_kept
 from launcher.launch.folder_lock import FolderBusyError, lock_folder
 from launcher.run.paths import RunPaths
+from launcher.sweep.standing import main_metric_of
 from launcher.sweep.values import JobState, Standing, Sweep, rank_key
 
 MEBIBYTE = 2**20
 
 
 def jobs_to_clear(sweep: Sweep, keep: str, found: Sequence[Standing]) -> list[Standing]:
-    """The finished jobs that are not among the best; what is pruned, too, has come to its end. Decides only."""
+    """The finished jobs that are not among the best; what is pruned, too, has come to its end. Decides only.
+
+    A job that reports another metric than the others is not compared, and none is where nothing was evaluated.
+    """
     number = num_kept(keep)
     if number is None:
         return []
     finished = [one for one in found if one.state is JobState.finished]
+    if all(one.value is None for one in finished):
+        return []
     kept = sorted(finished, key=lambda one: rank_key(one, sweep.mode))[:number]
-    ended = [one for one in found if one.state in (JobState.finished, JobState.pruned)]
+    metric = main_metric_of(found, sweep.metric)
+    ended = [one for one in found if one.state in (JobState.finished, JobState.pruned) and one.metric in ("", metric)]
     return [one for one in ended if one not in kept]
 
 

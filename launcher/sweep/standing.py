@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from launcher.config.values import read_json_if_valid
@@ -21,8 +22,14 @@ STATES = {State.queued: JobState.planned}
 
 
 def standings(sweep: Sweep, now: float) -> list[Standing]:
-    """Of all jobs, in their order."""
-    return [standing_of(sweep, job, now) for job in sweep.jobs]
+    """Of all jobs, in their order, with values of one metric."""
+    return of_one_metric([standing_of(sweep, job, now) for job in sweep.jobs], sweep.metric)
+
+
+def of_one_metric(found: Sequence[Standing], asked: str) -> list[Standing]:
+    """Where jobs have other main metrics, as models for other tasks do, only values of the first one are compared."""
+    metric = main_metric_of(found, asked)
+    return [one if one.metric in ("", metric) else replace(one, value=one.metrics.get(metric)) for one in found]
 
 
 def standing_of(sweep: Sweep, job: Job, now: float) -> Standing:

@@ -79,6 +79,15 @@ def test_without_one_the_first_word_is_a_run(here: Path):
     assert words.settings == ("device=cpu", "checkpoint.period=3")
 
 
+def test_a_run_is_meant_by_its_place_although_its_name_has_settings(here: Path):
+    make_run(here / "outputs/demo/sweep-BASE_LR/BASE_LR=0.01")
+
+    words = sort_words(["demo/sweep-BASE_LR/BASE_LR=0.01", "device=cpu"], command="eval")
+
+    assert words.run == str(here / "outputs/demo/sweep-BASE_LR/BASE_LR=0.01")
+    assert words.settings == ("device=cpu",)
+
+
 def test_a_file_is_an_image_whatever_it_is_called(here: Path):
     (here / "a=1.jpg").touch()
 

@@ -258,6 +258,11 @@ def test_what_can_be_meant_passes_without_a_word(changes: dict[str, Any]):
             "checkpoint.keep_best=bbox/AP, but there is nothing to evaluate on",
             "DATASETS.TEST",
         ),
+        (
+            COCO | {"dataset.val": ValRequest(), "sweep.keep": "best:1"},
+            "sweep.keep=best:1, but there is nothing to evaluate on",
+            "DATASETS.TEST",
+        ),
         (COCO | {"checkpoint.keep_best": "AP"}, "checkpoint.keep_best=AP: no such metric", "keep_best=bbox/AP."),
         (COCO | {"checkpoint.keep_best": "bbox_AP"}, "checkpoint.keep_best=bbox_AP: no such", "keep_best=bbox/AP."),
         (COCO | {"checkpoint.keep_best": "segm/AP"}, "checkpoint.keep_best=segm/AP: no such", "keep_best=bbox/AP."),

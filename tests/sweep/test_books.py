@@ -167,6 +167,14 @@ def test_looking_writes_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("again", [["SOLVER.BASE_LR='0.1'"], ["SOLVER.BASE_LR=0.2", "SOLVER.BASE_LR=0.1"]])
+def test_a_job_that_is_typed_in_two_ways_runs_once(tmp_path: Path, again: list[str]):
+    with make_books(tmp_path) as books:
+        jobs = books.repeated([JOBS[0], [*FIXED, *again], JOBS[1]])
+
+    assert [job[-2] for job in jobs] == ["SOLVER.BASE_LR=0.1", "SOLVER.BASE_LR=0.2"]
+
+
 def test_points_are_repeated_and_the_first_of_each_keeps_its_folder(tmp_path: Path):
     with make_books(tmp_path) as books:
         books.admit(books.repeated(JOBS), 0)

@@ -25,6 +25,8 @@ FINISHED, FAILED, STOPPED = JobState.finished, JobState.failed, JobState.stopped
         ("best:1", BestMode.max, [standing(0, value=1.0), standing(1, value=1.0)], [1]),
         ("best:1", BestMode.max, [standing(0, STOPPED, 9.0), standing(1, value=2.0)], []),
         ("best:1", BestMode.max, [standing(0, FAILED, 9.0), standing(1, JobState.running, 9.0)], []),
+        ("best:1", BestMode.max, [standing(0), standing(1)], []),
+        ("best:1", BestMode.max, [standing(0, value=1.0), standing(1, metric="mIoU")], []),
         ("best:1", BestMode.max, [standing(0, JobState.pruned, 9.0), standing(1, value=2.0)], [0]),
     ],
 )

@@ -49,6 +49,16 @@ def test_the_metric_that_is_asked_for_counts(tmp_path: Path):
     assert (one.metric, one.value) == ("segm/AP", 30.0)
 
 
+def test_jobs_are_compared_by_one_metric(tmp_path: Path):
+    first, other = a_job(0), a_job(1)
+    record_run(tmp_path / first.folder, finished_with(bbox_AP=4.0))
+    record_run(tmp_path / other.folder, finished_with(segm_AP=60.0))
+
+    found = standings(a_sweep(tmp_path, jobs=(first, other)), NOW)
+
+    assert [(one.metric, one.value) for one in found] == [("bbox/AP", 4.0), ("segm/AP", None)]
+
+
 def test_a_job_that_somebody_is_at_runs_and_says_how_fast(tmp_path: Path):
     plan = begin(tmp_path / a_job().folder)
     write_metrics(plan.paths, {"iteration": 19, "time": 0.5, "total_loss": 1.0})
