@@ -47,7 +47,7 @@ def the_run(folder: Path) -> RunPaths:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["cluster.nodes=2"], "cluster.nodes=2: a run trains on one node"),
+        (["cluster.nodes=2", "SOLVER.IMS_PER_BATCH=3"], "cluster.nodes=2: "),
         (["cluster.gpus_per_node=1"], "cluster.gpus_per_node=1 asks for GPUs, but device=cpu"),
         (["cluster.time=soon"], "cluster.time=soon is not a time"),
         (["cluster.time=1:00", "cluster.signal_s=90"], "would have to stop and save 90 s before the end"),
@@ -67,10 +67,10 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
 
 
 def test_wrong_data_and_a_wrong_job_are_named_together(submit: Submit, capsys: pytest.CaptureFixture[str]):
-    assert submit("cluster.nodes=2", "dataset.train.json=nowhere.json") == 2
+    assert submit("cluster.time=soon", "dataset.train.json=nowhere.json") == 2
 
     said = capsys.readouterr().err
-    assert "cluster.nodes=2" in said
+    assert "cluster.time=soon" in said
     assert "nowhere.json" in said
 
 
