@@ -86,7 +86,9 @@ def write_world(folder: Path, demo: Path) -> None:
     for number, image in enumerate(sorted((demo / "val").rglob("*.jpg"))[:2], start=1):
         shutil.copy(image, photos / f"{number}.jpg")
     shutil.copy(photos / "1.jpg", folder / "photo.jpg")
-    (folder / "log.txt").write_text("RuntimeError: CUDA error: no kernel image is available for execution on the device\n")
+    (folder / "log.txt").write_text(
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device\n"
+    )
 
 
 def _write_own(folder: Path, demo: Path) -> None:

@@ -97,6 +97,14 @@ class Books(Protocol):
 
 WARM = "launcher.cli.warm"
 """A module that the jobs of a sweep share: importing it here would be importing torch."""
+TEXT_LISTS = {
+    "imports": "package.module",
+    "run.allow_changes": "SOLVER.IMS_PER_BATCH",
+    "cluster.options": "--exclude=n3",
+    "cluster.preamble": "module load cuda",
+    "cluster.container.mounts": "/data",
+}
+"""Our own lists of text, each with an element; OmegaConf lets lists and mappings through."""
 NOTHING = Arguments(overrides=(), flags=())
 
 
@@ -198,7 +206,7 @@ def to_request(
         raise RequestError(_first_line(error)) from error
     detectron2 = expand_keys(Keys({key: plain[key] for key in keys.defaults}))
     _refuse_non_numbers(detectron2, keys)
-    _refuse_non_names(detectron2, keys)
+    _refuse_non_names(detectron2, keys, plain)
     overrides = _overrides_of(hydra_cfg)
     if is_set("MODEL.DEVICE", overrides):
         own["device"] = _insisting(own["device"], detectron2)
@@ -469,12 +477,14 @@ def _refuse_non_numbers(keys: Keys, known: Detectron2Keys) -> None:
         raise RequestError("\n".join(problems))
 
 
-def _refuse_non_names(keys: Keys, known: Detectron2Keys) -> None:
+def _refuse_non_names(keys: Keys, known: Detectron2Keys, plain: Mapping[str, Any]) -> None:
+    settings = Keys(plain)
+    own = [(name, [example], settings[name]) for name, example in TEXT_LISTS.items()]
     lists = [(name, default, keys[name]) for name, default in name_lists(known.defaults)]
     data = [(f"DATASETS.{part}", ["mine"], names_in(keys, part)) for part in ("TRAIN", "TEST")]
     problems = [
         f"{name} takes names, not {wrong[0]!r}. For example: {name}=[{','.join(example)}]"
-        for name, example, value in (*lists, *data)
+        for name, example, value in (*own, *lists, *data)
         if (wrong := [one for one in value if not isinstance(one, str)])
     ]
     if problems:

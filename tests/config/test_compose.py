@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.config.arguments import take_apart
-from launcher.config.compose import plugins_for, run_hydra
+from launcher.config.compose import TEXT_LISTS, plugins_for, run_hydra
+from launcher.config.own_settings import own_settings
 from launcher.config.request import DatasetKind, DeviceChoice, RunRequest
 from launcher.errors import DataError, DeviceUnavailableError, RequestError
 from launcher.run.identity import run_folder
@@ -318,6 +319,12 @@ def test_a_bug_in_the_task_keeps_its_type():
         (["SOLVER.BASE_LR", "0.1", "dataset=coco_2017"], r"launcher train SOLVER\.BASE_LR=0\.1"),
         (["SOLVER.STEPS=[a]"], r"SOLVER\.STEPS takes numbers, not 'a'.*SOLVER\.STEPS=\[30000\]"),
         (["DATASETS.TRAIN=[0.5]"], r"DATASETS\.TRAIN takes names, not 0\.5\. .*DATASETS\.TRAIN=\[mine\]"),
+        (["imports=[[64,128]]"], r"imports takes names, not \[64, 128\]\. .*imports=\[package\.module\]"),
+        (["imports=[{a:1}]"], r"imports takes names, not \{'a': 1\}"),
+        (["run.allow_changes=[[SEED]]"], r"run\.allow_changes takes names, not \['SEED'\]"),
+        (["cluster.options=[[1]]"], r"cluster\.options takes names, not \[1\]"),
+        (["cluster.preamble=[{a:1}]"], r"cluster\.preamble takes names, not"),
+        (["cluster.container.mounts=[[a]]"], r"cluster\.container\.mounts takes names, not"),
         (["DATASETS.TEST=[[a]]"], r"DATASETS\.TEST takes names, not \['a'\]"),
         (["MODEL.RESNETS.OUT_FEATURES=[0.5]"], r"OUT_FEATURES takes names, not 0\.5\. .*OUT_FEATURES=\[res4\]"),
         (["SOLVER.STEPS=[1,null]"], "takes numbers, not None"),
@@ -553,3 +560,7 @@ def test_a_sweep_that_is_to_train_on_the_cpu_leaves_gpus_alone(typed: list[str],
     settings = list(plugins_for(take_apart(["-m", *typed, "SEED=1,2"])))
 
     assert f"hydra.launcher.devices={devices}" in settings
+
+
+def test_every_list_of_text_of_our_own_is_looked_into():
+    assert set(TEXT_LISTS) == {one.name for one in own_settings() if one.type == "list of text"} - {"config_extensions"}
