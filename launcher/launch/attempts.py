@@ -6,6 +6,7 @@ nodes has one: that of the first node leads, the others follow its plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -109,7 +110,7 @@ def _attempts(part: Part, session: Session, prepared: Prepared, claims: Claims) 
     before = last_outcome(Path(prepared.plan.folder))
     while True:
         plan = part.begin(prepared).plan
-        outcome = session.execute(plan, environment_of(plan, session), inherited=claims.descriptors)
+        outcome = session.execute(plan, environment_of(plan, session.environ), inherited=claims.descriptors)
         part.end(plan, outcome)
         following = part.plan_next(plan, outcome)
         if following is None:
@@ -117,7 +118,10 @@ def _attempts(part: Part, session: Session, prepared: Prepared, claims: Claims) 
         prepared, before = following, outcome
 
 
-def environment_of(plan: RunPlan, session: Session) -> dict[str, str]:
-    """The variables that the plan's worker gets; a driver library that is to be hidden is hidden now."""
+def environment_of(plan: RunPlan, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the plan's worker gets from a launcher with `environ`.
+
+    A driver library that is to be hidden is hidden now.
+    """
     libraries = write_empty_libraries(plan.attempt_paths.empty_libraries) if plan.devices.hide_driver else None
-    return {**worker_environment(plan.devices, session.environ, libraries), **plan.data.environment}
+    return {**worker_environment(plan.devices, environ, libraries), **plan.data.environment}

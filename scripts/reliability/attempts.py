@@ -156,7 +156,7 @@ def begin(request: RunRequest, before: Callable[[], None] = lambda: None) -> Att
     Raises:
         LauncherError: as for the same command.
     """
-    around = session()
+    around = session(request)
     prepared = prepare(request, around, Since(began=around.now()))
     record_start(request, prepared.plan, prepared.facts, around.command, around.environ, at=around.now())
     return Attempt(prepared.plan, before=before)
@@ -210,7 +210,7 @@ def _child(plan: RunPlan, files: AttemptPaths, printed: int, before: Callable[[]
     os.setsid()
     os.dup2(printed, 1)
     os.dup2(printed, 2)
-    os.environ.update(environment_of(plan, session()))
+    os.environ.update(environment_of(plan, os.environ))
     torch.set_num_threads(1)
     STOP.note_signals()
     end_with_parent()

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from launcher.cli.training import make_session
+from launcher.cli.training import make_board, make_session
 from launcher.config.adjustment import Adjustment
 from launcher.config.compose import run_hydra
 from launcher.config.keys import Keys
@@ -115,10 +115,11 @@ def compose(settings: tuple[str, ...]) -> RunRequest:
     return composed[0]
 
 
-def session() -> Session:
+def session(request: RunRequest) -> Session:
     """What a launch has around it, but for what is printed and for looking at the same machine again and again."""
+    board = make_board(request)
     return replace(
-        make_session(("launcher", "train"), execute),
+        make_session(request, ("launcher", "train"), partial(execute, others=board), board),
         console=Console(file=io.StringIO()),
         look=lambda _: machine(),
     )

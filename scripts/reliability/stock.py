@@ -120,8 +120,9 @@ class _Stock(DefaultTrainer):
 
 
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:
-    around = session()
-    plan = prepare(make_job(folder).named("stock"), around, Since(began=around.now())).plan
+    request = make_job(folder).named("stock")
+    around = session(request)
+    plan = prepare(request, around, Since(began=around.now())).plan
     whole, again = (StockRun(plan, folder / name) for name in ("whole", "again"))
     if (whole.run(), again.run()) != (0, 0) or weights_in(whole.final) != weights_in(again.final):
         raise RuntimeError("detectron2 does not give the same weights twice here, so nothing can be compared")
