@@ -155,7 +155,6 @@ def run_hydra(
         asked=asked,
         command=command,
         environment=environment,
-        hydras=[text for text in given.overrides if re.match(r"[+~]*hydra[./]", text)],
     )
     jobs.keep(books)
     main = hydra.main(config_path=str(configs_folder()), config_name=primary(), **hydra_version_base())
@@ -304,10 +303,8 @@ class _Jobs:
         asked: Arguments,
         command: str,
         environment: Mapping[str, str] | None,
-        hydras: Sequence[str],
     ) -> None:
-        """`environment` is that of the task where Hydra is not to change it, `hydras` are overrides of Hydra's own."""
-        self._hydras = [*hydras, "hydra.mode=MULTIRUN"]
+        """`environment` is that of the task where Hydra is not to change it."""
         self._environment = environment
         self._task = task
         self._extensions = extensions
