@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -78,11 +78,6 @@ class Pool:
     def stopping(self) -> bool:
         """A signal asked for the end: start nothing more, and wait for what runs."""
         return self._signal is not None
-
-    @property
-    def size(self) -> int:
-        """How many jobs can run at once if nobody else takes a device."""
-        return self._slots.size
 
     @property
     def on_cpu(self) -> bool:
@@ -263,11 +258,6 @@ class Pool:
         if self._signal is not None:
             os.kill(os.getpid(), self._signal)
 
-    def close(self) -> None:
-        """End the servers; a further job starts another."""
-        for server in self._servers.values():
-            server.close()
-
     def _forward(self, number: int, frame: FrameType | None) -> None:
         self._signal = self._signal or number
         for one in self._jobs():
@@ -278,9 +268,6 @@ class Pool:
 
     def _busy(self) -> set[str]:
         return {uuid for one in self._jobs() for uuid in one.place.gpus}
-
-
-Open = Callable[[], Pool]
 
 
 def say(line: str) -> None:

@@ -38,17 +38,13 @@ class Way:
     """The server is forked from the controller, and has all that it has."""
     forks: bool
     """The server forks its jobs; otherwise there is one for each job."""
-    reason: str
-    """Why not forked; empty where it is."""
 
 
 def choose_way(asked: StartMethod) -> Way:
     """`auto` forks where that is safe. A fresh process is a safe one to fork from, except where nothing is."""
-    why_not = why_not_fork() if asked is StartMethod.auto else ""
-    can_fork = sys.platform == "linux"
-    if asked is StartMethod.fork or (asked is StartMethod.auto and not why_not):
-        return Way(forked=True, forks=True, reason="")
-    return Way(forked=False, forks=can_fork, reason=why_not or "spawn is asked for")
+    if asked is StartMethod.fork or (asked is StartMethod.auto and not why_not_fork()):
+        return Way(forked=True, forks=True)
+    return Way(forked=False, forks=sys.platform == "linux")
 
 
 class WarmServer:
@@ -71,7 +67,6 @@ class WarmServer:
     ) -> None:
         """`handlers` of signals are the application's, `ours` open files that a forked process must not have."""
         self.way = way
-        self.started = time.monotonic()
         self.is_used = False
         """A job was ordered."""
         self._channel, theirs = socket.socketpair()

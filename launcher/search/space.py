@@ -53,10 +53,6 @@ class Choice:
     is_ordered: bool
     """They are equally far apart, so that a sampler learns of one from its neighbours."""
 
-    def holds(self, text: str) -> bool:
-        """Whether the text stands for one of them."""
-        return self.place_of(text) is not None
-
     def place_of(self, text: str) -> int | None:
         """Of the value that is spelled so, or otherwise and means the same number; None where there is none."""
         if text in self.values:

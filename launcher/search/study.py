@@ -17,7 +17,6 @@ from launcher.config.request import BestMode
 from launcher.search.settings import SAMPLERS
 from launcher.search.space import Choice, Dimension, Interval, Point, Space, number_of
 from launcher.search.values import Observed, Proposing, Stage
-from launcher.sweep.curves import Curve
 
 TRIES = 8
 """Points that are asked for before one that is known is given up on, and one that is not is drawn."""
@@ -88,13 +87,8 @@ def trial_of(one: Observed, space: Space, distributions: Mapping[str, BaseDistri
         params=values,
         distributions=dict(distributions),
         value=one.value if one.stage is Stage.complete else None,
-        intermediate_values=steps_of(one.curve),
+        intermediate_values={measured.iterations: measured.value for measured in one.curve},
     )
-
-
-def steps_of(curve: Curve) -> dict[int, float]:
-    """The curve as Optuna has it."""
-    return {measured.iterations: measured.value for measured in curve}
 
 
 def _ask(study: optuna.Study, space: Space) -> Point:

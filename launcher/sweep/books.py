@@ -43,8 +43,8 @@ Examine = Callable[[Sequence[str]], Examined]
 class Books(contextlib.ExitStack):
     """Everything that is known about a sweep is in its folders; this says it to those who ask.
 
-    Used in a `with` block, at whose end other commands may run the sweep again. For a sweeper: `open`, `repeated`,
-    `standings`; for a launcher: `launcher.pool.ledger.Ledger`.
+    Used in a `with` block, at whose end other commands may run the sweep again. For a sweeper: `open`, `hold`,
+    `repeated`; for a launcher: `launcher.pool.ledger.Ledger`.
     """
 
     def __init__(
@@ -121,10 +121,6 @@ class Books(contextlib.ExitStack):
         for job in (job for point in points for job in repeated(point, sweep)):
             jobs.setdefault(settings_without_quotes(job), job)
         return list(jobs.values())
-
-    def standings(self, overrides: Sequence[str]) -> list[Standing]:
-        """Where all jobs of the sweep stand; the overrides are those of any of them."""
-        return standings(self.open(overrides), self._now())
 
     def standing(self, number: int) -> Standing:
         """Where the job stands that the launcher knows by that number."""

@@ -33,7 +33,7 @@ class JobPlan:
     folder: str
     overrides: tuple[str, ...]
     does: str
-    """`starts`, `resumes from 200`, `finished`, `not repeated`, or `runs elsewhere`."""
+    """`starts`, `resumes from 200`, `finished`, `not repeated`, or `runs already`."""
     device: str
     batch: int
     learning_rate: float

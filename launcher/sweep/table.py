@@ -23,8 +23,6 @@ from launcher.sweep.text import state_text, value_text
 from launcher.sweep.values import Job, JobState, Standing, Sweep, rank_key
 
 CSV = "summary.csv"
-OTHER_METRICS = 3
-"""Beside the main one, in the table; summary.csv has all."""
 
 
 @dataclass(frozen=True, kw_only=True)

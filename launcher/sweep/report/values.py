@@ -64,10 +64,6 @@ class Report:
         """The jobs that count: those that finished with a value."""
         return [job for job in self.jobs if job.state is JobState.finished and job.value is not None]
 
-    @property
-    def failed(self) -> list[ReportedJob]:
-        return [job for job in self.jobs if job.state is JobState.failed]
-
 
 def make_report(sweep: Sweep, found: Sequence[Standing], *, name: str, made_at: str) -> Report:
     """The report on a sweep whose jobs stand like that; reads what their evaluations gave."""
