@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Ledger, Place, Run, Stop, Wait
-from launcher.pool.results import JobFailedError, failed
+from launcher.pool.results import JobFailedError, completed, failed
 from launcher.run.holder import holder_of
 
 TICK_S = 1.0
 
 
 class Runs(Protocol):
-    """What a batch needs of a Pool."""
+    """What a batch or a search needs of a Pool."""
 
     @property
     def stopping(self) -> bool: ...
@@ -94,10 +94,8 @@ class Batch:
             self._know(Job(number=number, overrides=overrides), decision)
 
     def _know(self, job: Job, known: Known) -> None:
-        returned = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
-        returned.return_value = known.value
-        ended = Ended(job=job, result=returned, seconds=0.0, log=None, exit_code=0)
-        self._note(ended)
+        result = completed(job.overrides, known.value)
+        self._note(Ended(job=job, result=result, seconds=0.0, log=None, exit_code=0))
 
     def _start_what_fits(self, pool: Runs) -> None:
         # A job that another process runs uses the CPU too; what it has of the GPUs, its claims say.
@@ -134,4 +132,4 @@ class Batch:
 
 
 def _not_started(overrides: Sequence[str], why: str) -> JobReturn:
-    return failed(list(overrides), JobFailedError(f"not started: {why}. The same command starts it."))
+    return failed(overrides, JobFailedError(f"not started: {why}. The same command starts it."))

@@ -23,7 +23,7 @@ def end_of(job: Job, data: bytes, *, status: int | None, seconds: float, log: Pa
     error = _without_result(job, status, number, log, asked_to_stop, why=returned)
     return Ended(
         job=job,
-        result=failed(list(job.overrides), error),
+        result=failed(job.overrides, error),
         seconds=seconds,
         log=log,
         exit_code=128 + number if number is not None else status,

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 
 from launcher.launch.claims import LOCKS
 from launcher.pool.context import Context, run_hydra_job
-from launcher.pool.results import failed, pack
+from launcher.pool.results import completed, failed, pack
 
 FORGOTTEN = 1
 """Exit status of a job that failed; 0 is that of one that returned."""
@@ -91,7 +91,7 @@ def _perform(context: Context, order: JobOrder, mask: Iterable[int]) -> int:
     except BaseException as error:
         traceback.print_exc()
         _let_go(error)
-        returned = failed(list(order.overrides), error)
+        returned = failed(order.overrides, error)
     if returned.status is JobStatus.FAILED:
         _show(returned._return_value)
     _write(order.result, pack(returned))
@@ -111,10 +111,9 @@ def _show(error: object) -> None:
 
 def _exited(order: JobOrder, end: SystemExit) -> int:
     if end.code is None or end.code == 0:
-        returned = JobReturn(overrides=list(order.overrides), status=JobStatus.COMPLETED)
-        _write(order.result, pack(returned))
+        _write(order.result, pack(completed(order.overrides)))
         return 0
-    _write(order.result, pack(failed(list(order.overrides), end)))
+    _write(order.result, pack(failed(order.overrides, end)))
     if not isinstance(end.code, int):
         print(end.code, file=sys.stderr)
         return FORGOTTEN

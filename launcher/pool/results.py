@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -63,9 +64,16 @@ def _where_raised(value: Any) -> str:
     return "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else ""
 
 
-def failed(overrides: list[str], error: BaseException) -> JobReturn:
+def completed(overrides: Sequence[str], value: object = None) -> JobReturn:
+    """Of a job that ended well, and whose return Hydra did not make."""
+    returned = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    returned.return_value = value
+    return returned
+
+
+def failed(overrides: Sequence[str], error: BaseException) -> JobReturn:
     """Of a job that brought no return home."""
-    returned = JobReturn(overrides=overrides, status=JobStatus.FAILED)
+    returned = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
     returned.return_value = error
     return returned
 

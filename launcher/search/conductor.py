@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 
 from launcher.errors import RequestError
-from launcher.pool.ledger import Decision, Ended, Job, Known, Place, Run, Stop, Wait
+from launcher.pool.batch import TICK_S, Runs
+from launcher.pool.ledger import Decision, Ended, Job, Known, Run, Stop, Wait
+from launcher.pool.results import completed
 from launcher.run.holder import holder_of
 from launcher.search.book import Book
 from launcher.search.judge import Judge
@@ -23,26 +24,9 @@ from launcher.sweep.standing import standing_of, standings
 from launcher.sweep.values import Job as SweepJob
 from launcher.sweep.values import JobState, Standing, Sweep
 
-TICK_S = 1.0
 MOST_REFUSED = 20
 """Points that cannot be trained, beyond as many as could: then the space is wrong."""
 STAGES = {JobState.finished: Stage.complete, JobState.pruned: Stage.pruned, JobState.failed: Stage.failed}
-
-
-class Runs(Protocol):
-    """What a search needs of a Pool."""
-
-    @property
-    def stopping(self) -> bool: ...
-    @property
-    def on_cpu(self) -> bool: ...
-    @property
-    def free(self) -> int: ...
-    @property
-    def running(self) -> tuple[int, ...]: ...
-    def start(self, job: Job) -> Place | None: ...
-    def wait(self, timeout_s: float) -> list[Ended]: ...
-    def stop(self, number: int) -> None: ...
 
 
 class Search:
@@ -183,7 +167,7 @@ class Search:
             self._know(job, decision)
 
     def _know(self, job: Job, known: Known) -> None:
-        self.returns[job.number] = _returned(job, known.value)
+        self.returns[job.number] = completed(job.overrides, known.value)
         self._note(job.number)
 
     def _end(self, ended: Ended, pool: Runs) -> None:
@@ -239,9 +223,3 @@ class Search:
 
 def _begun(number: int, point: Point) -> Observed:
     return Observed(number=number, point=point, stage=Stage.running, value=None, curve=())
-
-
-def _returned(job: Job, value: object) -> JobReturn:
-    returned = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
-    returned.return_value = value
-    return returned
