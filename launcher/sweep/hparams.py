@@ -20,6 +20,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from launcher.files import replacing
 from launcher.sweep.naming import SEED, key_of, settings_in
 from launcher.sweep.standing import main_metric_of
+from launcher.sweep.text import state_text
 from launcher.sweep.values import JobState, Standing, Sweep
 
 FOLDER = "tensorboard"
@@ -58,10 +59,10 @@ def settings_of(sweep: Sweep, one: Standing) -> dict[str, Setting]:
     own = settings_in(one.job.overrides)
     keys = dict.fromkeys([*sweep.swept, *map(key_of, one.job.overrides), SEED])
     seed = "" if sweep.seed is None else str(sweep.seed)
-    state = f"{one.state.value} [{one.code}]" if one.code else one.state.value
     values = {key: own.get(key, seed if key == SEED else "") for key in keys}
     # A seed as a number would be rounded.
-    return {**{key: text if key == SEED else _typed(text) for key, text in values.items()}, STATE: state}
+    typed = {key: text if key == SEED else _typed(text) for key, text in values.items()}
+    return {**typed, STATE: state_text(one.state, one.code)}
 
 
 def of_one_type(rows: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Setting]]:

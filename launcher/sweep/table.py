@@ -73,6 +73,11 @@ def points_of(sweep: Sweep, found: Sequence[Standing]) -> list[Point]:
     return sorted(points, key=lambda point: (point.mean is None, sign * (point.mean or 0.0)))
 
 
+def keys_of(found: Sequence[Standing]) -> list[str]:
+    """What differs, in the order in which it was typed."""
+    return list(dict.fromkeys(key_of(text) for one in found for text in one.job.overrides))
+
+
 def command_of(sweep: Sweep, job: Job) -> str:
     """What trains the same as that job in a run of its own."""
     own = settings_in(job.overrides)
@@ -86,7 +91,7 @@ def command_of(sweep: Sweep, job: Job) -> str:
 def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
     """One line per job, the best first, and one per point where points are repeated."""
     metric = main_metric_of(found, sweep.metric)
-    keys = _keys_of(found)
+    keys = keys_of(found)
     short = _shortest(keys)
     head = ["job", *(short[key] for key in keys), "state", "iteration", metric or "metric", "time"]
     rows = [_row(one, _settings_of(sweep, one.job), keys) for one in ranked(sweep, found)]
@@ -117,7 +122,7 @@ def _relative(folder: Path) -> str:
 
 def summary_csv(sweep: Sweep, found: Sequence[Standing]) -> str:
     """Every job with every setting that differs and every metric, the best first."""
-    keys = [key for key in _keys_of(found) if key != SEED]
+    keys = [key for key in keys_of(found) if key != SEED]
     metrics = sorted({name for one in found for name in one.metrics})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -170,7 +175,7 @@ def _row(one: Standing, settings: Mapping[str, str], keys: Sequence[str]) -> lis
     return [
         str(one.job.number + 1),
         *(settings.get(key, "") for key in keys),
-        state_text(one),
+        state_text(one.state, one.code),
         progress,
         value,
         period_text(one.seconds) if one.seconds else "",
@@ -182,11 +187,6 @@ def _point_rows(sweep: Sweep, found: Sequence[Standing]) -> Iterator[list[str]]:
         mean_text = "" if point.mean is None else f"{point.mean:.4g}"
         spread = "" if point.spread is None else f"± {point.spread:.2g}"
         yield [" ".join(point.settings) or "(all)", mean_text, spread, f"{len(point.values)}/{point.num_jobs}"]
-
-
-def _keys_of(found: Sequence[Standing]) -> list[str]:
-    """What differs, in the order in which it was typed."""
-    return list(dict.fromkeys(key_of(text) for one in found for text in one.job.overrides))
 
 
 def _shortest(keys: Sequence[str]) -> dict[str, str]:

@@ -43,11 +43,12 @@ def lines_of(running: Sequence[Standing]) -> Iterator[str]:
 def end_text(one: Standing) -> str:
     """`finished, bbox/AP 41.3, after 3 min`."""
     value = f", {one.metric} {one.value:.4g}" if one.value is not None else ""
-    return f"{state_text(one)}{value}, after {period_text(one.seconds)}"
+    return f"{state_text(one.state, one.code)}{value}, after {period_text(one.seconds)}"
 
 
-def state_text(one: Standing) -> str:
-    return f"{one.state.value} [{one.code}]" if one.code else one.state.value
+def state_text(state: JobState, code: str) -> str:
+    """`failed [run.diverged]`."""
+    return f"{state.value} [{code}]" if code else state.value
 
 
 def value_text(one: Standing) -> str:

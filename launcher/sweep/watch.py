@@ -108,4 +108,5 @@ def cells_of(one: Standing, of: int) -> tuple[str, ...]:
     """A job in one row."""
     progress = f"{one.iterations}/{'?' if one.total is None else one.total}" if one.iterations or one.total else ""
     left = period_text(one.left_s) if one.left_s is not None else ""
-    return f"{one.job.number + 1}/{of}", one.job.folder, state_text(one), progress, value_text(one), left
+    state = state_text(one.state, one.code)
+    return f"{one.job.number + 1}/{of}", one.job.folder, state, progress, value_text(one), left

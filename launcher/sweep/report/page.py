@@ -14,6 +14,7 @@ from launcher.show.runs import period_text
 from launcher.sweep.report import figures
 from launcher.sweep.report.importance import FEWEST, MEANING, NAME
 from launcher.sweep.report.values import Report, ReportedJob
+from launcher.sweep.text import state_text
 from launcher.sweep.values import JobState
 
 MISSING = "launcher report needs Plotly, which is not installed. Install it: pip install 'detectron2-launcher[report]'"
@@ -101,10 +102,9 @@ def _jobs(report: Report) -> Iterator[str]:
 def _row(job: ReportedJob, report: Report) -> str:
     value = "" if job.value is None else f"{job.value:.4g}"
     cells = [str(job.number), *(job.settings.get(key, "") for key in report.keys)]
-    state = f'<td class="{job.state.value}">{escape(_state(job))}</td>'
     rest = [value, str(job.iterations), period_text(job.seconds) if job.seconds else ""]
     best = ' class="best"' if job.name == report.best else ""
-    return f"<tr{best}>{_cells(cells)}{state}{_cells(rest)}</tr>"
+    return f"<tr{best}>{_cells(cells)}{_state(job)}{_cells(rest)}</tr>"
 
 
 def _settings(report: Report) -> Iterator[str]:
@@ -133,8 +133,7 @@ def _failures(report: Report) -> Iterator[str]:
         return
     yield "<h2>Failed and pruned jobs</h2>"
     rows = (
-        f"<tr>{_cells([str(job.number), job.name])}<td class='{job.state.value}'>{escape(_state(job))}</td>"
-        f"{_cells([job.why, _meaning(job.code)])}</tr>"
+        f"<tr>{_cells([str(job.number), job.name])}{_state(job)}{_cells([job.why, _meaning(job.code)])}</tr>"
         for job in ended
     )
     yield _table(["job", "name", "state", "why", "what that means"], rows)
@@ -145,7 +144,7 @@ def _meaning(code: str) -> str:
 
 
 def _state(job: ReportedJob) -> str:
-    return f"{job.state.value} [{job.code}]" if job.code else job.state.value
+    return f'<td class="{job.state.value}">{escape(state_text(job.state, job.code))}</td>'
 
 
 def _table(head: Sequence[str], rows: Iterable[str]) -> str:

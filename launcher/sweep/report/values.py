@@ -9,10 +9,10 @@ from pathlib import Path
 from launcher.run.attempts import read_attempts
 from launcher.run.paths import RunPaths
 from launcher.sweep.curves import Curve, curve_in
-from launcher.sweep.naming import key_of, settings_in
+from launcher.sweep.naming import settings_in
 from launcher.sweep.report.importance import importance_of
 from launcher.sweep.standing import main_metric_of
-from launcher.sweep.table import best_of, command_of, ranked
+from launcher.sweep.table import best_of, command_of, keys_of, ranked
 from launcher.sweep.values import JobState, Standing, Sweep
 
 
@@ -35,6 +35,11 @@ class ReportedJob:
     """Of what made it fail, empty otherwise."""
     why: str
     """It failed, or was pruned; one sentence, empty otherwise."""
+
+    @property
+    def is_measured(self) -> bool:
+        """It finished with a value, and so counts."""
+        return self.state is JobState.finished and self.value is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +66,17 @@ class Report:
 
     @property
     def measured(self) -> list[ReportedJob]:
-        """The jobs that count: those that finished with a value."""
-        return [job for job in self.jobs if job.state is JobState.finished and job.value is not None]
+        """The jobs that count."""
+        return [job for job in self.jobs if job.is_measured]
 
 
 def make_report(sweep: Sweep, found: Sequence[Standing], *, name: str, made_at: str) -> Report:
     """The report on a sweep whose jobs stand like that; reads what their evaluations gave."""
     metric = main_metric_of(found, sweep.metric)
-    keys = tuple(dict.fromkeys(key_of(text) for one in found for text in one.job.overrides))
+    keys = tuple(keys_of(found))
     jobs = tuple(_reported(sweep, one, metric) for one in ranked(sweep, found))
     best = best_of(sweep, found)
-    measured = [job for job in jobs if job.state is JobState.finished and job.value is not None]
+    measured = [job for job in jobs if job.is_measured]
     columns = {key: [job.settings.get(key, "") for job in measured] for key in keys}
     return Report(
         name=name,
