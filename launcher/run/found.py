@@ -16,6 +16,8 @@ ROOT = RunSettings().root
 DEEPEST = 6
 """Levels of folders below the one that is searched: `<experiment>/<name>`, sweeps and names with slashes below."""
 SHOWN = 8
+OF_A_RUN = frozenset({"request.yaml", "attempts"})
+"""Either of them is in every folder of a run, or of the results of one."""
 
 
 def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
@@ -23,19 +25,24 @@ def find_runs(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
     Evaluations and predictions are none.
     """
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-            names = {entry.name for entry in found}
-            below = [entry.path for entry in found if entry.name[:1] != "." and entry.is_dir()] if depth else []
-    except OSError:  # nothing that this user may read
-        return
-    if names & {"request.yaml", "attempts"}:
+    names, below = look_in(folder, depth)
+    if names & OF_A_RUN:
         if RESULTS not in names:
             yield folder
         return
     for path in below:
-        yield from find_runs(Path(path), depth - 1)
+        yield from find_runs(path, depth - 1)
+
+
+def look_in(folder: Path, depth: int) -> tuple[set[str], list[Path]]:
+    """All names in a folder, and the folders in it that are to be searched, none where no level is left."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+            below = [Path(entry.path) for entry in found if entry.name[:1] != "." and entry.is_dir()] if depth else []
+    except OSError:  # nothing that this user may read
+        return set(), []
+    return {entry.name for entry in found}, below
 
 
 def is_run(folder: Path) -> bool:
@@ -51,10 +58,10 @@ def find_run(asked: str, root: Path) -> Path:
     Raises:
         RequestError: there is none, or there are several; they are listed.
     """
-    as_folder = _expanded(asked)
+    as_folder = expanded(asked)
     if is_run(as_folder):
         return Path(os.path.normpath(as_folder.absolute()))
-    root = _expanded(str(root))  # a shell leaves --root=~/runs as it is
+    root = expanded(str(root))  # a shell leaves --root=~/runs as it is
     runs = list(find_runs(root))
     meant = matching(asked.strip("/"), [str(run.relative_to(root)) for run in runs])
     if len(meant) == 1:
@@ -62,7 +69,8 @@ def find_run(asked: str, root: Path) -> Path:
     raise RequestError(_several(asked, meant) if meant else _none(asked, root, runs))
 
 
-def _expanded(asked: str) -> Path:
+def expanded(asked: str) -> Path:
+    """The folder that somebody typed, with its `~` as a shell would have it."""
     try:
         return Path(asked).expanduser()
     except RuntimeError:  # ~somebody, whom this machine does not know

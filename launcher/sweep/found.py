@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.run.attempts import read_plain
-from launcher.run.found import DEEPEST
+from launcher.run.found import DEEPEST, OF_A_RUN, expanded, look_in
 from launcher.run.summary import RunSummary, Score, State
 from launcher.sweep.stored import NAME, is_sweep
 
@@ -18,26 +18,20 @@ STATES = (State.running, State.queued, State.stopped, State.planned, State.faile
 
 def find_sweeps(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
     """The folders of all sweeps below a folder, or the folder itself."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-            names = {entry.name for entry in found}
-            below = [entry.path for entry in found if entry.name[:1] != "." and entry.is_dir()] if depth else []
-    except OSError:
-        return
+    names, below = look_in(folder, depth)
     if NAME in names:
         yield folder
-    elif not names & {"request.yaml", "attempts"}:
+    elif not names & OF_A_RUN:
         for path in below:
-            yield from find_sweeps(Path(path), depth - 1)
+            yield from find_sweeps(path, depth - 1)
 
 
 def find_sweep(asked: str, root: Path) -> Path | None:
     """The sweep that is meant by its folder or by the end of it; None where that is no sweep, or several are."""
-    as_folder = Path(os.path.normpath(Path(asked).expanduser().absolute()))
+    as_folder = Path(os.path.normpath(expanded(asked).absolute()))
     if is_sweep(as_folder):
         return as_folder
-    name = asked.strip("/")
+    name, root = asked.strip("/"), expanded(str(root))
     if not name or not root.is_dir():
         return None
     meant = [one for one in find_sweeps(root) if f"/{one.relative_to(root)}".endswith(f"/{name}")]

@@ -89,6 +89,14 @@ def test_a_run_is_no_sweep(tmp_path: Path, asked: str):
     assert find_sweep(asked, tmp_path) is None
 
 
+def test_a_tilde_is_a_home_or_a_name(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert find_sweep("sweep-BASE_LR", Path("~/demo")) == sweep.folder
+    assert find_sweep("~/demo/sweep-BASE_LR", Path("nowhere")) == sweep.folder
+    assert find_sweep("~nobody-here/sweep", tmp_path) is None
+
+
 def test_a_name_of_two_sweeps_means_none(sweep: Sweep, tmp_path: Path):
     write_sweep(replace(sweep, folder=tmp_path / "other" / "sweep-BASE_LR"))
 
