@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from launcher.device.causes.diagnose import diagnose
-from launcher.device.diagnosis import Diagnosis, UsableGpu
+from launcher.device.causes.diagnose import diagnose, usable_gpu
+from launcher.device.diagnosis import Diagnosis
 from launcher.device.facts import DeviceFacts
-from launcher.device.gpus import GpuView, merge_gpus
+from launcher.device.gpus import merge_gpus
 from launcher.device.look.files import count_cpus
 from launcher.device.look.probe import STAGES, look_at_devices
 from launcher.device.policy.choice import by_default, describe_excluded
@@ -29,7 +29,7 @@ def there_from(facts: DeviceFacts) -> There:
     """What the facts mean for jobs. An application without torch gets the GPUs that the driver shows."""
     if facts.packages.torch:
         return _from_diagnosis(by_default(diagnose(facts)))
-    shown = tuple(_usable(gpu) for gpu in merge_gpus(facts) if gpu.visible)
+    shown = tuple(usable_gpu(gpu) for gpu in merge_gpus(facts) if gpu.visible)
     return There(
         gpus=shown,
         others=(),
@@ -48,15 +48,4 @@ def _from_diagnosis(diagnosis: Diagnosis) -> There:
         why_not=blocking or excluded,
         allocated=diagnosis.gpus_allocated,
         num_cpus=diagnosis.num_cpus,
-    )
-
-
-def _usable(gpu: GpuView) -> UsableGpu:
-    return UsableGpu(
-        index=gpu.index,
-        uuid=gpu.uuid,
-        name=gpu.name,
-        capability=gpu.capability,
-        memory_mib=gpu.memory_mib,
-        free_mib=gpu.free_mib,
     )

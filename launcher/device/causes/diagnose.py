@@ -34,7 +34,7 @@ def diagnose(facts: DeviceFacts) -> Diagnosis:
     roots = _root_causes(facts)
     blocking = next((finding for cause, finding in roots if cause.blocks), None)
     gpus = _sort_gpus(facts, blocking)
-    usable = tuple(_usable(gpu) for gpu in sorted(gpus.usable, key=_worst_last))
+    usable = tuple(usable_gpu(gpu) for gpu in sorted(gpus.usable, key=_worst_last))
     findings = [
         *(finding for _, finding in roots),
         *(finding for finding in gpus.findings if not any(cause.covers(finding.code) for cause, _ in roots)),
@@ -172,7 +172,8 @@ def _worst_last(gpu: GpuView) -> tuple[int, tuple[bool, int]]:
     return -gpu.free_mib, in_order(gpu.index)
 
 
-def _usable(gpu: GpuView) -> UsableGpu:
+def usable_gpu(gpu: GpuView) -> UsableGpu:
+    """A GPU as a diagnosis has it."""
     return UsableGpu(
         index=gpu.index,
         uuid=gpu.uuid,
