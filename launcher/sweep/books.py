@@ -167,9 +167,9 @@ class Books(contextlib.ExitStack):
 
     def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
         """Note how a job ended, and what that means for the others."""
-        job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
         if ended.log is None:  # it was known
             return ledger.Go()
+        job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
         failure, asked = ended.failure, self.requests[job.folder].sweep
         self._watcher.ended(_of_failure(standing, failure))
         if isinstance(failure, SystemExit | KeyboardInterrupt):
