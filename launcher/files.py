@@ -50,6 +50,14 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
         file.write(text.encode())
 
 
+def read_if_there(path: Path) -> bytes:
+    """All of a file; empty where there is none, or none that this user may read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def leftovers(folder: Path) -> Iterator[Path]:
     """What killed writers have left half-written in a folder."""
     return folder.glob(".*.tmp")

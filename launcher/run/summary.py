@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from launcher.files import read_if_there
 from launcher.run import codes
 from launcher.run.attempts import Attempt, read_attempts
 from launcher.run.holder import Holder, holder_of
@@ -150,15 +151,15 @@ def _runs_elsewhere(last: Attempt, now: float) -> bool:
 
 def _total_of_request(paths: RunPaths) -> int | None:
     """Of a run that has not been started."""
-    found = _MAX_ITER.search(_read_bytes(paths.request))
+    found = _MAX_ITER.search(read_if_there(paths.request))
     return int(found[1]) if found else None
 
 
 def _score_of(paths: RunPaths, last: Attempt | None, metric: str) -> Score | None:
     """By the outcome, and by metrics.json, which has every evaluation."""
     reported = last.end.metrics if last is not None and last.end is not None else {}
-    text = _read_bytes(paths.metrics)
-    name = metric or _main_of(reported) or _headline_in(text)
+    text = read_if_there(paths.metrics)
+    name = metric or _main_of(reported) or headline_in(text)
     if not name:
         return None
     values = values_in(text, name)
@@ -181,7 +182,7 @@ def values_in(metrics: bytes, name: str) -> list[float]:
     return [float(found.replace(b"Infinity", b"inf")) for found in re.findall(pattern, metrics)]
 
 
-def _headline_in(metrics: bytes) -> str:
+def headline_in(metrics: bytes) -> str:
     """The first headline metric, of several data sets under the name of one."""
     for headline in HEADLINE_METRICS:
         end = metrics.find(headline.encode() + b'"')
@@ -191,13 +192,6 @@ def _headline_in(metrics: bytes) -> str:
             if name == headline or name.endswith(f"/{headline}"):
                 return name
     return ""
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -12,7 +12,7 @@ from launcher.run.paths import RunPaths
 from launcher.search.book import Book
 from launcher.search.pruning import should_prune
 from launcher.search.values import Observed, Plan
-from launcher.sweep.curves import Curve, Measured, curve_in, main_metric_in
+from launcher.sweep.curves import Curve, Measured, curve_of, main_metric_in
 from launcher.sweep.values import Job
 
 
@@ -26,7 +26,7 @@ class Judge:
 
     def curve(self, job: Job) -> Curve:
         """The evaluations of a job so far; empty where nobody goes by them."""
-        return curve_in(_text_of(self._paths(job)), self._plan.how.aim.metric) if self._plan.pruning.prunes else ()
+        return curve_of(self._paths(job), self._plan.how.aim.metric) if self._plan.pruning.prunes else ()
 
     def look(self, before: Observed, job: Job, others: Collection[Observed]) -> tuple[Observed, bool]:
         """The job with its evaluations up to now, and whether they say that it should stop."""
@@ -45,7 +45,7 @@ class Judge:
         if not attempts:
             return False
         why = Pruned(
-            metric=self._plan.how.aim.metric or main_metric_in(_text_of(paths)),
+            metric=self._plan.how.aim.metric or main_metric_in(paths),
             value=latest.value,
             iterations=latest.iterations,
             pruner=self._plan.pruning.pruner,
@@ -59,10 +59,3 @@ class Judge:
     def _paths(self, job: Job) -> RunPaths:
         assert self._book.sweep is not None
         return RunPaths(self._book.sweep.folder_of(job))
-
-
-def _text_of(paths: RunPaths) -> bytes:
-    try:
-        return paths.metrics.read_bytes()
-    except OSError:
-        return b""

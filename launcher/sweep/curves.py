@@ -1,4 +1,4 @@
-"""What the evaluations of a run gave, one after the other, from the text of its metrics.json."""
+"""What the evaluations of a run gave, one after the other, from its metrics.json."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.run.outcome import HEADLINE_METRICS
+from launcher.files import read_if_there
+from launcher.run.paths import RunPaths
+from launcher.run.summary import headline_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,10 @@ class Measured:
 Curve = Sequence[Measured]
 
 
-def curve_in(text: bytes, metric: str) -> tuple[Measured, ...]:
+def curve_of(paths: RunPaths, metric: str) -> tuple[Measured, ...]:
     """The values of one metric, the main one where none is named, by the iterations that were done."""
-    name = metric or main_metric_in(text)
+    text = read_if_there(paths.metrics)
+    name = metric or headline_in(text)
     mark = json.dumps(name).encode() + b":"
     found: dict[int, float] = {}
     for line in text.splitlines() if name else ():
@@ -33,9 +36,9 @@ def curve_in(text: bytes, metric: str) -> tuple[Measured, ...]:
     return tuple(Measured(iterations=done, value=found[done]) for done in sorted(found))
 
 
-def main_metric_in(text: bytes) -> str:
+def main_metric_in(paths: RunPaths) -> str:
     """The first headline metric that there is; empty before the first evaluation."""
-    return next((name for name in HEADLINE_METRICS if json.dumps(name).encode() + b":" in text), "")
+    return headline_in(read_if_there(paths.metrics))
 
 
 def _measured(line: bytes, name: str) -> dict[int, float]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from launcher.run.attempts import read_attempts
 from launcher.run.paths import RunPaths
-from launcher.sweep.curves import Curve, curve_in
+from launcher.sweep.curves import Curve, curve_of
 from launcher.sweep.naming import settings_in
 from launcher.sweep.report.importance import importance_of
 from launcher.sweep.standing import main_metric_of
@@ -103,7 +102,7 @@ def _reported(sweep: Sweep, one: Standing, metric: str) -> ReportedJob:
         value=one.value if one.metric == metric else None,
         iterations=one.iterations,
         seconds=one.seconds,
-        curve=curve_in(_text_of(paths.metrics), metric) if metric else (),
+        curve=curve_of(paths, metric) if metric else (),
         code=one.code,
         why=_why(paths) if one.state in (JobState.failed, JobState.pruned) else "",
     )
@@ -114,10 +113,3 @@ def _why(paths: RunPaths) -> str:
     end = attempts[-1].end if attempts else None
     lines = end.explanation.strip().splitlines() if end is not None else []
     return lines[0] if lines else ""
-
-
-def _text_of(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
