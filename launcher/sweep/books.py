@@ -54,7 +54,6 @@ class Books(contextlib.ExitStack):
         typed: Sequence[str],
         watcher: Watcher,
         only_looks: bool = False,
-        now: Callable[[], float] = time.time,
     ) -> None:
         """`typed` are the overrides of the command line; with `only_looks` nothing is written and nothing runs."""
         super().__init__()
@@ -75,7 +74,6 @@ class Books(contextlib.ExitStack):
         self._command = tuple(command)
         self._typed = tuple(typed)
         self._watcher = watcher
-        self._now = now
         self._examine: Examine | None = None
         self._admitted: dict[tuple[str, ...], Planned] = {}
         """By the overrides that the sweeper gave them."""
@@ -125,7 +123,7 @@ class Books(contextlib.ExitStack):
     def standing(self, number: int) -> Standing:
         """Where the job stands that the launcher knows by that number."""
         assert self.sweep is not None
-        return standing_of(self.sweep, self._numbers[number], self._now())
+        return standing_of(self.sweep, self._numbers[number], time.time())
 
     def folder(self, number: int) -> Path:
         """Its run folder."""
@@ -163,7 +161,7 @@ class Books(contextlib.ExitStack):
     def tick(self) -> None:
         """About once a second."""
         assert self.sweep is not None
-        self._watcher.look(self.sweep, self._now())
+        self._watcher.look(self.sweep, time.time())
 
     def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
         """Note how a job ended, and what that means for the others."""
@@ -266,7 +264,7 @@ class Books(contextlib.ExitStack):
         if not keep:
             return
         assert self.sweep is not None
-        for line in apply_keep(self.sweep, keep, standings(self.sweep, self._now())):
+        for line in apply_keep(self.sweep, keep, standings(self.sweep, time.time())):
             self._watcher.say(line)
 
 

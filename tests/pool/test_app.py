@@ -17,8 +17,8 @@ ON_CPU = ("hydra.launcher.devices=cpu", "hydra.launcher.max_parallel=2")
 NOTE = "(HERE / f'{cfg.x}.note').write_text(str(os.getpid()))"
 
 
-def wait_for(condition: Callable[[], bool], *, patience_s: float = 60) -> None:
-    until = time.monotonic() + patience_s
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.02)

@@ -21,8 +21,8 @@ HOW = Proposing(
 )
 
 
-def job(*values: float, number: int = 99, stage: Stage = Stage.running, every: int = 100) -> Observed:
-    curve = [Measured(iterations=every * (place + 1), value=value) for place, value in enumerate(values)]
+def job(*values: float, number: int = 99, stage: Stage = Stage.running) -> Observed:
+    curve = [Measured(iterations=100 * (place + 1), value=value) for place, value in enumerate(values)]
     value = values[-1] if stage is Stage.complete else None
     return Observed(number=number, point=(f"lr={float(number)}",), stage=stage, value=value, curve=curve)
 
