@@ -147,6 +147,11 @@ def override_for_hydra(text: str) -> str:
     return f"{sign}{key}={value}" if "=" in text else text
 
 
+def is_hydras(override: str) -> bool:
+    """Whether it sets something of Hydra itself."""
+    return re.match(r"[+~]*hydra([./=]|$)", override) is not None
+
+
 def completion_line(line: str) -> str:
     """What a shell wants completed, without the command that Hydra does not know and with the words it can use."""
     program, *words = line.split(" ")

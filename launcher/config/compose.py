@@ -29,6 +29,7 @@ from launcher.config.arguments import (
     completion_line,
     first_of_sweep,
     for_hydra,
+    is_hydras,
     override_for_hydra,
     take_apart,
     with_config_dir,
@@ -351,7 +352,7 @@ class _Jobs:
         Raises:
             HydraException: they cannot be composed.
         """
-        hydras = [override_for_hydra(text) for text in self._asked.overrides if re.match(r"[+~]*hydra[./]", text)]
+        hydras = [override_for_hydra(text) for text in self._asked.overrides if is_hydras(text)]
         whole = (
             GlobalHydra.instance()
             .config_loader()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from launcher.config.arguments import is_hydras
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
 from launcher.data.plan import data_environment
@@ -17,7 +18,6 @@ from launcher.pool import ledger
 from launcher.sweep.naming import SEED, key_of, settings_without_quotes, sweep_folder
 from launcher.sweep.planned import (
     Planned,
-    is_hydras,
     own_of,
     planned_job,
     refuse_seeds,

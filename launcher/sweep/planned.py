@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from launcher.config.arguments import override_for_hydra
+from launcher.config.arguments import is_hydras, override_for_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import RequestError
 from launcher.sweep.naming import SEED, job_name, key_of
@@ -101,11 +101,6 @@ def swept_keys(typed: Sequence[str]) -> tuple[str, ...]:
 def sweeper_in(typed: Sequence[str]) -> str:
     """The name of the sweeper that a command line asks for."""
     return next((text.removeprefix(SWEEPER) for text in reversed(typed) if text.startswith(SWEEPER)), "grid")
-
-
-def is_hydras(override: str) -> bool:
-    """Whether it sets something of Hydra itself."""
-    return key_of(override).partition(".")[0].partition("/")[0] == "hydra"
 
 
 def quoted(text: str) -> str:
