@@ -6,9 +6,8 @@ import atexit
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,6 +16,7 @@ from hydra.core.utils import JobStatus
 from launcher.launch.claims import LOCKS
 from launcher.pool.context import Context, run_hydra_job
 from launcher.pool.results import completed, failed, pack
+from launcher.process_end import end_process
 
 FORGOTTEN = 1
 """Exit status of a job that failed; 0 is that of one that returned."""
@@ -49,7 +49,7 @@ def be_job(context: Context, order: JobOrder, handlers: Handlers, mask: Iterable
     except BaseException:
         traceback.print_exc()
     finally:
-        _end(status)
+        end_process(status)
 
 
 def _come_loose(order: JobOrder, handlers: Handlers) -> None:
@@ -123,26 +123,3 @@ def _exited(order: JobOrder, end: SystemExit) -> int:
 def _write(file: int, data: bytes) -> None:
     with open(file, "wb") as result:
         result.write(data)
-
-
-def _end(status: int) -> NoReturn:
-    """As Python ends, but without going back to the code that this process was forked in the middle of."""
-    for step in (_join_threads, atexit._run_exitfuncs, _flush):
-        _try(step)
-    os._exit(status)
-
-
-def _join_threads() -> None:
-    threading._shutdown()  # type: ignore[attr-defined]
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
-def _try(step: Callable[[], object]) -> None:
-    try:
-        step()
-    except BaseException:
-        traceback.print_exc()

@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from launcher.process_end import end_process
 from launcher.run.handover import wait_for_plan
 from launcher.train.stop import STOP, end_with_parent
 
@@ -35,4 +36,4 @@ def _wait_for_plan(descriptor: int) -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from launcher.config.values import write_json
 from launcher.errors import ExitCode
+from launcher.process_end import end_process
 from launcher.run import codes
 from launcher.run.outcome import RANK_KILLED, WorkerFailure, code_of_signal, explain_signal
 from launcher.run.paths import AttemptPaths
@@ -85,6 +86,7 @@ def _run_rank(rank_main: RankMain, plan_file: Path, stop_note: Path) -> None:
         os._exit(status)
     comm.synchronize()
     torch.distributed.destroy_process_group()
+    end_process(0)
 
 
 def _note_killed_rank(attempt: AttemptPaths, rank: int, signal_name: str) -> None:
