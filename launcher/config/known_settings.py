@@ -74,11 +74,7 @@ def nearest_settings(asked: str, settings: Sequence[KnownSetting]) -> tuple[str,
 
 def models_that_read(name: str, known: Detectron2Keys) -> tuple[str, ...]:
     """The models of the zoo that read a key; all where nothing has to be chosen for it."""
-    return tuple(model for model, changes in known.zoo.items() if is_read(name, _with(known, changes)))
-
-
-def _with(known: Detectron2Keys, changes: Any) -> Keys:
-    return Keys.of_leaves({**dict(Keys(known.defaults).leaves()), **dict(Keys(changes).leaves())}.items())
+    return tuple(model for model in known.zoo if is_read(name, known.of_model(model)))
 
 
 def _of_ours(setting: OwnSetting) -> KnownSetting:
