@@ -78,12 +78,11 @@ def models_that_read(name: str, known: Detectron2Keys) -> tuple[str, ...]:
 
 
 def _of_ours(setting: OwnSetting) -> KnownSetting:
-    note = f" ({setting.range.note})" if setting.range and setting.range.note else ""
     return KnownSetting(
         name=setting.name,
         type=setting.type,
         default=shown(setting.default),
-        allowed=f"{setting.range}{note}" if setting.range else "",
+        allowed=setting.range.with_note if setting.range else "",
         options=setting.options,
         meaning=setting.meaning,
         needs=(),
@@ -93,12 +92,11 @@ def _of_ours(setting: OwnSetting) -> KnownSetting:
 
 def _of_detectron2(name: str, default: Any, known: Detectron2Keys) -> KnownSetting:
     bound = BOUNDS.get(name)
-    note = f" ({bound.allowed.note})" if bound and bound.allowed.note else ""
     return KnownSetting(
         name=name,
         type=_type_of(default),
         default=shown_key(default),
-        allowed=f"{bound.allowed}{note}" if bound else "",
+        allowed=bound.allowed.with_note if bound else "",
         options=tuple((str(one) or '""', "") for one in _options(name, known)),
         meaning=" ".join(filter(None, (MEANINGS.get(name, ""), known.meanings.get(name, "")))),
         needs=tuple(needs_of(name)),
