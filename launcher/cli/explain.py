@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from launcher.device.causes.catalogue import BY_CODE, CAUSES, GROUPS, group_of
 from launcher.device.causes.cause import Cause
 from launcher.device.causes.error_text import Match, find_causes, nearest_codes
 from launcher.errors import ExitCode, RequestError, printable
+from launcher.show.screen import width_between
 
 MAX_OTHERS = 8
 MAX_READ = 1_000_000
@@ -193,7 +193,7 @@ def _full(cause: Cause) -> str:
 
 
 def _wrapped(label: str, text: str) -> Iterable[str]:
-    width = max(60, min(100, shutil.get_terminal_size().columns))
+    width = width_between(60, 100)
     return textwrap.wrap(
         text, width, initial_indent=f"  {label:7}", subsequent_indent=" " * 9,
         break_on_hyphens=False, break_long_words=False,
