@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from launcher.data.checks import IN_BOTH
+from launcher.data.checks import IN_BOTH, of_run
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts
 from launcher.data.finding import Finding, Severity
@@ -117,7 +117,7 @@ def _shared(
     if same:
         what = f"{len(same)} of {len(their_images)} images of {between[1]} are in {between[0]} too: the AP is too high"
         fix = f"Remove them from {between[0]}, or from {between[1]}"
-        yield _of_both(IN_BOTH, Severity.warning, what, fix, same)
+        yield of_run(IN_BOTH, what, fix, severity=Severity.warning, count=len(same), examples=_first(same))
     alike = [
         f"{theirs.listed[late - len(our_images)].file_name} and {ours.listed[early].file_name}"
         for early, late in nearly_same([image.look for image in (*our_images, *their_images)])
@@ -126,20 +126,10 @@ def _shared(
     if alike:
         what = f"{len(alike)} images of {between[1]} look nearly the same as one of {between[0]}"
         fix = "Split by scene, not by image, where they are of one"
-        yield _of_both("image.nearly_in_both", Severity.hint, what, fix, alike)
+        yield of_run(
+            "image.nearly_in_both", what, fix, severity=Severity.hint, count=len(alike), examples=_first(alike)
+        )
 
 
-def _of_both(code: str, severity: Severity, what: str, fix: str, examples: Sequence[str]) -> Finding:
-    shown = tuple(printable(example) for example in examples[:_SHOWN])
-    more = ", ..." if len(examples) > _SHOWN else ""
-    return Finding(
-        code=code,
-        severity=severity,
-        where="",
-        data_set="",
-        what=what,
-        text=f"{what} ({', '.join(shown)}{more})",
-        fix=fix,
-        count=len(examples),
-        examples=shown,
-    )
+def _first(examples: Sequence[str]) -> list[str]:
+    return [printable(example) for example in examples[:_SHOWN]]
