@@ -26,6 +26,7 @@ USAGE = """\
 usage: launcher explain [WHAT] [--run RUN]
 
   launcher explain driver.too_old                      a code, or a group of codes
+  launcher explain box.corners                         a code of launcher data check
   launcher explain "no kernel image is available"      a piece of an error's text
   launcher explain SOLVER.LR_SCHEDULER_NAME            a setting, or a node such as SOLVER
   launcher explain SOLVER.BASE_LR --run demo/default   and who set it in that run
@@ -36,6 +37,7 @@ Without anything it lists every code."""
 LOOKS_LIKE_A_NAME = re.compile(r"\+{0,2}[A-Za-z_][\w.]*(=.*)?")
 SETTINGS = "launcher.cli.setting"
 RUNS = "launcher.cli.ended"
+DATA = "launcher.data.codes"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -71,6 +73,8 @@ def explanation(asked: str, run_name: str = "") -> str:
     if (content := _content_of(asked)) is not None:
         return _of_text(content, asked)
     if "." in asked and (text := _setting(asked, "")):
+        return text
+    if text := _of_data(code):
         return text
     if os.path.isdir(asked):
         return _run(asked)
@@ -153,6 +157,13 @@ def _setting(asked: str, run_name: str) -> str:
 def _run(asked: str) -> str:
     """About the end of the run of that name; empty where there is none."""
     return str(import_module(RUNS).end_explanation(asked, _matches)) if " " not in asked else ""
+
+
+def _of_data(code: str) -> str:
+    """About what `launcher data check` prints that code of; empty where it is none of these."""
+    said = import_module(DATA).messages_of(code) if LOOKS_LIKE_A_NAME.fullmatch(code) and "." in code else []
+    parts = [line for one in said for line in (*_wrapped("means", one.what), *_wrapped("do", one.fix))]
+    return "\n".join([f"{code}: found in a data set", "", *parts]) if said else ""
 
 
 def _refuse(asked: str) -> str:

@@ -32,7 +32,6 @@ _UNREAD_CLASS_COUNTS = {
 IN_BOTH = "image.in_both"
 """The code of images that are trained on and evaluated."""
 _SHARED_SHOWN = 3
-_EXAMPLES = " ({examples})"
 _UNUSABLE = ("image.damaged", "image.other_size", "image.too_many_pixels")
 """Flaws of images that detectron2 cannot use."""
 
@@ -495,13 +494,12 @@ def _of_flaw(message: Message, flaw: Flaw, coco: CocoFacts, severity: Severity =
         "json": shlex.quote(coco.json),
         "split": _files_of(coco),
     }
-    without = message.what.replace(_EXAMPLES, "")
     return Finding(
         code=flaw.code,
         severity=severity,
         where=setting_of(coco),
         data_set=coco.split,
-        what=without.format(**values),
+        what=message.without_examples.format(**values),
         text=message.what.format(examples=listed(flaw.examples, flaw.count), **values),
         fix=message.fix.format(**values),
         count=flaw.count,
