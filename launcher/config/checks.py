@@ -144,8 +144,8 @@ def _coco_files(request: RunRequest) -> Iterator[str]:
             continue
         if not asked.json:
             yield (
-                f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH, or the folder "
-                "of a whole data set: dataset.root=FOLDER."
+                f"dataset.{split}.json is not set. Name the COCO-format file: dataset.{split}.json=PATH, or no file at "
+                "all and the folder of a whole data set: dataset.root=FOLDER."
             )
         elif not asked.images:
             yield (
