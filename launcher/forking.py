@@ -56,8 +56,13 @@ def _threads_of_openblas() -> int:
         return 0
     libraries = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line.rpartition("/")[2]}
     asked = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
-    each = int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    each = int(asked) if asked.isdigit() and int(asked) > 0 else num_cpus()
     return len(libraries) * max(0, each - 1)
+
+
+def num_cpus() -> int:
+    """Those that this process may run on; 1 on systems that do not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def fork() -> int:

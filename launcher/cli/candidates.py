@@ -8,15 +8,12 @@ from pathlib import Path
 
 from launcher.cli.words import FOLLOWS, ONLY_LATER, VALUES, Follows
 from launcher.config.arguments import take_apart
-from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.known_keys import keys_if_installed
 from launcher.config.known_settings import KnownSetting, known_settings
 from launcher.config.places import PATHS
 from launcher.config.presets import MODEL_GROUP, config_folders, groups, presets
 from launcher.device.causes.catalogue import BY_CODE
-from launcher.errors import RequestError
 from launcher.run.found import ROOT, find_runs
-
-NOTHING = Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={})
 
 
 def candidates(line: str, commands: Sequence[str]) -> list[str]:
@@ -60,7 +57,7 @@ def _in_place(follows: Follows, positional: Sequence[str], current: str, before:
     if len(positional) < follows.runs and "=" not in current:
         yield from _runs(before)
     if follows.codes:
-        yield from (*BY_CODE, *(setting.name for setting in known_settings(_known())))
+        yield from (*BY_CODE, *(setting.name for setting in known_settings(keys_if_installed())))
     if follows.settings:
         yield from _settings(current, take_apart(list(before)).config_dir)
 
@@ -75,7 +72,7 @@ def _settings(current: str, config_dir: str | None) -> Iterator[str]:
     folders = config_folders(config_dir)
     name, equals, value = current.partition("=")
     if not equals:
-        known = known_settings(_known())
+        known = known_settings(keys_if_installed())
         typed = (*(f"{group}=" for group in groups_of(folders)), *(f"{one.name}=" for one in known))
         yield from (_up_to_next_point(one, current) for one in typed if one.startswith(current))
         return
@@ -89,7 +86,7 @@ def groups_of(folders: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _values(name: str, folders: Sequence[Path], *, in_list: bool) -> Iterator[str]:
-    known = _known()
+    known = keys_if_installed()
     if name in groups_of(folders):
         yield from (one.name for one in presets(name, folders))
         yield from known.zoo if name == MODEL_GROUP else ()
@@ -109,10 +106,3 @@ def _up_to_next_point(name: str, typed: str) -> str:
     """Level by level, as a shell does with folders."""
     point = name.find(".", len(typed))
     return name if point < 0 else name[: point + 1]
-
-
-def _known() -> Detectron2Keys:
-    try:
-        return read_keys()
-    except RequestError:
-        return NOTHING

@@ -50,10 +50,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-images", action="store_true", help="read the annotations, open no image")
     parser.add_argument("--json", action="store_true", help="the report as JSON, with all classes")
     asked, rest = parser.parse_known_args(arguments)
-    words = read_words(rest, command="data check")
+    settings = read_words(rest, command="data check")
     reports: list[DataReport] = []
     run_hydra(
-        words.settings,
+        settings,
         lambda request: reports.append(_check(request, opens=not asked.no_images)),
         command="launcher data check",
         only_looks=True,

@@ -56,8 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     asked, rest = parser.parse_known_args(arguments)
     if asked.n < 1:
         raise RequestError(f"--n {asked.n}: must be 1 or more.")
-    words = read_words(rest, command="data show")
-    run_hydra(words.settings, partial(_show, asked=asked), command="launcher data show", only_looks=True)
+    settings = read_words(rest, command="data show")
+    run_hydra(settings, partial(_show, asked=asked), command="launcher data show", only_looks=True)
     return ExitCode.finished
 
 

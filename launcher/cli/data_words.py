@@ -8,14 +8,14 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
+from launcher.cli.flags import is_setting
 from launcher.config.arguments import Arguments, take_apart
 from launcher.config.places import expanded
-from launcher.config.presets import config_folders
+from launcher.config.presets import config_folders, presets
 from launcher.errors import RequestError
 
 _SPLITS = ("train", "val")
@@ -25,25 +25,15 @@ _NAMES = 3
 """Images that are looked for in each folder."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataWords:
-    """The words of such a command line."""
-
-    settings: tuple[str, ...]
-    """For Hydra, its flags included."""
-    is_one_file: bool
-    """A single annotation file was named, and nothing says whether it is to be trained on."""
-
-
-def read_words(arguments: Sequence[str], *, command: str) -> DataWords:
-    """Turn names and files into the settings that a training would be given.
+def read_words(arguments: Sequence[str], *, command: str) -> list[str]:
+    """Names and files as the settings that a training would be given, Hydra's flags behind them.
 
     Raises:
         RequestError: a word is neither, or there is none at all.
     """
     asked = take_apart(arguments)
-    settings = [word for word in asked.overrides if _is_setting(word)]
-    words = [word for word in asked.overrides if not _is_setting(word)]
+    settings = [word for word in asked.overrides if is_setting(word)]
+    words = [word for word in asked.overrides if word not in settings]
     files = [word for word in words if os.path.isfile(expanded(word))]
     names = [word for word in words if word not in files]
     if not words and not settings:
@@ -55,17 +45,13 @@ def read_words(arguments: Sequence[str], *, command: str) -> DataWords:
     if len(names) > 1 or (names and files):
         raise RequestError(f"{names[-1]} is one word too many: name one data set, or one or two annotation files.")
     ours = [*_of_files(files, settings), *(part for name in names for part in _of_name(name, asked, command))]
-    return DataWords(settings=(*ours, *settings, *asked.flags), is_one_file=len(files) == 1)
-
-
-def _is_setting(word: str) -> bool:
-    return ("=" in word or word.startswith(("+", "~"))) and not os.path.lexists(word) and word[:2] != "~/"
+    return [*ours, *settings, *asked.flags]
 
 
 def _of_name(name: str, asked: Arguments, command: str) -> list[str]:
     if os.path.isdir(expanded(name)):
         return ["dataset=coco_json", f"dataset.root={name}"]
-    known = sorted({file.stem for folder in config_folders(asked.config_dir) for file in folder.glob("dataset/*.yaml")})
+    known = [preset.name for preset in presets("dataset", config_folders(asked.config_dir))]
     if name in known:
         return [f"dataset={name}"]
     near = get_close_matches(name, known, n=1)

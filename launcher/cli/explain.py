@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from launcher.device.causes.catalogue import BY_CODE, CAUSES, GROUPS, group_of
 from launcher.device.causes.cause import Cause
 from launcher.device.causes.error_text import Match, find_causes, nearest_codes
 from launcher.errors import ExitCode, RequestError, printable
+from launcher.show.screen import width_between
 
 MAX_OTHERS = 8
 MAX_READ = 1_000_000
@@ -26,6 +26,7 @@ USAGE = """\
 usage: launcher explain [WHAT] [--run RUN]
 
   launcher explain driver.too_old                      a code, or a group of codes
+  launcher explain box.corners                         a code of launcher data check
   launcher explain "no kernel image is available"      a piece of an error's text
   launcher explain SOLVER.LR_SCHEDULER_NAME            a setting, or a node such as SOLVER
   launcher explain SOLVER.BASE_LR --run demo/default   and who set it in that run
@@ -36,6 +37,7 @@ Without anything it lists every code."""
 LOOKS_LIKE_A_NAME = re.compile(r"\+{0,2}[A-Za-z_][\w.]*(=.*)?")
 SETTINGS = "launcher.cli.setting"
 RUNS = "launcher.cli.ended"
+DATA = "launcher.data.codes"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -71,6 +73,8 @@ def explanation(asked: str, run_name: str = "") -> str:
     if (content := _content_of(asked)) is not None:
         return _of_text(content, asked)
     if "." in asked and (text := _setting(asked, "")):
+        return text
+    if text := _of_data(code):
         return text
     if os.path.isdir(asked):
         return _run(asked)
@@ -155,6 +159,13 @@ def _run(asked: str) -> str:
     return str(import_module(RUNS).end_explanation(asked, _matches)) if " " not in asked else ""
 
 
+def _of_data(code: str) -> str:
+    """About what `launcher data check` prints that code of; empty where it is none of these."""
+    said = import_module(DATA).messages_of(code) if LOOKS_LIKE_A_NAME.fullmatch(code) and "." in code else []
+    parts = [line for one in said for line in (*_wrapped("means", one.what), *_wrapped("do", one.fix))]
+    return "\n".join([f"{code}: found in a data set", "", *parts]) if said else ""
+
+
 def _refuse(asked: str) -> str:
     near = nearest_codes(asked)
     raise RequestError(
@@ -193,7 +204,7 @@ def _full(cause: Cause) -> str:
 
 
 def _wrapped(label: str, text: str) -> Iterable[str]:
-    width = max(60, min(100, shutil.get_terminal_size().columns))
+    width = width_between(60, 100)
     return textwrap.wrap(
         text, width, initial_indent=f"  {label:7}", subsequent_indent=" " * 9,
         break_on_hyphens=False, break_long_words=False,

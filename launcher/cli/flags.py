@@ -1,7 +1,8 @@
-"""Flags of our own beside Hydra's."""
+"""Which words of a command line are settings, and which are flags of our own beside Hydra's."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
@@ -13,3 +14,8 @@ def take_flag(arguments: Sequence[str], flag: str) -> tuple[list[str], bool]:
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether our help is wanted; Hydra's own is asked for with `--hydra-help`."""
     return bool({"-h", "--help"} & set(arguments))
+
+
+def is_setting(word: str) -> bool:
+    """Whether a word that could also name a file is one; a file may have any name, and is meant where there is one."""
+    return ("=" in word or word.startswith(("+", "~"))) and not os.path.lexists(word) and word[:2] != "~/"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.cli.flags import is_setting
 from launcher.cli.train import resumable_until_trained
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -45,8 +45,8 @@ def sort_words(arguments: Sequence[str], *, command: str) -> Words:
     """
     asked = take_apart(arguments)
     root = Path(_root_in(asked.overrides))
-    settings = [word for word in asked.overrides if _is_setting(word, root)]
-    others = [word for word in asked.overrides if not _is_setting(word, root)]
+    others = [word for word in asked.overrides if not is_setting(word) or is_run(root / word)]
+    settings = [word for word in asked.overrides if word not in others]
     checkpoint = [word.partition("=")[2] for word in settings if word.startswith("checkpoint=")]
     settings = [word for word in settings if not word.startswith("checkpoint=")]
     named = [word for word in settings if _key_of(word) in MODEL_GROUPS]
@@ -80,12 +80,6 @@ def _run_called(word: str, root: Path) -> Path:
         raise RequestError(
             f"{error}\nThe first word says whose model it is; without a run, name one: {EXAMPLE}"
         ) from error
-
-
-def _is_setting(word: str, root: Path) -> bool:
-    """A file may have any name, and is meant where there is one; so is a run by its place below `root`."""
-    is_there = os.path.lexists(word) or is_run(root / word)
-    return ("=" in word or word.startswith(("+", "~"))) and not is_there and word[:2] != "~/"
 
 
 def _key_of(word: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.known_keys import NO_KEYS, Detectron2Keys, read_keys
 from launcher.config.offers import OFFERS, Offer, Places
 from launcher.config.presets import config_folders
 from launcher.config.request import DatasetRequest
@@ -26,7 +26,6 @@ NEXT = {
     "settings": "`launcher explain NAME` has more about one.",
     CAUSES_KIND: "`launcher explain CODE` has more about one.",
 }
-WITHOUT_DETECTRON2 = Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={})
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,7 +75,7 @@ def _offers(kind: str, config_dir: str | None) -> list[Offer]:
 def _keys(kind: str) -> Detectron2Keys:
     """detectron2's; what does not come from it is listed without it too."""
     if kind in ("datasets", "experiments"):
-        return WITHOUT_DETECTRON2
+        return NO_KEYS
     return read_keys()
 
 

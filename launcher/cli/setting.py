@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.known_keys import Detectron2Keys, keys_if_installed
 from launcher.config.known_settings import (
     KnownSetting,
     find_settings,
@@ -12,12 +12,9 @@ from launcher.config.known_settings import (
     models_that_read,
     nearest_settings,
 )
-from launcher.errors import RequestError
 from launcher.run.found import called
 from launcher.run.origin import origins_in_run, value_in_run
 from launcher.show.settings import nodes_text, origins_text, setting_text
-
-NOTHING = Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={})
 
 
 def setting_explanation(asked: str, run: Path | None) -> str:
@@ -25,7 +22,7 @@ def setting_explanation(asked: str, run: Path | None) -> str:
 
     With a run, also who set it there.
     """
-    known = _known_here()
+    known = keys_if_installed()
     found = find_settings(asked, known_settings(known))
     if not found:
         return ""
@@ -38,15 +35,7 @@ def setting_explanation(asked: str, run: Path | None) -> str:
 
 def nearest_to(asked: str) -> tuple[str, ...]:
     """Names of settings that are spelled about like it."""
-    return nearest_settings(asked, known_settings(_known_here()))
-
-
-def _known_here() -> Detectron2Keys:
-    """detectron2's keys; none where it is not installed, so that the launcher's own settings are still explained."""
-    try:
-        return read_keys()
-    except RequestError:
-        return NOTHING
+    return nearest_settings(asked, known_settings(keys_if_installed()))
 
 
 def _in_run(setting: KnownSetting, run: Path, known: Detectron2Keys) -> str:

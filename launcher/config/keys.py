@@ -70,7 +70,7 @@ class Keys:
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         """Every key with its value, depth first, in detectron2's order. An empty node counts as a leaf."""
-        return _leaves(self._nested)
+        return leaves(self._nested)
 
     def changed_from(self, other: Keys) -> list[tuple[str, Any, Any]]:
         """Name, value there and value here of every key that differs; None stands for a key that is missing."""
@@ -102,12 +102,13 @@ def _copied(nested: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in nested.items()}
 
 
-def _leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted name and value of everything that is no node, depth first. An empty node counts as a leaf."""
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
 
 
 def flat(value: Any) -> Iterator[Any]:

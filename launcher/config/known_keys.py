@@ -26,6 +26,7 @@ from launcher.config.described import (
     stamps,
     store,
 )
+from launcher.config.keys import Keys
 from launcher.errors import RequestError
 from launcher.safe_start import import_path
 
@@ -48,6 +49,22 @@ class Detectron2Keys:
     """Of the models of the zoo that detectron2 has trained weights of, their address."""
     meanings: Mapping[str, str] = field(default_factory=dict)
     """What detectron2's own comments say of a key."""
+
+    def of_model(self, name: str) -> Keys:
+        """The keys with a model of the zoo chosen."""
+        return Keys.of_leaves((*Keys(self.defaults).leaves(), *Keys(self.zoo[name]).leaves()))
+
+
+NO_KEYS = Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={})
+"""Where detectron2 is not installed, or not asked about."""
+
+
+def keys_if_installed() -> Detectron2Keys:
+    """detectron2's; none without it, so that the launcher's own settings are there all the same."""
+    try:
+        return read_keys()
+    except RequestError:
+        return NO_KEYS
 
 
 def read_keys(

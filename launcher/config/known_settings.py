@@ -74,20 +74,15 @@ def nearest_settings(asked: str, settings: Sequence[KnownSetting]) -> tuple[str,
 
 def models_that_read(name: str, known: Detectron2Keys) -> tuple[str, ...]:
     """The models of the zoo that read a key; all where nothing has to be chosen for it."""
-    return tuple(model for model, changes in known.zoo.items() if is_read(name, _with(known, changes)))
-
-
-def _with(known: Detectron2Keys, changes: Any) -> Keys:
-    return Keys.of_leaves({**dict(Keys(known.defaults).leaves()), **dict(Keys(changes).leaves())}.items())
+    return tuple(model for model in known.zoo if is_read(name, known.of_model(model)))
 
 
 def _of_ours(setting: OwnSetting) -> KnownSetting:
-    note = f" ({setting.range.note})" if setting.range and setting.range.note else ""
     return KnownSetting(
         name=setting.name,
         type=setting.type,
         default=shown(setting.default),
-        allowed=f"{setting.range}{note}" if setting.range else "",
+        allowed=setting.range.with_note if setting.range else "",
         options=setting.options,
         meaning=setting.meaning,
         needs=(),
@@ -97,12 +92,11 @@ def _of_ours(setting: OwnSetting) -> KnownSetting:
 
 def _of_detectron2(name: str, default: Any, known: Detectron2Keys) -> KnownSetting:
     bound = BOUNDS.get(name)
-    note = f" ({bound.allowed.note})" if bound and bound.allowed.note else ""
     return KnownSetting(
         name=name,
         type=_type_of(default),
         default=shown_key(default),
-        allowed=f"{bound.allowed}{note}" if bound else "",
+        allowed=bound.allowed.with_note if bound else "",
         options=tuple((str(one) or '""', "") for one in _options(name, known)),
         meaning=" ".join(filter(None, (MEANINGS.get(name, ""), known.meanings.get(name, "")))),
         needs=tuple(needs_of(name)),

@@ -46,9 +46,9 @@ def models(known: Detectron2Keys, places: Places) -> Iterator[Offer]:
     """`model=NAME`: the user's own files, then the zoo's."""
     for preset in presets(MODEL_GROUP, places.folders):
         yield Offer(name=preset.name, facts={"finds": "", "weights": "", "about": preset.summary or str(preset.file)})
-    for name, changes in known.zoo.items():
+    for name in known.zoo:
         weights = "yes" if name in known.weights else ""
-        yield Offer(name=name, facts={"finds": _finds(_changed(known, changes)), "weights": weights, "about": ""})
+        yield Offer(name=name, facts={"finds": _finds(known.of_model(name)), "weights": weights, "about": ""})
 
 
 def datasets(known: Detectron2Keys, places: Places) -> Iterator[Offer]:  # noqa: ARG001
@@ -83,10 +83,6 @@ OFFERS: Mapping[str, Callable[[Detectron2Keys, Places], Iterator[Offer]]] = {
     "experiments": experiments,
     "settings": settings,
 }
-
-
-def _changed(known: Detectron2Keys, changes: Mapping[str, object]) -> Keys:
-    return Keys.of_leaves({**dict(Keys(known.defaults).leaves()), **dict(Keys(changes).leaves())}.items())
 
 
 def _finds(keys: Keys) -> str:

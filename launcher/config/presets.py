@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from launcher.config.keys import leaves
 
 MODEL_GROUP = "model"
 """Its options are the files of detectron2's model zoo, beside those of a user."""
@@ -47,7 +49,8 @@ class Preset:
         """What it sets, under dotted names; empty where the file cannot be read."""
         plain = _read(self.file)
         is_global = "@package _global_" in "\n".join(_head_of(self.file))
-        return dict(_leaves(plain, "" if is_global else f"{self.group}."))
+        named = leaves(plain, "" if is_global else f"{self.group}.")
+        return {name: value for name, value in named if name not in ("defaults", "hydra")}
 
     @property
     def chooses(self) -> Mapping[str, str]:
@@ -93,11 +96,3 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return {}  # composing says what is wrong with it
     return plain if isinstance(plain, dict) else {}
-
-
-def _leaves(plain: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in plain.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in ("defaults", "hydra"):
-            yield f"{prefix}{key}", value

@@ -30,6 +30,11 @@ class Range:
     def is_bounded_above(self) -> bool:
         return min(self.at_most, self.below) < math.inf
 
+    @property
+    def with_note(self) -> str:
+        """`>= 0 (0 disables the check)`."""
+        return f"{self} ({self.note})" if self.note else str(self)
+
     def __str__(self) -> str:
         """`>= 0`, `> 0` or `in [0, 1)`."""
         low, is_closed = max(self.at_least, self.above), self.at_least > self.above
@@ -65,5 +70,4 @@ def problem_with(name: str, value: float, allowed: Range) -> str:
     if value in allowed:
         return ""
     finite = "finite and " if math.isinf(value) and not allowed.is_bounded_above else ""
-    note = f" ({allowed.note})" if allowed.note else ""
-    return f"{name}={str(value).removesuffix('.0')}: must be {finite}{allowed}{note}."
+    return f"{name}={str(value).removesuffix('.0')}: must be {finite}{allowed.with_note}."

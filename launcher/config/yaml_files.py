@@ -16,6 +16,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from launcher.config.keys import leaves
 from launcher.errors import RequestError
 
 PRIMARY = ("config", "resume")
@@ -228,8 +229,4 @@ def _settings(content: Mapping[Any, Any], package: str | None, config_path: str)
 
 
 def _leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif key != "defaults":
-            yield f"{prefix}{key}", value
+    return ((name, value) for name, value in leaves(content, prefix) if name.rpartition(".")[2] != "defaults")

@@ -6,6 +6,7 @@ import difflib
 import os.path
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from launcher.config.asked import names_in
@@ -18,7 +19,7 @@ from launcher.data.facts import DatasetFacts, RegisteredFacts
 from launcher.data.finding import Finding, Severity
 from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, HINTS, MODEL_ERRORS, NOTICES, Message
 from launcher.data.suspicions import Suspected, suspect
-from launcher.data.tally import Flaw
+from launcher.data.tally import Flaw, listed
 
 CLASS_COUNT_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES")
 """Keys that count classes of things; those that this detectron2 does not have are passed over."""
@@ -31,7 +32,6 @@ _UNREAD_CLASS_COUNTS = {
 IN_BOTH = "image.in_both"
 """The code of images that are trained on and evaluated."""
 _SHARED_SHOWN = 3
-_EXAMPLES = " ({examples})"
 _UNUSABLE = ("image.damaged", "image.other_size", "image.too_many_pixels")
 """Flaws of images that detectron2 cannot use."""
 
@@ -68,7 +68,7 @@ def _notices_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
 def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     objects = coco.objects
     if unused := objects.unused_categories:
-        yield _of_file(
+        yield of_file(
             "category.unused",
             coco,
             f"{len(unused)} of {len(coco.categories)} classes have no objects",
@@ -77,7 +77,7 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
             examples=unused[:5],
         )
     if objects.num_crowds > objects.num:
-        yield _of_file(
+        yield of_file(
             "annotation.mostly_crowds",
             coco,
             f"{objects.num_crowds} annotations are crowds (iscrowd: 1) and {objects.num} are objects: crowds are "
@@ -86,7 +86,7 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
             count=objects.num_crowds,
         )
     if not objects.num and _is_in(keys, "TEST", coco):
-        yield _of_file(
+        yield of_file(
             "val.no_objects",
             coco,
             "there is no object to measure by, so every AP will be NaN",
@@ -95,7 +95,7 @@ def _notices_about_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
         )
     without = coco.num_images - objects.num_images
     if _is_in(keys, "TRAIN", coco) and without and keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
-        yield _of_file(
+        yield of_file(
             "image.no_objects",
             coco,
             f"{without} of {coco.num_images} images have no objects and are left out "
@@ -154,7 +154,7 @@ def existing_class_count_keys(keys: Keys) -> dict[str, Any]:
 
 def _errors_of_file(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     if coco.unreadable:
-        yield _of_file("file.unreadable", coco, coco.unreadable, _how_to_get(coco))
+        yield of_file("file.unreadable", coco, coco.unreadable, _how_to_get(coco))
         return
     for flaw in coco.flaws:
         if flaw.code in ERRORS:
@@ -193,15 +193,15 @@ def _is_in(keys: Keys, part: str, coco: CocoFacts) -> bool:
 def _errors_of_content(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     flaws = {flaw.code: flaw for flaw in coco.flaws}
     if not coco.categories:
-        yield _of_file("category.none", coco, "it defines no categories, so there is nothing to learn", "Add them")
+        yield of_file("category.none", coco, "it defines no categories, so there is nothing to learn", "Add them")
     if not coco.num_images and coco.portion is not None:
         what = (
             "there are none: a file needs two images to be divided (those that Roboflow made of one photograph stay "
             "together)"
         )
-        yield _of_file("image.none", coco, what, "Leave dataset.val.fraction out")
+        yield of_file("image.none", coco, what, "Leave dataset.val.fraction out")
     elif not coco.num_images:
-        yield _of_file("image.none", coco, "it lists no images", "Add them")
+        yield of_file("image.none", coco, "it lists no images", "Add them")
     yield from _nothing_to_train_on(coco, keys, flaws)
     if 2 * _count_of("image.other_size", flaws) > coco.num_headers:
         yield _of_flaw(NOTICES["image.other_size"], flaws["image.other_size"], coco)
@@ -211,7 +211,7 @@ def _nothing_to_train_on(coco: CocoFacts, keys: Keys, flaws: Mapping[str, Flaw])
     trains, all_objects = _is_in(keys, "TRAIN", coco), max(1, coco.objects.num)
     if trains and not coco.objects.num_images:
         what = "no image has an annotation (crowds do not count), so there is nothing to train on"
-        yield _of_file("train.no_objects", coco, what, "Is it the right file")
+        yield of_file("train.no_objects", coco, what, "Is it the right file")
     elif _count_of("box.degenerate", flaws) >= all_objects:
         what = f"all {coco.objects.num} boxes have no area or are not finite numbers ({{examples}})"
         yield _of_flaw(Message(what, "COCO's bbox is [x, y, width, height]"), flaws["box.degenerate"], coco)
@@ -230,7 +230,7 @@ def _too_many_unusable(coco: CocoFacts, keys: Keys, max_bad: int) -> Iterator[Fi
     if coco.is_opened and _is_in(keys, "TRAIN", coco) and unusable > max_bad:
         what = f"{unusable} images cannot be used, and a training replaces {max_bad} by others (dataset.max_bad)"
         fix = f"Repair or remove them, or set dataset.max_bad={unusable}"
-        yield _of_file("image.unusable", coco, what, fix, count=unusable)
+        yield of_file("image.unusable", coco, what, fix, count=unusable)
 
 
 def _count_of(code: str, flaws: Mapping[str, Flaw]) -> int:
@@ -257,18 +257,18 @@ def _errors_of_keypoints(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
     objects, off = coco.objects, "set MODEL.KEYPOINT_ON=False"
     if not objects.num_with_keypoints:
         what = "no annotation has keypoints, and the model learns them"
-        yield _of_file("keypoints.none", coco, what, "Set MODEL.KEYPOINT_ON=False")
+        yield of_file("keypoints.none", coco, what, "Set MODEL.KEYPOINT_ON=False")
         return
     if not objects.num_with_visible:
         what = (
             "no object has a visible keypoint (all visibilities are 0), so there is nothing to learn or measure. "
             "Write 2 for those that can be seen, or " + off
         )
-        yield _of_file("keypoints.none_visible", coco, what)
+        yield of_file("keypoints.none_visible", coco, what)
     if without := objects.num - objects.num_with_keypoints:
         what = f"{without} of {objects.num} annotations have no keypoints, and the model learns them"
         fix = f"Give every annotation keypoints (0, 0, 0 for each that cannot be seen), or {off}"
-        yield _of_file("keypoints.missing", coco, what, fix, count=without)
+        yield of_file("keypoints.missing", coco, what, fix, count=without)
     yield from _errors_of_keypoint_numbers(coco, keys)
 
 
@@ -276,17 +276,17 @@ def _errors_of_keypoint_numbers(coco: CocoFacts, keys: Keys) -> Iterator[Finding
     numbers, named = coco.objects.keypoints_per_object, len(coco.keypoint_names)
     if len(numbers) > 1:
         what = f"objects have different numbers of keypoints ({', '.join(map(str, numbers))})"
-        yield _of_file("keypoints.different_numbers", coco, what, "Give all the same")
+        yield of_file("keypoints.different_numbers", coco, what, "Give all the same")
     elif named != numbers[0]:
         what = f"objects have {numbers[0]} keypoints, but the categories name {named}"
-        yield _of_file("keypoints.names", coco, what, "Add the list `keypoints` of names to the category")
+        yield of_file("keypoints.names", coco, what, "Add the list `keypoints` of names to the category")
     sigmas = keys["TEST.KEYPOINT_OKS_SIGMAS"]
     if _is_in(keys, "TEST", coco) and (len(sigmas) or 17) != numbers[0]:
         what = (
             f"evaluating {numbers[0]} keypoints needs as many numbers in TEST.KEYPOINT_OKS_SIGMAS, "
             f"which has {len(sigmas) or 'the 17 of COCO persons'}"
         )
-        yield _of_file("keypoints.sigmas", coco, what, "Set it, or evaluate nothing: DATASETS.TEST=[]")
+        yield of_file("keypoints.sigmas", coco, what, "Set it, or evaluate nothing: DATASETS.TEST=[]")
 
 
 def _errors_between(files: Sequence[CocoFacts]) -> Iterator[Finding]:
@@ -298,7 +298,7 @@ def _errors_between(files: Sequence[CocoFacts]) -> Iterator[Finding]:
         for coco, difference in zip(files, (ours - theirs, theirs - ours), strict=True)
         if difference
     ]
-    yield _of_run(
+    yield of_run(
         "category.different",
         f"the categories of dataset.train.json and dataset.val.json differ ({'; '.join(only)})",
         "Give both files the same categories with the same ids",
@@ -315,7 +315,7 @@ def _shared_images(files: Sequence[CocoFacts], keys: Keys) -> Iterator[Finding]:
         if same:
             what = f"{len(same)} of {coco.num_images} images that are evaluated are trained on too: the AP is too high"
             fix = "Remove them from one of the files"
-            yield _of_file(
+            yield of_file(
                 IN_BOTH, coco, what, fix, severity=Severity.warning, count=len(same), examples=same[:_SHARED_SHOWN]
             )
 
@@ -338,7 +338,7 @@ def _errors_of_registered(facts: DatasetFacts) -> Iterator[Finding]:
     if packages:
         names = ", ".join(entry.name for entry in facts.registered if entry.missing_packages)
         what = f"{names}: needs packages that are not installed"
-        yield _of_run("dataset.packages", what, f"Run: pip install {' '.join(packages)}")
+        yield of_run("dataset.packages", what, f"Run: pip install {' '.join(packages)}")
 
 
 def _errors_of_own(request: RunRequest, facts: DatasetFacts) -> Iterator[Finding]:
@@ -353,11 +353,11 @@ def _errors_of_own(request: RunRequest, facts: DatasetFacts) -> Iterator[Finding
                 f"{_did_you_mean(near)}"
             )
             fix = "Register it with DatasetCatalog.register, in a module that imports names"
-            yield _of_run("dataset.unregistered", what, fix)
+            yield of_run("dataset.unregistered", what, fix)
     for name, one in own.data_sets.items():
         if one.unreadable:
             what = f"DATASETS names {name}, and its annotations cannot be read ({one.unreadable})"
-            yield _of_run("file.unreadable", what, "Correct its registration")
+            yield of_run("file.unreadable", what, "Correct its registration")
     yield from _errors_between_own(request, own_classes(facts))
 
 
@@ -375,7 +375,7 @@ def _errors_between_own(request: RunRequest, classes: Mapping[str, Sequence[str]
                 f"the classes of {train[0]} and {name} differ (class {index} is {ours!r} in one and {theirs!r} in the "
                 "other)"
             )
-            yield _of_run("category.different", what, "Give both the same thing_classes in the same order")
+            yield of_run("category.different", what, "Give both the same thing_classes in the same order")
 
 
 def _same_number_otherwise_named(ours: Sequence[str], theirs: Sequence[str]) -> bool:
@@ -389,21 +389,21 @@ def _notices_about_own(facts: DatasetFacts) -> Iterator[Finding]:
             f"{own.needs_gpu}. Nothing that {settings_of(own.asked)} registers is checked, and without a GPU the "
             "training fails"
         )
-        yield _of_run("dataset.needs_gpu", what, severity=Severity.warning)
+        yield of_run("dataset.needs_gpu", what, severity=Severity.warning)
         return
     for name in (entry.name for entry in facts.registered if not entry.known):
         where = f"DATASETS names {name}, which"
         if own is None:
             what = f"{where} is none of detectron2's own data sets{_nearest(name)}: it is not checked"
             fix = "Name the module that registers it with imports=[MODULE]"
-            yield _of_run("dataset.unknown", what, fix, severity=Severity.warning)
+            yield of_run("dataset.unknown", what, fix, severity=Severity.warning)
         elif (one := own.data_sets.get(name)) and one.classes is None and not (one.is_semantic or one.unreadable):
             what = (
                 f"{where} has no thing_classes when it is registered, so the model's number of classes does not follow "
                 "it"
             )
             fix = f"Set MetadataCatalog.get({name!r}).thing_classes there"
-            yield _of_run("dataset.no_classes", what, fix, severity=Severity.warning)
+            yield of_run("dataset.no_classes", what, fix, severity=Severity.warning)
 
 
 def _missing_files(origin: Origin, entries: Sequence[RegisteredFacts], root: str) -> Finding:
@@ -414,7 +414,7 @@ def _missing_files(origin: Origin, entries: Sequence[RegisteredFacts], root: str
         f"To get it, {origin.how_to_get.replace('<root>', root)}. "
         "If it is elsewhere, set dataset.root=FOLDER or the environment variable DETECTRON2_DATASETS"
     )
-    return _of_run("dataset.missing", what, fix)
+    return of_run("dataset.missing", what, fix)
 
 
 def _errors_of_class_counts(request: RunRequest, facts: DatasetFacts) -> Iterator[Finding]:
@@ -423,7 +423,7 @@ def _errors_of_class_counts(request: RunRequest, facts: DatasetFacts) -> Iterato
     if len(set(train.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in train.items())
         what = f"DATASETS.TRAIN mixes different numbers of classes ({counts})"
-        yield _of_run("class_count.mixed", what, "Train on data with the same classes")
+        yield of_run("class_count.mixed", what, "Train on data with the same classes")
         return
     count = class_count(request, facts)
     if count is None:
@@ -433,22 +433,38 @@ def _errors_of_class_counts(request: RunRequest, facts: DatasetFacts) -> Iterato
     for key, asked in existing_class_count_keys(keys).items():
         if asked != count and typed(request.typed.overrides, key):
             what = f"class count does not match: {key}={asked}, but {named} has {count} classes"
-            yield _of_run("class_count.typed", what, f"Leave {key} out, it is set from the data")
+            yield of_run("class_count.typed", what, f"Leave {key} out, it is set from the data")
     for name, other in known_class_counts(facts, names_in(keys, "TEST")).items():
         # A coco_json pair with other categories has been reported in more detail.
         if other != count and not {name, *train} <= {coco.name for coco in facts.coco}:
             what = f"DATASETS.TEST names {name} with {other} classes, but the training data ({named}) has {count}"
-            yield _of_run("class_count.test", what, "Evaluate on data with the same classes")
+            yield of_run("class_count.test", what, "Evaluate on data with the same classes")
 
 
-def _of_run(code: str, what: str, fix: str = "", *, severity: Severity = Severity.error) -> Finding:
+def of_run(
+    code: str,
+    what: str,
+    fix: str = "",
+    *,
+    severity: Severity = Severity.error,
+    count: int = 0,
+    examples: Sequence[str] = (),
+) -> Finding:
     """Of no single file."""
     return Finding(
-        code=code, severity=severity, where="", data_set="", what=what, text=what, fix=fix, count=0, examples=()
+        code=code,
+        severity=severity,
+        where="",
+        data_set="",
+        what=what,
+        text=_with_examples(what, count, examples),
+        fix=fix,
+        count=count,
+        examples=tuple(examples),
     )
 
 
-def _of_file(
+def of_file(
     code: str,
     coco: CocoFacts,
     what: str,
@@ -459,18 +475,12 @@ def _of_file(
     examples: Sequence[str] = (),
 ) -> Finding:
     """Of a file as a whole."""
-    shown = f" ({', '.join(examples)}{', ...' if count > len(examples) else ''})" if examples else ""
-    return Finding(
-        code=code,
-        severity=severity,
-        where=setting_of(coco),
-        data_set=coco.split,
-        what=what,
-        text=what + shown,
-        fix=fix,
-        count=count,
-        examples=tuple(examples),
-    )
+    found = of_run(code, what, fix, severity=severity, count=count, examples=examples)
+    return replace(found, where=setting_of(coco), data_set=coco.split)
+
+
+def _with_examples(what: str, count: int, examples: Sequence[str]) -> str:
+    return f"{what} ({listed(examples, count)})" if examples else what
 
 
 def _of_flaw(message: Message, flaw: Flaw, coco: CocoFacts, severity: Severity = Severity.error) -> Finding:
@@ -484,14 +494,13 @@ def _of_flaw(message: Message, flaw: Flaw, coco: CocoFacts, severity: Severity =
         "json": shlex.quote(coco.json),
         "split": _files_of(coco),
     }
-    without = message.what.replace(_EXAMPLES, "")
     return Finding(
         code=flaw.code,
         severity=severity,
         where=setting_of(coco),
         data_set=coco.split,
-        what=without.format(**values),
-        text=message.what.format(examples=_listed(flaw, ", "), **values),
+        what=message.without_examples.format(**values),
+        text=message.what.format(examples=listed(flaw.examples, flaw.count), **values),
         fix=message.fix.format(**values),
         count=flaw.count,
         examples=flaw.examples,
@@ -505,15 +514,11 @@ def _of_suspected(one: Suspected, coco: CocoFacts, severity: Severity, fix: str 
         where=setting_of(coco),
         data_set=coco.split,
         what=one.what,
-        text=f"{one.what} ({_listed(one.flaw, '; ')})",
+        text=f"{one.what} ({listed(one.flaw.examples, one.flaw.count, '; ')})",
         fix=fix,
         count=one.flaw.count,
         examples=one.flaw.examples,
     )
-
-
-def _listed(flaw: Flaw, between: str) -> str:
-    return between.join(flaw.examples) + (f"{between}..." if flaw.count > len(flaw.examples) else "")
 
 
 def _nearest(name: str) -> str:

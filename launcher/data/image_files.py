@@ -16,10 +16,11 @@ from launcher.data.tally import Tally
 _MAX_HEADERS = 200
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**63)
 """Above, Pillow refuses to open an image."""
-WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
+_WIDE_MODES = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "floats"}
 """Modes of Pillow with more than eight bits for a value."""
-_EXIF_ORIENTATION = 0x112
-_TURNED = (5, 6, 7, 8)
+EXIF_ORIENTATION = 0x112
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 
 
 def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:
@@ -102,24 +103,29 @@ def _note_no_file(path: str, file_name: str, tally: Tally) -> None:
 
 def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
     try:
-        mode, size, is_turned = _read_header(path)
+        mode, size, is_turned = read_header(path)
     except Image.DecompressionBombError as error:
         tally.note("image.too_many_pixels", f"{image.file_name}: {error}")
         return
     except Exception:  # a format's reader raises anything at a damaged file, which training replaces and names
         return
-    if mode in WIDE_MODES:
-        tally.note("image.wide", f"{image.file_name}: {WIDE_MODES[mode]}")
+    note_unlike_listed(image, mode, size, tally, is_turned=is_turned)
+
+
+def note_unlike_listed(image: ListedImage, mode: str, size: Size, tally: Tally, *, is_turned: bool) -> None:
+    """Note more than eight bits for a value, and another size than listed; `size` is the one after turning."""
+    if mode in _WIDE_MODES:
+        tally.note("image.wide", f"{image.file_name}: {_WIDE_MODES[mode]}")
     if size != image.size:
         listed = f"{image.size[0]} x {image.size[1]}"
         how = " turned as its EXIF orientation says" if is_turned else ""
         tally.note("image.other_size", f"{image.file_name}: {size[0]} x {size[1]}{how}, listed as {listed}")
 
 
-def _read_header(path: str) -> tuple[str, Size, bool]:
+def read_header(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], bool]:
     """Pillow's mode, the size as detectron2 will have it, and whether the header has it turned for that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as opened:
-            is_turned = opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
+            is_turned = opened.getexif().get(EXIF_ORIENTATION) in TURNED
             return opened.mode, opened.size[::-1] if is_turned else opened.size, is_turned

@@ -11,6 +11,11 @@ class Message(NamedTuple):
     what: str
     fix: str
 
+    @property
+    def without_examples(self) -> str:
+        """What is wrong, for where examples stand elsewhere or are not known."""
+        return self.what.replace(" ({examples})", "")
+
 
 # detectron2 or pycocotools would stop at these, some of them only at the first evaluation.
 ERRORS = {

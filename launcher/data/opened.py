@@ -7,19 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from launcher.data.checks import IN_BOTH
+from launcher.data.checks import IN_BOTH, of_run
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts
 from launcher.data.finding import Finding, Severity
-from launcher.data.image_files import WIDE_MODES
+from launcher.data.image_files import TURNED, note_unlike_listed
 from launcher.data.listed_image import ListedImage
 from launcher.data.opening import OpenedImage
 from launcher.data.tally import Tally, printable
 
 LOOKED_INTO_SOME = ("image.wide", "image.other_size", "image.too_many_pixels")
 """Flaws that the headers of some images showed: what all images show takes their place."""
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 _NEAR = 6
 """Bits of 128 in which the looks of two images may differ."""
 _BANDS = 8
@@ -55,15 +53,11 @@ def _judge(listed: ListedImage, image: OpenedImage, tally: Tally) -> None:
     if image.problem:
         tally.note("image.too_many_pixels" if image.is_too_large else "image.damaged", f"{name}: {image.problem}")
         return
-    if image.mode in WIDE_MODES:
-        tally.note("image.wide", f"{name}: {WIDE_MODES[image.mode]}")
-    size = image.size[::-1] if image.orientation in _TURNED else image.size
-    if size != listed.size:
-        turned = " turned as its EXIF orientation says" if image.orientation in _TURNED else ""
-        wanted = f"{listed.size[0]} x {listed.size[1]}"
-        tally.note("image.other_size", f"{name}: {size[0]} x {size[1]}{turned}, listed as {wanted}")
-    elif image.orientation != 1:
-        is_told = image.orientation in _TURNED and size[0] != size[1]
+    is_turned = image.orientation in TURNED
+    size = image.size[::-1] if is_turned else image.size
+    note_unlike_listed(listed, image.mode, size, tally, is_turned=is_turned)
+    if size == listed.size and image.orientation != 1:
+        is_told = is_turned and size[0] != size[1]
         tally.note("image.turned_as_listed" if is_told else "image.turned", f"{name}: orientation {image.orientation}")
 
 
@@ -123,7 +117,7 @@ def _shared(
     if same:
         what = f"{len(same)} of {len(their_images)} images of {between[1]} are in {between[0]} too: the AP is too high"
         fix = f"Remove them from {between[0]}, or from {between[1]}"
-        yield _of_both(IN_BOTH, Severity.warning, what, fix, same)
+        yield of_run(IN_BOTH, what, fix, severity=Severity.warning, count=len(same), examples=_first(same))
     alike = [
         f"{theirs.listed[late - len(our_images)].file_name} and {ours.listed[early].file_name}"
         for early, late in nearly_same([image.look for image in (*our_images, *their_images)])
@@ -132,20 +126,10 @@ def _shared(
     if alike:
         what = f"{len(alike)} images of {between[1]} look nearly the same as one of {between[0]}"
         fix = "Split by scene, not by image, where they are of one"
-        yield _of_both("image.nearly_in_both", Severity.hint, what, fix, alike)
+        yield of_run(
+            "image.nearly_in_both", what, fix, severity=Severity.hint, count=len(alike), examples=_first(alike)
+        )
 
 
-def _of_both(code: str, severity: Severity, what: str, fix: str, examples: Sequence[str]) -> Finding:
-    shown = tuple(printable(example) for example in examples[:_SHOWN])
-    more = ", ..." if len(examples) > _SHOWN else ""
-    return Finding(
-        code=code,
-        severity=severity,
-        where="",
-        data_set="",
-        what=what,
-        text=f"{what} ({', '.join(shown)}{more})",
-        fix=fix,
-        count=len(examples),
-        examples=shown,
-    )
+def _first(examples: Sequence[str]) -> list[str]:
+    return [printable(example) for example in examples[:_SHOWN]]

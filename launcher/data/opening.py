@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import multiprocessing
-import os
 import signal
 import sys
 import warnings
@@ -17,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from launcher.data.image_files import EXIF_ORIENTATION
 from launcher.errors import DataError
+from launcher.forking import num_cpus
 
-_EXIF_ORIENTATION = 0x112
 _PER_TASK = 16
 """Images that a process opens before it answers."""
 _FEWEST_PER_PROCESS = 32
@@ -57,7 +57,7 @@ def open_images(
     Raises:
         DataError: a process that opened some was killed.
     """
-    most = num_processes or min(_num_cpus(), 1 + len(paths) // _FEWEST_PER_PROCESS)
+    most = num_processes or min(num_cpus(), 1 + len(paths) // _FEWEST_PER_PROCESS)
     opened: list[OpenedImage] = []
     try:
         with _processes(most) as pool:
@@ -95,10 +95,6 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
 def _open_all(paths: Sequence[str]) -> list[OpenedImage]:
     return [open_image(path) for path in paths]
 
@@ -125,7 +121,7 @@ def _reason(error: Exception) -> str:
 
 
 def _seen(image: Image.Image) -> OpenedImage:
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     image.load()
     digest = hashlib.blake2b(f"{image.mode} {image.size}".encode(), digest_size=16)
     digest.update(image.tobytes())

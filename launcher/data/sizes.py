@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from launcher.config.keys import Keys
-from launcher.data.checks import setting_of
+from launcher.data.checks import of_file
 from launcher.data.coco_file import CocoFacts
 from launcher.data.finding import Finding, Severity
 from launcher.data.tally import printable
@@ -76,17 +76,8 @@ def findings_about_sizes(coco: CocoFacts, keys: Keys) -> Iterator[Finding]:
 
 
 def _finding(code: str, coco: CocoFacts, part: float, what: str, fix: str) -> Finding:
-    return Finding(
-        code=code,
-        severity=Severity.warning if part >= _MOST else Severity.hint,
-        where=setting_of(coco),
-        data_set=coco.split,
-        what=printable(what),
-        text=printable(what),
-        fix=fix,
-        count=round(part * coco.objects.num),
-        examples=(),
-    )
+    severity = Severity.warning if part >= _MOST else Severity.hint
+    return of_file(code, coco, printable(what), fix, severity=severity, count=round(part * coco.objects.num))
 
 
 def _boxes(coco: CocoFacts) -> np.ndarray:

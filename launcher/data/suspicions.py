@@ -32,7 +32,7 @@ class Suspicion:
     """What follows from it where most objects are so."""
 
 
-_SUSPICIONS = {
+SUSPICIONS = {
     "box.fraction": Suspicion(
         message="have a bbox within the first pixel of the image: they look like fractions of the image size, "
         "normalized to 0..1. COCO's bbox is [x, y, width, height] in pixels"
@@ -151,27 +151,27 @@ class Suspected:
 def suspect(coco: CocoFacts, keys: Keys) -> Iterator[Suspected]:
     """The kinds of data in a file that can hardly be meant."""
     for flaw in _found(coco, keys):
-        kind = _SUSPICIONS[flaw.code]
+        kind = SUSPICIONS[flaw.code]
         what = f"{flaw.count} of {_total(flaw, coco)} {kind.of} {kind.message}"
         yield Suspected(flaw=flaw, is_refused=_is_refused(flaw, coco, keys), what=what)
 
 
 def _found(coco: CocoFacts, keys: Keys) -> Iterator[Flaw]:
-    most = [_SUSPICIONS[flaw.code] for flaw in coco.flaws if flaw.code in _SUSPICIONS and _is_most(flaw, coco)]
+    most = [SUSPICIONS[flaw.code] for flaw in coco.flaws if flaw.code in SUSPICIONS and _is_most(flaw, coco)]
     hidden = {code for kind in most for code in kind.hides}
     for flaw in coco.flaws:
-        kind = _SUSPICIONS.get(flaw.code)
+        kind = SUSPICIONS.get(flaw.code)
         if kind and flaw.code not in hidden and (not kind.matters_with or keys[kind.matters_with]):
             yield flaw
 
 
 def _is_refused(flaw: Flaw, coco: CocoFacts, keys: Keys) -> bool:
-    parts = _SUSPICIONS[flaw.code].refused_in
+    parts = SUSPICIONS[flaw.code].refused_in
     return _is_most(flaw, coco) and any(coco.name in names_in(keys, part) for part in parts)
 
 
 def _is_most(flaw: Flaw, coco: CocoFacts) -> bool:
-    if _SUSPICIONS[flaw.code].of == _DECODED and 2 * coco.objects.num_with_rle < coco.objects.num:
+    if SUSPICIONS[flaw.code].of == _DECODED and 2 * coco.objects.num_with_rle < coco.objects.num:
         return False
     alike = _MISPLACED if flaw.code in _MISPLACED else (flaw.code,)
     count = sum(other.count for other in coco.flaws if other.code in alike)
@@ -181,4 +181,4 @@ def _is_most(flaw: Flaw, coco: CocoFacts) -> bool:
 def _total(flaw: Flaw, coco: CocoFacts) -> int:
     """How many could be so."""
     totals = {"images": coco.num_images, _DECODED: coco.objects.num_decoded}
-    return totals.get(_SUSPICIONS[flaw.code].of, coco.objects.num)
+    return totals.get(SUSPICIONS[flaw.code].of, coco.objects.num)

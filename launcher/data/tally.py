@@ -49,6 +49,11 @@ class Tally:
         )
 
 
+def listed(examples: Sequence[str], count: int, between: str = ", ") -> str:
+    """The first few of so many."""
+    return between.join(examples) + (f"{between}..." if count > len(examples) else "")
+
+
 def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_EXAMPLE_LENGTH else text[:_MAX_EXAMPLE_LENGTH] + "..."
 

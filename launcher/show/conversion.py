@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.data.convert.convert import Converted
 from launcher.data.convert.write import Written
-from launcher.data.tally import Flaw
+from launcher.data.tally import Flaw, listed
 
 _SHOWN_CLASSES = 8
 
@@ -26,8 +26,8 @@ def conversion_lines(done: Converted, source: Path, folder: Path) -> Iterator[st
 
 
 def _classes(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN_CLASSES else ""
-    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {', '.join(names[:_SHOWN_CLASSES])}{more}"
+    shown = listed(names[:_SHOWN_CLASSES], len(names))
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {shown}"
 
 
 def _said(file: Written) -> str:
@@ -45,9 +45,8 @@ def _counted(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
     if flaws:
         yield f"{title}:"
     for flaw in flaws:
-        more = ", ..." if flaw.count > len(flaw.examples) else ""
         yield f"  {flaw.code}: {flaw.count}"
-        yield f"    {', '.join(flaw.examples)}{more}"
+        yield f"    {listed(flaw.examples, flaw.count)}"
 
 
 def _next(done: Converted, folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.data.finding import Finding, Severity
 from launcher.data.report import DataReport, FileReport
 from launcher.data.sizes import Sizes
+from launcher.data.tally import listed
 from launcher.show.table import table
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ def _rows_of(finding: Finding, width: int) -> list[str]:
     count = f"{finding.count:,}" if finding.count else ""
     text = _wrapped(f"{finding.what} [{finding.code}]", width)
     if finding.examples:
-        more = ", ..." if finding.count > len(finding.examples) else ""
-        text += _wrapped(f"for example {', '.join(finding.examples)}{more}", width)
+        text += _wrapped(f"for example {listed(finding.examples, finding.count)}", width)
     if fix := finding.fix or (_CORRECT if finding.severity is not Severity.hint else ""):
         text += _wrapped(f"change: {fix}", width)
     first = f"{finding.severity.value:9}{finding.data_set[:5]:6}{count:>6} "

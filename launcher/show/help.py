@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 
 from launcher.config.own_settings import own_nodes, own_settings, section_of, shown
 from launcher.config.presets import config_folders, groups, presets
+from launcher.show.screen import cut, width_between
 
 EXAMPLES: Mapping[str, str] = {
     "train": """\
@@ -73,5 +73,4 @@ def _row(setting: str, meaning: str) -> str:
 
 
 def _fitted(line: str) -> str:
-    width = max(NARROWEST, min(shutil.get_terminal_size().columns, WIDEST))
-    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+    return cut(line, width_between(NARROWEST, WIDEST))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from launcher.config.offers import Offer
+from launcher.show.screen import cut, width_between
 
 NARROWEST, WIDEST = 80, 160
 LONGEST = {"default": 18}
@@ -20,16 +20,12 @@ def listing_text(offers: Sequence[Offer]) -> str:
         for heading in offers[0].facts
         if heading not in IN_JSON_ONLY and any(offer.facts.get(heading) for offer in offers)
     ]
-    rows = [["name", *headings], *([one.name, *(_cut(one, heading) for heading in headings)] for one in offers)]
+    rows = [["name", *headings], *([one.name, *(_shortened(one, heading) for heading in headings)] for one in offers)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_fitted("  ".join(map(str.ljust, row, widths)).rstrip()) for row in rows)
+    width = width_between(NARROWEST, WIDEST)
+    return "\n".join(cut("  ".join(map(str.ljust, row, widths)).rstrip(), width) for row in rows)
 
 
-def _cut(offer: Offer, heading: str) -> str:
+def _shortened(offer: Offer, heading: str) -> str:
     text, longest = offer.facts.get(heading, ""), LONGEST.get(heading)
     return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _fitted(line: str) -> str:
-    width = max(NARROWEST, min(shutil.get_terminal_size().columns, WIDEST))
-    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

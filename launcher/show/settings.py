@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Sequence
 
 from launcher.config.known_settings import KnownSetting, shown_key
 from launcher.run.origin import Origin
+from launcher.show.screen import cut, width_between
 
 SHOWN_MODELS = 3
-
-
-def width_of_screen() -> int:
-    return max(60, min(100, shutil.get_terminal_size().columns))
+NARROWEST, WIDEST = 60, 100
 
 
 def labelled(label: str, text: str) -> list[str]:
     """A paragraph behind a label, indented below it."""
     return textwrap.wrap(
-        text, width_of_screen(), initial_indent=f"  {label:10} ", subsequent_indent=" " * 13,
+        text, width_between(NARROWEST, WIDEST), initial_indent=f"  {label:10} ", subsequent_indent=" " * 13,
         break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
 
@@ -48,8 +45,8 @@ def origins_text(run: str, value: object, default: str, origins: Sequence[Origin
 def nodes_text(node: str, settings: Sequence[KnownSetting]) -> str:
     """The settings below a node, a line each."""
     widest = max(len(one.name) for one in settings)
-    lines = (f"  {one.name:{widest}}  {one.meaning}" for one in settings)
-    shown = (line if len(line) <= width_of_screen() else f"{line[: width_of_screen() - 1].rstrip()}…" for line in lines)
+    width = width_between(NARROWEST, WIDEST)
+    shown = (cut(f"  {one.name:{widest}}  {one.meaning}", width) for one in settings)
     return "\n".join(
         [f"{node} has {len(settings)} settings:", *shown, "", "`launcher explain NAME` has more about one."]
     )

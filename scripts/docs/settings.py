@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.keys import Keys
-from launcher.config.known_keys import Detectron2Keys
+from launcher.config.known_keys import NO_KEYS
 from launcher.config.own_settings import OwnSetting, own_settings, section_of, shown
 from launcher.config.request import OwnCode, RunRequest, Typed
 from launcher.config.schema import OWN_NODES, make_schema
@@ -108,7 +108,7 @@ def settings() -> list[Setting]:
 
 
 def default_request() -> RunRequest:
-    root = make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
+    root = make_schema(NO_KEYS)
     return RunRequest(
         typed=Typed(experiment="any", overrides=(), in_sweep=False, swept=()),
         keys=Keys({}),

@@ -120,14 +120,14 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys):
 
 
 def test_settings_stay_beside_the_files(fruits: Path):
-    words = read_words([files(fruits)[0], "dataset.train.images=elsewhere", "model=X"], command="data check")
+    settings = read_words([files(fruits)[0], "dataset.train.images=elsewhere", "model=X"], command="data check")
 
-    assert words.settings == (
+    assert settings == [
         "dataset=coco_json",
         f"dataset.train.json={fruits / 'train.json'}",
         "dataset.train.images=elsewhere",
         "model=X",
-    )
+    ]
 
 
 @pytest.mark.parametrize(

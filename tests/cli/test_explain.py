@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from launcher.cli.explain import explanation
 from launcher.cli.main import main
+from launcher.data.codes import CODES
 from launcher.device.causes.catalogue import BY_CODE
 from launcher.errors import ExitCode, RequestError
 from launcher.files import write_text
@@ -50,6 +52,30 @@ def test_a_group_lists_its_codes():
         "  nccl.hangs                   the GPUs wait for each other endlessly (NCCL)",
         "  nccl.failed                  the GPUs cannot talk to each other (NCCL)",
     ]
+
+
+def test_a_code_of_a_data_check_is_explained_by_its_message_and_what_to_do():
+    assert explanation("[image.no_file]").splitlines() == [
+        "image.no_file: found in a data set",
+        "",
+        "  means  n of m images have no file in <folder>",
+        "  do     Set dataset.<train or val>.images to the folder that holds them",
+    ]
+
+
+def test_a_code_of_data_that_matters_in_two_ways_is_explained_with_both():
+    text = " ".join(explanation("area.zero").split())
+
+    assert "counts them as small ones" in text
+    assert "which keypoints are measured by" in text
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_of_a_message_about_data_is_explained_without_a_template(code: str):
+    text = explanation(code)
+
+    assert text.startswith(f"{code}: found in a data set\n\n  means  ")
+    assert not re.search(r"\{\w+\}", text)
 
 
 def test_a_mistyped_code_is_refused_with_the_nearest():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.config.keys import Keys
-from launcher.config.known_keys import Detectron2Keys, read_keys
+from launcher.config.known_keys import NO_KEYS, Detectron2Keys, read_keys
 from launcher.config.known_settings import (
     KnownSetting,
     find_settings,
@@ -35,7 +35,7 @@ def test_everything_that_can_be_set_is_known_and_means_something(
 
 
 def test_the_launchers_own_are_those_of_the_schema():
-    schema = make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
+    schema = make_schema(NO_KEYS)
 
     assert own_nodes() == OWN_NODES
     assert {name: schema[name] for name in ROOT_DEFAULTS} == ROOT_DEFAULTS
@@ -110,7 +110,5 @@ def test_a_range_is_said_with_what_its_special_value_means(settings: tuple[Known
 
 
 def test_without_detectron2_the_launchers_own_are_known():
-    nothing = Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={})
-
-    assert {one.name for one in known_settings(nothing)} == {one.name for one in own_settings()}
-    assert list(Keys(nothing.defaults).leaves()) == []
+    assert {one.name for one in known_settings(NO_KEYS)} == {one.name for one in own_settings()}
+    assert list(Keys(NO_KEYS.defaults).leaves()) == []

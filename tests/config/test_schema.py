@@ -4,14 +4,14 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launcher.config.known_keys import Detectron2Keys
+from launcher.config.known_keys import NO_KEYS, Detectron2Keys
 from launcher.config.request import BestMode, CheckpointSettings
 from launcher.config.schema import make_schema, own_value, setting_names, text_settings
 
 
 @pytest.fixture
 def schema() -> DictConfig:
-    return make_schema(Detectron2Keys(defaults={}, open_nodes=frozenset(), zoo={}, names={}))
+    return make_schema(NO_KEYS)
 
 
 def test_a_setting_named_like_a_python_keyword_is_typed_by_its_plain_name(schema: DictConfig):

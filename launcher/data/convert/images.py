@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from launcher.data.convert.labels import Account
+from launcher.data.image_files import read_header
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_EXIF_ORIENTATION = 0x112
-_TURNED = (5, 6, 7, 8)
 
 
 def images_below(folder: Path) -> Iterator[Path]:
@@ -75,11 +71,8 @@ def beside(labels: Path) -> Path | None:
 def size_of(file: Path, account: Account) -> tuple[int, int] | None:
     """Width and height; None where it cannot be read, which is noted."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file) as opened:
-                is_turned = opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
-                return opened.size[::-1] if is_turned else opened.size
+        _, size, _ = read_header(file)
+        return size
     except Exception:  # a format's reader raises anything at a damaged file
         account.lost.note("images that cannot be read, with their objects", str(file))
         return None

@@ -38,6 +38,7 @@ from launcher.data.index.rows import (
 )
 from launcher.data.index.scan import NotIndexableError, Spans, decode_strictly, scan
 from launcher.data.portion import Portion
+from launcher.forking import num_cpus
 
 _MOST_PROCESSES = 8
 _FEWEST_PER_PROCESS = 20_000
@@ -216,7 +217,7 @@ _ROW = len(AnnotationRow._fields)
 
 def _judge_all(job: _Job, num_processes: int | None) -> tuple[Seen, _Rows]:
     """Every annotation, in several processes where that is faster."""
-    most = num_processes or min(_MOST_PROCESSES, _num_cpus(), 1 + len(job.spans) // _FEWEST_PER_PROCESS)
+    most = num_processes or min(_MOST_PROCESSES, num_cpus(), 1 + len(job.spans) // _FEWEST_PER_PROCESS)
     if most == 1 or sys.platform != "linux":
         return _judge_part(job, 0, len(job.spans))
     bounds = np.linspace(0, len(job.spans), 4 * most + 1).astype(int).tolist()
@@ -224,10 +225,6 @@ def _judge_all(job: _Job, num_processes: int | None) -> tuple[Seen, _Rows]:
     with ProcessPoolExecutor(most, context, initializer=_begin, initargs=(job,)) as pool:
         seen, rows = zip(*pool.map(_judge_mine, bounds[:-1], bounds[1:]), strict=True)
     return Seen.of_parts(seen), _Rows.of_parts(rows)
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 _mine: list[_Job] = []

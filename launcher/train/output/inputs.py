@@ -18,6 +18,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from launcher.config.values import read_json, to_plain
+from launcher.data.tally import listed
 from launcher.errors import DataError, LauncherError, RequestError
 from launcher.run.inputs_sheet import DrawnSheet, InputsSheet
 from launcher.train.compat.cfg_node import to_cfg_node
@@ -107,7 +108,7 @@ def _places_with(records: Any, name: str, names: Names) -> list[int]:
     if name not in names.things:
         near = get_close_matches(name, names.things, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        shown = ", ".join(names.things[:_SHOWN]) + (", ..." if len(names.things) > _SHOWN else "")
+        shown = listed(names.things[:_SHOWN], len(names.things))
         raise RequestError(f"--class {name}: there is no such class ({shown}).{guess}")
     places = list(_places_of(records, names.things.index(name)))
     if not places:
