@@ -148,7 +148,7 @@ def _executing(request: RunRequest, board: Board) -> Iterator[Execute]:
         yield _execute_in_place
         return
     environ = with_short_waits({**os.environ, **data_environment(request.dataset)})
-    with early_worker(environ, run_folder(request)) as early:
+    with early_worker(environ, board.run) as early:
         yield partial(execute, early=early, others=board)
 
 

@@ -120,10 +120,6 @@ class Board:
         if self._others:
             shutil.rmtree(self._stale, ignore_errors=True)
 
-    def others(self) -> dict[int, Word | None]:
-        """What they have said last."""
-        return {rank: self.word_of(rank) for rank in self._others}
-
     def word_of(self, rank: int) -> Word | None:
         return read_json_if_valid(self._file(rank), Word)
 
@@ -135,7 +131,7 @@ class Board:
         """
         if not self._others:
             return
-        self._wait(lambda: all(self.others().values()), self._missing)
+        self._wait(self._all, self._missing)
         self._hand_out(plan, self._word.plan + 1)
         self._wait(self._all_ready, self._silent)
 
@@ -154,7 +150,7 @@ class Board:
         Raises:
             NodeError: it says neither in time.
         """
-        return self._wait(lambda: self._answer(lambda word: word.plan > last), self._unheard)
+        return self._wait(lambda: self._plan_after(last), self._unheard)
 
     def read_plan(self, number: int) -> RunPlan:
         """By another node: the plan of that number, which the first one has said is there.
@@ -183,9 +179,9 @@ class Board:
     def wait_until_over(self, number: int, *, was_stopped: bool) -> Word | None:
         """The same once the attempt is over on the first node; None where that says nothing more after a stop."""
         if not was_stopped:
-            return self._wait(lambda: self._answer(lambda word: word.plan > number), self._unheard)
-        self._wait_at_most(LAST_WORDS_S, lambda: self._answer(lambda word: word.plan > number) is not None)
-        return self._answer(lambda word: word.plan > number)
+            return self.wait_for_plan(number)
+        self._wait_at_most(LAST_WORDS_S, lambda: self._plan_after(number) is not None)
+        return self._plan_after(number)
 
     def leave(self, exit_code: int, text: str = "") -> None:
         """The last word; the first node waits for the others to hear it, and takes the board down."""
@@ -197,7 +193,7 @@ class Board:
                 self.say(Stage.left, exit_code=exit_code, text=text)
                 return
             # Who comes after an error is told by srun; of a run that is finished nobody else would tell.
-            self._wait_at_most(FAREWELL_S if exit_code else self._patience_s, lambda: all(self.others().values()))
+            self._wait_at_most(FAREWELL_S if exit_code else self._patience_s, self._all)
             self._hear()
             self.say(Stage.left, exit_code=exit_code, text=text)
             self._wait_at_most(FAREWELL_S, self._all_left)
@@ -213,17 +209,27 @@ class Board:
 
     def ended_elsewhere(self) -> str:
         """The hosts on which the processes of this attempt have ended, or whose launcher has left."""
-        return ", ".join(word.host for word in self.others().values() if word is not None and self._is_over(word))
+        return ", ".join(word.host for word in self._words().values() if self._is_over(word))
 
     def wait_until_ended(self) -> None:
         """Until all others have written down how their processes ended, or have no more time for it."""
-        self._wait_at_most(LAST_WORDS_S, lambda: all(word and self._is_over(word) for word in self.others().values()))
+        self._wait_at_most(LAST_WORDS_S, lambda: self._all(self._is_over))
 
     def _is_over(self, word: Word) -> bool:
         return word.stage is Stage.left or word.plan > self._word.plan or self._has_ended(word)
 
     def _has_ended(self, word: Word) -> bool:
         return word.plan == self._word.plan and word.stage is Stage.ended
+
+    def _all(self, holds: Callable[[Word], bool] = lambda _: True) -> bool:
+        """Whether all others have come, and it holds for each."""
+        words = self._words()
+        return len(words) == len(self._others) and all(map(holds, words.values()))
+
+    def _words(self) -> dict[int, Word]:
+        """What the others, as far as they have come, have said last."""
+        words = {rank: self.word_of(rank) for rank in self._others}
+        return {rank: word for rank, word in words.items() if word is not None}
 
     # The first node's
 
@@ -235,36 +241,36 @@ class Board:
             raise self._unwritable(error) from error
         self.say(Stage.planned, plan=number)
 
-    def _hear(self) -> None:
-        drawn = {str(rank): word.drawn for rank, word in self.others().items() if word is not None}
+    def _hear(self) -> list[Word]:
+        words = self._words()
+        drawn = {str(rank): word.drawn for rank, word in words.items()}
         self._word = replace(self._word, heard={**self._word.heard, **drawn})
+        return list(words.values())
 
     def _all_ready(self) -> bool:
-        before = self._word
-        self._hear()
+        before, words = self._word, self._hear()
         if self._word != before:  # one has come anew
             self._write()
-        words = [word for word in self.others().values() if word is not None]
         if sick := [word for word in words if self._cannot(word)]:
             raise NodeError("; ".join(f"{word.host}: {word.text or 'its launcher has ended'}" for word in sick))
         ready = [word for word in words if word.stage is Stage.ready and word.plan == self._word.plan]
         return len(ready) == len(self._others)
 
     def _all_left(self) -> bool:
-        return all(word is not None and word.stage is Stage.left for word in self.others().values())
+        return self._all(lambda word: word.stage is Stage.left)
 
     def _cannot(self, word: Word) -> bool:
         return word.stage is Stage.left or (word.stage is Stage.sick and word.plan == self._word.plan)
 
     def _missing(self) -> str:
-        there = [word.host for word in self.others().values() if word is not None]
+        there = [word.host for word in self._words().values()]
         return (
             f"{self.node.count - 1 - len(there)} of {self.node.count} nodes did not come to {self.run} within "
             f"{self._patience_s:g} s (here: {', '.join([self.host, *there])}). {NOT_SHARED}"
         )
 
     def _silent(self) -> str:
-        late = [word.host for word in self.others().values() if word is not None and word.stage is not Stage.ready]
+        late = [word.host for word in self._words().values() if word.stage is not Stage.ready]
         return f"{', '.join(late) or 'a node'} has not said within {self._patience_s:g} s whether it can do its part."
 
     # The others'
@@ -277,6 +283,9 @@ class Board:
         if word is None or word.heard.get(str(self.node.rank)) != self._word.drawn:
             return None
         return word if word.stage is Stage.left or counts(word) else None
+
+    def _plan_after(self, last: int) -> Word | None:
+        return self._answer(lambda word: word.plan > last)
 
     def _first_is_there(self) -> bool:
         """It looks at data and devices for as long as it takes; should it die, srun or torchrun ends this launcher."""

@@ -123,9 +123,10 @@ def _differences(first: DevicePlan, own: DevicePlan) -> Iterator[str]:
 
 
 def _described(devices: DevicePlan) -> str:
-    what = "GPU" if devices.kind == "cuda" else "process on the CPU"
-    plural = ("s" if devices.kind == "cuda" else "es on the CPU") if devices.num_processes != 1 else ""
-    return f"{devices.num_processes} {what.removesuffix(' on the CPU') if plural else what}{plural}"
+    number = devices.num_processes
+    if devices.kind == "cuda":
+        return f"{number} GPU{'' if number == 1 else 's'}"
+    return f"{number} process{'' if number == 1 else 'es'} on the CPU"
 
 
 def _unseen_files(plan: RunPlan) -> Iterator[str]:

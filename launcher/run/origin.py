@@ -31,9 +31,9 @@ class Origin:
 def origins_in_run(folder: Path, name: str, known: Detectron2Keys) -> tuple[Origin, ...]:
     """What gave the setting a value in this run, beside its default; the last one counts."""
     paths = RunPaths(folder)
-    typed = node_in(read_request(paths), "typed")
-    overrides = tuple(map(str, typed.get("overrides") or ()))
-    chosen = _chosen(overrides, _folders_of(paths))
+    stored = read_request(paths)
+    overrides = tuple(map(str, node_in(stored, "typed").get("overrides") or ()))
+    chosen = _chosen(overrides, _folders_of(stored))
     return (
         *_by_model(name, overrides, chosen, known),
         *(Origin(place=_named(one), value=one.sets[name]) for one in chosen if name in one.sets),
@@ -51,9 +51,8 @@ def value_in_run(folder: Path, name: str) -> Any:
     return next((value for key, value in leaves if key.rstrip("_") == name), None)
 
 
-def _folders_of(paths: RunPaths) -> list[Path]:
+def _folders_of(stored: Mapping[str, Any]) -> list[Path]:
     """The user's own configuration files, if the command that is recorded names them, and the launcher's."""
-    stored = read_request(paths)
     words = str(stored.get("command", "")).split()
     named = take_apart(words).config_dir
     place = Path(str(stored.get("working_directory") or "."))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from compose import cpu_of_children_s
 
 ONE_BY_ONE = """
 import subprocess, sys
@@ -136,7 +137,7 @@ def written(folder: str, code: str) -> str:
 def run(folder: str, command: Sequence[str]) -> Cost:
     repository = str(Path(__file__).parent.parent.parent)
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": repository}
-    before, ends = cpu_of_children(), []
+    before, ends = cpu_of_children_s(), []
     began = time.time()
     process = subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -149,12 +150,7 @@ def run(folder: str, command: Sequence[str]) -> Cost:
             ends.append(time.time() - began)
     if process.wait() != 0:
         raise SystemExit("".join(printed))
-    return Cost(wall_s=time.time() - began, cpu_s=cpu_of_children() - before, ends=tuple(ends))
-
-
-def cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Cost(wall_s=time.time() - began, cpu_s=cpu_of_children_s() - before, ends=tuple(ends))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,26 @@ def lose_node(slurm: Slurm, run: Submitted) -> None:
     slurm.kill_daemon(f"slurmd.{node}")
 
 
+def end_after(disturb: Callable[[Slurm, Submitted], None], slurm: Slurm, run: Submitted) -> None:
+    """Disturb it once it trains: it is requeued and comes to its end."""
+    run.wait_for_iteration(5)
+    disturb(slurm, run)
+    slurm.wait_until_requeued(run.job)
+    try:
+        assert slurm.ended(run.job) == "COMPLETED", run.output
+    finally:
+        slurm.start_daemons()
+
+
+def outlive_controller(slurm: Slurm, run: Submitted) -> None:
+    """Take the controller away for a while in which it trains."""
+    run.wait_for_iteration(3)
+    time.sleep(5)
+    slurm.kill_daemon("slurmctld")
+    time.sleep(3)
+    slurm.start_daemons()
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("disturb", [user_signal, preempt, requeue, kill_launcher, lose_node])
 def test_a_disturbed_job_is_requeued_and_ends_with_the_same_weights(
@@ -48,15 +68,9 @@ def test_a_disturbed_job_is_requeued_and_ends_with_the_same_weights(
 ):
     # On a lost node the first start lives on, and has to be alive when the second one begins.
     run = submit(disturb.__name__, slow_s=3 if disturb is lose_node else 0.5)
-    run.wait_for_iteration(5)
 
-    disturb(slurm, run)
-    slurm.wait_until_requeued(run.job)
+    end_after(disturb, slurm, run)
 
-    try:
-        assert slurm.ended(run.job) == "COMPLETED", run.output
-    finally:
-        slurm.start_daemons()
     assert run.ends()[-1] == "finished"
     assert len(run.ends()) == 2
     assert run.iterations == ITERATIONS
@@ -79,12 +93,8 @@ def test_a_job_stops_before_its_time_limit_and_is_requeued_until_it_is_finished(
 @pytest.mark.timeout(600)
 def test_a_job_outlives_the_controller(slurm: Slurm, submit: Submit, undisturbed: str):
     run = submit("controller")
-    run.wait_for_iteration(3)
-    time.sleep(5)
 
-    slurm.kill_daemon("slurmctld")
-    time.sleep(3)
-    slurm.start_daemons()
+    outlive_controller(slurm, run)
 
     assert slurm.ended(run.job) == "COMPLETED", run.output
     assert weights_in(run.paths.final_weights) == undisturbed

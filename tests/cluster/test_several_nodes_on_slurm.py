@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,14 @@ import pytest
 from launcher.run.paths import RunPaths
 from tests.cluster.conftest import ITERATIONS
 from tests.cluster.real_slurm import Slurm, Submitted, wait_for
-from tests.cluster.test_on_slurm import kill_launcher, preempt, requeue, user_signal
+from tests.cluster.test_on_slurm import (
+    end_after,
+    kill_launcher,
+    outlive_controller,
+    preempt,
+    requeue,
+    user_signal,
+)
 from tests.exact import weights_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -70,15 +76,9 @@ def test_a_disturbed_job_on_two_nodes_is_requeued_and_ends_with_the_same_weights
     slurm: Slurm, submit_to_two: Submit, undisturbed_four: str, disturb: Callable[[Slurm, Submitted], None]
 ):
     run = submit_to_two(disturb.__name__, slow_s=3 if disturb is lose_second_node else 0.5)
-    run.wait_for_iteration(5)
 
-    disturb(slurm, run)
-    slurm.wait_until_requeued(run.job)
+    end_after(disturb, slurm, run)
 
-    try:
-        assert slurm.ended(run.job) == "COMPLETED", run.output
-    finally:
-        slurm.start_daemons()
     assert (run.ends()[-1], len(run.ends())) == ("finished", 2)
     assert run.iterations == ITERATIONS
     assert weights_in(run.paths.final_weights) == undisturbed_four
@@ -129,12 +129,8 @@ def test_a_job_on_two_nodes_stops_before_its_time_limit_and_is_requeued(
 @pytest.mark.timeout(900)
 def test_a_job_on_two_nodes_outlives_the_controller(slurm: Slurm, submit_to_two: Submit, undisturbed_four: str):
     run = submit_to_two("controller")
-    run.wait_for_iteration(3)
-    time.sleep(5)
 
-    slurm.kill_daemon("slurmctld")
-    time.sleep(3)
-    slurm.start_daemons()
+    outlive_controller(slurm, run)
 
     assert slurm.ended(run.job) == "COMPLETED", run.output
     assert weights_in(run.paths.final_weights) == undisturbed_four

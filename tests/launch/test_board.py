@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +13,10 @@ from launcher.errors import ExitCode
 from launcher.launch import board as board_module
 from launcher.launch.board import Board, NodeError, Stage
 from launcher.run.plan import RunPlan
+from tests.launch.boards import a_board, together
 from tests.values import a_plan
 
 PLAN = a_plan({"SOLVER": {"MAX_ITER": 3}})
-
-
-def a_board(folder: Path, rank: int, *, count: int = 2, start: str = "17-0-0", patience_s: float = 60.0) -> Board:
-    node = NodeFacts(count=count, rank=rank, name=f"n{rank + 1}", head="n1", start=start)
-    return Board(folder / ".nodes", node, patience_s=patience_s, now=time.monotonic, sleep=lambda s: time.sleep(s / 20))
-
-
-def together(*steps: Callable[[], object]) -> list[object]:
-    with ThreadPoolExecutor(len(steps)) as pool:
-        return [step.result(timeout=90) for step in [pool.submit(step) for step in steps]]
 
 
 def follow(board: Board) -> tuple[Stage, int, RunPlan]:

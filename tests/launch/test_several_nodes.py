@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from launcher.config.request import DeviceRequest
 from launcher.data.index.store import IndexFacts
 from launcher.data.plan import CocoSplit
 from launcher.device.facts import DeviceFacts
-from launcher.device.job import NodeFacts
 from launcher.errors import LauncherError
 from launcher.launch.attempts import follow, launch
 from launcher.launch.board import Board
@@ -25,6 +23,7 @@ from launcher.run import codes
 from launcher.run.outcome import Outcome
 from launcher.run.plan import NodePlan, RunPlan
 from tests.device.recorded import HEALTHY, NO_GPU, TWO_GPUS
+from tests.launch.boards import a_board, together
 from tests.launch.conducted import World, request_in
 from tests.values import NO_DATA, failed_with, finished_after
 
@@ -33,10 +32,7 @@ DONE = finished_after(100)
 
 
 def a_world(folder: Path, rank: int, ends: tuple[Outcome, ...] = (DONE,), facts: DeviceFacts = NO_GPU) -> World:
-    node = NodeFacts(count=2, rank=rank, name=f"n{rank + 1}", head="n1", start="17-0-0")
-    board = Board(
-        folder / "model-a/run/.nodes", node, patience_s=60.0, now=time.monotonic, sleep=lambda s: time.sleep(s / 20)
-    )
+    board = a_board(folder / "model-a/run", rank)
     return World(facts=(facts,), ends=ends, board=board, meeting=MEETING if rank == 0 else None)
 
 
@@ -50,11 +46,6 @@ def waits_for(other: World) -> Callable[[RunPlan], None]:
             time.sleep(0.01)
 
     return wait
-
-
-def together(*steps: Callable[[], Any]) -> list[Any]:
-    with ThreadPoolExecutor(len(steps)) as pool:
-        return [step.result(timeout=90) for step in [pool.submit(step) for step in steps]]
 
 
 def noting(step: Callable[[], Any]) -> Any:

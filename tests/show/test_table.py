@@ -31,7 +31,7 @@ from tests.values import a_plan, keys_shown_in_plan
 NAME = "mask_rcnn_R_50_FPN_1x-my_fruit/SOLVER.BASE_LR=0.0025,SOLVER.IMS_PER_BATCH=4"
 WHY = "the NVIDIA driver hung or crashed a CPU run, and the training was ended without a checkpoint after 30 minutes"
 RUN = RunSummary(
-    folder=Path("/work/outputs") / NAME,
+    folder=Path("/data/outputs") / NAME,
     state=State.failed,
     code="run.out_of_memory",
     iterations=90_000,

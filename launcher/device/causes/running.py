@@ -245,8 +245,8 @@ NODE = Cause(
 SUBMISSION_REFUSED = Cause(
     code="run.submission_refused",
     title="the scheduler refused the job",
-    meaning="`launcher submit` wrote the batch script and Slurm did not take it, for the reason that it s: most often "
-    "a partition, account or limit that is not yours. Nothing runs.",
+    meaning="`launcher submit` wrote the batch script and Slurm did not take it, for the reason that it gives: most "
+    "often a partition, account or limit that is not yours. Nothing runs.",
     fix="settings of cluster= that your site allows (`sinfo` lists partitions, `sacctmgr show assoc user=$USER` "
     "accounts); then the same command submits the run",
     symptoms=("sbatch: error: Batch job submission failed", "sbatch: error: invalid partition specified"),

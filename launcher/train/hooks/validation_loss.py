@@ -14,8 +14,8 @@ from detectron2.utils import comm
 from launcher.run.heartbeat import EVALUATION
 from launcher.train.evaluation.untouched import giving_losses
 from launcher.train.output.scalars import VALIDATION
-from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.readable import readable
 from launcher.train.samples.samplers import read_records
 from launcher.train.samples.spread import spread
 from launcher.train.seeds import seed_iteration
@@ -93,19 +93,8 @@ def _as_evaluated(cfg: CfgNode) -> CfgNode:
 
 
 def _batches(records: Sequence[dict[str, Any]], mapper: Mapper, size: int) -> Iterator[list[Any]]:
-    samples = _mapped(records, mapper)
+    samples = readable(
+        lambda record: mapper(copy.deepcopy(record)), records, otherwise="is left out of the validation loss"
+    )
     while batch := list(itertools.islice(samples, size)):
         yield batch
-
-
-def _mapped(records: Sequence[dict[str, Any]], mapper: Mapper) -> Iterator[Any]:
-    for record in records:
-        try:
-            sample = mapper(copy.deepcopy(record))
-        except Exception as error:  # what unreadable bytes and odd annotations raise has no common ground
-            if not is_about_the_image(error):
-                raise
-            logger.info("%s is left out of the validation loss (%s)", record.get("file_name"), reason_of(error))
-        else:
-            if sample is not None:
-                yield sample

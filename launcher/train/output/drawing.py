@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,11 @@ from launcher.train.evaluation.pairing import NONE, Detections, Pairs, Truth, pa
 from launcher.train.output.canvas import FALSE, MISSED, Labelled, paint
 from launcher.train.output.shapes import Shape, shapes_of_annotations, shapes_of_result, shapes_of_targets
 from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
-from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.mapped import Mapper
+from launcher.train.samples.readable import readable
 from launcher.train.samples.samplers import read_records
 from launcher.train.samples.spread import spread
 from launcher.train.seeds import unchanged_randomness
-
-logger = logging.getLogger(__name__)
 
 TILE_WIDTH = 440  # pixels
 TALLEST_TILE = 700
@@ -32,6 +29,7 @@ SCORE_SHOWN = 0.5
 MOST_FALSE = 30
 """False positives that are drawn on an image: an untrained model has a hundred of them."""
 LEGEND = "solid: right. dashed and red: missed, false positive, or taken for another class (boxes, IoU 0.5)"
+NOT_DRAWN = "is not drawn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +111,8 @@ def draw_inputs(cfg: CfgNode, mapper: Mapper, count: int, file: Path) -> np.ndar
 def input_tiles(cfg: CfgNode, mapper: Mapper, records: Sequence[dict[str, Any]], names: Names) -> list[Tile]:
     """What the mapper makes of records, each with its targets; those that cannot be read are left out."""
     with unchanged_randomness():  # drawing must not change a training
-        samples = list(_drawable(mapper, records))
-    return list(_drawable(lambda sample: _draw_sample(sample, names, cfg), [sample for sample in samples if sample]))
+        samples = list(readable(mapper, records, otherwise=NOT_DRAWN))
+    return list(readable(lambda sample: _draw_sample(sample, names, cfg), samples, otherwise=NOT_DRAWN))
 
 
 def draw_predictions(
@@ -148,21 +146,8 @@ def draw_predictions(
 
     chosen = spread(read_records(cfg, (cfg.DATASETS.TEST[0],), training=False), count)
     with unchanged_randomness():
-        pairs = list(_drawable(draw_pair, chosen))
-    return save_sheet([tile for tile in pairs if tile is not None], file, heading=LEGEND)
-
-
-def _drawable(draw: Callable[[dict[str, Any]], Any], samples: Sequence[dict[str, Any]]) -> Iterator[Any]:
-    """What `draw` gives for each sample, but for those that cannot be read or drawn."""
-    for sample in samples:
-        try:
-            drawn = draw(sample)
-        except Exception as error:  # what unreadable bytes and odd annotations raise has no common ground
-            if not is_about_the_image(error):
-                raise
-            logger.info("%s is not drawn (%s)", sample.get("file_name"), reason_of(error))
-        else:
-            yield drawn
+        pairs = list(readable(draw_pair, chosen, otherwise=NOT_DRAWN))
+    return save_sheet(pairs, file, heading=LEGEND)
 
 
 def _draw_sample(sample: dict[str, Any], names: Names, cfg: CfgNode) -> Tile:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shlex
 from collections.abc import Callable
-from typing import Any
 
 from rich.console import Console
 
@@ -25,7 +24,10 @@ WIDTH = 100  # columns
 
 def texts_of(plan: RunPlan) -> dict[str, str]:
     """Markdown by name, in the order in which TensorBoard shows them."""
-    texts = {"1 command": _command(plan), "2 plan": _printed(lambda console: _show_plan(plan, console))}
+    texts = {
+        "1 command": _command(plan),
+        "2 plan": _printed(lambda console: show_plan(plan, console, composition=True)),
+    }
     facts = read_json_if_valid(plan.attempt_paths.facts, DeviceFacts)
     if facts is not None:
         diagnosis = by_default(diagnose(facts))
@@ -46,10 +48,6 @@ def _command(plan: RunPlan) -> str:
     """In lines that a shell takes as one."""
     typed = str(read_request(plan.paths).get("command", ""))
     return " \\\n    ".join(flowing([shlex.quote(word) for word in shlex.split(typed)], WIDTH, gap=1))
-
-
-def _show_plan(plan: RunPlan, console: Any) -> None:
-    show_plan(plan, console, composition=True)
 
 
 def _printed(show: Callable[[Console], None]) -> str:
