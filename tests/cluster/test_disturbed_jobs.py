@@ -119,8 +119,8 @@ def test_a_job_stops_before_its_time_limit_and_is_requeued_until_it_is_finished(
     """Slurm sends the signal up to a minute early."""
     run = submit(f"{shape.name}_time_limit", *shape.job, "cluster.time=3:00", "cluster.signal_s=45", slow_s=6)
 
-    assert slurm.ended(run.job) == "COMPLETED", run.output
-    assert run.ends()[0] == "stopped"
+    assert slurm.ended(run.job, patience_s=800) == "COMPLETED", run.output
+    assert set(run.ends()[:-1]) == {"stopped"}
     assert int(slurm.field(run.job, "Restarts")) >= 1
     assert weights_in(run.paths.final_weights) == undisturbed_as(*shape.on_one_host)
 
