@@ -46,6 +46,7 @@ class Watcher:
             self.say(f"{known} of {len(jobs)} jobs have come to their end before")
         for job, decision in zip(jobs, decisions, strict=True):
             if isinstance(decision, Wait):
+                self._running[job.folder] = job
                 self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
     def started(self, job: Job, place: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
+from launcher.pool.adopted import Adopted
 from launcher.pool.batch import Batch
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Place, Run, Stop, Wait
 from launcher.pool.results import failed
@@ -95,7 +96,8 @@ class Noting:
 
 
 def batch_of(ledger: Noting, pool: Pretended, held: set[str] | None = None, first: int = 0) -> Batch:
-    return Batch(JOBS, first, ledger, is_held=lambda folder: folder.name in (held or ()), now=lambda: pool.clock)
+    adopted = Adopted(is_held=lambda folder: folder.name in (held or ()))
+    return Batch(JOBS, first, ledger, adopted=adopted, now=lambda: pool.clock)
 
 
 def values(batch: Batch) -> list[object]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import multiprocessing
 import re
 import signal
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.config.values import read_json_if_valid, write_json
 from launcher.errors import LauncherError, RequestError
+from launcher.launch.folder_lock import lock_folder
 from launcher.pool.ledger import Job, Run
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Pruned, Work, WorkerEnd, WorkerResult, classify
@@ -32,6 +36,7 @@ from launcher.sweep.books import Books
 from launcher.sweep.standing import standings
 from launcher.sweep.values import JobState, Standing
 from launcher.sweep.watch import Watcher
+from tests.pool.test_app import wait_for
 
 INTERVAL = "SOLVER.BASE_LR=tag(log, interval(0.001, 1))"
 
@@ -59,13 +64,18 @@ def not_called(_: RunRequest) -> float:
 class Training:
     """Twenty iterations, evaluated after every second one, that understand a stop."""
 
-    def __init__(self, pause_s: float = 0.0) -> None:
+    def __init__(self, pause_s: float = 0.0, *, locks: bool = False) -> None:
         self._pause_s = pause_s
+        self._locks = locks
         self._stopped = False
 
     def __call__(self, request: RunRequest) -> float:
         signal.signal(signal.SIGTERM, self._stop)
-        paths, rate = RunPaths(run_folder(request)), request.keys["SOLVER.BASE_LR"]
+        paths = RunPaths(run_folder(request))
+        with lock_folder(paths.folder) if self._locks else nullcontext():
+            return self._train(paths, request.keys["SOLVER.BASE_LR"])
+
+    def _train(self, paths: RunPaths, rate: float) -> float:
         attempt = paths.attempt(len(paths.attempt_numbers()) + 1)
         attempt.folder.mkdir(parents=True)
         done, value = 0, 0.0
@@ -143,6 +153,22 @@ def test_a_job_that_is_not_worth_its_end_is_pruned_and_stays_so(tmp_path: Path):
     assert [one.state for one in found] == [JobState.pruned] * 2
     assert all(0 < one.iterations < 20 for one in found)
     assert [one.state for one in again] == [JobState.pruned] * 2
+
+
+def test_a_job_that_outlived_its_controller_is_pruned_by_the_next_one(tmp_path: Path):
+    training = Training(pause_s=1.0, locks=True)
+    asked = (INTERVAL, "search.n_trials=1", "pool.max_parallel=1")
+    first = multiprocessing.get_context("fork").Process(target=partial(search, tmp_path, *asked, task=training))
+    first.start()
+    wait_for(lambda: any(tmp_path.rglob("metrics.json")))
+    first.kill()
+    first.join()
+
+    found = search(tmp_path, *asked, "search.pruner=threshold", "search.pruner_settings.lower=1e9", task=training)
+
+    assert [one.state for one in found] == [JobState.pruned]
+    assert 0 < found[0].iterations < 20
+    assert len(RunPaths(next(tmp_path.rglob("metrics.json")).parent).attempt_numbers()) == 1
 
 
 def test_a_search_in_which_no_job_reports_the_metric_says_so(tmp_path: Path):

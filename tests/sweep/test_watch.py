@@ -91,6 +91,23 @@ def test_without_a_terminal_lines_come_once_a_minute(tmp_path: Path):
     assert [line for line in text.getvalue().splitlines() if "0/100" in line] == ["  BASE_LR=0.1  0/100"]
 
 
+def test_a_job_that_is_waited_for_has_its_lines_and_its_end_too(tmp_path: Path):
+    sweep = a_sweep(tmp_path)
+    begin(sweep.folder_of(a_job(0)))
+    watcher, text = watching()
+    watcher.admitted([a_job(0)], [Wait(folder=sweep.folder_of(a_job(0)))])
+
+    for now in (1000.0, 1061.0):
+        watcher.look(sweep, now)
+    watcher.ended(standing(0, value=2.5))
+    watcher.look(sweep, 1200.0)
+
+    assert text.getvalue().splitlines()[1:] == [
+        "  BASE_LR=0.1  0/100",
+        "job 1/3  BASE_LR=0.1  finished, bbox/AP 2.5, after 1 min",
+    ]
+
+
 def test_on_a_terminal_the_table_is_renewed_and_gone_at_the_end(tmp_path: Path):
     sweep = a_sweep(tmp_path)
     watcher, text = watching(force_terminal=True)
