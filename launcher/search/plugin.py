@@ -95,6 +95,7 @@ class SearchSweeper(Sweeper):
             book.hold()
         elif plan.first is None:
             book.say("the configuration as it is lies outside of the space, so every job is proposed")
+        book.expects(min(plan.n_trials, plan.how.space.size or plan.n_trials))
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
         self._run(search, book)

@@ -168,6 +168,10 @@ class Books(contextlib.ExitStack):
         """To whoever watches the sweep."""
         self._watcher.say(line)
 
+    def expects(self, total: int) -> None:
+        """How many jobs there will be, where they are added one after the other."""
+        self._watcher.expects(total)
+
     def tick(self) -> None:
         """About once a second."""
         assert self.sweep is not None

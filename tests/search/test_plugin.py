@@ -188,6 +188,7 @@ def test_with_hydras_own_launcher_a_search_goes_in_batches_and_says_so(tmp_path:
 
     said = capsys.readouterr().out
     assert "hydra/launcher=basic takes jobs in batches: 2 proposed together, and none pruned" in said
+    assert "job 1/3  BASE_LR=0.5  started\n" in said
     assert [one.state for one in standings(books.sweep, time.time())] == [JobState.finished] * 3
 
 
