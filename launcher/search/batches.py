@@ -66,4 +66,4 @@ class Batches:
 
 def _ended(job: Job, returned: JobReturn, seconds: float) -> Ended:
     code = 0 if returned.status is JobStatus.COMPLETED else 1
-    return Ended(job=job, result=returned, seconds=seconds, log=None, exit_code=code)
+    return Ended(job=job, result=returned, seconds=seconds, log=job.run.log or Path(), exit_code=code)

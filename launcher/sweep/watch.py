@@ -55,8 +55,10 @@ class Watcher:
                 self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
     def started(self, job: Job, place: str) -> None:
+        """On a `place`; where that is empty the job waits for one, and its launcher has said so."""
         self._running[job.folder] = job
-        self.say(f"{self._number(job)}  started{f' on {place}' if place else ''}")
+        if place:
+            self.say(f"{self._number(job)}  started on {place}")
 
     def look(self, sweep: Sweep, now: float) -> None:
         """Show where the jobs stand now."""

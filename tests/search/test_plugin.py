@@ -23,7 +23,7 @@ from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.config.values import read_json_if_valid, write_json
-from launcher.errors import LauncherError, RequestError
+from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.launch.folder_lock import lock_folder
 from launcher.pool.ledger import Job, Run
 from launcher.run.identity import run_folder
@@ -188,8 +188,26 @@ def test_with_hydras_own_launcher_a_search_goes_in_batches_and_says_so(tmp_path:
 
     said = capsys.readouterr().out
     assert "hydra/launcher=basic takes jobs in batches: 2 proposed together, and none pruned" in said
-    assert "job 1/3  BASE_LR=0.5  started\n" in said
+    assert "job 1/3  BASE_LR=0.5  finished" in said
     assert [one.state for one in standings(books.sweep, time.time())] == [JobState.finished] * 3
+
+
+def test_a_job_that_fails_in_a_batch_is_one_failure_with_its_line(tmp_path: Path, capsys):
+    def fail(request: RunRequest) -> float:
+        if request.keys["SOLVER.BASE_LR"] != 0.5:
+            raise TrainingFailedError("out of luck", exit_code=ExitCode.training_failed)
+        return Training()(request)
+
+    register()
+    command = ["-m", "hydra/sweeper=search", "hydra/launcher=basic", "experiment=demo", "device=cpu", "SEED=1"]
+    command += [f"run.root={tmp_path}", "SOLVER.BASE_LR=0.5,0.25", "search.n_trials=2"]
+    watcher = Watcher(Console(file=sys.stdout, width=300))
+    books = Books(command=command, typed=take_apart(command).overrides, watcher=watcher)
+
+    with books, pytest.raises(TrainingFailedError, match=r"^BASE_LR=0\.25: out of luck$"):
+        run_hydra(command, fail, books=books)
+
+    assert "job 2/2  BASE_LR=0.25  failed [run.failed]" in capsys.readouterr().out
 
 
 def test_the_plan_of_a_search_shows_the_ends_of_its_space_and_starts_nothing(tmp_path: Path, capsys):
