@@ -63,6 +63,11 @@ class Batch:
         return not self._queue and not self._adopted
 
     @property
+    def waits(self) -> bool:
+        """Whether another process is at one of its jobs."""
+        return bool(self._adopted)
+
+    @property
     def returns(self) -> list[JobReturn]:
         """In the order of the jobs; one that was not started has failed."""
         why = self._stopped_because or "the sweep was stopped"

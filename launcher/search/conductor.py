@@ -85,6 +85,11 @@ class Search:
                 self._stop_what_runs(pool)
 
     @property
+    def waits(self) -> bool:
+        """Whether another process is at one of its jobs."""
+        return bool(self._adopted)
+
+    @property
     def has_value(self) -> bool:
         """Whether any job reported the metric."""
         return any(one.value is not None or one.curve for one in self._known.values())

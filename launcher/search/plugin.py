@@ -140,7 +140,8 @@ class SearchSweeper(Sweeper):
     def _run(self, search: Search, book: Book) -> None:
         if isinstance(self.launcher, PoolLauncher):
             pool = self.launcher.open()
-            pool.refuse_taken()
+            if not search.waits:  # what earlier jobs of the sweep have of the GPUs gets free
+                pool.refuse_taken()
             with pool:
                 search.run(pool)
             return

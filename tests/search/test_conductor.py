@@ -260,6 +260,9 @@ def test_the_end_of_a_job_that_was_waited_for_is_noted_as_that_of_any_other(tmp_
     again.decide = lambda number: Run() if number else Wait(folder=tmp_path / "0") if held else Known(value=None)
     again.verdict = lambda _: Stop(reason="0 failed")
     clock, adopted = iter(range(0, 10_000, 2)), Adopted(is_held=lambda _: held.pop(0))
+    begun = Search(plan(9), again)
+    begun.recall()
+    assert begun.waits, "what that job has of the GPUs gets free"
 
     found = search(plan(9), again, Pool(again, size=1), adopted=adopted, now=lambda: float(next(clock)))
 
