@@ -15,6 +15,7 @@ from launcher.config.request import Rerun, RunRequest
 from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.pool import ledger
+from launcher.run.found import called
 from launcher.sweep.naming import LOGS, SEED, key_of, settings_without_quotes, sweep_folder
 from launcher.sweep.planned import (
     Planned,
@@ -183,7 +184,7 @@ class Books(contextlib.ExitStack):
         if ended.log is None and job.folder not in self._adopted:  # it was known
             return ledger.Go()
         standing, asked = self.standing(ended.job.number), self.requests[job.folder].sweep
-        failure = _failure_in(standing) if job.folder in self._adopted else ended.failure
+        failure = _failure_in(standing, self.folder(ended.job.number)) if job.folder in self._adopted else ended.failure
         if standing.state is JobState.planned and isinstance(failure, LauncherError):
             self._failed_early[job.folder] = failure
         self._watcher.ended(_of_failure(standing, self._failed_early.get(job.folder)))
@@ -263,7 +264,7 @@ class Books(contextlib.ExitStack):
     def _decide(self, number: int, job: Job, planned: Planned) -> ledger.Decision:
         self._numbers[number] = job
         standing, request = self.standing(number), planned.request
-        if job.folder in self._adopted and has_outcome(self.folder(number)):
+        if job.folder in self._adopted and has_outcome(self.folder(number)) and request.resume != "never":
             return ledger.Known(value=standing.value)
         self._adopted.discard(job.folder)
         turn = turn_of(standing, request.sweep.rerun)
@@ -296,12 +297,13 @@ def _of_failure(standing: Standing, failure: LauncherError | None) -> Standing:
     return replace(standing, state=JobState.failed, code=failure.code)
 
 
-def _failure_in(standing: Standing) -> BaseException | None:
+def _failure_in(standing: Standing, folder: Path) -> BaseException | None:
     """Of a job that another process has run to that end."""
     if standing.state is JobState.stopped:
         return SystemExit(int(ExitCode.resumable))
     if standing.state is JobState.failed:
-        return TrainingFailedError(f"failed [{standing.code}]", exit_code=ExitCode.training_failed)
+        look = f"launcher status {shlex.quote(called(folder))}"
+        return TrainingFailedError(f"failed [{standing.code}]. Why: {look}", exit_code=ExitCode.training_failed)
     return None
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -283,7 +284,7 @@ def test_a_job_that_was_waited_for_fails_as_any_other(tmp_path: Path, on_failure
     assert isinstance(meant, verdict)
     ((name, error),) = books.failures
     assert name == "BASE_LR=0.1"
-    assert codes.OUT_OF_MEMORY in str(error)
+    assert re.search(rf"failed \[{codes.OUT_OF_MEMORY}\]\. Why: launcher status \S+BASE_LR=0\.1$", str(error))
 
 
 def test_a_job_that_was_waited_for_and_was_stopped_is_left_so(tmp_path: Path):
@@ -293,6 +294,15 @@ def test_a_job_that_was_waited_for_and_was_stopped_is_left_so(tmp_path: Path):
 
     assert decision == ledger.Known(value=None)
     assert (books.failures, books.stopped) == ([], ["BASE_LR=0.1"])
+
+
+def test_starting_over_starts_a_job_over_that_was_waited_for(tmp_path: Path):
+    with make_books(tmp_path, resume="never") as books:
+        adopt(books, tmp_path)
+        write_json(RunPaths(folder_in(tmp_path, "BASE_LR=0.1")).attempt(1).outcome, finished_after(100))
+        (decision,) = books.admit(JOBS[:1], 0)
+
+    assert isinstance(decision, ledger.Run)
 
 
 def test_a_job_that_was_waited_for_and_left_no_outcome_runs(tmp_path: Path):
