@@ -29,7 +29,7 @@ def status_line(found: list[Standing]) -> str:
     """The same in one line."""
     running = [one for one in found if one.state is JobState.running]
     shown = [f"{one.job.folder} {one.iterations}/{one.total}" for one in running if one.total is not None]
-    return f"{title_of(found, len(found))}{': ' if shown else ''}{', '.join(shown[:4])}"
+    return f"{title_of(found)}{': ' if shown else ''}{', '.join(shown[:4])}"
 
 
 def status_json(sweep: Sweep) -> str:
@@ -41,7 +41,7 @@ def status_json(sweep: Sweep) -> str:
 def _lines(sweep: Sweep, found: list[Standing]) -> Iterator[str]:
     holder = holder_of(sweep.folder)
     yield f"sweep: {called(sweep.folder)}"
-    yield f"  {title_of(found, len(found))}; all together they ran for {period_text(sum(one.seconds for one in found))}"
+    yield f"  {title_of(found)}; all together they ran for {period_text(sum(one.seconds for one in found))}"
     if holder is not None:
         yield f"  run by {holder}"
     elif any(one.state is JobState.running for one in found):

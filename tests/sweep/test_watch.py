@@ -20,14 +20,14 @@ def test_what_is_left_counts_those_that_run_and_those_that_wait():
     planned = [standing(number, JobState.planned, total=None) for number in (1, 2)]
 
     assert RUNNING.left_s == 40.0
-    assert left_s([RUNNING], 1) == 40.0
-    assert left_s([RUNNING, *planned], 3) == 40.0 + 2 * 50.0
+    assert left_s([RUNNING]) == 40.0
+    assert left_s([RUNNING, *planned]) == 40.0 + 2 * 50.0
     assert left_s([RUNNING, *planned], 5) == 40.0 + 4 * 50.0, "two more that a search has not proposed yet"
-    assert left_s([standing(0, value=1.0)], 1) is None
+    assert left_s([standing(0, value=1.0)]) is None
 
 
 def test_a_title_says_how_far_the_sweep_is():
-    assert title_of([RUNNING, standing(1, value=1.0), standing(2, JobState.failed)], 3) == (
+    assert title_of([RUNNING, standing(1, value=1.0), standing(2, JobState.failed)]) == (
         "2 of 3 jobs ended, 1 run; about 40 s left"
     )
 
