@@ -18,6 +18,7 @@ from launcher.run.handover import HELD_BACK
 from launcher.safe_start import import_path
 from launcher.train import __main__ as started
 from launcher.train import ranks, worker  # noqa: F401
+from launcher.train.output import charts  # noqa: F401
 from launcher.train.output.logs import renew_console
 from launcher.train.stop import STOP
 from launcher.train.tasks import train  # noqa: F401
