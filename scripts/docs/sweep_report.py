@@ -106,7 +106,7 @@ def together(drawings: Sequence[str], corners: Sequence[tuple[int, int]]) -> str
 
 def with_steady_ids(drawing: str, number: int) -> str:
     """Plotly draws its names of parts anew each time; the same sweep is to give the same file."""
-    return re.sub(r"\b(clip|topdefs-|defs-|legend)[0-9a-f]{6}", rf"\g<1>{number}", drawing)
+    return re.sub(r"\b(clip|topdefs-|defs-|legend|trace)[0-9a-f]{6}", rf"\g<1>{number}", drawing)
 
 
 if __name__ == "__main__":
