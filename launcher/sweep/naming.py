@@ -15,7 +15,7 @@ PREFIX = "sweep-"
 SEED = "SEED"
 LOGS = "logs"
 """Beside the jobs: what their processes printed."""
-RESERVED = frozenset({LOGS, "tensorboard", "sweep.json", "summary.csv", "report.html"})
+RESERVED = frozenset({LOGS, "cluster", "tensorboard", "sweep.json", "summary.csv", "report.html"})
 """What a sweep keeps beside its jobs."""
 
 
