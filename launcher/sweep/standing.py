@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from launcher.config.values import read_json_if_valid
@@ -54,6 +55,12 @@ def standing_of(sweep: Sweep, job: Job, now: float) -> Standing:
         device=run.device,
         would_fail_again=state is JobState.failed and _would_fail_again(run, paths, attempts),
     )
+
+
+def has_outcome(folder: Path) -> bool:
+    """Whether the latest attempt at the job in that folder came to an end that somebody wrote down."""
+    attempts = read_attempts(RunPaths(folder))
+    return bool(attempts) and attempts[-1].end is not None
 
 
 def finite(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -30,6 +30,11 @@ class Watcher:
         self._seen: dict[str, Standing] = {}
         """Where each job stood when it was last looked at; those that do not run change only as they end."""
         self._lines_at = 0.0
+        self._expected = 0
+
+    def expects(self, total: int) -> None:
+        """How many jobs the sweep will have, where it adds them one after the other."""
+        self._expected = total
 
     def knows(self, sweep: Sweep) -> None:
         """Which jobs there are now; nothing is shown before something happens."""
@@ -46,11 +51,14 @@ class Watcher:
             self.say(f"{known} of {len(jobs)} jobs have come to their end before")
         for job, decision in zip(jobs, decisions, strict=True):
             if isinstance(decision, Wait):
+                self._running[job.folder] = job
                 self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
     def started(self, job: Job, place: str) -> None:
+        """On a `place`; where that is empty the job waits for one, and its launcher has said so."""
         self._running[job.folder] = job
-        self.say(f"{self._number(job)}  started on {place}")
+        if place:
+            self.say(f"{self._number(job)}  started on {place}")
 
     def look(self, sweep: Sweep, now: float) -> None:
         """Show where the jobs stand now."""
@@ -78,7 +86,7 @@ class Watcher:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(live_table(self._standings(sweep, now)), refresh=True)
+        self._live.update(live_table(self._standings(sweep, now), self._total), refresh=True)
 
     def _standings(self, sweep: Sweep, now: float) -> list[Standing]:
         running = [one.job for one in self._seen.values() if one.state is JobState.running]
@@ -88,19 +96,22 @@ class Watcher:
         self._seen |= {job.folder: standing_of(sweep, job, now) for job in new}
         return [self._seen[job.folder] for job in sweep.jobs]
 
+    @property
+    def _total(self) -> int:
+        return max(self._expected, len(self._sweep.jobs) if self._sweep is not None else 0)
+
     def _number(self, job: Job) -> str:
-        of = len(self._sweep.jobs) if self._sweep is not None else 0
-        return f"job {job.number + 1}/{of}  {job.folder}"
+        return f"job {job.number + 1}/{self._total}  {job.folder}"
 
 
-def live_table(found: Sequence[Standing]) -> Table:
-    """The jobs that run first, then those that ended; as many as a screen can hold."""
-    table = Table(box=None, pad_edge=False, show_header=True, title=title_of(found), title_justify="left")
+def live_table(found: Sequence[Standing], total: int) -> Table:
+    """The jobs that run first, then those that ended; as many as a screen can hold, of `total` that there will be."""
+    table = Table(box=None, pad_edge=False, show_header=True, title=title_of(found, total), title_justify="left")
     for column in ("job", "", "state", "iteration", "metric", "left"):
         table.add_column(column, overflow="ellipsis", no_wrap=True)
     rows = sorted(found, key=lambda one: (one.state is not JobState.running, one.state is JobState.planned))
     for one in rows[:MOST_ROWS]:
-        table.add_row(*cells_of(one, len(found)))
+        table.add_row(*cells_of(one, total))
     return table
 
 
