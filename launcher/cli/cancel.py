@@ -7,15 +7,14 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli.chosen import add_root, add_run
-from launcher.cluster.slurm import is_in_queue
+from launcher.cluster.slurm import cancel, is_in_queue
 from launcher.cluster.states import status_now
-from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.errors import ExitCode, LauncherError, printable
 from launcher.files import remove
 from launcher.run.found import called, find_run
 from launcher.run.holder import Holder, has_open
@@ -67,7 +66,7 @@ def _stop(status: RunStatus) -> str:
 
 
 def _cancel_of(run: RunSummary) -> str:
-    cancelled = _cancel_job(run.job)
+    cancelled = f"cancelled job {run.job}: {cancel([run.job])}"
     if run.state is State.queued:
         remove(RunPaths(run.folder).submission)  # nothing waits any more
     return cancelled
@@ -95,20 +94,6 @@ def _stop_here(folder: Path, holder: Holder) -> str:
             f"That user can stop it: kill {process}"
         ) from error
     return f"asked process {process}, {what}, to stop: it finishes its iteration and saves"
-
-
-def _cancel_job(job: str) -> str:
-    command = ["scancel", job]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise RequestError(
-            f"it belongs to job {job}, but scancel cannot be run here ({error.strerror}). "
-            f"On a host of that cluster: {shlex.join(command)}"
-        ) from error
-    if done.returncode != 0:
-        raise LauncherError(f"{shlex.join(command)} failed: {done.stderr.strip() or f'status {done.returncode}'}")
-    return f"cancelled job {job}: {shlex.join(command)}"
 
 
 def _explain_elsewhere(folder: Path, where: Holder | None) -> str:

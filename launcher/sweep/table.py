@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from launcher.config.arguments import MULTIRUN_FLAGS, take_apart
+from launcher.config.arguments import command_of_one
 from launcher.config.request import BestMode
 from launcher.files import write_text
 from launcher.show.runs import period_text
@@ -84,8 +84,7 @@ def command_of(sweep: Sweep, job: Job) -> str:
     fixed = [text for text in sweep.fixed if key_of(text) not in (*own, "run.name") and not _is_of_sweeps(text)]
     typed = settings_in([*fixed, *job.overrides])
     seed = [f"{SEED}={sweep.seed}"] if SEED not in typed and sweep.seed is not None else []
-    flags = (flag for flag in take_apart(shlex.split(sweep.command)[2:]).flags if flag not in MULTIRUN_FLAGS)
-    return shlex.join(["launcher", "train", *flags, *fixed, *job.overrides, *seed])
+    return shlex.join(command_of_one(shlex.split(sweep.command), [*fixed, *job.overrides, *seed]))
 
 
 def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
