@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -113,7 +114,8 @@ def _freeze(run: Submittable, command: tuple[str, ...]) -> str:
     """Write what the job needs into the run's folder, and return the batch script."""
     paths, here = run.paths, Path.cwd()
     with lock_folder(paths.folder):
-        code = keep_code(paths, run.request.cluster.code, here)
+        shutil.rmtree(paths.job_snapshot, ignore_errors=True)
+        code = keep_code(paths, run.request.cluster.code, here, reuses=False)
         freeze(run, command, code)
         script = batch_script(_job_of(run.request, paths, here, code))
         try:

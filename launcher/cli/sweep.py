@@ -19,7 +19,7 @@ from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
 from launcher.search import plugin as search
 from launcher.show.console import make_console
-from launcher.sweep import grid
+from launcher.sweep import grid, slurm_array
 from launcher.sweep.books import Books
 from launcher.sweep.finish import finish
 from launcher.sweep.preview import preview, preview_json, preview_table
@@ -93,5 +93,6 @@ def _nothing(request: RunRequest) -> None:
 def register() -> None:
     """Let Hydra find our plugins."""
     register_pool()
+    slurm_array.register()
     grid.register()
     search.register()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from launcher.cli.flags import asks_for_help, take_flag
+from launcher.cli.flags import asks_for_help, take_flag, with_detach
 from launcher.config.arguments import command_of_one, is_of_cluster, take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.finished
     _refuse_sweeper_of_one(arguments)
     command = ("launcher", "train", *arguments)
-    arguments, in_place = take_flag(arguments, "--in-place")
+    arguments, in_place = take_flag(with_detach(arguments), "--in-place")
     task = partial(_train_here, command=command)
     with resumable_until_trained():
         if take_apart(arguments).is_multirun and not in_place:
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
 def _refuse_sweeper_of_one(arguments: Sequence[str]) -> None:
     """Raises RequestError where somebody chooses how to sweep, and forgot to."""
     asked = take_apart(arguments)
-    chosen = [text for text in asked.overrides if text.startswith("hydra/sweeper=")]
+    chosen = [text for text in asked.overrides if text.startswith(("hydra/sweeper=", "hydra/launcher=slurm_array"))]
     if chosen and not asked.is_multirun:
         command = shlex.join(("launcher", "train", "-m", *arguments))
         raise RequestError(f"{chosen[0]} is for several trainings, and this is one. With -m they are: {command}")
@@ -56,9 +56,8 @@ def _refuse_sweeper_of_one(arguments: Sequence[str]) -> None:
 def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:
     if not request.typed.in_sweep:
         refuse_job(request.typed.overrides, instead=shlex.join(("launcher", "submit", *command[2:])))
-    return train_composed(
-        request, command_of_one(command, request.typed.overrides) if request.typed.folder else command
-    )
+    is_job = bool(request.typed.folder)
+    return train_composed(request, command_of_one(command, request.typed.overrides) if is_job else command)
 
 
 def refuse_job(settings: Iterable[str], *, instead: str) -> None:

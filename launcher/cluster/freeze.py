@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.cluster.code import CodeState, code_state, copy_code
+from launcher.cluster.code import CodeState, code_state, copy_code, folders_in_copy
 from launcher.cluster.job import measured_by, problems_with_job
 from launcher.config.request import JobCode, RunRequest
 from launcher.config.values import to_plain, write_json
@@ -105,16 +104,17 @@ def freeze(run: Submittable, command: Sequence[str], code: Code) -> None:
         raise unwritable(run.paths.folder, error) from error
 
 
-def keep_code(paths: RunPaths, asked: JobCode, project: Path) -> Code:
-    """The code of a job of that run or sweep: as it is, or as it is now.
+def keep_code(paths: RunPaths, asked: JobCode, project: Path, *, reuses: bool) -> Code:
+    """The code of a job of that run or sweep; a copy is that of an earlier job if it `reuses` that.
 
     Raises:
         RequestError: a copy is too much, or cannot be written.
     """
-    if asked is JobCode.snapshot:
-        return Code(python_path=copy_code(paths.job_snapshot, project), state=None)
-    shutil.rmtree(paths.job_snapshot, ignore_errors=True)
-    return Code(python_path=(), state=code_state(project))
+    if asked is not JobCode.snapshot:
+        return Code(python_path=(), state=code_state(project))
+    if reuses and paths.job_snapshot.is_dir():
+        return Code(python_path=folders_in_copy(paths.job_snapshot), state=None)
+    return Code(python_path=copy_code(paths.job_snapshot, project), state=None)
 
 
 def launcher_command() -> tuple[str, ...]:

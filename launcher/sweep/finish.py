@@ -5,24 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.run.found import called
 from launcher.sweep.hparams import write_hparams
 from launcher.sweep.retention import apply_keep
-from launcher.sweep.standing import standings
+from launcher.sweep.standing import standings_in_queue
 from launcher.sweep.table import ending_lines, sweep_table, write_summary
-from launcher.sweep.values import Sweep
+from launcher.sweep.values import JobState, Sweep
 
 
 def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
     """Show where the jobs stand, and write it down."""
-    found = standings(sweep, time.time())
+    found = standings_in_queue(sweep, SlurmQueue(), time.time())
     for line in apply_keep(sweep, keep, found):
         say(line)
-    say(f"\n{sweep_table(sweep, found)}\n")
+    left = sum(bool(one.in_slurm) for one in found)
+    has_begun = any(one.state is not JobState.queued for one in found)
+    if has_begun:
+        say(f"\n{sweep_table(sweep, found)}\n")
     try:
         write_summary(sweep, found)
         write_hparams(sweep, found)
     except OSError as error:
         say(f"warning: the summary of the sweep could not be written ({error.strerror})")
-    for line in ending_lines(sweep, found, called(sweep.folder)):
+    for line in ending_lines(sweep, found, called(sweep.folder)) if has_begun else ():
         say(line)
+    if left:
+        say(f"{left} of {len(found)} jobs are left to Slurm. The same command follows them, and ends with the table.")

@@ -76,8 +76,8 @@ def sharing(session: Session) -> Session:
     """The same, looking once at devices and data that several jobs share."""
     return replace(
         session,
-        look=_once(session.look, lambda request: repr((request.device, request.keys.get("MODEL.DEVICE", "")))),
-        plan_data=_once(session.plan_data, data_key),
+        look=once(session.look, lambda request: repr((request.device, request.keys.get("MODEL.DEVICE", "")))),
+        plan_data=once(session.plan_data, data_key),
     )
 
 
@@ -118,7 +118,8 @@ def _typed_in(sweep: Sweep, job: Job, request: RunRequest) -> Typed:
     return replace(request.typed, folder=str(sweep.folder_of(job)))
 
 
-def _once(look: Callable[[RunRequest], T], key: Callable[[RunRequest], str]) -> Callable[[RunRequest], T]:
+def once(look: Callable[[RunRequest], T], key: Callable[[RunRequest], str]) -> Callable[[RunRequest], T]:
+    """The same, which looks once for all requests of one key."""
     seen: dict[str, T] = {}
 
     def look_once(request: RunRequest) -> T:

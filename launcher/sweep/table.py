@@ -45,7 +45,7 @@ class Point:
 
 def ranked(sweep: Sweep, found: Sequence[Standing]) -> list[Standing]:
     """The best first; what failed or was pruned after what finished."""
-    order = {JobState.finished: 0, JobState.running: 1, JobState.pruned: 2}
+    order = {JobState.finished: 0, JobState.running: 1, JobState.pruned: 2, JobState.queued: 4}
     return sorted(found, key=lambda one: (order.get(one.state, 3), rank_key(one, sweep.mode)))
 
 
@@ -94,6 +94,9 @@ def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
     short = _shortest(keys)
     head = ["job", *(short[key] for key in keys), "state", "iteration", metric or "metric", "time"]
     rows = [_row(one, _settings_of(sweep, one.job), keys) for one in ranked(sweep, found)]
+    if any(one.in_slurm for one in found):
+        head = [*head, "in Slurm"]
+        rows = [[*row, one.in_slurm] for row, one in zip(rows, ranked(sweep, found), strict=True)]
     parts = [table([head, *rows])]
     if sweep.seeds > 1:
         parts.append(table([["point", f"mean of {metric or 'metric'}", "spread", "runs"], *_point_rows(sweep, found)]))

@@ -14,9 +14,12 @@ def title_of(found: Sequence[Standing]) -> str:
     """`3 of 8 jobs ended, 2 run; about 4 min left`."""
     ended = sum(one.state in ENDED for one in found)
     running = [one for one in found if one.state is JobState.running]
+    queued = sum(one.state is JobState.queued for one in found)
     left = left_s(found)
-    return f"{ended} of {len(found)} jobs ended, {len(running)} run" + (
-        f"; about {period_text(left)} left" if left is not None else ""
+    return (
+        f"{ended} of {len(found)} jobs ended, {len(running)} run"
+        f"{f', {queued} in the queue' if queued else ''}"
+        f"{f'; about {period_text(left)} left' if left is not None else ''}"
     )
 
 
@@ -26,14 +29,14 @@ def left_s(found: Sequence[Standing]) -> float | None:
     if not running:
         return None
     lengths = [(one.total or 0) * (one.iteration_s or 0.0) for one in running]
-    waiting = sum(one.state in (JobState.planned, JobState.stopped) for one in found)
+    waiting = sum(one.state in (JobState.planned, JobState.queued, JobState.stopped) for one in found)
     rounds = waiting / len(running)
     return max(one.left_s or 0.0 for one in running) + rounds * sum(lengths) / len(lengths)
 
 
 def lines_of(running: Sequence[Standing]) -> Iterator[str]:
     """One line per job that runs."""
-    for one in running:
+    for one in (one for one in running if one.state is not JobState.queued):
         left = f", about {period_text(one.left_s)} left" if one.left_s is not None else ""
         value = f", {one.metric} {one.value:.4g}" if one.value is not None else ""
         if one.total is not None:

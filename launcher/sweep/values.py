@@ -57,6 +57,8 @@ class JobState(Enum):
 
     planned = "planned"
     """Nothing of it has begun."""
+    queued = "queued"
+    """Slurm has it, for the first time or once more."""
     running = "running"
     stopped = "stopped"
     """Interrupted; it resumes from its last checkpoint."""
@@ -91,6 +93,8 @@ class Standing:
     device: str
     would_fail_again: bool
     """Of a failure: the same command would end in the same way."""
+    in_slurm: str
+    """Its job in Slurm's queue, such as `17_3 PENDING (Priority)`; empty where it has none, or Slurm was not asked."""
 
     @property
     def left_s(self) -> float | None:

@@ -1,0 +1,89 @@
+"""The runs of a sweep as one array of Slurm's: each element does what `launcher resume` does for its run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from launcher.cluster.freeze import Code, Submittable, freeze, launcher_command
+from launcher.cluster.job import Array, Job, cpus_of, lead_of, measured_by, time_of
+from launcher.cluster.script import batch_script
+from launcher.cluster.slurm import RefusedError, submit
+from launcher.config.request import RunRequest
+from launcher.config.values import write_json
+from launcher.files import write_text
+from launcher.launch.folder_lock import lock_folder, unwritable
+from launcher.run.found import called
+from launcher.run.paths import RunPaths
+from launcher.run.submission import Submission
+from launcher.signals import blocking
+
+CommandOf = Callable[[RunRequest], Sequence[str]]
+
+
+def submit_array(sweep: Path, runs: Mapping[int, Submittable], command_of: CommandOf, code: Code) -> str:
+    """Freeze the runs, submit an array with an element of that number for each, and return its id.
+
+    Raises:
+        LauncherError: a folder cannot be written, or Slurm refuses the job.
+    """
+    paths = RunPaths(sweep)
+    for run in runs.values():
+        with lock_folder(run.paths.folder):
+            freeze(run, command_of(run.request), code)
+    try:
+        write_text(paths.job_script, batch_script(array_job(sweep, runs, code)))
+    except OSError as error:
+        raise unwritable(sweep, error) from error
+    attempts = {number: len(run.paths.attempt_numbers()) for number, run in runs.items()}
+    # Between the submission and the notes of it nobody else can know that these runs wait.
+    with blocking((signal.SIGINT, signal.SIGTERM)):
+        job = _submit(paths.job_script)
+        for number, run in runs.items():
+            element = Submission(scheduler="slurm", job_id=f"{job}_{number}", at=time.time(), attempts=attempts[number])
+            write_json(run.paths.submission, element)
+    return job
+
+
+def array_job(sweep: Path, runs: Mapping[int, Submittable], code: Code) -> Job:
+    """The job whose elements are these runs: each gets what the most demanding one needs."""
+    requests = [run.request for run in runs.values()]
+    asked = requests[0].cluster
+    return Job(
+        name=called(sweep),
+        run=sweep,
+        array=Array(runs={number: run.paths.folder for number, run in runs.items()}, at_once=asked.max_parallel),
+        working_directory=Path.cwd(),
+        command=launcher_command(),
+        python_path=code.python_path,
+        asked=asked,
+        cpus=max(map(cpus_of, requests)),
+        time_s=time_of(asked),
+        lead_s=max(lead_of(asked, measured_by(run.paths)) for run in runs.values()),
+    )
+
+
+def problems_with_array(requests: Sequence[RunRequest], num_runs: int, largest: int | None) -> Iterator[str]:
+    """What no array can have, each with what to type; `largest` is the highest number of an element, if it is known."""
+    if any(request.cluster != requests[0].cluster for request in requests):
+        yield (
+            "Settings of cluster differ from job to job, but all elements of an array have the same. "
+            "Make several sweeps, each with sweep.name=NAME."
+        )
+    if largest is not None and num_runs > largest:
+        yield (
+            f"The sweep has {num_runs} jobs, but an array of this Slurm can have {largest} (MaxArraySize). "
+            "Divide the values among several sweeps, each with sweep.name=NAME."
+        )
+
+
+def _submit(script: Path) -> str:
+    try:
+        return submit(script)
+    except RefusedError as error:
+        raise RefusedError(
+            f"{error}\nThe jobs are frozen in {script.parent.parent}, and nothing was submitted. "
+            "When that is corrected, type the command again."
+        ) from error
