@@ -11,7 +11,7 @@ from launcher.cluster.freeze import Code, Submittable, freeze, launcher_command
 from launcher.cluster.job import Array, Job, cpus_of, lead_of, measured_by, time_of
 from launcher.cluster.script import batch_script
 from launcher.cluster.slurm import RefusedError, submit
-from launcher.config.request import RunRequest
+from launcher.config.request import ClusterSettings, RunRequest
 from launcher.config.values import write_json
 from launcher.files import write_text
 from launcher.launch.folder_lock import lock_folder, unwritable
@@ -65,17 +65,21 @@ def array_job(sweep: Path, runs: Mapping[int, Submittable], code: Code) -> Job:
     )
 
 
-def problems_with_array(requests: Sequence[RunRequest], num_runs: int, largest: int | None) -> Iterator[str]:
-    """What no array can have, each with what to type; `largest` is the highest number of an element, if it is known."""
-    if any(request.cluster != requests[0].cluster for request in requests):
+def problems_with_number(number: int, largest: int | None) -> Iterator[str]:
+    """`largest` is the highest number that an element may have, where Slurm says it."""
+    if largest is not None and number > largest:
+        yield (
+            f"The sweep has {number} jobs, but an array of this Slurm can have {largest} (MaxArraySize). "
+            "Divide the values among several sweeps, each with sweep.name=NAME."
+        )
+
+
+def problems_with_settings(asked: Sequence[ClusterSettings]) -> Iterator[str]:
+    """Of the elements, which are one job."""
+    if any(one != asked[0] for one in asked):
         yield (
             "Settings of cluster differ from job to job, but all elements of an array have the same. "
             "Make several sweeps, each with sweep.name=NAME."
-        )
-    if largest is not None and num_runs > largest:
-        yield (
-            f"The sweep has {num_runs} jobs, but an array of this Slurm can have {largest} (MaxArraySize). "
-            "Divide the values among several sweeps, each with sweep.name=NAME."
         )
 
 

@@ -80,10 +80,15 @@ def on_the_nodes(request: RunRequest) -> RunRequest:
     return replace(request, device=replace(request.device, count=gpus))
 
 
+def processes_on_node(request: RunRequest) -> int:
+    """Of the training."""
+    return count_of(request.device) or request.cluster.gpus_per_node or 1
+
+
 def cpus_of(request: RunRequest) -> int:
     """As asked, else one for each process and each of its DataLoader workers."""
-    processes = count_of(request.device) or request.cluster.gpus_per_node or 1
-    return request.cluster.cpus_per_node or processes * (1 + int(request.keys.get("DATALOADER.NUM_WORKERS", 0)))
+    loaders = int(request.keys.get("DATALOADER.NUM_WORKERS", 0))
+    return request.cluster.cpus_per_node or processes_on_node(request) * (1 + loaders)
 
 
 def time_of(asked: ClusterSettings) -> float:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from launcher.cluster.array import problems_with_array, submit_array
+from launcher.cluster.array import problems_with_number, problems_with_settings, submit_array
 from launcher.cluster.freeze import (
     Submittable,
     archive_previous,
@@ -23,7 +23,7 @@ from launcher.cluster.slurm import cancel, how_it_ended, largest_element
 from launcher.cluster.slurm_queue import job_of
 from launcher.config.arguments import command_of_one
 from launcher.config.request import RunRequest
-from launcher.errors import ExitCode, TrainingFailedError
+from launcher.errors import ExitCode, LauncherError, TrainingFailedError
 from launcher.files import remove
 from launcher.launch.prepare import plan_data
 from launcher.pool.ledger import Ended, Job, Place
@@ -50,7 +50,7 @@ class ArrayRuns:
     ) -> None:
         """`size` is the number of jobs in the queue at a time, None for all; with `detach` none is followed."""
         self._books = books
-        self._size = size
+        self.size = size
         self._detach = detach
         self._sleep = sleep
         self._plan_data = once(partial(plan_data, environ=dict(os.environ)), data_key)
@@ -73,14 +73,17 @@ class ArrayRuns:
     def free(self) -> int:
         if self._is_left:
             return 0
-        return 1 if self._size is None else self._size - len(self._running)
+        return 1 if self.size is None else self.size - len(self._running)
 
     def problems_with(self, request: RunRequest, folder: Path) -> list[str]:
-        run = _in_folder(request, folder)
+        run = in_folder(request, folder)
         return [str(problem) for problem in problems_with_submission(run, RunPaths(folder), self._plan_data)]
 
-    def problems_with_all(self, requests: Sequence[RunRequest], num_jobs: int) -> list[str]:
-        return [*problems_with_array(requests, num_jobs, self._largest)]
+    def problems_with_number(self, num_jobs: int) -> list[str]:
+        return [*problems_with_number(num_jobs, self._largest)]
+
+    def problems_with_all(self, requests: Sequence[RunRequest]) -> list[str]:
+        return [*problems_with_settings([request.cluster for request in requests])]
 
     def start(self, job: Job) -> Place | None:
         """Have it submitted with those that start now; one that Slurm has already is followed from here on."""
@@ -109,7 +112,10 @@ class ArrayRuns:
         folder = self._books.folder(number)
         attempts = read_attempts(RunPaths(folder))
         is_pruned = bool(attempts) and attempts[-1].is_pruned
-        cancel([job_of(folder)], *(["--signal=USR1"] if is_pruned else []))
+        try:
+            cancel([job_of(folder)], *(["--signal=USR1"] if is_pruned else []))
+        except LauncherError as error:  # it has just ended, for example
+            self._books.say(f"{folder.name} could not be stopped: {error}")
 
     @cached_property
     def _largest(self) -> int | None:
@@ -129,7 +135,7 @@ class ArrayRuns:
 
     def _look_at(self, number: int) -> Submittable:
         folder = self._books.folder(number)
-        request = _in_folder(self._books.requests[folder.name], folder)
+        request = in_folder(self._books.requests[folder.name], folder)
         return look_at_run(request, RunPaths(folder), self._plan_data)
 
     def _submit_array(self, runs: dict[int, Submittable], *, is_alone: bool) -> None:
@@ -168,7 +174,7 @@ class ArrayRuns:
         )
 
 
-def _in_folder(request: RunRequest, folder: Path) -> RunRequest:
+def in_folder(request: RunRequest, folder: Path) -> RunRequest:
     """The job's request with its own folder, and the devices that its element has."""
     return on_the_nodes(replace(request, typed=replace(request.typed, folder=str(folder))))
 

@@ -48,8 +48,11 @@ class Submitting(Protocol):
     def problems_with(self, request: RunRequest, folder: Path) -> list[str]:
         """What is wrong with the run in that folder as a job there."""
 
-    def problems_with_all(self, requests: Sequence[RunRequest], num_jobs: int) -> list[str]:
-        """What is wrong with them together, in a sweep of so many jobs."""
+    def problems_with_number(self, num_jobs: int) -> list[str]:
+        """Why Slurm cannot have a sweep of so many."""
+
+    def problems_with_all(self, requests: Sequence[RunRequest]) -> list[str]:
+        """What is wrong with them together."""
 
 
 class Books(contextlib.ExitStack):
@@ -103,6 +106,11 @@ class Books(contextlib.ExitStack):
     def submit_with(self, submitting: Submitting) -> None:
         """Have jobs checked for Slurm, and those that it has already followed."""
         self._submitting = submitting
+
+    @property
+    def submits(self) -> bool:
+        """Whether the jobs are Slurm's."""
+        return self._submitting is not None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -173,6 +181,7 @@ class Books(contextlib.ExitStack):
             SweepBusyError: another controller is at this sweep.
         """
         self.open(jobs[0])
+        self._refuse_number(len(jobs))
         self._plan(jobs)
         planned = [self._admitted[tuple(overrides)] for overrides in jobs]
         self._refuse_together(planned)
@@ -271,10 +280,14 @@ class Books(contextlib.ExitStack):
 
     def _refuse_together(self, planned: Sequence[Planned]) -> None:
         assert self.sweep is not None
+        self._refuse_number(len(with_jobs(self.sweep, planned)))
         if self._submitting is not None:
-            num_jobs = len(with_jobs(self.sweep, planned))
-            if problems := self._submitting.problems_with_all([one.request for one in planned], num_jobs):
-                raise RequestError("\n".join(problems))
+            refuse_problems([("", self._submitting.problems_with_all([one.request for one in planned]))])
+
+    def _refuse_number(self, num_jobs: int) -> None:
+        """Before they are composed, which takes a while."""
+        if self._submitting is not None:
+            refuse_problems([("", self._submitting.problems_with_number(num_jobs))])
 
     def _in_slurm(self, job: Sequence[str], request: RunRequest | None) -> list[str]:
         """What is wrong with it there, where it is handed to Slurm."""

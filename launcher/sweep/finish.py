@@ -11,7 +11,7 @@ from launcher.sweep.hparams import write_hparams
 from launcher.sweep.retention import apply_keep
 from launcher.sweep.standing import standings_in_queue
 from launcher.sweep.table import ending_lines, sweep_table, write_summary
-from launcher.sweep.values import JobState, Sweep
+from launcher.sweep.values import WAITS, Sweep
 
 
 def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
@@ -20,7 +20,7 @@ def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
     for line in apply_keep(sweep, keep, found):
         say(line)
     left = sum(bool(one.in_slurm) for one in found)
-    has_begun = any(one.state is not JobState.queued for one in found)
+    has_begun = any(one.state not in WAITS for one in found)
     if has_begun:
         say(f"\n{sweep_table(sweep, found)}\n")
     try:

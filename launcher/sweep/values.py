@@ -68,6 +68,10 @@ class JobState(Enum):
     """Ended by a search, which expected nothing of it any more."""
 
 
+WAITS = (JobState.planned, JobState.queued)
+"""Of a job that has not begun."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """Where one job stands, by the files of its folder."""

@@ -13,12 +13,11 @@ from launcher.pool.ledger import Decision, Known, Wait
 from launcher.show.runs import period_text
 from launcher.sweep.standing import standing_of
 from launcher.sweep.text import end_text, lines_of, state_text, title_of, value_text
-from launcher.sweep.values import Job, JobState, Standing, Sweep
+from launcher.sweep.values import WAITS, Job, JobState, Standing, Sweep
 
 LINES_EVERY_S = 60.0
 """Between two lines about the jobs that run, where no table can be renewed."""
 MOST_ROWS = 20
-WAITS = (JobState.queued, JobState.planned)
 
 
 class Watcher:
