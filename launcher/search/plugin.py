@@ -164,8 +164,8 @@ class SearchSweeper(Sweeper):
     def _run(self, search: Search, book: Book, runs: ArrayRuns | None) -> None:
         if runs is not None:
             book.say(
-                f"search in Slurm: {runs.size} jobs are in the queue at a time (cluster.max_parallel), the first of them "
-                "as one array; each that ends is followed by an array of one"
+                f"search in Slurm: {runs.size} jobs are in the queue at a time (cluster.max_parallel), the first of "
+                "them as one array; each that ends is followed by an array of one"
             )
             search.run(runs)
             return

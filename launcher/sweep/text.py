@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from launcher.show.runs import period_text
-from launcher.sweep.values import JobState, Standing
+from launcher.sweep.values import WAITS, JobState, Standing
 
 ENDED = (JobState.finished, JobState.failed, JobState.pruned)
 
@@ -45,6 +45,8 @@ def lines_of(running: Sequence[Standing]) -> Iterator[str]:
 
 def end_text(one: Standing) -> str:
     """`finished, bbox/AP 41.3, after 3 min`."""
+    if one.state in WAITS:
+        return "did not begin"
     value = f", {one.metric} {one.value:.4g}" if one.value is not None else ""
     return f"{state_text(one.state, one.code)}{value}, after {period_text(one.seconds)}"
 
