@@ -48,13 +48,14 @@ class Pretended:
         self.put("squeue", f"/bin/cat {self.place}/queue")
 
     def ends_with(self, outcome: Outcome | None, rates: tuple[str, ...] = RATES) -> None:
-        """When Slurm is asked for the first time, these jobs have ended so, and none is in the queue."""
+        """Whenever Slurm is asked, jobs that were submitted have ended so, and none is in the queue."""
         done = self.place / "outcome.json"
         if outcome is not None:
             write_json(done, outcome)
         ends = [
-            f"/bin/mkdir -p {self.run(rate).folder}/attempts/1; /bin/cp {done} {self.run(rate).attempt(1).outcome}"
-            for rate in rates
+            f"if [ -f {run.submission} ]; then /bin/mkdir -p {run.attempt(1).folder}; "
+            f"/bin/cp {done} {run.attempt(1).outcome}; fi"
+            for run in map(self.run, rates)
         ]
         self.put("squeue", "\n".join(ends if outcome is not None else [":"]))
 
@@ -331,3 +332,38 @@ def test_one_training_is_told_that_an_array_is_for_several(
     assert "With -m they are: launcher train -m" in capsys.readouterr().err
     assert main(["train", *demo_settings, "device=cpu", "--detach"]) == 2
     assert "cluster.detach has no effect. Add -m hydra/launcher=slurm_array" in capsys.readouterr().err
+
+
+def test_a_search_keeps_as_many_jobs_in_the_queue_as_are_asked_for(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("optuna")
+    slurm.ends_with(replace(finished_after(6), work=replace(Work.of(6), metrics={"bbox/AP": 1.0})))
+
+    assert train("hydra/sweeper=search", "search.n_trials=3", "cluster.max_parallel=2") == 0
+
+    said = capsys.readouterr().out
+    assert "search in Slurm: 2 jobs are in the queue at a time" in said
+    assert "submitted as array 1: 2 jobs" in said
+    assert "submitted as array 2: job 3" in said
+    assert slurm.states == ["finished"] * 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--detach"], "a search proposes each job by how those before it did, so its command has to stay"),
+        (["search.n_trials=2000"], "The sweep has 2000 jobs, but an array of this Slurm can have 1000"),
+        (["cluster.time=soon"], "cluster.time=soon is not a time"),
+    ],
+)
+def test_a_search_that_slurm_cannot_have_is_refused_before_anything_is_created(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+):
+    pytest.importorskip("optuna")
+
+    assert train("hydra/sweeper=search", *more) == 2
+
+    assert words in capsys.readouterr().err
+    assert not list(slurm.place.rglob("sweep.json"))
+    assert slurm.calls("sbatch") == []
