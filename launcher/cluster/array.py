@@ -15,6 +15,7 @@ from launcher.config.request import ClusterSettings, RunRequest
 from launcher.config.values import write_json
 from launcher.files import write_text
 from launcher.launch.folder_lock import lock_folder, unwritable
+from launcher.run.attempts import read_attempts
 from launcher.run.found import called
 from launcher.run.paths import RunPaths
 from launcher.run.submission import Submission
@@ -37,14 +38,17 @@ def submit_array(sweep: Path, runs: Mapping[int, Submittable], command_of: Comma
         write_text(paths.job_script, batch_script(array_job(sweep, runs, code)))
     except OSError as error:
         raise unwritable(sweep, error) from error
-    attempts = {number: len(run.paths.attempt_numbers()) for number, run in runs.items()}
-    # Between the submission and the notes of it nobody else can know that these runs wait.
     with blocking((signal.SIGINT, signal.SIGTERM)):
         job = _submit(paths.job_script)
         for number, run in runs.items():
-            element = Submission(scheduler="slurm", job_id=f"{job}_{number}", at=time.time(), attempts=attempts[number])
-            write_json(run.paths.submission, element)
+            note_element(run.paths, f"{job}_{number}")
     return job
+
+
+def note_element(run: RunPaths, job: str) -> None:
+    """Write down that this element of an array is to train the run; it may have begun already."""
+    before = [one for one in read_attempts(run) if one.started is None or one.started.job_id != job]
+    write_json(run.submission, Submission(scheduler="slurm", job_id=job, at=time.time(), attempts=len(before)))
 
 
 def array_job(sweep: Path, runs: Mapping[int, Submittable], code: Code) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,6 +15,8 @@ from launcher.errors import LauncherError, RequestError, printable
 PATIENCE_S = 10.0
 GLANCE_S = 2.0
 """For a list of runs: a host without Slurm's configuration looks for it by DNS, which may take long to say no."""
+FORMAT = "%i|%T|%r|%Z"
+"""Of squeue: id, state, reason, folder."""
 UNKNOWN_JOB = "Invalid job id"
 
 
@@ -74,7 +77,7 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
     ids = sorted(job for job in jobs if re.fullmatch(r"\d+(_\d+)?", job))
     if not ids:
         return {}
-    queued = _ask(["squeue", "--noheader", "--array", "-o", "%i|%T|%r|%Z", "-j", ",".join(ids)], patience_s)
+    queued = _ask(["squeue", "--noheader", "--array", "-o", FORMAT, "-j", ",".join(ids)], patience_s)
     if queued is None:
         return None
     found = dict(_read_jobs(queued, in_queue=True))
@@ -82,6 +85,13 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
         options = ["--noheader", "--parsable2", "-X", "-o", "JobID,State", "-j", ",".join(ended)]
         found.update(_read_jobs(_ask(["sacct", *options], patience_s) or "", in_queue=False))
     return found
+
+
+def elements_in(folder: Path) -> Mapping[int, str]:
+    """Elements of this user's arrays that wait or run in that folder: their ids, such as `17_3`, by their number."""
+    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT]) or ""
+    there = (job for job, state in _read_jobs(text, in_queue=True) if state.folder == str(folder))
+    return {int(found[1]): job for job in there if (found := re.fullmatch(r"\d+_(\d+)", job))}
 
 
 def is_in_queue(job: str, run: Path) -> bool:

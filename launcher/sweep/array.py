@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from launcher.cluster.array import problems_with_number, problems_with_settings, submit_array
+from launcher.cluster.array import note_element, problems_with_number, problems_with_settings, submit_array
 from launcher.cluster.freeze import (
     Submittable,
     archive_previous,
@@ -19,7 +19,7 @@ from launcher.cluster.freeze import (
     problems_with_submission,
 )
 from launcher.cluster.job import on_the_nodes
-from launcher.cluster.slurm import cancel, how_it_ended, largest_element
+from launcher.cluster.slurm import cancel, elements_in, how_it_ended, largest_element
 from launcher.cluster.slurm_queue import job_of
 from launcher.config.arguments import command_of_one
 from launcher.config.request import RunRequest
@@ -127,11 +127,28 @@ class ArrayRuns:
         if others and not self._has_submitted:
             jobs = "1 job is" if others == 1 else f"{others} jobs are"
             self._books.say(f"{jobs} in Slurm's queue already{'' if numbers else ', and nothing is submitted'}")
-        runs = {self._books.job(number).number + 1: self._look_at(number) for number in numbers}
+        runs = {self._element(number): self._look_at(number) for number in self._not_in_slurm(numbers)}
         left = {number: run for number, run in runs.items() if not isinstance(run.start, Finished)}
         if left:
             self._submit_array(left, is_alone=not others)
         self._has_submitted = True
+
+    def _element(self, number: int) -> int:
+        """Elements are numbered as the sweep's table numbers its jobs."""
+        return self._books.job(number).number + 1
+
+    def _not_in_slurm(self, numbers: Sequence[int]) -> Iterator[int]:
+        """All but those that a command submitted which was killed before it could note that."""
+        assert self._books.sweep is not None
+        there = elements_in(self._books.sweep.folder) if numbers else {}
+        for number in numbers:
+            folder, job = self._books.folder(number), there.get(self._element(number), "")
+            if job and job != job_of(folder):
+                note_element(RunPaths(folder), job)
+                self._books.queue.expire()
+                self._books.say(f"{folder.name} is in Slurm's queue already, as {job}")
+            else:
+                yield number
 
     def _look_at(self, number: int) -> Submittable:
         folder = self._books.folder(number)

@@ -144,6 +144,21 @@ def test_a_job_that_left_the_queue_before_it_began_is_submitted_again_under_its_
     assert [read_submission(slurm.run(rate)).job_id for rate in RATES] == ["1_1", "2_2", "1_3"]  # type: ignore[union-attr]
 
 
+def test_what_a_killed_command_could_not_note_is_found_in_the_queue(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    train("--detach")
+    slurm.queue(_1="PENDING|Priority", _2="PENDING|Priority", _3="PENDING|Priority")
+    slurm.run("0.002").submission.unlink()
+    slurm.run("0.003").submission.unlink()
+
+    train("--detach")
+
+    assert len(slurm.calls("sbatch")) == 1
+    assert "BASE_LR=0.003 is in Slurm's queue already, as 1_3" in capsys.readouterr().out
+    assert read_submission(slurm.run("0.003")).job_id == "1_3"  # type: ignore[union-attr]
+
+
 def test_a_job_of_another_sweep_with_the_same_number_is_not_followed(slurm: Pretended, train: Train):
     train("--detach")
     (slurm.place / "queue").write_text(
