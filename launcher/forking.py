@@ -6,16 +6,56 @@ import contextlib
 import ctypes
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 OWN_TASKS = Path("/proc/self/task")
 OWN_MAPS = Path("/proc/self/maps")
+# What may still change once torch is imported: they are read when a GPU is first asked for, or by processes that are
+# started later.
+READ_LATER = frozenset({
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "OMP_NUM_THREADS",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
+    "LAUNCHER_CLAIMED_GPUS",
+    "LAUNCHER_CLAIMED_LOCKS",
+    "HYDRA_FULL_ERROR",
+})  # fmt: skip
+
+
+class Warm:
+    """Whether this process, or the one that it was forked from, has imported what its children need."""
+
+    def __init__(self) -> None:
+        self.environ: Mapping[str, str] | None = None
+        """The variables that were read then; None where nothing was imported."""
+        self.module = ""
+        """Whose `work_forked` is a forked worker."""
+
+    def note(self, module: str) -> None:
+        self.environ, self.module = dict(os.environ), module
+
+    def can_fork(self, environ: Mapping[str, str], read_later: frozenset[str] = READ_LATER) -> bool:
+        """A process with these variables, of which some are read later."""
+        return self.environ is not None and differing(self.environ, environ) <= read_later and is_single_threaded()
+
+
+WARM = Warm()
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    """Names of variables that are not the same in both."""
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
 def why_not_fork() -> str:
@@ -70,6 +110,21 @@ def fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def reset_handlers() -> None:
+    """Of signals, to what a process has that was started."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def close_all_but(*kept: int) -> None:
+    """Files that are open, except standard input, output and errors: a process that is started has no others."""
+    numbers = [2, *sorted(kept), os.sysconf("SC_OPEN_MAX")]
+    for before, after in pairwise(numbers):
+        os.closerange(before + 1, after)
 
 
 class ForkedProcess:

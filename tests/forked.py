@@ -15,8 +15,8 @@ from subprocess import CompletedProcess
 from typing import Any
 from unittest.mock import patch
 
+from launcher.forking import READ_LATER, WARM, Warm
 from launcher.launch.environment import with_short_waits
-from launcher.run import handover
 
 PRELOADED = (
     *("launcher.cli.main", "launcher.cli.train", "launcher.cli.training", "launcher.cli.plan", "launcher.cli.resume"),
@@ -99,19 +99,19 @@ def _launch(arguments: list[str]) -> int:
 
 
 def _launch_warm(arguments: list[str]) -> int:
-    handover.WARM = WarmForTests()
-    handover.WARM.note("launcher.train.warm")
+    WARM.__class__ = WarmForTests
+    WARM.note("launcher.train.warm")
     return _launch(arguments)
 
 
-class WarmForTests(handover.Warm):
+class WarmForTests(Warm):
     """Of a process whose environment, but for where detectron2's own data sets are, is what it was imported in."""
 
     def note(self, module: str) -> None:
         self.environ, self.module = _without_data_sets(with_short_waits(os.environ)), module
 
-    def can_fork(self, environ: Mapping[str, str]) -> bool:
-        return super().can_fork(_without_data_sets(environ))
+    def can_fork(self, environ: Mapping[str, str], read_later: frozenset[str] = READ_LATER) -> bool:
+        return super().can_fork(_without_data_sets(environ), read_later)
 
 
 def _without_data_sets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -105,7 +105,8 @@ class ChildEnd:
 class DeviceNode:
     path: str
     error: str
-    """Name of the errno that open() gave, for example EACCES; empty when it opened."""
+    """Name of the errno that open() gave, for example EACCES; `covered` when it opened and no driver is behind it, as
+    where a file or /dev/null was mounted over it; else empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -148,23 +148,29 @@ class Pool:
             "environment": {"CUDA_VISIBLE_DEVICES": ",".join(uuids), GPUS: ",".join(uuids)},
             "log": str(log.absolute()),
         }
-        server = self._server(job.run.environment)
-        if not server.order(message, [result.fileno(), *claimed.descriptors]):  # it was killed: another one
+        files = [result.fileno(), *claimed.descriptors]
+        server = self._server(job.run.environment, files)
+        if not server.order(message, files):  # it was killed: another one
             server.close()
-            server = self._server(job.run.environment)
-            server.order(message, [result.fileno(), *claimed.descriptors])
+            server = self._server(job.run.environment, files)
+            server.order(message, files)
         self._running[job.number] = _Running(job=job, place=place, server=server, result=result, began=time.monotonic())
         return place
 
-    def _server(self, environment: Mapping[str, str]) -> WarmServer:
-        """The server of jobs with these variables: what was imported has read them."""
+    def _server(self, environment: Mapping[str, str], files: Sequence[int]) -> WarmServer:
+        """The server of jobs with these variables: what was imported has read them.
+
+        `files` are one job's: a server that is forked now must not have them, or it would keep the claim of its first
+        job for as long as it lives.
+        """
         own = {name: value for name, value in environment.items() if name not in OF_ONE_JOB}
         wanted = with_short_waits({"OMP_NUM_THREADS": str(self._slots.threads), **self._environ, **own})
         key = frozenset(wanted.items())
         there = self._servers.get(key)
         if there is not None and there.fileno() != -1 and not (there.is_used and not there.way.forks):
             return there
-        ours = [*(one.fileno() for one in self._servers.values()), *(one.result.fileno() for one in self._jobs())]
+        channels = [one.fileno() for one in self._servers.values()]
+        ours = [*channels, *(one.result.fileno() for one in self._jobs()), *files]
         self._servers[key] = WarmServer(
             self._context,
             choose_way(self._asked.start),

@@ -20,50 +20,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launcher.forking import ForkedProcess, fork, is_single_threaded
+from launcher.forking import READ_LATER, WARM, ForkedProcess, differing, fork
 from launcher.process_limits import naming_limits
 from launcher.safe_start import drop_empty_parts, python_command
 from launcher.signals import blocking
 
 TRAIN = tuple(python_command("launcher.train"))
 MOST_DESCRIPTORS = 64
-# What may still change once torch is imported: they are read when a GPU is first asked for, or by processes that are
-# started later.
-READ_LATER = frozenset({
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    "PYTORCH_NVML_BASED_CUDA_CHECK",
-    "OMP_NUM_THREADS",
-    "GLOO_SOCKET_IFNAME",
-    "NCCL_SOCKET_IFNAME",
-    "LAUNCHER_CLAIMED_GPUS",
-    "LAUNCHER_CLAIMED_LOCKS",
-    "HYDRA_FULL_ERROR",
-})  # fmt: skip
 # A forked worker that trains by itself, without ranks that are started later, has read this one too.
 READ_BY_THE_FORKED = frozenset({"OMP_NUM_THREADS"})
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-
-
-class Warm:
-    """Whether this process, or the one that it was forked from, has imported what a worker needs."""
-
-    def __init__(self) -> None:
-        self.environ: Mapping[str, str] | None = None
-        """The variables that were read then; None where nothing was imported."""
-        self.module = ""
-        """Whose `work_forked` is a forked worker."""
-
-    def note(self, module: str) -> None:
-        self.environ, self.module = dict(os.environ), module
-
-    def can_fork(self, environ: Mapping[str, str]) -> bool:
-        """A worker with these variables."""
-        read = READ_LATER - READ_BY_THE_FORKED
-        return self.environ is not None and _changed(self.environ, environ) <= read and is_single_threaded()
-
-
-WARM = Warm()
 
 
 class Worker:
@@ -77,7 +43,7 @@ class Worker:
         self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN, *, may_fork: bool = True
     ) -> None:
         self._environ = dict(environ)
-        self.is_forked = may_fork and command == TRAIN and WARM.can_fork(environ)
+        self.is_forked = may_fork and command == TRAIN and WARM.can_fork(environ, READ_LATER - READ_BY_THE_FORKED)
         with naming_limits():
             if self.is_forked:
                 self._fork(folder)
@@ -112,7 +78,7 @@ class Worker:
             return False
         # What a rank of several reads, it reads when it is started; a forked worker cannot start any as it should.
         read_later = READ_LATER - READ_BY_THE_FORKED if self.is_forked else READ_LATER
-        fits = _changed(self._environ, environment) <= read_later and not (self.is_forked and num_processes > 1)
+        fits = differing(self._environ, environment) <= read_later and not (self.is_forked and num_processes > 1)
         return fits and self.process.poll() is None
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
@@ -132,10 +98,6 @@ class Worker:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
 def _be_worker(channel: int, environ: Mapping[str, str], folder: Path) -> NoReturn:

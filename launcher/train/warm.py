@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 import traceback
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from launcher.forking import rename_process
-from launcher.run.handover import HELD_BACK, WARM
+from launcher.forking import WARM, close_all_but, rename_process, reset_handlers
+from launcher.run.handover import HELD_BACK
 from launcher.safe_start import import_path
 from launcher.train import __main__ as started
 from launcher.train import ranks, worker  # noqa: F401
+from launcher.train.output import charts  # noqa: F401
 from launcher.train.output.logs import renew_console
 from launcher.train.stop import STOP
 from launcher.train.tasks import train  # noqa: F401
@@ -44,15 +44,12 @@ def work_forked(channel: int, folder: Path) -> int:
 
 def _as_if_started(channel: int, folder: Path) -> None:
     """Let go of what the job's process has besides torch: its handlers, logs, open files and place in Hydra."""
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    reset_handlers()
     STOP.note_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     rename_process([sys.executable, "launcher.train", str(channel), str(folder)])
     _silence_logs()
-    _close_all_but(channel)
+    close_all_but(channel)
     _forget_hydra()
     resource_tracker._resource_tracker.__init__()  # type: ignore[misc]
     sys.argv[:] = [str(started.__file__), str(channel), str(folder)]
@@ -71,12 +68,6 @@ def _silence_logs() -> None:
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
-
-
-def _close_all_but(channel: int) -> None:
-    most = os.sysconf("SC_OPEN_MAX")
-    os.closerange(3, channel)
-    os.closerange(channel + 1, most)
 
 
 def _forget_hydra() -> None:

@@ -2,7 +2,8 @@
 
     python scripts/bench/overhead.py [--pairs 3] [--iterations 30] [SETTINGS ...]
 
-Without settings: experiment=demo, whose data must be there (`launcher data demo datasets/demo`). Both take turns. The
+Without settings: experiment=demo, whose data must be there (`launcher data demo datasets/demo`), on the CPU where no
+device=... says otherwise. Both take turns. The
 time from the command to the end of the first iteration is by the clock; iterations after the first three are compared
 by the CPU time of the training process too, which other work on the machine changes less. Run it on an idle machine.
 """
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=30)
     asked, settings = parser.parse_known_args()
-    settings = [*(settings or ["experiment=demo"]), *SAME, f"SOLVER.MAX_ITER={asked.iterations}", "device=cpu"]
+    settings = ["device=cpu", *(settings or ["experiment=demo"]), *SAME, f"SOLVER.MAX_ITER={asked.iterations}"]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), settings)
         bench.ours()  # fills caches, and leaves the configuration for the other

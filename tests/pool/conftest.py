@@ -40,14 +40,14 @@ class App:
         pool = ("-m", "hydra/launcher=pool", "hydra.sweep.dir=sweep")
         return [sys.executable, str(self.script), *pool, *arguments]
 
-    def sweep(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def sweep(self, *arguments: str, limit_s: float = 200, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
             env={**self.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=limit_s,
             check=False,
         )
 

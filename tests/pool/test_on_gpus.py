@@ -73,6 +73,16 @@ def test_no_two_jobs_share_a_gpu_all_are_used_and_that_of_somebody_else_is_left_
     assert look(GPUS, claims) == {}, "each claim has ended with its job"
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_one_gpu_serves_one_job_after_the_other(on_gpus: App, claims: Path, start: str):
+    """The claim of the first job ends with it, although the server that was made for it goes on."""
+    done = on_gpus.sweep("+x=0,1,2", "+s=0", "hydra.launcher.devices=[1]", f"hydra.launcher.start={start}", limit_s=60)
+
+    assert done.returncode == 0, done.stderr
+    assert [note["gpus"] for note in notes(on_gpus.folder)] == [[GPUS[1]]] * 3
+    assert look(GPUS, claims) == {}
+
+
 def test_a_job_keeps_its_gpus_although_the_controller_was_killed(on_gpus: App, claims: Path):
     controller = on_gpus.start("+x=0,1,2", "+s=4", "hydra.launcher.gpus_per_job=2", "hydra.launcher.devices=[1,3,0,2]")
     until = time.monotonic() + 150

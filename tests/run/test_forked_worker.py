@@ -17,7 +17,8 @@ ABOVE = Path(__file__).parent.parent.parent
 JOB = """
 import json, logging, os, signal, sys, time, types
 from pathlib import Path
-from launcher.run.handover import WARM, Worker, early_worker, wait_for_plan
+from launcher.forking import WARM
+from launcher.run.handover import Worker, early_worker, wait_for_plan
 
 def look(channel, folder):
     plan = wait_for_plan(channel)

@@ -112,7 +112,12 @@ WSL = Cause(
     "Windows or an old WSL gets in between.",
     fix="update the driver in Windows, `wsl --update`, remove any NVIDIA driver installed inside WSL, and keep "
     "/usr/lib/wsl/lib first on LD_LIBRARY_PATH",
-    symptoms=(NO_GPUS, "Error 2: out of memory", "WSL environment detected but no adapters were found"),
+    symptoms=(
+        NO_GPUS,
+        "Error 2: out of memory",
+        "WSL environment detected but no adapters were found",
+        "GPU access blocked by the operating system",
+    ),
     find=find_wsl,
     unless=(driver_works, visible_devices_hide_all, gpu_is_reached),
     hides=UNREACHABLE,
@@ -361,6 +366,28 @@ PERMISSION = Cause(
 )
 
 
+def find_covered_nodes(facts: DeviceFacts) -> Evidence | None:
+    covered = [node.path for node in facts.driver.nodes if node.error == "covered"] if facts.driver else []
+    if not covered:
+        return None
+    return Evidence(lines=(*(f"{path} is a plain file or /dev/null" for path in covered), *raw_codes(facts)))
+
+
+COVERED = Cause(
+    code="driver.covered",
+    title="something else is mounted over the GPU's device files",
+    meaning="/dev/nvidia* exist, but no driver is behind them: a container's runtime or a sandbox has put a plain file "
+    "or /dev/null there.",
+    fix="start the container or sandbox with the GPU's own device files (`--gpus all`, CDI); `findmnt` shows what "
+    "covers them",
+    symptoms=("GPU access blocked by the operating system", NO_GPUS, UNKNOWN_ERROR),
+    find=find_covered_nodes,
+    unless=(driver_works, visible_devices_hide_all),
+    hides=(*UNREACHABLE, "unexplained"),
+    blocks=True,
+)
+
+
 def _on_bus(facts: DeviceFacts) -> tuple[str, ...]:
     return tuple(f"PCI {gpu.address}: NVIDIA {gpu.device}" for gpu in facts.system.pci_gpus if gpu.vendor == "nvidia")
 
@@ -378,4 +405,5 @@ CAUSES = (
     COMPATIBILITY,
     MISMATCHED,
     PERMISSION,
+    COVERED,
 )

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from child_journal import Journal, ask_library, run  # type: ignore[import-not-found]
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+MEMORY_DEVICES = 1
+"""Major number of /dev/null and its like (devices.txt of Linux)."""
 
 
 def main(journal: Journal, ask: dict[str, Any]) -> None:
@@ -79,10 +82,14 @@ def error_text(cuda: ctypes.CDLL, code: int) -> str:
 
 def error_of_opening(path: str) -> str:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, str(error.errno))
-    return ""
+    try:
+        found = os.fstat(file)
+    finally:
+        os.close(file)
+    return "" if stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) != MEMORY_DEVICES else "covered"
 
 
 if __name__ == "__main__":

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 from launcher.device.facts import ChildEnd
 from launcher.device.look.child_journal import how_it_ended, kernel_state, read_journal
 from launcher.errors import DeviceUnavailableError
+from launcher.forking import WARM, ForkedProcess, close_all_but, fork, rename_process, reset_handlers
 from launcher.process_limits import naming_limits
 
 POLL_S = 0.005
@@ -73,30 +76,28 @@ class Child:
         environ: Mapping[str, str],
         ask: Mapping[str, Any],
         deadline_s: float,
+        may_fork: bool = False,
         kill: Callable[[int], None] = _kill_group,
     ) -> None:
+        """With `may_fork`, a script is run in a fork of this process where that has imported what the script needs."""
         self._folder = _make_folder()
         self._journal = Path(self._folder.name) / "journal"
         self._stderr = Path(self._folder.name) / "stderr"
         self._kill = kill
+        self._process: subprocess.Popen[bytes] | ForkedProcess
         self._ended = False
         self._started = time.monotonic()
         self._deadline_s = deadline_s
         self._deadline = self._started + deadline_s
         question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
+        # With PYTHONSAFEPATH, the script would not find its neighbour.
+        environ = {name: value for name, value in environ.items() if name != "PYTHONSAFEPATH"}
+        arguments = (str(self._journal), question)
         with naming_limits(), open(self._stderr, "wb") as stderr:
-            self._process = subprocess.Popen(
-                [*_command(script), str(self._journal), question],
-                # With it, the script would not find its neighbour.
-                env={name: value for name, value in environ.items() if name != "PYTHONSAFEPATH"},
-                stdin=subprocess.PIPE,
-                stdout=stderr,
-                stderr=stderr,
-                start_new_session=True,
-                bufsize=0,
-            )
-        assert self._process.stdin is not None
-        self._stdin = self._process.stdin
+            if may_fork and isinstance(script, Path) and WARM.can_fork(environ):
+                self._process, self._stdin = _fork(script, arguments, environ, stderr)
+            else:
+                self._process, self._stdin = _start(script, arguments, environ, stderr)
 
     def __enter__(self) -> Child:
         return self
@@ -120,7 +121,8 @@ class Child:
         finally:
             self._end_it()
         said, stage = read_journal(self._journal)
-        how, number = how_it_ended(self._process.returncode, stage) if hung_in is None else ("hung", 0)
+        status = self._process.returncode
+        how, number = how_it_ended(status, stage) if hung_in is None and status is not None else ("hung", 0)
         end = ChildEnd(
             how=how,
             number=number,
@@ -155,9 +157,58 @@ class Child:
             threading.Thread(target=self._process.wait, daemon=True).start()
 
 
-def _command(script: Path | tuple[str, ...]) -> tuple[str, ...]:
+def _start(
+    script: Path | tuple[str, ...], arguments: tuple[str, ...], environ: Mapping[str, str], stderr: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     # -B: leave no compiled files beside the script.
-    return (sys.executable, "-B", str(script)) if isinstance(script, Path) else script
+    command = (sys.executable, "-B", str(script)) if isinstance(script, Path) else script
+    process = subprocess.Popen(
+        [*command, *arguments],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=stderr,
+        stderr=stderr,
+        start_new_session=True,
+        bufsize=0,
+    )
+    assert process.stdin is not None
+    return process, process.stdin
+
+
+def _fork(
+    script: Path, arguments: tuple[str, ...], environ: Mapping[str, str], stderr: IO[bytes]
+) -> tuple[ForkedProcess, IO[bytes]]:
+    theirs, ours = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process = fork()
+    if process == 0:
+        _run_script(script, arguments, environ, (theirs, stderr.fileno(), stderr.fileno()))
+    os.close(theirs)
+    return ForkedProcess(process), os.fdopen(ours, "wb", buffering=0)
+
+
+def _run_script(
+    script: Path, arguments: tuple[str, ...], environ: Mapping[str, str], streams: tuple[int, int, int]
+) -> NoReturn:
+    """In the forked process: as if Python had been started with that script."""
+    try:
+        os.setsid()
+        reset_handlers()
+        rename_process([sys.executable, str(script), *arguments])
+        for stream, file in enumerate(streams):
+            os.dup2(file, stream)
+        close_all_but()
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 (to its end)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.argv[:] = [str(script), *arguments]
+        sys.path.insert(0, str(script.parent))
+        runpy.run_path(str(script), run_name="__main__")
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def _tail(path: Path, limit: int = 1500) -> str:

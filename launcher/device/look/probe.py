@@ -108,10 +108,9 @@ def _ask_driver(
 
 
 def _start_torch(stack: ExitStack, environ: Mapping[str, str], deadlines: Deadlines) -> Child:
-    script = HERE / "child_torch.py"
-    return stack.enter_context(
-        Child(script, environ=environ, ask={"path": import_path(sys.path)}, deadline_s=deadlines.torch_s)
-    )
+    script, ask = HERE / "child_torch.py", {"path": import_path(sys.path)}
+    # In a job of a sweep torch is imported already, and importing it once more would be most of the look's time.
+    return stack.enter_context(Child(script, environ=environ, ask=ask, deadline_s=deadlines.torch_s, may_fork=True))
 
 
 def torch_question(

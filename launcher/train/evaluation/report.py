@@ -21,7 +21,6 @@ from launcher.train.evaluation.confusion import Confusion, ImagePairs, confusion
 from launcher.train.evaluation.matches import Matches, match, tasks_in
 from launcher.train.evaluation.precision import best_f1, mean_average_precision
 from launcher.train.evaluation.summary import counts_of, summarize
-from launcher.train.output.charts import draw_confusion, draw_curves
 from launcher.train.output.errors import draw_worst
 
 logger = logging.getLogger(__name__)
@@ -137,6 +136,9 @@ def _write(summary: EvaluationSummary, file: Path) -> None:
 
 
 def _draw_all(dataset: str, findings: Findings, folder: Path) -> None:
+    # matplotlib would be a tenth of what a training imports before its first iteration.
+    from launcher.train.output.charts import draw_confusion, draw_curves
+
     for task, found in findings.matches.items():
         _draw(folder / f"precision_recall_{task}.png", partial(draw_curves, found))
     _draw(folder / "confusion.png", partial(draw_confusion, findings.confusion))

@@ -6,9 +6,9 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -86,8 +86,11 @@ def text_on(colour: Colour) -> Colour:
 
 @cache
 def font_of(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """matplotlib brings one that has most alphabets."""
-    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    """matplotlib brings one that has most alphabets; its own code need not be imported for that."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    found = find_spec("matplotlib")
+    folders = found.submodule_search_locations or () if found else ()
+    file = next((file for folder in folders if (file := Path(folder, "mpl-data/fonts/ttf", name)).is_file()), name)
     try:
         return ImageFont.truetype(str(file), size)
     except OSError:

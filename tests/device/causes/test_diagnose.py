@@ -121,6 +121,10 @@ ROWS = {
             nvml={"init_code": 4, "gpus": ()},
         ),
     ),
+    "driver.covered": (
+        0,
+        changed(init_fails(100), driver={"nodes": (DeviceNode(path="/dev/nvidia0", error="covered"),)}),
+    ),
     "driver.fabric": (0, init_fails(802)),
     "driver.mps_daemon": (0, init_fails(805)),
     "driver.not_licensed": (0, init_fails(801)),
@@ -475,6 +479,7 @@ CONSEQUENCES = {
 }
 
 
+COVERED = {"nodes": (DeviceNode(path="/dev/nvidiactl", error="covered"), DeviceNode(path="/dev/nvidia-uvm", error=""))}
 OTHER_LIBRARY = "/usr/lib/x86_64-linux-gnu/libcuda.so.575.1.2"
 AMD_CHIP = PciGpu(address="0000:0b:00.0", vendor="amd", device="0x164e", kernel_driver="amdgpu")
 NOT_IN_NVML = {"load_error": "libnvidia-ml.so.1: cannot open", "init_code": None, "gpus": ()}
@@ -543,6 +548,10 @@ VARIATIONS = [
     ("gpu.none", changed(NO_GPU, system={"wsl": True, "device_nodes": ("/dev/dxg",), **IN_CONTAINER})),
     ("driver.not_loaded", changed(NO_DRIVER, system={"driver_installed": True})),
     ("driver.permission", changed(init_fails(304), nvml={"init_code": 4, "gpus": ()})),
+    # As seen on an H200 with /dev/null mounted over each of its files.
+    ("driver.covered", changed(init_fails(100), driver=COVERED, nvml={"init_code": 17, "gpus": ()})),
+    ("driver.covered", changed(init_fails(100), driver=COVERED, nvml={"gpus": ()})),
+    ("driver.covered", changed(init_fails(999), driver=COVERED)),
     (
         "container.no_gpu",
         changed(

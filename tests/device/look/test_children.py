@@ -169,3 +169,14 @@ def test_a_child_that_cannot_write_its_journal_has_found_nothing_out(script):
     assert (end.how, end.number) == ("unwritten", 0)
     machine = replace(NO_GPU, driver=DriverFacts(end=replace(end, stage="load libcuda")))
     assert not [finding.code for finding in diagnose(machine).findings if finding.code.startswith("driver.")]
+
+
+def test_a_device_file_with_no_driver_behind_it_is_told_from_one_that_opens(tmp_path: Path):
+    (tmp_path / "plain").write_text("")
+    nodes = [str(tmp_path / "plain"), "/dev/null", "/dev/ptmx", str(tmp_path / "missing")]
+    ask = {"library": "no.such.library", "nodes": nodes}
+
+    with Child(LOOK / "child_driver.py", environ=os.environ, ask=ask, deadline_s=20) as child:
+        said = child.answer().said["nodes"]
+
+    assert [node["error"] for node in said] == ["covered", "covered", "", "ENOENT"]
