@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from launcher.cluster.slurm import JobState, look_at_jobs
-from launcher.cluster.states import submission_of, with_job
+from launcher.cluster.states import submission_of, waits, with_job
 from launcher.run.paths import RunPaths
 from launcher.run.submission import read_submission
 from launcher.run.summary import RunSummary
@@ -48,6 +48,10 @@ class SlurmQueue:
             return None
         found = self._jobs.get(job)
         return found is not None and found.is_of(run)
+
+    def waits(self, run: Path) -> bool:
+        """Whether the run's job has yet to start, also once more."""
+        return self.has(run) is True and waits(self._jobs[job_of(run)])
 
     def text_of(self, run: Path) -> str:
         """`17_3 PENDING (Priority)`; empty where it is not known to wait or run."""

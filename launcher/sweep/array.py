@@ -100,8 +100,10 @@ class ArrayRuns:
             self._running.clear()
             return []
         self._sleep(timeout_s)
-        self._books.queue.refresh(map(self._books.folder, self._running))
-        found = [(job, self._books.standing(number)) for number, job in self._running.items()]
+        queue, folder = self._books.queue, self._books.folder
+        queue.refresh(map(folder, self._running))
+        begun = [job for number, job in self._running.items() if not queue.waits(folder(number))]
+        found = [(job, self._books.standing(job.number)) for job in begun]
         ended = [self._end(job, standing) for job, standing in found if self._has_ended(job.number, standing)]
         for one in ended:
             del self._running[one.job.number]

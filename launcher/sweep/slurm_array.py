@@ -23,6 +23,9 @@ from launcher.sweep.books import Books
 
 NAME, TARGET = "slurm_array", "hydra_plugins.launcher_slurm_array.ArrayLauncher"
 
+SWEEPERS = ("grid", "search")
+"""That open this launcher before they use it."""
+
 
 @dataclass
 class ArrayConf:
@@ -45,8 +48,15 @@ class ArrayLauncher(Launcher):
     def __init__(self) -> None:
         self._config: DictConfig | None = None
         self._books: Books | None = None
+        self._runs: ArrayRuns | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        sweeper = config.hydra.runtime.choices.get("hydra/sweeper")
+        if sweeper not in SWEEPERS:
+            raise RequestError(
+                f"hydra/launcher={NAME} needs a sweeper that checks all jobs before one is submitted, and "
+                f"hydra/sweeper={sweeper} does not. Use hydra/sweeper=grid, or hydra/sweeper=search."
+            )
         self._config = config
         self._books = getattr(task_function, "ledger", None)
 
@@ -70,19 +80,23 @@ class ArrayLauncher(Launcher):
                 "hydra/launcher=slurm_array submits with sbatch, which is not here. Type the command on a host of the "
                 "cluster, or leave hydra/launcher out: the jobs then run on this machine."
             )
-        runs = ArrayRuns(self._books, size=size, detach=self.asked.detach)
-        self._books.submit_with(runs)
-        return runs
+        self._runs = ArrayRuns(self._books, size=size, detach=self.asked.detach)
+        self._books.submit_with(self._runs)
+        return self._runs
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """The returns of all jobs, in their order; with `cluster.detach` of those that had ended before."""
+        """The returns of all jobs, in their order; those that are left to Slurm have failed to start here.
+
+        Raises:
+            LauncherError: Slurm refuses them.
+        """
         assert self._books is not None
         assert self._config is not None
+        assert self._runs is not None
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        runs = self.open()
         batch = Batch(job_overrides, initial_job_idx, self._books)
-        batch.run(runs)
+        batch.run(self._runs)
         return batch.returns
 
 

@@ -243,14 +243,12 @@ def test_one_failure_cancels_the_others_where_that_is_asked(slurm: Pretended, tr
 
 
 def test_ctrl_c_leaves_the_jobs_to_slurm_and_says_how_to_go_on(
-    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
 ):
     slurm.queue(_1="RUNNING|None", _2="PENDING|Priority", _3="PENDING|Priority")
-
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("time.sleep", interrupt)
+    once = slurm.place / "interrupted"
+    follows = f'case "$*" in *-j*) [ -f {once} ] || {{ : > {once}; kill -INT $PPID; }};; esac'
+    slurm.put("squeue", f"{follows}\n/bin/cat {slurm.place}/queue")
 
     assert train() == ExitCode.interrupted
 
@@ -268,6 +266,7 @@ def test_ctrl_c_leaves_the_jobs_to_slurm_and_says_how_to_go_on(
         (["dataset.train.json=nowhere.json"], "nowhere.json"),
         (["pool.max_parallel=2"], "hydra/launcher=slurm_array hands the jobs to Slurm"),
         (["hydra/launcher=pool"], "add hydra/launcher=slurm_array"),
+        (["hydra/sweeper=basic"], "Use hydra/sweeper=grid, or hydra/sweeper=search"),
         (["cluster.max_parallel=-1"], "cluster.max_parallel=-1: must be >= 0"),
         (["SEED=range(1001)"], "The sweep has 3003 jobs, but an array of this Slurm can have 1000"),
     ],
