@@ -63,3 +63,10 @@ def test_an_array_has_an_output_for_each_element_in_the_sweeps_folder(tmp_path: 
 )
 def test_a_sweep_that_no_array_can_have_is_refused(number: int, largest: int | None, is_refused: bool):
     assert bool([*problems_with_number(number, largest)]) is is_refused
+
+
+def test_elements_write_their_outputs_themselves_where_slurm_would_misread_the_path():
+    script = batch_script(a_job(Path("/runs/50%"), array=Array(runs={1: RUN}, at_once=0)))
+
+    assert "#SBATCH --output=/dev/null" in script
+    assert 'exec >> /runs/50%/cluster/"slurm-$id.out" 2>&1' in script
