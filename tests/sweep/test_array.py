@@ -207,6 +207,32 @@ def test_a_job_that_fails_is_the_commands_failure_and_does_not_keep_the_others_f
     assert slurm.states == ["failed"] * 3
 
 
+def test_a_failure_that_would_come_again_is_submitted_again_only_if_asked_for(slurm: Pretended, train: Train):
+    slurm.ends_with(failed_with(codes.DIVERGED, iterations=3))
+    train(rates=RATES[:2])
+
+    assert train(rates=RATES[:2]) == ExitCode.training_failed
+    assert len(slurm.calls("sbatch")) == 1
+    train("sweep.rerun=failed", "--detach", rates=RATES[:2])
+
+    assert len(slurm.calls("sbatch")) == 2
+
+
+def test_a_copy_of_the_code_stays_while_a_job_that_runs_from_it_is_in_the_queue(slurm: Pretended, train: Train):
+    asked, mark = ("--detach", "cluster.code=snapshot"), slurm.sweep / "cluster/code/mark"
+    train(*asked)
+    mark.touch()
+    slurm.queue(_1="RUNNING|None", _3="PENDING|Priority")
+    train(*asked)  # submits job 2 again
+    assert mark.exists()
+    assert f"export PYTHONPATH={slurm.sweep}/cluster/code/launcher" in (slurm.sweep / "cluster/job.sh").read_text()
+
+    slurm.queue()
+    train(*asked)
+
+    assert not mark.exists()
+
+
 def test_a_job_that_slurm_ended_before_it_began_has_failed_in_slurms_words(
     slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
 ):
