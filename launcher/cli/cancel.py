@@ -18,9 +18,10 @@ from launcher.cluster.states import status_now
 from launcher.errors import ExitCode, LauncherError, printable
 from launcher.files import remove
 from launcher.run.found import called, find_run
-from launcher.run.holder import Holder, has_open, holder_of
+from launcher.run.holder import Holder, holder_of
 from launcher.run.paths import RunPaths
-from launcher.run.status import RunStatus, worker_of
+from launcher.run.status import RunStatus
+from launcher.run.stopping import stoppable_in
 from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.runs import progress_text, state_text
 from launcher.sweep.found import find_sweep
@@ -116,27 +117,21 @@ def _cancel_of(run: RunSummary) -> str:
 
 
 def _stop_here(folder: Path, holder: Holder, means: str = "to stop: it finishes its iteration and saves") -> str:
-    """A launcher hands the signal on to its worker; the worker of one that died gets it itself."""
-    paths = RunPaths(folder)
-    # A number in a lock may be another process's by now, or that of another container with this host's name.
-    named = ((holder.process, "the launcher"), (worker_of(paths), "the worker of a launcher that has died"))
-    process, what = next(
-        ((number, what) for number, what in named if number is not None and has_open(number, paths.lock)), (None, "")
-    )
-    if process is None:
+    found = stoppable_in(folder, holder)
+    if found is None:
         raise LauncherError(
             f"{folder} is held by a process that its lock does not name. Look for it: fuser {folder}/.lock"
         )
     try:
-        os.kill(process, signal.SIGTERM)
+        os.kill(found.process, signal.SIGTERM)
     except ProcessLookupError:
-        return f"process {process} has just ended"
+        return f"process {found.process} has just ended"
     except PermissionError as error:
         raise LauncherError(
-            f"{folder} is trained by process {process}, which belongs to another user. "
-            f"That user can stop it: kill {process}"
+            f"{folder} is trained by process {found.process}, which belongs to another user. "
+            f"That user can stop it: kill {found.process}"
         ) from error
-    return f"asked process {process}, {what}, {means}"
+    return f"asked process {found.process}, {found.what}, {means}"
 
 
 def _explain_elsewhere(folder: Path, where: Holder | None) -> str:

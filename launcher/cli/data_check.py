@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from launcher.cli.data_words import read_words
+from launcher.cli.flags import without_settings
 from launcher.config.adjustment import Adjustment
 from launcher.config.asked import evaluated_on
 from launcher.config.compose import run_hydra
@@ -55,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     run_hydra(
         settings,
         lambda request: reports.append(_check(request, opens=not asked.no_images)),
-        command="launcher data check",
+        command=without_settings(("launcher", "data", "check", *arguments), rest),
         only_looks=True,
     )
     for report in reports:

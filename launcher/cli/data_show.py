@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from launcher.cli.data_words import read_words
+from launcher.cli.flags import without_settings
 from launcher.config.asked import names_in
 from launcher.config.chosen_model import is_model_chosen
 from launcher.config.compose import run_hydra
@@ -57,7 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     if asked.n < 1:
         raise RequestError(f"--n {asked.n}: must be 1 or more.")
     settings = read_words(rest, command="data show")
-    run_hydra(settings, partial(_show, asked=asked), command="launcher data show", only_looks=True)
+    command = without_settings(("launcher", "data", "show", *arguments), rest)
+    run_hydra(settings, partial(_show, asked=asked), command=command, only_looks=True)
     return ExitCode.finished
 
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from launcher.cli.flags import without_settings
 from launcher.cli.inference import Words, compose_for, compose_request, sort_words
 from launcher.cli.streams import everything_to_stderr
 from launcher.cli.training import train
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
             f"To compare two runs: launcher eval {run_name} {words.others[0]} --compare"
         )
     use = partial(_evaluate, command=command, as_json=asked.json)
-    return compose_for(_task(asked, words), words, use, command="launcher eval")
+    return compose_for(_task(asked, words), words, use, command=without_settings(command, words.settings))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,16 +97,16 @@ def _compare(asked: argparse.Namespace, words: Words, command: tuple[str, ...]) 
         )
     chosen = [f"checkpoint={words.checkpoint}"] if words.checkpoint else []
     other = sort_words([*words.others, *words.settings, *chosen], command="eval")
-    requests = [_request_of(one) for one in (words, other)]
+    requests = [_request_of(one, without_settings(command, words.settings)) for one in (words, other)]
     for request in requests:
         train(request, command)
     _show_difference(*(run_folder(request) for request in requests))
     return ExitCode.finished
 
 
-def _request_of(words: Words) -> RunRequest:
+def _request_of(words: Words, command: str) -> RunRequest:
     task = EvaluateRequest(run=words.run, checkpoint=words.checkpoint, out="")
-    return compose_request(task, words, command="launcher eval")
+    return compose_request(task, words, command=command)
 
 
 def _show_difference(a: Path, b: Path) -> None:

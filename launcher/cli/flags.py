@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 
 from launcher.config.arguments import DETACH
 
@@ -22,6 +23,11 @@ def with_detach(arguments: Sequence[str]) -> list[str]:
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether our help is wanted; Hydra's own is asked for with `--hydra-help`."""
     return bool({"-h", "--help"} & set(arguments))
+
+
+def without_settings(command: Sequence[str], settings: Collection[str]) -> str:
+    """What was typed but for the settings, for a shell: a command line with other settings begins with it."""
+    return shlex.join(word for word in command if word not in settings)
 
 
 def is_setting(word: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TextIO
 
+from launcher.cli.flags import without_settings
 from launcher.cli.inference import compose_for, sort_words
 from launcher.cli.streams import everything_to_stderr
 from launcher.cli.training import train
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     parser = _parser()
     asked, rest = parser.parse_known_args(arguments)
-    words = sort_words(rest, command="predict")
+    words, command = sort_words(rest, command="predict"), ("launcher", "predict", *arguments)
     if not words.others:
         raise RequestError("No image is named. Name files, folders or patterns in quotes: launcher predict RUN photos/")
     task = PredictRequest(
@@ -50,8 +51,8 @@ def run(arguments: Sequence[str]) -> int:
         draw=not asked.no_images,
         images_json=_absolute(asked.images_json),
     )
-    use = partial(_predict, command=("launcher", "predict", *arguments), as_json=asked.json)
-    return compose_for(task, words, use, command="launcher predict")
+    use = partial(_predict, command=command, as_json=asked.json)
+    return compose_for(task, words, use, command=without_settings(command, words.settings))
 
 
 def _parser() -> argparse.ArgumentParser:

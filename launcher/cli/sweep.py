@@ -45,7 +45,7 @@ def run_sweep(arguments: Sequence[str], task: Task, *, command: Sequence[str]) -
         finally:
             watcher.close()
             if books.is_ours and books.sweep is not None:
-                finish(books.sweep, books.keep, watcher.say)
+                finish(books.sweep, books.standings(), books.keep, watcher.say)
     if books.stopped:
         sys.exit(int(ExitCode.resumable))
     return ExitCode.finished

@@ -391,7 +391,8 @@ class _Jobs:
 
     def raise_first_failure(self) -> None:
         of_others = self.ledger.failures if self.ledger is not None else []
-        failures = [*self._failures, *of_others]
+        reported = [error for _, error in of_others]  # of jobs in this process too, where the books follow them
+        failures = [*(one for one in self._failures if not any(one[1] is error for error in reported)), *of_others]
         if not failures:
             return
         _, first = failures[0]

@@ -132,7 +132,7 @@ def corrected_arguments(mistakes: Sequence[Mistake], arguments: Arguments) -> Ar
         return None
     overrides = tuple(word for word in words if word not in MULTIRUN_FLAGS)
     added = tuple(word for word in words if word in MULTIRUN_FLAGS and word not in arguments.flags)
-    return Arguments(overrides=overrides, flags=(*dict.fromkeys(added), *arguments.flags))
+    return replace(arguments, overrides=overrides, flags=(*dict.fromkeys(added), *arguments.flags))
 
 
 def command_line(command: str, arguments: Arguments) -> list[str]:

@@ -15,6 +15,8 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
+from yaml.parser import ParserError
+from yaml.scanner import ScannerError
 
 from launcher.config.keys import leaves
 from launcher.errors import RequestError
@@ -211,7 +213,9 @@ def _not_yaml(path: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}" if mark is not None else ""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    return f"{path}{where} is not YAML: {problem}. Write KEY: VALUE, with spaces and not tabs before it."
+    is_misspelled = isinstance(error, ScannerError | ParserError)
+    how = " Write KEY: VALUE, with spaces and not tabs before it." if is_misspelled else ""
+    return f"{path}{where} is not YAML: {str(problem).rstrip('.')}.{how}"
 
 
 def _sets(override: str, name: str) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from hydra.core.utils import JobReturn
 
+from launcher.pool.adopted import Adopted
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Ledger, Place, Run, Stop, Wait
 from launcher.pool.results import JobFailedError, completed, failed
-from launcher.run.holder import holder_of
 
 TICK_S = 1.0
 
@@ -42,18 +41,18 @@ class Batch:
         first: int,
         ledger: Ledger,
         *,
-        is_held: Callable[[Path], bool] = lambda folder: holder_of(folder) is not None,
+        adopted: Adopted | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises whatever the ledger refuses the batch with."""
         self._overrides = {first + at: tuple(overrides) for at, overrides in enumerate(jobs)}
         self._ledger = ledger
-        self._is_held = is_held
         self._now = now
         self._queue: deque[Job] = deque()
-        self._waiting: dict[int, Wait] = {}
+        self._adopted = adopted if adopted is not None else Adopted()
         self._returns: dict[int, JobReturn] = {}
         self._stopped_because = ""
+        self._asked_to_stop: set[int] = set()
         self._ticked = now()
         for number, decision in zip(self._overrides, ledger.admit(jobs, first), strict=True):
             self._take(number, decision)
@@ -61,7 +60,12 @@ class Batch:
     @property
     def is_done(self) -> bool:
         """Nothing is left to start or to wait for."""
-        return not self._queue and not self._waiting
+        return not self._queue and not self._adopted
+
+    @property
+    def waits(self) -> bool:
+        """Whether another process is at one of its jobs."""
+        return bool(self._adopted)
 
     @property
     def returns(self) -> list[JobReturn]:
@@ -76,20 +80,22 @@ class Batch:
         while True:
             if pool.stopping or self._stopped_because:
                 self._queue.clear()
-                self._waiting.clear()
+                self._adopted.clear()
             self._start_what_fits(pool)
             if self.is_done and not pool.running:
                 return
             for ended in pool.wait(TICK_S):
-                self._end(ended, pool)
+                self._note(ended)
             self._tick()
+            if self._stopped_because:
+                self._stop_what_runs(pool)
 
     def _take(self, number: int, decision: Decision) -> None:
         overrides = self._overrides[number]
         if isinstance(decision, Run):
             self._queue.append(Job(number=number, overrides=overrides, run=decision))
         elif isinstance(decision, Wait):
-            self._waiting[number] = decision
+            self._adopted.add(number, decision)
         else:
             self._know(Job(number=number, overrides=overrides), decision)
 
@@ -99,7 +105,7 @@ class Batch:
 
     def _start_what_fits(self, pool: Runs) -> None:
         # A job that another process runs uses the CPU too; what it has of the GPUs, its claims say.
-        others = len(self._waiting) if pool.on_cpu else 0
+        others = len(self._adopted) if pool.on_cpu else 0
         while self._queue and pool.free - others > 0:
             job = self._queue[0]
             if (place := pool.start(job)) is None:
@@ -107,10 +113,10 @@ class Batch:
             self._queue.popleft()
             self._ledger.started(job, place)
 
-    def _end(self, ended: Ended, pool: Runs) -> None:
-        self._note(ended)
-        if self._stopped_because:
-            for number in pool.running:
+    def _stop_what_runs(self, pool: Runs) -> None:
+        for number in pool.running:
+            if number not in self._asked_to_stop:
+                self._asked_to_stop.add(number)
                 pool.stop(number)
 
     def _note(self, ended: Ended) -> None:
@@ -124,11 +130,9 @@ class Batch:
             return
         self._ticked = self._now()
         self._ledger.tick()
-        for number, wait in [*self._waiting.items()]:
-            if not self._is_held(wait.folder):
-                del self._waiting[number]
-                (decision,) = self._ledger.admit([self._overrides[number]], number)
-                self._take(number, decision)
+        for number in self._adopted.take_ended():
+            (decision,) = self._ledger.admit([self._overrides[number]], number)
+            self._take(number, decision)
 
 
 def _not_started(overrides: Sequence[str], why: str) -> JobReturn:

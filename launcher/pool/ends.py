@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 
 from launcher.errors import ExitCode
 from launcher.pool.ledger import Ended, Job
@@ -29,6 +29,12 @@ def end_of(job: Job, data: bytes, *, status: int | None, seconds: float, log: Pa
         exit_code=128 + number if number is not None else status,
         signal=number,
     )
+
+
+def ended_in_batch(job: Job, returned: JobReturn, seconds: float) -> Ended:
+    """Of a job that another of Hydra's launchers ran, which says no more."""
+    code = 0 if returned.status is JobStatus.COMPLETED else 1
+    return Ended(job=job, result=returned, seconds=seconds, log=job.run.log or Path(), exit_code=code)
 
 
 def _unpacked(data: bytes) -> JobReturn | str:

@@ -45,7 +45,8 @@ def run_batch(
     batch = Batch(jobs, first, ledger if ledger is not None else Lines(say))
     if not batch.is_done:
         pool = open_()
-        pool.refuse_taken()
+        if not batch.waits:  # what earlier jobs of the sweep have of the GPUs gets free
+            pool.refuse_taken()
         with pool:
             batch.run(pool)
     return batch.returns

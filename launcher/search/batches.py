@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from launcher.pool.ends import ended_in_batch
 from launcher.pool.ledger import Ended, Job, Place
 
 SIZES = ("max_parallel", "array_parallelism", "n_jobs", "parallelism", "throttle")
@@ -58,12 +58,7 @@ class Batches:
         overrides = [[*job.overrides, *job.run.overrides] for job in jobs]
         returns = self._launcher.launch(overrides, initial_job_idx=jobs[0].number)
         seconds = time.monotonic() - began
-        return [_ended(job, returned, seconds) for job, returned in zip(jobs, returns, strict=True)]
+        return [ended_in_batch(job, returned, seconds) for job, returned in zip(jobs, returns, strict=True)]
 
     def stop(self, number: int) -> None:
         """Not possible: who launches batches returns when they have ended."""
-
-
-def _ended(job: Job, returned: JobReturn, seconds: float) -> Ended:
-    code = 0 if returned.status is JobStatus.COMPLETED else 1
-    return Ended(job=job, result=returned, seconds=seconds, log=None, exit_code=code)

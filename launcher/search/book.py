@@ -22,6 +22,9 @@ class Book(Ledger, Protocol):
     def say(self, line: str) -> None:
         """To whoever watches the sweep."""
 
+    def expects(self, total: int) -> None:
+        """How many jobs there will be."""
+
     def open(self, overrides: Sequence[str]) -> Sweep:
         """The sweep as earlier starts left it, by the overrides of any of its jobs; none is added.
 

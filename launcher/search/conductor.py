@@ -6,15 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from hydra.core.utils import JobReturn
 
 from launcher.errors import RequestError
+from launcher.pool.adopted import Adopted
 from launcher.pool.batch import TICK_S, Runs
 from launcher.pool.ledger import Decision, Ended, Job, Known, Run, Stop, Wait
 from launcher.pool.results import completed
-from launcher.run.holder import holder_of
 from launcher.search.book import Book
 from launcher.search.judge import Judge
 from launcher.search.space import Point
@@ -37,21 +36,21 @@ class Search:
         plan: Plan,
         book: Book,
         *,
-        is_held: Callable[[Path], bool] = lambda folder: holder_of(folder) is not None,
+        adopted: Adopted | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """The `book` has been opened."""
         self._plan = plan
         self._book = book
         self._judge = Judge(plan, book)
-        self._is_held = is_held
         self._now = now
         self._ticked = now()
         self._known: dict[int, Observed] = {}
         self._refused: list[Observed] = []
         self._queue: deque[Job] = deque()
-        self._waiting: dict[int, Wait] = {}
+        self._adopted = adopted if adopted is not None else Adopted()
         self._stopped_because = ""
+        self._asked_to_stop: set[int] = set()
         self._exhausted = False
         self.was_stopped = False
         """Before it was at its end."""
@@ -76,12 +75,19 @@ class Search:
         """Until there are as many jobs as are asked for and all have ended, or it is stopped and what ran has ended."""
         while True:
             self._start_what_fits(pool)
-            if not pool.running and not self._waiting and self._next_is_none(pool):
+            if not pool.running and self._next_is_none(pool):
                 self.was_stopped = self._is_stopping(pool)
                 return
             self._tick(pool)
             for ended in pool.wait(TICK_S):
-                self._end(ended, pool)
+                self._note(ended)
+            if self._stopped_because:
+                self._stop_what_runs(pool)
+
+    @property
+    def waits(self) -> bool:
+        """Whether another process is at one of its jobs."""
+        return bool(self._adopted)
 
     @property
     def has_value(self) -> bool:
@@ -107,7 +113,7 @@ class Search:
         return self._plan.how.space.point_in(job.overrides)
 
     def _next_is_none(self, pool: Runs) -> bool:
-        return self._is_stopping(pool) or (not self._queue and self._is_complete)
+        return self._is_stopping(pool) or (not self._queue and not self._adopted and self._is_complete)
 
     def _is_stopping(self, pool: Runs) -> bool:
         return pool.stopping or bool(self._stopped_because)
@@ -118,7 +124,7 @@ class Search:
 
     def _start_what_fits(self, pool: Runs) -> None:
         # A job that another process runs uses the CPU too; what it has of the GPUs, its claims say.
-        while not self._is_stopping(pool) and pool.free - (len(self._waiting) if pool.on_cpu else 0) > 0:
+        while not self._is_stopping(pool) and pool.free - (len(self._adopted) if pool.on_cpu else 0) > 0:
             if not self._queue and not self._propose():
                 return
             if not self._queue:
@@ -162,25 +168,34 @@ class Search:
         if isinstance(decision, Run):
             self._queue.append(replace(job, run=decision))
         elif isinstance(decision, Wait):
-            self._waiting[job.number] = decision
+            self._adopt(job.number, decision)
         else:
             self._know(job, decision)
 
-    def _know(self, job: Job, known: Known) -> None:
-        self.returns[job.number] = completed(job.overrides, known.value)
-        self._note(job.number)
+    def _adopt(self, number: int, wait: Wait) -> None:
+        """Watch a job that an earlier controller started, which may have died before it judged what is there."""
+        self._adopted.add(number, wait)
+        self._known[number] = replace(self._known[number], curve=())
+        if self._judge.is_pruned(self._sweep.jobs[number]):
+            self._adopted.stop(number)
 
-    def _end(self, ended: Ended, pool: Runs) -> None:
-        self.returns[ended.job.number] = ended.result
-        verdict = self._book.ended(ended)
-        self._note(ended.job.number)
-        if isinstance(verdict, Stop) and not self._stopped_because:
-            self._stopped_because = verdict.reason
-            for number in pool.running:
+    def _know(self, job: Job, known: Known) -> None:
+        result = completed(job.overrides, known.value)
+        self._note(Ended(job=job, result=result, seconds=0.0, log=None, exit_code=0))
+
+    def _stop_what_runs(self, pool: Runs) -> None:
+        for number in pool.running:
+            if number not in self._asked_to_stop:
+                self._asked_to_stop.add(number)
                 pool.stop(number)
 
-    def _note(self, number: int) -> None:
+    def _note(self, ended: Ended) -> None:
         """What became of a job."""
+        number = ended.job.number
+        self.returns[number] = ended.result
+        verdict = self._book.ended(ended)
+        if isinstance(verdict, Stop):
+            self._stopped_because = self._stopped_because or verdict.reason
         observed = self._observed(standing_of(self._sweep, self._sweep.jobs[number], self._now()))
         if observed is not None:
             self._known[number] = observed
@@ -206,19 +221,18 @@ class Search:
             return
         self._ticked = self._now()
         self._book.tick()
-        self._ask_for_those_waited_for()
-        for number in pool.running:
+        for number in self._adopted.take_ended():
+            self._take(*self._admitted(number, self._known[number].point))
+        for number, stop in self._watched(pool):
             job = self._sweep.jobs[number]
             self._known[number], is_over = self._judge.look(self._known[number], job, self._known.values())
             if is_over:
-                pool.stop(number)
+                stop(number)
 
-    def _ask_for_those_waited_for(self) -> None:
-        for number, wait in [*self._waiting.items()]:
-            if self._is_held(wait.folder):
-                continue
-            del self._waiting[number]
-            self._take(*self._admitted(number, self._known[number].point))
+    def _watched(self, pool: Runs) -> list[tuple[int, Callable[[int], None]]]:
+        """The jobs that run, each with what stops it."""
+        own = [(number, pool.stop) for number in pool.running]
+        return [*own, *((number, self._adopted.stop) for number in self._adopted.numbers)]
 
 
 def _begun(number: int, point: Point) -> Observed:

@@ -22,16 +22,19 @@ class Judge:
     def __init__(self, plan: Plan, book: Book) -> None:
         self._plan = plan
         self._book = book
-        self._pruned: set[int] = set()
 
     def curve(self, job: Job) -> Curve:
         """The evaluations of a job so far; empty where nobody goes by them."""
         return curve_of(self._paths(job), self._plan.how.aim.metric) if self._plan.pruning.prunes else ()
 
+    def is_pruned(self, job: Job) -> bool:
+        """Whether its latest attempt is to end, by what this search or an earlier start of it has written down."""
+        return any(self._notes(job)[-1:])
+
     def look(self, before: Observed, job: Job, others: Collection[Observed]) -> tuple[Observed, bool]:
         """The job with its evaluations up to now, and whether they say that it should stop."""
         curve = self.curve(job)
-        if len(curve) <= len(before.curve) or job.number in self._pruned:
+        if len(curve) <= len(before.curve) or any(self._notes(job)):
             return before, False
         now = replace(before, curve=curve)
         rest = [one for one in others if one.number != job.number]
@@ -51,10 +54,14 @@ class Judge:
             pruner=self._plan.pruning.pruner,
         )
         write_json(paths.attempt(attempts[-1]).pruned, why)
-        self._pruned.add(job.number)
         seen = "NaN" if math.isnan(latest.value) else f"{latest.value:.4g}"
         self._book.say(f"{job.folder} is pruned: {why.metric} is {seen} after {latest.iterations} iterations")
         return True
+
+    def _notes(self, job: Job) -> list[bool]:
+        """For each attempt, whether it was pruned: one after that is somebody's who wants the job to continue."""
+        paths = self._paths(job)
+        return [paths.attempt(number).pruned.exists() for number in paths.attempt_numbers()]
 
     def _paths(self, job: Job) -> RunPaths:
         assert self._book.sweep is not None

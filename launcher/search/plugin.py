@@ -102,6 +102,7 @@ class SearchSweeper(Sweeper):
             book.hold()
         elif plan.first is None:
             book.say("the configuration as it is lies outside of the space, so every job is proposed")
+        book.expects(min(plan.n_trials, plan.how.space.size or plan.n_trials))
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
         self._run(search, book, runs)
@@ -171,7 +172,8 @@ class SearchSweeper(Sweeper):
             return
         if isinstance(self.launcher, PoolLauncher):
             pool = self.launcher.open()
-            pool.refuse_taken()
+            if not search.waits:  # what earlier jobs of the sweep have of the GPUs gets free
+                pool.refuse_taken()
             with pool:
                 search.run(pool)
             return

@@ -17,7 +17,8 @@ from launcher.config.request import Rerun, RunRequest
 from launcher.data.plan import data_environment
 from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
 from launcher.pool import ledger
-from launcher.sweep.naming import SEED, key_of, settings_without_quotes, sweep_folder
+from launcher.run.found import called
+from launcher.sweep.naming import LOGS, SEED, key_of, settings_without_quotes, sweep_folder
 from launcher.sweep.planned import (
     Planned,
     own_of,
@@ -33,7 +34,7 @@ from launcher.sweep.policy import Turn, turn_of
 from launcher.sweep.problems import refuse_problems
 from launcher.sweep.record import hold_sweep, refuse_another, write_sweep
 from launcher.sweep.retention import apply_keep
-from launcher.sweep.standing import standing_of, standings
+from launcher.sweep.standing import has_outcome, standing_of, standings, standings_in_queue
 from launcher.sweep.stored import read_sweep
 from launcher.sweep.values import SWEEP_VERSION, Job, JobState, Standing, Sweep
 from launcher.sweep.watch import Watcher
@@ -98,6 +99,10 @@ class Books(contextlib.ExitStack):
         """By the overrides that the sweeper gave them."""
         self._numbers: dict[int, Job] = {}
         """By the number that the launcher knows them by."""
+        self._adopted: set[str] = set()
+        """Names of the jobs that another process is at, or was until it ended them."""
+        self._failed_early: dict[str, LauncherError] = {}
+        """Of the jobs that failed before they left anything in their folders, by name."""
 
     def examine_with(self, examine: Examine) -> None:
         """Have overrides composed by this."""
@@ -172,6 +177,12 @@ class Books(contextlib.ExitStack):
         assert self.sweep is not None
         return self.sweep.folder_of(self._numbers[number])
 
+    def standings(self) -> list[Standing]:
+        """Where all jobs stand; what failed in this command before it began has left nothing in its folder."""
+        assert self.sweep is not None
+        found = standings_in_queue(self.sweep, self.queue, time.time())
+        return [_of_failure(one, self._failed_early.get(one.job.folder)) for one in found]
+
     def admit(self, jobs: Sequence[Sequence[str]], first: int) -> list[ledger.Decision]:
         """What is to be done with each of the jobs, which belong to the sweep now.
 
@@ -204,6 +215,10 @@ class Books(contextlib.ExitStack):
         """To whoever watches the sweep."""
         self._watcher.say(line)
 
+    def expects(self, total: int) -> None:
+        """How many jobs there will be, where they are added one after the other."""
+        self._watcher.expects(total)
+
     def tick(self) -> None:
         """About once a second."""
         assert self.sweep is not None
@@ -211,11 +226,14 @@ class Books(contextlib.ExitStack):
 
     def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
         """Note how a job ended, and what that means for the others."""
-        if ended.log is None:  # it was known
+        job = self._numbers[ended.job.number]
+        if ended.log is None and job.folder not in self._adopted:  # it was known
             return ledger.Go()
-        job, standing = self._numbers[ended.job.number], self.standing(ended.job.number)
-        failure, asked = ended.failure, self.requests[job.folder].sweep
-        self._watcher.ended(_of_failure(standing, failure))
+        standing, asked = self.standing(ended.job.number), self.requests[job.folder].sweep
+        failure = _failure_in(standing, self.folder(ended.job.number)) if job.folder in self._adopted else ended.failure
+        if standing.state is JobState.planned and isinstance(failure, LauncherError):
+            self._failed_early[job.folder] = failure
+        self._watcher.ended(_of_failure(standing, self._failed_early.get(job.folder)))
         if isinstance(failure, SystemExit | KeyboardInterrupt):
             self.stopped.append(job.folder)
         elif failure is not None:
@@ -317,14 +335,18 @@ class Books(contextlib.ExitStack):
     def _decide(self, number: int, job: Job, planned: Planned) -> ledger.Decision:
         self._numbers[number] = job
         standing, request = self.standing(number), planned.request
+        if job.folder in self._adopted and has_outcome(self.folder(number)) and request.resume != "never":
+            return ledger.Known(value=standing.value)
+        self._adopted.discard(job.folder)
         turn = turn_of(standing, request.sweep.rerun)
         follows = self._submitting is not None and self.queue.has(self.folder(number)) is True
         if turn is Turn.adopt and not follows:
+            self._adopted.add(job.folder)
             return ledger.Wait(folder=self.folder(number))
         if turn is not Turn.skip or request.resume == "never":
             assert self.sweep is not None
             return ledger.Run(
-                log=self.sweep.folder / "logs" / f"{job.folder}.txt",
+                log=self.sweep.folder / LOGS / f"{job.folder}.txt",
                 overrides=planned.added,
                 environment=data_environment(request.dataset),
             )
@@ -340,11 +362,21 @@ class Books(contextlib.ExitStack):
             self._watcher.say(line)
 
 
-def _of_failure(standing: Standing, failure: BaseException | None) -> Standing:
+def _of_failure(standing: Standing, failure: LauncherError | None) -> Standing:
     """With the failure of a job that came to its end before its folder says so."""
-    if standing.state is not JobState.planned or not isinstance(failure, LauncherError):
+    if standing.state is not JobState.planned or failure is None:
         return standing
     return replace(standing, state=JobState.failed, code=failure.code)
+
+
+def _failure_in(standing: Standing, folder: Path) -> BaseException | None:
+    """Of a job that another process has run to that end."""
+    if standing.state is JobState.stopped:
+        return SystemExit(int(ExitCode.resumable))
+    if standing.state is JobState.failed:
+        look = f"launcher status {shlex.quote(called(folder))}"
+        return TrainingFailedError(f"failed [{standing.code}]. Why: {look}", exit_code=ExitCode.training_failed)
+    return None
 
 
 def _as_exception(failure: BaseException) -> Exception:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.run.found import called
 from launcher.sweep.hparams import write_hparams
 from launcher.sweep.retention import apply_keep
-from launcher.sweep.standing import standings_in_queue
 from launcher.sweep.table import ending_lines, sweep_table, write_summary
-from launcher.sweep.values import WAITS, Sweep
+from launcher.sweep.values import WAITS, Standing, Sweep
 
 
-def finish(sweep: Sweep, keep: str, say: Callable[[str], None]) -> None:
-    """Show where the jobs stand, and write it down."""
-    found = standings_in_queue(sweep, SlurmQueue(), time.time())
+def finish(sweep: Sweep, found: Sequence[Standing], keep: str, say: Callable[[str], None]) -> None:
+    """Show where the jobs stand, which was `found`, and write it down."""
     for line in apply_keep(sweep, keep, found):
         say(line)
     left = sum(bool(one.in_slurm) for one in found)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.run.attempts import read_plain
 from launcher.run.found import DEEPEST, OF_A_RUN, expanded, look_in
@@ -55,10 +56,11 @@ def with_sweeps_as_one(runs: Iterable[RunSummary], below: Path) -> list[RunSumma
 
 
 def as_one(folder: Path, jobs: Sequence[RunSummary]) -> RunSummary:
-    """A sweep as a run is listed: what is said of it is that of its jobs together."""
+    """A sweep as a run is listed: what is said of it is that of its jobs together, without those that were archived."""
     plain = read_plain(folder / NAME)
-    listed = plain.get("jobs")
-    total = max(len(listed) if isinstance(listed, list) else 0, len(jobs))
+    names = _names_in(plain)
+    jobs = [job for job in jobs if str(job.folder.relative_to(folder)) in names] or jobs
+    total = max(len(names), len(jobs))
     states = [job.state for job in jobs] + [State.planned] * (total - len(jobs))
     began = [job.began for job in jobs if job.began is not None]
     return replace(
@@ -76,6 +78,12 @@ def as_one(folder: Path, jobs: Sequence[RunSummary]) -> RunSummary:
         job="",
         jobs=total,
     )
+
+
+def _names_in(plain: Mapping[str, Any]) -> list[str]:
+    """The folders of the jobs that sweep.json lists."""
+    listed = plain.get("jobs")
+    return [str(job.get("folder")) for job in listed if isinstance(job, dict)] if isinstance(listed, list) else []
 
 
 def _sweep_of(run: Path, below: Path, known: dict[Path, Path | None]) -> Path | None:

@@ -10,13 +10,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from launcher.errors import RequestError
-from launcher.pool.ledger import Run
+from launcher.pool.ends import ended_in_batch
+from launcher.pool.ledger import Job, Run
 from launcher.pool.plugin import PoolLauncher
 from launcher.pool.registered import register_plugin
 from launcher.sweep.books import Books
@@ -73,10 +75,20 @@ class GridSweeper(Sweeper):
             return []
         if isinstance(self._launcher, PoolLauncher | ArrayLauncher):
             return self._launcher.launch(jobs, 0)
-        # Any other launcher asks nobody.
-        decisions = zip(jobs, self._books.admit(jobs, 0), strict=True)
-        chosen = [[*job, *one.overrides] for job, one in decisions if isinstance(one, Run)]
-        return self._launcher.launch(chosen, 0) if chosen else []
+        return self._launch(jobs)
+
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+        """With any other launcher, which asks nobody what is to run and tells nobody how it ended."""
+        assert self._launcher is not None
+        assert self._books is not None
+        decisions = enumerate(zip(jobs, self._books.admit(jobs, 0), strict=True))
+        chosen = [Job(number=at, overrides=tuple(job), run=one) for at, (job, one) in decisions if isinstance(one, Run)]
+        if not chosen:
+            return []
+        returns = self._launcher.launch([[*job.overrides, *job.run.overrides] for job in chosen], 0)
+        for job, returned in zip(chosen, returns, strict=True):
+            self._books.ended(ended_in_batch(job, returned, seconds=0.0))
+        return returns
 
 
 def points_of(overrides: Sequence[Override]) -> list[list[str]]:

@@ -13,6 +13,10 @@ from launcher.run.naming import LONGEST_NAME, data_of, digest_of, group_named, m
 
 PREFIX = "sweep-"
 SEED = "SEED"
+LOGS = "logs"
+"""Beside the jobs: what their processes printed."""
+RESERVED = frozenset({LOGS, "cluster", "tensorboard", "sweep.json", "summary.csv", "report.html"})
+"""What a sweep keeps beside its jobs."""
 
 
 def key_of(override: str) -> str:
@@ -42,6 +46,11 @@ def job_name(request: RunRequest, overrides: Sequence[str], *, repeats: int | No
     seed = [f"{SEED}={repeats}"] if repeats is not None else []
     parts = [*([named] if named else []), *([_text(settings, request)] if settings or not named else []), *seed]
     return ",".join(parts)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a job of that name would live where the sweep keeps something of its own."""
+    return Path(name).parts[0] in RESERVED
 
 
 def same_sweep(fixed: Sequence[str], other: Sequence[str]) -> bool:

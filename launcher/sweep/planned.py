@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from launcher.config.arguments import is_hydras, override_for_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import RequestError
-from launcher.sweep.naming import SEED, job_name, key_of
+from launcher.sweep.naming import SEED, is_reserved, job_name, key_of
 from launcher.sweep.values import Job, Sweep
 
 SEEDS = 2**31
@@ -33,9 +33,17 @@ class Planned:
 
 
 def planned_job(overrides: Sequence[str], seed: Sequence[str], request: RunRequest, sweep: Sweep) -> Planned:
-    """The job of these overrides, with the `seed` that it is given."""
+    """The job of these overrides, with the `seed` that it is given.
+
+    Raises:
+        RequestError: its folder would be one of the sweep's own.
+    """
     own, repeats = own_of(overrides, sweep), repeat_of(overrides, sweep)
     name = job_name(request, own, repeats=repeats)
+    if is_reserved(name):
+        raise RequestError(
+            f"run.name={name}: a sweep keeps something of its own there, beside its jobs. Choose another name."
+        )
     place = (f"hydra.sweep.dir={quoted(str(sweep.folder))}", f"hydra.sweep.subdir={quoted(name)}")
     repeat = (f"{SEED}={repeats}",) if repeats is not None else ()
     return Planned(name=name, own=(*own, *repeat), added=(*seed, *place), request=request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from launcher.cluster.slurm_queue import SlurmQueue
@@ -63,6 +64,12 @@ def standing_of(sweep: Sweep, job: Job, now: float, queue: SlurmQueue | None = N
         would_fail_again=state is JobState.failed and _would_fail_again(run, paths, attempts),
         in_slurm=queue.text_of(folder) if queue is not None and state not in DONE else "",
     )
+
+
+def has_outcome(folder: Path) -> bool:
+    """Whether the latest attempt at the job in that folder came to an end that somebody wrote down."""
+    attempts = read_attempts(RunPaths(folder))
+    return bool(attempts) and attempts[-1].end is not None
 
 
 def finite(metrics: Mapping[str, Any]) -> dict[str, float]:

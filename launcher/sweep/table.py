@@ -23,6 +23,8 @@ from launcher.sweep.text import state_text, value_text
 from launcher.sweep.values import Job, JobState, Standing, Sweep, rank_key
 
 CSV = "summary.csv"
+OF_A_SWEEP = ("run.name", "resume")
+"""Settings that all jobs share, and that mean something else for a run of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ def keys_of(found: Sequence[Standing]) -> list[str]:
 def command_of(sweep: Sweep, job: Job) -> str:
     """What trains the same as that job in a run of its own."""
     own = settings_in(job.overrides)
-    fixed = [text for text in sweep.fixed if key_of(text) not in (*own, "run.name") and not _is_of_sweeps(text)]
+    fixed = [text for text in sweep.fixed if key_of(text) not in (*own, *OF_A_SWEEP) and not _is_of_sweeps(text)]
     typed = settings_in([*fixed, *job.overrides])
     seed = [f"{SEED}={sweep.seed}"] if SEED not in typed and sweep.seed is not None else []
     return shlex.join(command_of_one(shlex.split(sweep.command), [*fixed, *job.overrides, *seed]))
@@ -111,6 +113,9 @@ def ending_lines(sweep: Sweep, found: Sequence[Standing], called: str) -> Iterat
     if (best := best_of(sweep, found)) is not None:
         yield f"  best          {best.job.folder}  {best.metric} {value_text(best)}"
         yield f"  its command   {command_of(sweep, best.job)}"
+    if running := [one.job.folder for one in found if one.state is JobState.running]:
+        stop = shlex.join(["launcher", "cancel", f"{called}/{running[0]}"])
+        yield f"  still runs    {', '.join(running)}; the same command waits for it, and this stops it: {stop}"
     if sweep.metric and JobState.finished in states and all(one.value is None for one in found):
         names = sorted({name for one in found for name in one.metrics}) or ["none"]
         yield f"  metric        no job reported sweep.metric={sweep.metric}; there are: {', '.join(names[:8])}"

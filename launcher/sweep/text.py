@@ -10,27 +10,28 @@ from launcher.sweep.values import WAITS, JobState, Standing
 ENDED = (JobState.finished, JobState.failed, JobState.pruned)
 
 
-def title_of(found: Sequence[Standing]) -> str:
-    """`3 of 8 jobs ended, 2 run; about 4 min left`."""
+def title_of(found: Sequence[Standing], total: int = 0) -> str:
+    """`3 of 8 jobs ended, 2 run; about 4 min left`; of `total`, where there will be more."""
     ended = sum(one.state in ENDED for one in found)
     running = [one for one in found if one.state is JobState.running]
     queued = sum(one.state is JobState.queued for one in found)
-    left = left_s(found)
+    total = max(total, len(found))
+    left = left_s(found, total)
     return (
-        f"{ended} of {len(found)} jobs ended, {len(running)} run"
+        f"{ended} of {total} jobs ended, {len(running)} run"
         f"{f', {queued} in the queue' if queued else ''}"
         f"{f'; about {period_text(left)} left' if left is not None else ''}"
     )
 
 
-def left_s(found: Sequence[Standing]) -> float | None:
+def left_s(found: Sequence[Standing], total: int = 0) -> float | None:
     """Until the end of all jobs: those that run come to theirs, and the others take as long as a job takes."""
     running = [one for one in found if one.state is JobState.running and one.left_s is not None]
     if not running:
         return None
     lengths = [(one.total or 0) * (one.iteration_s or 0.0) for one in running]
-    waiting = sum(one.state in (JobState.planned, JobState.queued, JobState.stopped) for one in found)
-    rounds = waiting / len(running)
+    waiting = sum(one.state in (*WAITS, JobState.stopped) for one in found)
+    rounds = (waiting + max(total - len(found), 0)) / len(running)
     return max(one.left_s or 0.0 for one in running) + rounds * sum(lengths) / len(lengths)
 
 

@@ -33,6 +33,11 @@ class Watcher:
         self._lines_at = 0.0
         self._queue: SlurmQueue | None = None
         self._waited_for: set[str] = set()
+        self._expected = 0
+
+    def expects(self, total: int) -> None:
+        """How many jobs the sweep will have, where it adds them one after the other."""
+        self._expected = total
 
     def knows(self, sweep: Sweep) -> None:
         """Which jobs there are now; nothing is shown before something happens."""
@@ -50,6 +55,7 @@ class Watcher:
         for job, decision in zip(jobs, decisions, strict=True):
             if isinstance(decision, Wait) and job.folder not in self._waited_for:
                 self._waited_for.add(job.folder)
+                self._running[job.folder] = job
                 self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
     def started(self, job: Job, place: str) -> None:
@@ -84,7 +90,7 @@ class Watcher:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(live_table(self._standings(sweep, now)), refresh=True)
+        self._live.update(live_table(self._standings(sweep, now), self._total), refresh=True)
 
     def _standings(self, sweep: Sweep, now: float) -> list[Standing]:
         running = [one.job for one in self._seen.values() if one.state is JobState.running]
@@ -94,19 +100,22 @@ class Watcher:
         self._seen |= {job.folder: standing_of(sweep, job, now, self._queue) for job in new}
         return [self._seen[job.folder] for job in sweep.jobs]
 
+    @property
+    def _total(self) -> int:
+        return max(self._expected, len(self._sweep.jobs) if self._sweep is not None else 0)
+
     def _number(self, job: Job) -> str:
-        of = len(self._sweep.jobs) if self._sweep is not None else 0
-        return f"job {job.number + 1}/{of}  {job.folder}"
+        return f"job {job.number + 1}/{self._total}  {job.folder}"
 
 
-def live_table(found: Sequence[Standing]) -> Table:
-    """The jobs that run first, then those that ended; as many as a screen can hold."""
-    table = Table(box=None, pad_edge=False, show_header=True, title=title_of(found), title_justify="left")
+def live_table(found: Sequence[Standing], total: int) -> Table:
+    """The jobs that run first, then those that ended; as many as a screen can hold, of `total` that there will be."""
+    table = Table(box=None, pad_edge=False, show_header=True, title=title_of(found, total), title_justify="left")
     for column in ("job", "", "state", "iteration", "metric", "left"):
         table.add_column(column, overflow="ellipsis", no_wrap=True)
     rows = sorted(found, key=lambda one: (one.state is not JobState.running, one.state in WAITS))
     for one in rows[:MOST_ROWS]:
-        table.add_row(*cells_of(one, len(found)))
+        table.add_row(*cells_of(one, total))
     return table
 
 

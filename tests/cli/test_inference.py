@@ -226,3 +226,38 @@ def test_a_mistake_gets_a_sentence(
     assert why in error
     assert "Traceback" not in error
     assert not list(here.glob("outputs/predictions/*/attempts"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "corrected"),
+    [
+        (["eval", "first", "BASE_LR=1"], "launcher eval first SOLVER.BASE_LR=1"),
+        (
+            ["eval", "checkpoint=final", "first", "BASE_LR=1", "--out", "there", "device=cpu"],
+            "launcher eval checkpoint=final first --out there SOLVER.BASE_LR=1 device=cpu",
+        ),
+        (
+            ["eval", "first", "second", "BASE_LR=1", "--compare"],
+            "launcher eval first second --compare SOLVER.BASE_LR=1",
+        ),
+        (
+            ["predict", "first", "a b.jpg", "BASE_LR=1", "--threshold=0.3"],
+            "launcher predict first 'a b.jpg' --threshold=0.3 SOLVER.BASE_LR=1",
+        ),
+        (["predict", MODEL, "a b.jpg", "BASE_LR=1"], f"launcher predict 'a b.jpg' {MODEL} SOLVER.BASE_LR=1"),
+        (["data", "check", "--json", MODEL, "BASE_LR=1"], f"launcher data check --json {MODEL} SOLVER.BASE_LR=1"),
+        (["data", "show", "--n", "4", MODEL, "BASE_LR=1"], f"launcher data show --n 4 {MODEL} SOLVER.BASE_LR=1"),
+    ],
+)  # fmt: skip
+def test_the_last_part_of_a_key_is_answered_with_the_whole_command(
+    here: Path, capfd: pytest.CaptureFixture[str], typed: list[str], corrected: str
+):
+    write_text(here / "a b.jpg", "")
+    for name in ("first", "second"):
+        make_run(here / "outputs/demo" / name)
+
+    assert main(typed) == 2
+
+    error = capfd.readouterr().err
+    assert "BASE_LR=1: detectron2 has no key BASE_LR; nearest: SOLVER.BASE_LR" in error
+    assert error.splitlines()[-2:] == ["Type:", f"  {corrected}"]

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
+from launcher.errors import DeviceUnavailableError
+from launcher.pool.adopted import Adopted
 from launcher.pool.batch import Batch
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Place, Run, Stop, Wait
+from launcher.pool.opened import run_batch
 from launcher.pool.results import failed
 
 JOBS = [[f"x={x}"] for x in range(5)]
@@ -95,7 +98,8 @@ class Noting:
 
 
 def batch_of(ledger: Noting, pool: Pretended, held: set[str] | None = None, first: int = 0) -> Batch:
-    return Batch(JOBS, first, ledger, is_held=lambda folder: folder.name in (held or ()), now=lambda: pool.clock)
+    adopted = Adopted(is_held=lambda folder: folder.name in (held or ()))
+    return Batch(JOBS, first, ledger, adopted=adopted, now=lambda: pool.clock)
 
 
 def values(batch: Batch) -> list[object]:
@@ -190,3 +194,29 @@ def test_a_job_of_another_process_uses_the_cpu_too(on_cpu: bool, most: int):
     batch._start_what_fits(pool)
 
     assert len(pool.running) == most
+
+
+class Taken(Pretended):
+    """A pool without a device that is free when the batch begins."""
+
+    def refuse_taken(self) -> None:
+        raise DeviceUnavailableError("too few are free")
+
+    def __enter__(self) -> Taken:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_devices_that_others_have_refuse_a_batch():
+    with pytest.raises(DeviceUnavailableError):
+        run_batch(JOBS, 0, Noting(), Taken)
+
+
+def test_devices_that_earlier_jobs_of_the_sweep_have_are_waited_for(tmp_path: Path):
+    ledger = Noting({2: [Wait(folder=tmp_path), Known(value=7)]})
+
+    returns = run_batch(JOBS, 0, ledger, Taken)
+
+    assert [one._return_value for one in returns] == [0, 10, 7, 30, 40]

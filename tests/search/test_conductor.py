@@ -12,18 +12,20 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from launcher.config.request import BestMode
-from launcher.config.values import to_plain
+from launcher.config.values import read_json_if_valid, to_plain, write_json
 from launcher.errors import RequestError
+from launcher.launch.folder_lock import lock_folder
+from launcher.pool.adopted import Adopted
 from launcher.pool.ledger import Decision, Ended, Go, Job, Known, Place, Run, Stop, Wait
 from launcher.run import codes
-from launcher.run.outcome import Ending, Outcome
+from launcher.run.outcome import Ending, Outcome, Pruned
 from launcher.run.paths import RunPaths
 from launcher.search.conductor import Search
 from launcher.search.space import Point, Space, parse, space_of
 from launcher.search.values import Aim, Plan, Proposing, Pruning
 from launcher.sweep.values import Job as SweepJob
 from launcher.sweep.values import Sweep
-from tests.recorded_runs import begin, record_run, stopped_after
+from tests.recorded_runs import begin, record_run, stopped_after, write_metrics
 from tests.values import failed_with, finished_after
 
 SPACE = space_of(parse(["lr=interval(0, 100)", "act=relu,gelu"], None))
@@ -243,11 +245,29 @@ def test_a_job_that_another_process_runs_is_waited_for_and_counts(tmp_path: Path
     again.decide = lambda _: next(waited)
     clock = iter(range(0, 10_000, 2))
 
-    found = search(plan(2), again, Pool(again), is_held=lambda _: held.pop(0), now=lambda: float(next(clock)))
+    found = search(
+        plan(2), again, Pool(again), adopted=Adopted(is_held=lambda _: held.pop(0)), now=lambda: float(next(clock))
+    )
 
     assert sorted(found.returns) == [0, 1]
     assert "start 0" not in again.order
     assert held == []
+
+
+def test_the_end_of_a_job_that_was_waited_for_is_noted_as_that_of_any_other(tmp_path: Path):
+    search(plan(2), first := Book(tmp_path), Pool(first, outcome_of=lambda _: stopped_after(10)))
+    again, held = Book(tmp_path, first.sweep.jobs), [True, False]
+    again.decide = lambda number: Run() if number else Wait(folder=tmp_path / "0") if held else Known(value=None)
+    again.verdict = lambda _: Stop(reason="0 failed")
+    clock, adopted = iter(range(0, 10_000, 2)), Adopted(is_held=lambda _: held.pop(0))
+    begun = Search(plan(9), again)
+    begun.recall()
+    assert begun.waits, "what that job has of the GPUs gets free"
+
+    found = search(plan(9), again, Pool(again, size=1), adopted=adopted, now=lambda: float(next(clock)))
+
+    assert again.order == ["end 0"]
+    assert found.was_stopped
 
 
 def test_a_point_that_cannot_be_trained_is_replaced_by_another(tmp_path: Path):
@@ -351,3 +371,80 @@ def test_a_job_that_is_worse_than_the_median_is_stopped_and_pruned(tmp_path: Pat
         assert note["value"] == pytest.approx(ends[number] * note["iterations"] / 100)
     assert len(found.returns) == 12
     assert sum("is pruned" in line for line in book.said) == len(pool.stopped)
+
+
+class Outliving(Trainings):
+    """One job trains without a place in this pool, since an earlier controller started it."""
+
+    def __init__(self, book: Book, number: int) -> None:
+        super().__init__(book, size=1)
+        self.outlives = number
+        self.done = 0
+        self.asked: list[Path] = []
+
+    def is_held(self, folder: Path) -> bool:
+        self.done += 1
+        with RunPaths(folder).metrics.open("a") as file:
+            file.write(json.dumps({"bbox/AP": 0.0, "iteration": 10 * self.done - 1}) + "\n")
+        return not self.asked
+
+
+def an_outliving_job(folder: Path) -> tuple[Book, Outliving]:
+    """Three jobs of values 1, 2 and 3 that finished, and one that still trains, badly."""
+    jobs = [SweepJob(number=at, overrides=(f"lr={at}.0", "act=relu"), folder=str(at)) for at in (1, 2, 3)]
+    jobs = [replace(job, number=at) for at, job in enumerate(jobs)]
+    worst = SweepJob(number=3, overrides=("lr=0.5", "act=relu"), folder="worst")
+    for job in jobs:
+        value = by_lr(job).work.metrics["bbox/AP"]
+        paths = record_run(folder / job.folder, by_lr(job))
+        write_metrics(paths, *({"bbox/AP": value * done / 10, "iteration": 10 * done - 1} for done in range(1, 11)))
+    begin(folder / "worst")
+    book = Book(folder, [*jobs, worst])
+    book.decide = lambda _: Wait(folder=folder / "worst") if not pool.asked else Known(value=None)
+    pool = Outliving(book, 3)
+    return book, pool
+
+
+def search_with(book: Book, pool: Outliving) -> Search:
+    clock = iter(range(0, 1_000_000, 2))
+    return search(
+        plan(4, pruning=MEDIAN), book, pool,
+        adopted=Adopted(is_held=pool.is_held, stop=pool.asked.append), now=lambda: float(next(clock)),
+    )  # fmt: skip
+
+
+def test_a_job_that_outlived_its_controller_is_pruned_as_any_other(tmp_path: Path):
+    book, pool = an_outliving_job(tmp_path)
+
+    with lock_folder(tmp_path / "worst"):
+        found = search_with(book, pool)
+
+    assert pool.asked == [tmp_path / "worst"]
+    assert read_json_if_valid(RunPaths(tmp_path / "worst").attempt(1).pruned, Pruned) is not None
+    assert any(line.startswith("worst is pruned") for line in book.said)
+    assert not found.was_stopped
+
+
+def test_a_job_whose_controller_died_before_it_asked_for_the_stop_is_asked(tmp_path: Path):
+    book, pool = an_outliving_job(tmp_path)
+    note = Pruned(metric="bbox/AP", value=0.0, iterations=10, pruner="median")
+    write_json(RunPaths(tmp_path / "worst").attempt(1).pruned, note)
+
+    with lock_folder(tmp_path / "worst"):
+        search_with(book, pool)
+
+    assert pool.asked == [tmp_path / "worst"]
+    assert book.said == []
+
+
+def test_a_pruned_job_that_somebody_continues_is_not_pruned_again(tmp_path: Path):
+    book, pool = an_outliving_job(tmp_path)
+    write_json(RunPaths(tmp_path / "worst").attempt(1).pruned, {})
+    begin(tmp_path / "worst", attempt=2)
+    pool.is_held = lambda folder: Outliving.is_held(pool, folder) and pool.done < 12
+    book.decide = lambda _: Wait(folder=tmp_path / "worst") if pool.done < 12 else Known(value=None)
+
+    with lock_folder(tmp_path / "worst"):
+        search_with(book, pool)
+
+    assert pool.asked == []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import multiprocessing
 import re
 import signal
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,8 @@ from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.config.values import read_json_if_valid, write_json
-from launcher.errors import LauncherError, RequestError
+from launcher.errors import ExitCode, LauncherError, RequestError, TrainingFailedError
+from launcher.launch.folder_lock import lock_folder
 from launcher.pool.ledger import Job, Run
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Pruned, Work, WorkerEnd, WorkerResult, classify
@@ -32,6 +36,7 @@ from launcher.sweep.books import Books
 from launcher.sweep.standing import standings
 from launcher.sweep.values import JobState, Standing
 from launcher.sweep.watch import Watcher
+from tests.pool.test_app import wait_for
 
 INTERVAL = "SOLVER.BASE_LR=tag(log, interval(0.001, 1))"
 
@@ -59,13 +64,18 @@ def not_called(_: RunRequest) -> float:
 class Training:
     """Twenty iterations, evaluated after every second one, that understand a stop."""
 
-    def __init__(self, pause_s: float = 0.0) -> None:
+    def __init__(self, pause_s: float = 0.0, *, locks: bool = False) -> None:
         self._pause_s = pause_s
+        self._locks = locks
         self._stopped = False
 
     def __call__(self, request: RunRequest) -> float:
         signal.signal(signal.SIGTERM, self._stop)
-        paths, rate = RunPaths(run_folder(request)), request.keys["SOLVER.BASE_LR"]
+        paths = RunPaths(run_folder(request))
+        with lock_folder(paths.folder) if self._locks else nullcontext():
+            return self._train(paths, request.keys["SOLVER.BASE_LR"])
+
+    def _train(self, paths: RunPaths, rate: float) -> float:
         attempt = paths.attempt(len(paths.attempt_numbers()) + 1)
         attempt.folder.mkdir(parents=True)
         done, value = 0, 0.0
@@ -145,6 +155,22 @@ def test_a_job_that_is_not_worth_its_end_is_pruned_and_stays_so(tmp_path: Path):
     assert [one.state for one in again] == [JobState.pruned] * 2
 
 
+def test_a_job_that_outlived_its_controller_is_pruned_by_the_next_one(tmp_path: Path):
+    training = Training(pause_s=1.0, locks=True)
+    asked = (INTERVAL, "search.n_trials=1", "pool.max_parallel=1")
+    first = multiprocessing.get_context("fork").Process(target=partial(search, tmp_path, *asked, task=training))
+    first.start()
+    wait_for(lambda: any(tmp_path.rglob("metrics.json")))
+    first.kill()
+    first.join()
+
+    found = search(tmp_path, *asked, "search.pruner=threshold", "search.pruner_settings.lower=1e9", task=training)
+
+    assert [one.state for one in found] == [JobState.pruned]
+    assert 0 < found[0].iterations < 20
+    assert len(RunPaths(next(tmp_path.rglob("metrics.json")).parent).attempt_numbers()) == 1
+
+
 def test_a_search_in_which_no_job_reports_the_metric_says_so(tmp_path: Path):
     with pytest.raises(LauncherError, match=r"No job of the search reported bbox/AP.*TEST\.EVAL_PERIOD"):
         search(tmp_path, INTERVAL, "search.n_trials=2", "sweep.metric=bbox/AP", task=lambda _: None)
@@ -162,7 +188,26 @@ def test_with_hydras_own_launcher_a_search_goes_in_batches_and_says_so(tmp_path:
 
     said = capsys.readouterr().out
     assert "hydra/launcher=basic takes jobs in batches: 2 proposed together, and none pruned" in said
+    assert "job 1/3  BASE_LR=0.5  finished" in said
     assert [one.state for one in standings(books.sweep, time.time())] == [JobState.finished] * 3
+
+
+def test_a_job_that_fails_in_a_batch_is_one_failure_with_its_line(tmp_path: Path, capsys):
+    def fail(request: RunRequest) -> float:
+        if request.keys["SOLVER.BASE_LR"] != 0.5:
+            raise TrainingFailedError("out of luck", exit_code=ExitCode.training_failed)
+        return Training()(request)
+
+    register()
+    command = ["-m", "hydra/sweeper=search", "hydra/launcher=basic", "experiment=demo", "device=cpu", "SEED=1"]
+    command += [f"run.root={tmp_path}", "SOLVER.BASE_LR=0.5,0.25", "search.n_trials=2"]
+    watcher = Watcher(Console(file=sys.stdout, width=300))
+    books = Books(command=command, typed=take_apart(command).overrides, watcher=watcher)
+
+    with books, pytest.raises(TrainingFailedError, match=r"^BASE_LR=0\.25: out of luck$"):
+        run_hydra(command, fail, books=books)
+
+    assert "job 2/2  BASE_LR=0.25  failed [run.failed]" in capsys.readouterr().out
 
 
 def test_the_plan_of_a_search_shows_the_ends_of_its_space_and_starts_nothing(tmp_path: Path, capsys):

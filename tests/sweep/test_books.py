@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,18 @@ from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
 from launcher.config.request import Rerun, RunRequest, RunSettings, SweepSettings
-from launcher.errors import RequestError, TrainingFailedError
+from launcher.config.values import write_json
+from launcher.errors import DataError, RequestError, TrainingFailedError
 from launcher.launch.folder_lock import lock_folder
 from launcher.pool import ledger
 from launcher.run import codes
-from launcher.run.outcome import Work
+from launcher.run.outcome import Outcome, Work
+from launcher.run.paths import RunPaths
 from launcher.sweep.books import Books
 from launcher.sweep.stored import NAME, read_sweep
+from launcher.sweep.values import JobState
 from launcher.sweep.watch import Watcher
-from tests.recorded_runs import record_run, stopped_after
+from tests.recorded_runs import begin, record_run, stopped_after
 from tests.values import TYPED, a_request, failed_with, finished_after
 
 FIXED = ("experiment=demo", "device=cpu")
@@ -43,8 +48,15 @@ def examining(root: Path, *, wrong: str = "", **settings: Any):
     return examine
 
 
-def make_books(root: Path, typed: Sequence[str] = TYPED_WORDS, *, only_looks: bool = False, **how: Any) -> Books:
-    watcher = Watcher(Console(quiet=True))
+def make_books(
+    root: Path,
+    typed: Sequence[str] = TYPED_WORDS,
+    *,
+    only_looks: bool = False,
+    console: Console | None = None,
+    **how: Any,
+) -> Books:
+    watcher = Watcher(console or Console(quiet=True))
     books = Books(command=["launcher", "train", "-m", *typed], typed=typed, watcher=watcher, only_looks=only_looks)
     books.examine_with(examining(root, **how))
     return books
@@ -207,6 +219,17 @@ def test_a_job_that_was_stopped_has_not_failed(tmp_path: Path):
         assert (books.failures, books.stopped) == ([], ["BASE_LR=0.1"])
 
 
+def test_a_job_that_failed_before_it_began_has_failed_in_this_command(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        books.admit(JOBS, 0)
+        books.ended(ended(0, DataError("no images")))
+
+        assert [(one.state, one.code) for one in books.standings()] == [
+            (JobState.failed, "run.data"),
+            (JobState.planned, ""),
+        ]
+
+
 def test_only_the_best_keep_checkpoints_as_jobs_end(tmp_path: Path):
     with make_books(tmp_path, sweep=SweepSettings(keep="best:1")) as books:
         books.admit(JOBS, 0)
@@ -218,6 +241,76 @@ def test_only_the_best_keep_checkpoints_as_jobs_end(tmp_path: Path):
 
     assert not folder_in(tmp_path, "BASE_LR=0.1").joinpath("checkpoints").exists()
     assert folder_in(tmp_path, "BASE_LR=0.2").joinpath("checkpoints").exists()
+
+
+def adopt(books: Books, root: Path) -> None:
+    """The first job is being trained when the command begins."""
+    begin(folder_in(root, "BASE_LR=0.1"))
+    with lock_folder(folder_in(root, "BASE_LR=0.1")):
+        assert isinstance(books.admit(JOBS, 0)[0], ledger.Wait)
+
+
+def end_adopted(books: Books, root: Path, outcome: Outcome | None) -> tuple[ledger.Decision, ledger.Go | ledger.Stop]:
+    """It has ended so; what is decided then, and what that means for the others."""
+    if outcome is not None:
+        file = RunPaths(folder_in(root, "BASE_LR=0.1")).attempt(1).outcome
+        write_json(file, outcome)
+    (decision,) = books.admit(JOBS[:1], 0)
+    return decision, books.ended(replace(ended(0), log=None))
+
+
+def test_the_end_of_a_job_that_was_waited_for_is_a_line_and_counts_for_what_is_kept(tmp_path: Path):
+    text = io.StringIO()
+    with make_books(tmp_path, console=Console(file=text, width=200), sweep=SweepSettings(keep="best:1")) as books:
+        adopt(books, tmp_path)
+        better = record_run(folder_in(tmp_path, "BASE_LR=0.2"), finished_after(100, metrics={"bbox/AP": 9.0}))
+        worse = RunPaths(folder_in(tmp_path, "BASE_LR=0.1"))
+        for paths in (better, worse):
+            paths.checkpoint(99).write_bytes(b"weights")
+        decision, verdict = end_adopted(books, tmp_path, finished_after(100, metrics={"bbox/AP": 1.0}))
+
+    assert (decision, verdict) == (ledger.Known(value=1.0), ledger.Go())
+    assert "job 1/2  BASE_LR=0.1  finished, bbox/AP 1" in text.getvalue()
+    assert (better.checkpoints.exists(), worse.checkpoints.exists()) == (True, False)
+
+
+@pytest.mark.parametrize(("on_failure", "verdict"), [("continue", ledger.Go), ("stop", ledger.Stop)])
+def test_a_job_that_was_waited_for_fails_as_any_other(tmp_path: Path, on_failure: str, verdict: type):
+    with make_books(tmp_path, sweep=SweepSettings(on_failure=on_failure)) as books:
+        adopt(books, tmp_path)
+        decision, meant = end_adopted(books, tmp_path, failed_with(codes.OUT_OF_MEMORY, iterations=3))
+
+    assert isinstance(decision, ledger.Known)
+    assert isinstance(meant, verdict)
+    ((name, error),) = books.failures
+    assert name == "BASE_LR=0.1"
+    assert re.search(rf"failed \[{codes.OUT_OF_MEMORY}\]\. Why: launcher status \S+BASE_LR=0\.1$", str(error))
+
+
+def test_a_job_that_was_waited_for_and_was_stopped_is_left_so(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        adopt(books, tmp_path)
+        decision, _ = end_adopted(books, tmp_path, stopped_after(50))
+
+    assert decision == ledger.Known(value=None)
+    assert (books.failures, books.stopped) == ([], ["BASE_LR=0.1"])
+
+
+def test_starting_over_starts_a_job_over_that_was_waited_for(tmp_path: Path):
+    with make_books(tmp_path, resume="never") as books:
+        adopt(books, tmp_path)
+        write_json(RunPaths(folder_in(tmp_path, "BASE_LR=0.1")).attempt(1).outcome, finished_after(100))
+        (decision,) = books.admit(JOBS[:1], 0)
+
+    assert isinstance(decision, ledger.Run)
+
+
+def test_a_job_that_was_waited_for_and_left_no_outcome_runs(tmp_path: Path):
+    with make_books(tmp_path) as books:
+        adopt(books, tmp_path)
+        (decision,) = books.admit(JOBS[:1], 0)
+
+    assert isinstance(decision, ledger.Run)
 
 
 def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path):

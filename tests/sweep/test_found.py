@@ -7,6 +7,7 @@ import pytest
 
 from launcher.config.request import BestMode
 from launcher.launch.folder_lock import lock_folder
+from launcher.run import codes
 from launcher.run.found import find_runs
 from launcher.run.outcome import Work
 from launcher.run.summary import State, summarize
@@ -15,7 +16,7 @@ from launcher.sweep.record import write_sweep
 from launcher.sweep.values import Sweep
 from tests.recorded_runs import record_run, stopped_after
 from tests.sweep.examples import a_job, a_sweep
-from tests.values import finished_after
+from tests.values import failed_with, finished_after
 
 NOW = 2_000_000.0
 
@@ -71,6 +72,14 @@ def test_a_sweep_runs_while_one_job_does(sweep: Sweep, tmp_path: Path):
         (one,) = (row for row in rows_in(tmp_path) if row.jobs)
 
     assert one.state is State.running
+
+
+def test_a_job_that_was_archived_counts_no_more(sweep: Sweep, tmp_path: Path):
+    record_run(sweep.folder / "BASE_LR=0.1.1", failed_with(codes.DIVERGED))
+
+    (one,) = (row for row in rows_in(tmp_path) if row.jobs)
+
+    assert (one.state, one.iterations, one.jobs, one.code) == (State.planned, 2, 3, "")
 
 
 def test_the_sweep_that_is_listed_opens(sweep: Sweep):

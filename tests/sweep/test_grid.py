@@ -112,5 +112,5 @@ def test_what_a_job_raises_is_raised_at_the_end_with_its_type(tmp_path: Path):
         if request.keys["SOLVER.BASE_LR"] == 0.1:
             raise RequestError("no")
 
-    with pytest.raises(RequestError, match="no"):
+    with pytest.raises(RequestError, match=r"^BASE_LR=0\.1: no$"):
         run_grid([DATA, MODEL, "SOLVER.BASE_LR=0.1,0.2", f"run.root={tmp_path}"], task)

@@ -80,7 +80,7 @@ def test_repeated_points_are_compared_by_mean_and_spread():
         ((), ("A=1", "SEED=8"), 7, "launcher train A=1 SEED=8"),
         ((), ("SEED=8",), None, "launcher train SEED=8"),
         (
-            ("sweep.name=x", "pool.devices=cpu", "run.name=y", "device=cpu"),
+            ("sweep.name=x", "pool.devices=cpu", "run.name=y", "device=cpu", "resume=never"),
             ("A=1",),
             None,
             "launcher train device=cpu A=1",
@@ -138,6 +138,14 @@ def test_the_end_says_what_came_out_and_what_to_type_next():
     assert command.endswith("launcher train experiment=demo SOLVER.BASE_LR=0.2 SEED=7")
     assert table.endswith(" outputs/demo/sweep-x/summary.csv")
     assert look.endswith("launcher runs demo/sweep-x, or: launcher tensorboard outputs/demo/sweep-x")
+
+
+def test_a_job_that_outlives_the_command_is_named_with_what_stops_it():
+    found = [standing(0, value=1.0), standing(1, JobState.running)]
+
+    lines = list(ending_lines(a_sweep(), found, "demo/sweep-x"))
+
+    assert any("BASE_LR=0.2; " in line and "launcher cancel demo/sweep-x/BASE_LR=0.2" in line for line in lines)
 
 
 def test_a_metric_that_no_job_reported_is_said_with_those_that_there_are():

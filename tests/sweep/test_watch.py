@@ -22,6 +22,7 @@ def test_what_is_left_counts_those_that_run_and_those_that_wait():
     assert RUNNING.left_s == 40.0
     assert left_s([RUNNING]) == 40.0
     assert left_s([RUNNING, *planned]) == 40.0 + 2 * 50.0
+    assert left_s([RUNNING, *planned], 5) == 40.0 + 4 * 50.0, "two more that a search has not proposed yet"
     assert left_s([standing(0, value=1.0)]) is None
 
 
@@ -79,6 +80,15 @@ def test_starts_and_ends_are_lines_that_stay():
     ]
 
 
+def test_a_search_counts_the_jobs_that_it_will_have():
+    watcher, text = watching()
+    watcher.expects(30)
+
+    watcher.started(a_job(1), "GPU 0")
+
+    assert text.getvalue() == "job 2/30  BASE_LR=0.2  started on GPU 0\n"
+
+
 def test_without_a_terminal_lines_come_once_a_minute(tmp_path: Path):
     sweep = a_sweep(tmp_path)
     begin(sweep.folder_of(a_job(0)))
@@ -89,6 +99,23 @@ def test_without_a_terminal_lines_come_once_a_minute(tmp_path: Path):
         watcher.look(sweep, now)
 
     assert [line for line in text.getvalue().splitlines() if "0/100" in line] == ["  BASE_LR=0.1  0/100"]
+
+
+def test_a_job_that_is_waited_for_has_its_lines_and_its_end_too(tmp_path: Path):
+    sweep = a_sweep(tmp_path)
+    begin(sweep.folder_of(a_job(0)))
+    watcher, text = watching()
+    watcher.admitted([a_job(0)], [Wait(folder=sweep.folder_of(a_job(0)))])
+
+    for now in (1000.0, 1061.0):
+        watcher.look(sweep, now)
+    watcher.ended(standing(0, value=2.5))
+    watcher.look(sweep, 1200.0)
+
+    assert text.getvalue().splitlines()[1:] == [
+        "  BASE_LR=0.1  0/100",
+        "job 1/3  BASE_LR=0.1  finished, bbox/AP 2.5, after 1 min",
+    ]
 
 
 def test_on_a_terminal_the_table_is_renewed_and_gone_at_the_end(tmp_path: Path):
@@ -106,7 +133,7 @@ def test_on_a_terminal_the_table_is_renewed_and_gone_at_the_end(tmp_path: Path):
 
 def test_of_many_jobs_those_that_run_are_shown():
     many = [standing(a_job(number, f"0.{number}"), JobState.planned) for number in range(50)]
-    table = live_table([*many, RUNNING])
+    table = live_table([*many, RUNNING], 51)
     text = io.StringIO()
     Console(file=text, width=120).print(table)
 
