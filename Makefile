@@ -33,10 +33,11 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not cluster" $(ARGS)
 
-# Not among the other tests: they take minutes, and install Debian's Slurm.
+# Not among the other tests: together they take minutes, and install Debian's Slurm. Those that take minutes each are
+# trials of scripts/reliability/run.py slurm.
 test-cluster: $(INSTALLED)
 	@sh scripts/slurm/install.sh
-	@$(BIN)/python -m pytest -q -rs -m cluster tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m 'cluster and not minutes' tests/cluster $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

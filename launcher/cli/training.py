@@ -23,6 +23,7 @@ from launcher.launch.folder_lock import LOOK_EVERY_S, FolderBusyError
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.meeting import look_at_meeting
 from launcher.launch.prepare import look_for, measure_bfloat16, plan_data
+from launcher.launch.pulse import Pulse
 from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run import codes
@@ -93,6 +94,7 @@ def make_board(request: RunRequest) -> Board:
         now=time.monotonic,
         sleep=time.sleep,
         close_ears=partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOPPING),
+        pulse=Pulse(),
     )
 
 

@@ -83,7 +83,8 @@ NODE_VARIABLES = {
         rank=("GROUP_RANK", "NODE_RANK"),
         hosts=("MASTER_ADDR",),
         name=(),
-        start=("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
+        # Every run's id is `none`, unless its user names it.
+        start=("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT"),
     ),
 }
 JOB_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "sge": "JOB_ID"}

@@ -86,6 +86,7 @@ def _lead(request: RunRequest, session: Session) -> Ended:
         with lock_folder(folder):
             session.console.print(f"the previous run was renamed to {archive(folder)}", highlight=False, markup=False)
     with lock_folder(folder) as lock, Claims(session.claim, session.handed_over, (lock,)) as claims:
+        session.board.forget_other_starts()
         return _attempts(Lead(request, session, claims, since), session, prepared, claims)
 
 

@@ -1,7 +1,8 @@
 """What the launchers of several nodes say to each other, in files that all of them see: one word per node.
 
-Each node writes its own file and replaces it. Nothing of an earlier start is believed: its folder has another name, and
-the first node answers only to whom it has heard, by the number that the other has drawn.
+Each node writes its own file and replaces it. The first one reads all of them and passes on what the others need, which
+read its word alone. Nothing of an earlier start is believed: its folder has another name, and the first node answers
+only to whom it has heard, by the number that the other has drawn.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TypeVar
 from launcher.config.values import read_json_if_valid, write_json
 from launcher.device.job import NodeFacts
 from launcher.errors import ExitCode, LauncherError
+from launcher.launch.pulse import Pulse, Silence
 from launcher.run import codes
 from launcher.run.plan import RunPlan
 
@@ -71,6 +73,8 @@ class Word:
     exit_code: int = 0
     heard: Mapping[str, str] = field(default_factory=dict)
     """By the first node: what each of the others had drawn."""
+    ended: Mapping[str, str] = field(default_factory=dict)
+    """By the first node: those of the others, with their hosts, whose processes in this plan's attempt have ended."""
 
 
 class Board:
@@ -85,21 +89,30 @@ class Board:
         now: Callable[[], float],
         sleep: Callable[[float], None],
         close_ears: Callable[[], object] = lambda: None,
+        pulse: Pulse | None = None,
     ) -> None:
-        """`close_ears` is called before the last word: from then on no signal may change how this launcher ends."""
+        """`close_ears` is called before the last word: from then on no signal may change how this launcher ends.
+
+        The others see by the `pulse` whether the first node's launcher lives; its thread is on until the last word.
+        """
         self.node, self._close_ears = node, close_ears
-        self._stale, self._folder = folder, folder / node.start
+        self._starts, self._folder = folder, folder / node.start
         self._patience_s, self._now, self._sleep = patience_s, now, sleep
         self._others = [rank for rank in range(node.count) if rank != node.rank]
         self._word = Word(host=node.name or socket.gethostname(), drawn=uuid.uuid4().hex, stage=Stage.here)
+        self._pulse, self._silence = pulse, Silence(self._pulse_file)
 
     @property
     def run(self) -> Path:
-        return self._stale.parent
+        return self._starts.parent
 
     @property
     def host(self) -> str:
         return self._word.host
+
+    @property
+    def _pulse_file(self) -> Path:
+        return self._folder / "pulse"
 
     def _plan_file(self, number: int) -> Path:
         """One name for each plan: a network disk may give out the former content of a file that was replaced."""
@@ -108,17 +121,32 @@ class Board:
     def say(self, stage: Stage, *, plan: int | None = None, text: str = "", exit_code: int = 0) -> None:
         """Raises NodeError where it cannot be written."""
         number = self._word.plan if plan is None else plan
-        self._word = replace(self._word, stage=stage, plan=number, text=text, exit_code=exit_code)
+        ended = self._word.ended if number == self._word.plan else {}
+        self._word = replace(self._word, stage=stage, plan=number, text=text, exit_code=exit_code, ended=ended)
         self._write()
 
     def open(self) -> None:
-        """By the first node: forget earlier starts, and be there for as long as looking at the data takes."""
-        self._take_down()  # those who have come already come again
+        """By the first node: be there for as long as looking at the data takes.
+
+        Another launch may be at work in the run's folder: nothing but what is said under the name of this start is
+        forgotten.
+        """
+        if self._others:
+            shutil.rmtree(self._folder, ignore_errors=True)  # those who have come already come again
+            if self._pulse is not None:
+                self._pulse.start(self._pulse_file)
         self.say(Stage.here)
 
-    def _take_down(self) -> None:
+    def forget_other_starts(self) -> None:
+        """By the first node that holds the run's folder: no other start is at work there."""
         if self._others:
-            shutil.rmtree(self._stale, ignore_errors=True)
+            for folder in set(self._starts.glob("*")) - {self._folder}:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _take_down(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):  # another start is there
+            self._starts.rmdir()
 
     def word_of(self, rank: int) -> Word | None:
         return read_json_if_valid(self._file(rank), Word)
@@ -187,6 +215,8 @@ class Board:
         """The last word; the first node waits for the others to hear it, and takes the board down."""
         if not self._others:
             return
+        if self._pulse is not None:
+            self._pulse.stop()
         self._close_ears()
         with suppress(NodeError):
             if self.node.rank:
@@ -209,11 +239,34 @@ class Board:
 
     def ended_elsewhere(self) -> str:
         """The hosts on which the processes of this attempt have ended, or whose launcher has left."""
-        return ", ".join(word.host for word in self._words().values() if self._is_over(word))
+        ended = self._ended_by_first() if self.node.rank else self._collect_ended()
+        return ", ".join(host for rank, host in ended.items() if rank != str(self.node.rank))
+
+    def _collect_ended(self) -> Mapping[str, str]:
+        """By the first node, which passes it on."""
+        ended = {str(rank): word.host for rank, word in self._words().items() if self._is_over(word)}
+        if ended != self._word.ended:
+            self._word = replace(self._word, ended=ended)
+            with suppress(NodeError):  # a full disk: the others see how theirs end
+                self._write()
+        return ended
+
+    def _ended_by_first(self) -> Mapping[str, str]:
+        word = self.word_of(0)
+        if word is None:
+            return {}
+        return {"0": word.host, **word.ended} if self._is_over(word) else word.ended
 
     def wait_until_ended(self) -> None:
-        """Until all others have written down how their processes ended, or have no more time for it."""
-        self._wait_at_most(LAST_WORDS_S, lambda: self._all(self._is_over))
+        """Until it is written down everywhere how the processes ended, or there is no more time for it.
+
+        Only the first node looks into that; the others wait for it alone.
+        """
+        self._wait_at_most(LAST_WORDS_S, self._first_is_over if self.node.rank else lambda: self._all(self._is_over))
+
+    def _first_is_over(self) -> bool:
+        word = self.word_of(0)
+        return word is not None and self._is_over(word)
 
     def _is_over(self, word: Word) -> bool:
         return word.stage is Stage.left or word.plan > self._word.plan or self._has_ended(word)
@@ -288,9 +341,9 @@ class Board:
         return self._answer(lambda word: word.plan > last)
 
     def _first_is_there(self) -> bool:
-        """It looks at data and devices for as long as it takes; should it die, srun or torchrun ends this launcher."""
+        """It looks at data and devices for as long as it takes, and has a pulse for as long as its launcher lives."""
         word = self.word_of(0)
-        return word is not None and word.stage is not Stage.left
+        return word is not None and word.stage is not Stage.left and not self._silence.is_long(self._now())
 
     def _unheard(self) -> str:
         return (

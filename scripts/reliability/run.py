@@ -17,7 +17,7 @@ import time
 import warnings
 from pathlib import Path
 
-PARTS = ("kills", "front", "crash", "damage", "disk", "bad", "fence", "elastic", "stock", "sweeps")
+PARTS = ("kills", "front", "crash", "damage", "disk", "bad", "fence", "elastic", "stock", "sweeps", "slurm")
 
 
 def main(arguments: list[str]) -> int:

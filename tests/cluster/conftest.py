@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from launcher.run.paths import RunPaths
 from tests.cluster.real_slurm import SCRIPTS, Slurm, Submitted
 from tests.exact import weights_in
 
+TRIALS = int(os.environ.get("SLURM_TEST_TRIALS", "1"))
+"""Of each test that submits a run."""
 SLURM = ("slurmctld", "slurmd", "sbatch", "munged")
 ITERATIONS = 24
 
@@ -56,12 +59,23 @@ def settings(demo_settings: tuple[str, ...]) -> tuple[str, ...]:
 Submit = Callable[..., Submitted]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if TRIALS > 1 and "trial" in metafunc.fixturenames:
+        metafunc.parametrize("trial", range(1, TRIALS + 1))
+
+
 @pytest.fixture
-def submit(slurm: Slurm, settings: tuple[str, ...]) -> Submit:
+def trial() -> int:
+    return 1
+
+
+@pytest.fixture
+def submit(slurm: Slurm, settings: tuple[str, ...], trial: int) -> Submit:
     """`launcher submit` of that run under a name of its own; each of its iterations takes half a second longer."""
 
     def run(name: str, *more: str, slow_s: float = 0.5, **environ: str) -> Submitted:
-        asked = (*settings, f"run.name={name}", "cluster=slurm", *more)
+        named = name if trial == 1 else f"{name}_{trial}"
+        asked = (*settings, f"run.name={named}", "cluster=slurm", *more)
         printed = slurm.launcher("submit", *asked, SLOW_S=str(slow_s), **environ)
         job = re.search(r"submitted as job (\d+)\n  folder +(.*)", printed)
         assert job is not None, printed
@@ -71,8 +85,19 @@ def submit(slurm: Slurm, settings: tuple[str, ...]) -> Submit:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(slurm: Slurm, settings: tuple[str, ...]) -> str:
-    """The weights of that run, trained without Slurm and without a disturbance."""
-    slurm.launcher("train", *settings, "run.name=undisturbed")
-    (folder,) = (slurm.here / "runs").glob("*/undisturbed")
-    return weights_in(RunPaths(folder).final_weights)
+def undisturbed_as(slurm: Slurm, settings: tuple[str, ...]) -> Callable[..., str]:
+    """The weights of that run with further settings, trained without Slurm and without a disturbance."""
+
+    @lru_cache
+    def train(*more: str) -> str:
+        name = "undisturbed" + "".join(filter(str.isalnum, "".join(more)))
+        slurm.launcher("train", *settings, *more, f"run.name={name}")
+        (folder,) = (slurm.here / "runs").glob(f"*/{name}")
+        return weights_in(RunPaths(folder).final_weights)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_as: Callable[..., str]) -> str:
+    return undisturbed_as()

@@ -52,9 +52,9 @@ class Slurm:
         found = re.search(rf"(?:^|\s){name}=(.*?)(?=\s[A-Za-z/:]+=|$)", text, re.MULTILINE)
         return found[1] if found else ""
 
-    def ended(self, job: str) -> str:
+    def ended(self, job: str, patience_s: float = PATIENCE_S) -> str:
         """The state in which the job has ended; a hold of a requeued one is lifted."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + patience_s
         while time.monotonic() < until:
             state = self.field(job, "JobState")
             if state in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):

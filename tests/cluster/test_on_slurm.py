@@ -1,18 +1,13 @@
-"""Runs under a real Slurm that are disturbed in many ways: they end with the weights of one that was not."""
+"""Jobs under a real Slurm: what is submitted, what is refused, and which of them are requeued."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
 from collections.abc import Callable
 
 import pytest
 
-from launcher.run.paths import RunPaths
-from tests.cluster.conftest import ITERATIONS
-from tests.cluster.real_slurm import Slurm, Submitted, wait_for
+from tests.cluster.disturbances import preempt
+from tests.cluster.real_slurm import Slurm, Submitted
 from tests.exact import weights_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -20,101 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 Submit = Callable[..., Submitted]
 
 
-def user_signal(slurm: Slurm, run: Submitted) -> None:
-    slurm.run("scancel", "-s", "USR1", run.job)
-
-
-def requeue(slurm: Slurm, run: Submitted) -> None:
-    slurm.run("scontrol", "requeue", run.job)
-
-
-def preempt(slurm: Slurm, run: Submitted) -> None:  # noqa: ARG001
-    slurm.run("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
-
-
-def kill_launcher(slurm: Slurm, run: Submitted) -> None:  # noqa: ARG001
-    os.kill(run.launcher_process(), signal.SIGKILL)
-
-
-def lose_node(slurm: Slurm, run: Submitted) -> None:
-    node = slurm.field(run.job, "NodeList")
-    slurm.kill_daemon(f"slurmd.{node}")
-
-
-def end_after(disturb: Callable[[Slurm, Submitted], None], slurm: Slurm, run: Submitted) -> None:
-    """Disturb it once it trains: it is requeued and comes to its end."""
-    run.wait_for_iteration(5)
-    disturb(slurm, run)
-    slurm.wait_until_requeued(run.job)
-    try:
-        assert slurm.ended(run.job) == "COMPLETED", run.output
-    finally:
-        slurm.start_daemons()
-
-
-def outlive_controller(slurm: Slurm, run: Submitted) -> None:
-    """Take the controller away for a while in which it trains."""
-    run.wait_for_iteration(3)
-    time.sleep(5)
-    slurm.kill_daemon("slurmctld")
-    time.sleep(3)
-    slurm.start_daemons()
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("disturb", [user_signal, preempt, requeue, kill_launcher, lose_node])
-def test_a_disturbed_job_is_requeued_and_ends_with_the_same_weights(
-    slurm: Slurm, submit: Submit, undisturbed: str, disturb: Callable[[Slurm, Submitted], None]
-):
-    # On a lost node the first start lives on, and has to be alive when the second one begins.
-    run = submit(disturb.__name__, slow_s=3 if disturb is lose_node else 0.5)
-
-    end_after(disturb, slurm, run)
-
-    assert run.ends()[-1] == "finished"
-    assert len(run.ends()) == 2
-    assert run.iterations == ITERATIONS
-    assert weights_in(run.paths.final_weights) == undisturbed
-
-
-@pytest.mark.timeout(600)
-def test_a_job_stops_before_its_time_limit_and_is_requeued_until_it_is_finished(
-    slurm: Slurm, submit: Submit, undisturbed: str
-):
-    # Slurm sends the signal up to a minute early.
-    run = submit("time_limit", "cluster.time=1:40", "cluster.signal_s=45", slow_s=3)
-
-    assert slurm.ended(run.job) == "COMPLETED", run.output
-    assert run.ends()[0] == "stopped"
-    assert int(slurm.field(run.job, "Restarts")) >= 1
-    assert weights_in(run.paths.final_weights) == undisturbed
-
-
-@pytest.mark.timeout(600)
-def test_a_job_outlives_the_controller(slurm: Slurm, submit: Submit, undisturbed: str):
-    run = submit("controller")
-
-    outlive_controller(slurm, run)
-
-    assert slurm.ended(run.job) == "COMPLETED", run.output
-    assert weights_in(run.paths.final_weights) == undisturbed
-
-
-@pytest.mark.timeout(600)
-def test_a_cancelled_job_is_not_requeued_and_can_be_resumed(slurm: Slurm, submit: Submit, undisturbed: str):
-    run = submit("cancelled")
-    run.wait_for_iteration(5)
-
-    said = slurm.launcher("cancel", str(run.paths.folder), "--root", "runs")
-    assert f"cancelled job {run.job}" in said
-    assert slurm.ended(run.job) == "CANCELLED"
-    slurm.launcher("resume", str(run.paths.folder))
-
-    assert run.ends() == ["stopped", "finished"]
-    assert slurm.field(run.job, "Restarts") == "0"
-    assert weights_in(run.paths.final_weights) == undisturbed
-
-
+@pytest.mark.minutes
 @pytest.mark.timeout(1800)
 def test_a_run_that_progresses_is_requeued_more_often_than_one_that_does_not(
     slurm: Slurm, submit: Submit, undisturbed: str
@@ -221,28 +122,3 @@ def test_the_printed_script_is_the_same_job(slurm: Slurm, settings: tuple[str, .
     (folder,) = (slurm.here / "runs").glob("*/printed")
     assert script == (folder / "cluster/job.sh").read_text()
     slurm.run("scancel", job)
-
-
-@pytest.mark.timeout(600)
-def test_an_element_of_an_array_is_requeued_by_itself_and_named_as_squeue_names_it(
-    slurm: Slurm, settings: tuple[str, ...], undisturbed: str
-):
-    """A user's own array, whose script starts a run for each element."""
-    typed = " ".join(f"'{setting}'" for setting in settings)
-    command = f"{sys.executable} -m launcher train {typed} run.name=element$SLURM_ARRAY_TASK_ID"
-    requeue_element = "[ $? != 75 ] || scontrol requeue ${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
-    head = "#!/bin/bash\n#SBATCH --array=0-1 --output=element%a.out --requeue --open-mode=append"
-    (slurm.here / "array.sh").write_text(f"{head}\ntrap : TERM USR1\nsrun {command}\n{requeue_element}\n")
-    array = slurm.run("sbatch", "--parsable", "array.sh", SLOW_S="0.5").strip()
-    wait_for(lambda: len(list((slurm.here / "runs").glob("*/element*/attempts"))) == 2)
-    folders = sorted((slurm.here / "runs").glob("*/element*"))
-    runs = [Submitted(job=f"{array}_{number}", paths=RunPaths(folder)) for number, folder in enumerate(folders)]
-    runs[1].wait_for_iteration(5)
-
-    assert f"{array}_1" in slurm.launcher("status", str(folders[1]))
-    slurm.run("scancel", "-s", "USR1", f"{array}_1")
-
-    assert [slurm.ended(run.job) for run in runs] == ["COMPLETED"] * 2
-    assert [run.ends() for run in runs] == [["finished"], ["stopped", "finished"]]
-    assert [slurm.field(run.job, "Restarts") for run in runs] == ["0", "1"]
-    assert [weights_in(run.paths.final_weights) for run in runs] == [undisturbed] * 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from launcher.device.job import ALONE, NodeFacts, read_job
@@ -125,12 +127,15 @@ AGENT = {
 }  # fmt: skip
 
 
+AGENT_NODE = NodeFacts(count=2, rank=1, name="", head="10.0.0.7", start="none-29500-1")
+
+
 @pytest.mark.parametrize(
     ("environ", "node"),
     [
         (STEP, NodeFacts(count=2, rank=1, name="n09", head="n08", start="4711-1-3")),
-        (AGENT, NodeFacts(count=2, rank=1, name="", head="10.0.0.7", start="none-1")),
-        ({**AGENT, "TORCHELASTIC_RUN_ID": "/a"}, NodeFacts(count=2, rank=1, name="", head="10.0.0.7", start="_a-1")),
+        (AGENT, AGENT_NODE),
+        ({**AGENT, "TORCHELASTIC_RUN_ID": "/a"}, replace(AGENT_NODE, start="_a-29500-1")),
         ({**STEP, "SLURM_STEP_NUM_NODES": "1"}, ALONE),
         ({**STEP, "SLURM_PTY_PORT": "41234"}, ALONE),
         ({**STEP, "SLURM_NODEID": "2"}, ALONE),

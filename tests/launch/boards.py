@@ -12,10 +12,18 @@ from launcher.device.job import NodeFacts
 from launcher.launch.board import Board
 
 
-def a_board(folder: Path, rank: int, *, count: int = 2, start: str = "17-0-0", patience_s: float = 60.0) -> Board:
+def a_board(
+    folder: Path,
+    rank: int,
+    *,
+    count: int = 2,
+    start: str = "17-0-0",
+    patience_s: float = 60.0,
+    now: Callable[[], float] = time.monotonic,
+) -> Board:
     """Of one node, for a run in that folder; it looks more often than on a network disk."""
     node = NodeFacts(count=count, rank=rank, name=f"n{rank + 1}", head="n1", start=start)
-    return Board(folder / ".nodes", node, patience_s=patience_s, now=time.monotonic, sleep=lambda s: time.sleep(s / 20))
+    return Board(folder / ".nodes", node, patience_s=patience_s, now=now, sleep=lambda s: time.sleep(s / 20))
 
 
 def together(*steps: Callable[[], Any]) -> list[Any]:

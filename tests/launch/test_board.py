@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from launcher.config.values import read_json_if_valid
 from launcher.device.job import NodeFacts
 from launcher.errors import ExitCode
 from launcher.launch import board as board_module
 from launcher.launch.board import Board, NodeError, Stage
+from launcher.launch.pulse import SILENCE_S, Pulse
 from launcher.run.plan import RunPlan
+from tests.cluster.real_slurm import wait_for
 from tests.launch.boards import a_board, together
 from tests.values import a_plan
 
@@ -126,6 +133,138 @@ def test_processes_that_ended_elsewhere_are_those_of_this_attempt(tmp_path: Path
     second.say_ended()
 
     assert (before, first.ended_elsewhere(), second.ended_elsewhere()) == ("", "n2", "")
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words that boards read, in their order."""
+    names: list[str] = []
+
+    def read(path: Path, kind: type[Any]) -> Any:
+        names.append(path.name)
+        return read_json_if_valid(path, kind)
+
+    monkeypatch.setattr(board_module, "read_json_if_valid", read)
+    return names
+
+
+def working(folder: Path, count: int) -> list[Board]:
+    """The boards of as many nodes, whose processes run."""
+    boards = [a_board(folder, rank, count=count) for rank in range(count)]
+    together(lambda: lead(boards[0]), *(partial(follow, board) for board in boards[1:]))
+    for board in boards:
+        board.say(Stage.working)
+    return boards
+
+
+def test_of_many_nodes_only_the_first_one_reads_what_all_say(tmp_path: Path, looked_at: list[str]):
+    boards = working(tmp_path, 4)
+    looked_at.clear()
+
+    for board in boards:
+        board.ended_elsewhere()
+
+    assert sorted(looked_at) == ["node0.json"] * 3 + ["node1.json", "node2.json", "node3.json"]
+
+
+def test_the_first_node_passes_on_which_others_have_ended(tmp_path: Path):
+    first, second, third = working(tmp_path, 3)
+
+    second.say_ended()
+    before = third.ended_elsewhere()
+    first.ended_elsewhere()
+
+    assert (before, third.ended_elsewhere()) == ("", "n2")
+
+
+def test_those_who_ended_in_an_attempt_have_not_ended_in_the_next_one(tmp_path: Path):
+    first, second, third = working(tmp_path, 3)
+    second.say_ended()
+    first.ended_elsewhere()
+
+    first.say(Stage.working, plan=2)
+    third.say(Stage.working, plan=2)
+
+    assert third.ended_elsewhere() == ""
+
+
+def test_another_node_waits_for_the_end_of_the_first_one_alone(tmp_path: Path, looked_at: list[str]):
+    first, _, third = working(tmp_path, 3)
+    first.say_ended()
+    looked_at.clear()
+
+    third.wait_until_ended()
+
+    assert set(looked_at) == {"node0.json"}
+
+
+def test_the_first_node_waits_for_the_end_of_all(tmp_path: Path):
+    first, second, third = working(tmp_path, 3)
+    for board in (first, second):
+        board.say_ended()
+    ended = []
+
+    def wait() -> list[str]:
+        first.wait_until_ended()
+        return [*ended]
+
+    def end_late() -> None:
+        time.sleep(0.2)
+        ended.append("n3")
+        third.say_ended()
+
+    seen, _ = together(wait, end_late)
+
+    assert (seen, first.ended_elsewhere()) == (["n3"], "n2, n3")
+
+
+def test_a_second_launch_leaves_alone_what_the_first_one_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It has not the run's folder: the first one is at work there."""
+    monkeypatch.setattr(board_module, "FAREWELL_S", 0.1)
+    boards = working(tmp_path, 2)
+    another = a_board(tmp_path, 0, start="18-0-0")
+
+    another.open()
+    another.leave(5, "it is being trained")
+
+    assert [board.word_of(rank) is not None for board in boards for rank in (0, 1)] == [True] * 4
+    assert boards[1].heard_last() is None
+
+
+def test_who_holds_the_folder_forgets_what_earlier_starts_have_left(tmp_path: Path):
+    working(tmp_path, 2)
+    later = a_board(tmp_path, 0, start="17-0-1")
+    later.open()
+
+    later.forget_other_starts()
+
+    assert [folder.name for folder in (tmp_path / ".nodes").iterdir()] == ["17-0-1"]
+
+
+def test_a_first_node_that_was_killed_is_not_waited_for_without_a_limit(tmp_path: Path):
+    first, second = working(tmp_path, 2)
+    clock = itertools.count(0, 30.0)
+    second = a_board(tmp_path, 1, patience_s=100.0, now=lambda: float(next(clock)))
+    first.say(Stage.here)
+
+    second.say(Stage.here)
+    with pytest.raises(NodeError, match="n2 has heard nothing of the first node, n1"):
+        second.wait_for_plan(last=0)
+
+    assert 100 + SILENCE_S < next(clock) < 100 + SILENCE_S + 200
+
+
+def test_a_pulse_is_there_until_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(board_module, "FAREWELL_S", 0.1)
+    node = NodeFacts(count=2, rank=0, name="n1", head="n1", start="17-0-0")
+    threads = set(threading.enumerate())
+    first = Board(tmp_path / ".nodes", node, patience_s=1.0, now=time.monotonic, sleep=time.sleep, pulse=Pulse())
+
+    first.open()
+    wait_for((tmp_path / ".nodes/17-0-0/pulse").exists, patience_s=20)
+    first.leave(1)
+
+    assert set(threading.enumerate()) == threads
 
 
 def test_one_node_alone_writes_nothing_and_waits_for_nobody(tmp_path: Path):

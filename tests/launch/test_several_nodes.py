@@ -18,6 +18,7 @@ from launcher.device.facts import DeviceFacts
 from launcher.errors import LauncherError
 from launcher.launch.attempts import follow, launch
 from launcher.launch.board import Board
+from launcher.launch.folder_lock import lock_folder
 from launcher.launch.meeting import MeetingFacts
 from launcher.run import codes
 from launcher.run.outcome import Outcome
@@ -211,6 +212,36 @@ def test_a_finished_run_is_finished_on_all_nodes(tmp_path: Path):
         assert exit_code == 0
 
     assert [len(first.carried_out) for first, _ in worlds] == [1, 0]
+
+
+def test_words_of_a_start_that_was_killed_are_gone_after_the_next_one(tmp_path: Path):
+    left = a_board(tmp_path / "model-a/run", 0, start="17-0-0")
+    left.open()
+    first, second = (World(board=a_board(tmp_path / "model-a/run", rank, start="17-0-1")) for rank in (0, 1))
+    first.meeting = MEETING
+    request = request_in(tmp_path)
+
+    first.meanwhile = waits_for(second)
+    together(lambda: launch(request, first.session()), lambda: follow(request, second.session()))
+
+    assert not (tmp_path / "model-a/run/.nodes").exists()
+
+
+def test_a_launch_that_finds_another_one_at_work_leaves_its_words_alone(tmp_path: Path):
+    at_work = a_board(tmp_path / "model-a/run", 0, start="17-0-0")
+    at_work.open()
+    first, second = (World(board=a_board(tmp_path / "model-a/run", rank, start="18-0-0")) for rank in (0, 1))
+    request = request_in(tmp_path)
+
+    with lock_folder(tmp_path / "model-a/run"):
+        error, exit_code = together(
+            lambda: noting(lambda: launch(request, first.session())), lambda: follow(request, second.session())
+        )
+
+    assert "is being trained right now" in str(error)
+    assert exit_code == 5
+    assert [folder.name for folder in (tmp_path / "model-a/run/.nodes").iterdir()] == ["17-0-0"]
+    assert at_work.word_of(0) is not None
 
 
 @pytest.mark.parametrize("resumed_on", [1, 2])
