@@ -7,23 +7,29 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launcher.cli.chosen import add_root, add_run
-from launcher.cluster.slurm import is_in_queue
+from launcher.cluster.slurm import cancel, is_in_queue
+from launcher.cluster.slurm_queue import SlurmQueue, job_of
 from launcher.cluster.states import status_now
-from launcher.errors import ExitCode, LauncherError, RequestError, printable
+from launcher.errors import ExitCode, LauncherError, printable
 from launcher.files import remove
 from launcher.run.found import called, find_run
-from launcher.run.holder import Holder
+from launcher.run.holder import Holder, holder_of
 from launcher.run.paths import RunPaths
 from launcher.run.status import RunStatus
 from launcher.run.stopping import stoppable_in
 from launcher.run.summary import RunSummary, State, summarize
 from launcher.show.runs import progress_text, state_text
+from launcher.sweep.found import find_sweep
+from launcher.sweep.standing import standings, standings_in_queue
+from launcher.sweep.status import is_at_work
+from launcher.sweep.stored import open_sweep
+from launcher.sweep.text import title_of
+from launcher.sweep.values import JobState, Standing, Sweep
 
 LOOK_EVERY_S = 0.2
 
@@ -34,19 +40,55 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LauncherError: it cannot be stopped from here; what can stop it is named.
     """
-    parser = argparse.ArgumentParser(prog="launcher cancel", description="Stop a run; it saves and can be resumed.")
+    parser = argparse.ArgumentParser(
+        prog="launcher cancel", description="Stop a run or sweep; it saves and can be resumed."
+    )
     add_run(parser)
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for it to save and end (60)")
     add_root(parser)
     asked = parser.parse_args(arguments)
+    until = time.monotonic() + asked.wait
+    if (sweep := find_sweep(asked.run, asked.root)) is not None:
+        return _cancel_sweep(open_sweep(sweep), until)
     folder = find_run(asked.run, asked.root)
     status = status_now(folder, lines=0)
     if status.summary.state not in (State.running, State.queued):
         print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
         return ExitCode.finished
     print(printable(_stop(status)), flush=True)
-    print(printable(_wait(folder, time.monotonic() + asked.wait)))
+    print(printable(_wait(folder, until)))
     return ExitCode.finished
+
+
+def _cancel_sweep(sweep: Sweep, until: float) -> int:
+    """Stop whoever runs it, so that no other job begins, then its jobs, and wait for them."""
+    found = standings_in_queue(sweep, SlurmQueue(), time.time())
+    if not is_at_work(sweep, found):
+        print(printable(f"{called(sweep.folder)} does not run: {title_of(found)}"))
+        return ExitCode.finished
+    for line in _stop_sweep(sweep, found):
+        print(printable(line), flush=True)
+    while is_at_work(sweep, found) and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+        found = standings(sweep, time.time())
+    print(printable(f"{called(sweep.folder)}: {title_of(found)}. Continue with: {sweep.command}"))
+    return ExitCode.finished
+
+
+def _stop_sweep(sweep: Sweep, found: Sequence[Standing]) -> Iterator[str]:
+    holder = holder_of(sweep.folder)
+    in_slurm = [one for one in found if one.in_slurm]
+    if holder is not None:
+        yield _stop_here(sweep.folder, holder, "which runs the sweep, to end")
+    if in_slurm:
+        jobs = [job_of(sweep.folder_of(one.job)) for one in in_slurm]
+        yield f"cancelled {len(jobs)} job{'s' if len(jobs) > 1 else ''}: {cancel(jobs)}"
+    for one in in_slurm:
+        if one.state is JobState.queued:
+            remove(RunPaths(sweep.folder_of(one.job)).submission)  # nothing waits any more
+    if holder is None:
+        outlived = (one for one in found if one.state is JobState.running and not one.in_slurm)
+        yield from (_stop(status_now(sweep.folder_of(one.job), lines=0)) for one in outlived)
 
 
 def _stop(status: RunStatus) -> str:
@@ -68,13 +110,13 @@ def _stop(status: RunStatus) -> str:
 
 
 def _cancel_of(run: RunSummary) -> str:
-    cancelled = _cancel_job(run.job)
+    cancelled = f"cancelled job {run.job}: {cancel([run.job])}"
     if run.state is State.queued:
         remove(RunPaths(run.folder).submission)  # nothing waits any more
     return cancelled
 
 
-def _stop_here(folder: Path, holder: Holder) -> str:
+def _stop_here(folder: Path, holder: Holder, means: str = "to stop: it finishes its iteration and saves") -> str:
     found = stoppable_in(folder, holder)
     if found is None:
         raise LauncherError(
@@ -89,21 +131,7 @@ def _stop_here(folder: Path, holder: Holder) -> str:
             f"{folder} is trained by process {found.process}, which belongs to another user. "
             f"That user can stop it: kill {found.process}"
         ) from error
-    return f"asked process {found.process}, {found.what}, to stop: it finishes its iteration and saves"
-
-
-def _cancel_job(job: str) -> str:
-    command = ["scancel", job]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise RequestError(
-            f"it belongs to job {job}, but scancel cannot be run here ({error.strerror}). "
-            f"On a host of that cluster: {shlex.join(command)}"
-        ) from error
-    if done.returncode != 0:
-        raise LauncherError(f"{shlex.join(command)} failed: {done.stderr.strip() or f'status {done.returncode}'}")
-    return f"cancelled job {job}: {shlex.join(command)}"
+    return f"asked process {found.process}, {found.what}, {means}"
 
 
 def _explain_elsewhere(folder: Path, where: Holder | None) -> str:

@@ -6,10 +6,18 @@ import os
 import shlex
 from collections.abc import Collection, Sequence
 
+from launcher.config.arguments import DETACH
+
 
 def take_flag(arguments: Sequence[str], flag: str) -> tuple[list[str], bool]:
     """The arguments without the flag, and whether it was among them."""
     return [argument for argument in arguments if argument != flag], flag in arguments
+
+
+def with_detach(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the setting that `--detach` is short for."""
+    rest, detaches = take_flag(arguments, DETACH)
+    return [*rest, "cluster.detach=true"] if detaches else rest
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from launcher.cli.flags import asks_for_help, take_flag
+from launcher.cli.flags import asks_for_help, take_flag, with_detach
 from launcher.cli.sweep import plan_sweep
 from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     if asks_for_help(arguments):
         print(training_help("plan"))
         return ExitCode.finished
-    asked, as_json = take_flag(arguments, "--json")
+    asked, as_json = take_flag(with_detach(arguments), "--json")
     if take_apart(asked).is_multirun:
         return plan_sweep(asked, as_json=as_json)
     run_hydra(asked, partial(_print_plan, as_json=as_json, asked=asked), command="launcher plan", only_looks=True)

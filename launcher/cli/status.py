@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli.chosen import add_root, add_run
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.cluster.states import status_now
-from launcher.errors import ExitCode, RequestError, printable
+from launcher.errors import ExitCode, printable
 from launcher.run.found import called, find_run
 from launcher.run.status import RunStatus
 from launcher.run.summary import State
@@ -17,8 +18,8 @@ from launcher.show.console import screen_width
 from launcher.show.status import now_line, status_json, status_text
 from launcher.sweep import status as sweeps
 from launcher.sweep.found import find_sweep
-from launcher.sweep.standing import standings
-from launcher.sweep.stored import read_sweep
+from launcher.sweep.standing import standings_in_queue
+from launcher.sweep.stored import open_sweep, read_sweep
 
 LOOK_EVERY_S = 2.0
 
@@ -50,23 +51,19 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_sweep(folder: Path, *, as_json: bool, follow: bool) -> int:
-    sweep = read_sweep(folder)
-    if sweep is None:
-        raise RequestError(
-            f"{folder} is a sweep, but its sweep.json is damaged or of another version. "
-            f"Look at its runs: launcher runs {folder}"
-        )
+    sweep = open_sweep(folder)
     if as_json:
         print(sweeps.status_json(sweep))
         return ExitCode.finished
-    found, before = standings(sweep, time.time()), ""
+    queue = SlurmQueue()
+    found, before = standings_in_queue(sweep, queue, time.time()), ""
     while follow and sweeps.is_at_work(sweep, found):
         if (line := sweeps.status_line(found)) != before:
             print(printable(line), flush=True)
         before = line
         time.sleep(LOOK_EVERY_S)
         sweep = read_sweep(folder) or sweep
-        found = standings(sweep, time.time())
+        found = standings_in_queue(sweep, queue, time.time())
     print(printable(sweeps.status_text(sweep, found)))
     return ExitCode.finished
 

@@ -15,14 +15,16 @@ from launcher.config.compose import Task, run_hydra
 from launcher.config.request import RunRequest
 from launcher.device.job import JobFacts, read_job
 from launcher.errors import ExitCode, RequestError, printable
+from launcher.launch.prepare import plan_data
 from launcher.launch.supervise import execute
 from launcher.pool import register as register_pool
 from launcher.search import plugin as search
 from launcher.show.console import make_console
-from launcher.sweep import grid
+from launcher.sweep import grid, slurm_array
 from launcher.sweep.books import Books
 from launcher.sweep.finish import finish
-from launcher.sweep.preview import preview, preview_json, preview_table
+from launcher.sweep.preview import JobPlan, preview, preview_json, preview_table
+from launcher.sweep.preview_in_slurm import preview_in_slurm
 from launcher.sweep.watch import Watcher
 
 
@@ -74,16 +76,23 @@ def plan_sweep(arguments: Sequence[str], *, as_json: bool) -> int:
     )
     run_hydra(arguments, _nothing, command="launcher plan", only_looks=True, books=books)
     assert books.sweep is not None
-    first = next(iter(books.requests.values()))
-    board = make_board(first)
-    session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
-    plans = preview(books.sweep, books.requests, books.decisions, session)
+    plans = _plans_of(books)
     print(
         preview_json(books.sweep, plans)
         if as_json
         else printable(preview_table(books.sweep, plans, is_drawn=books.draws_seed))
     )
     return ExitCode.finished
+
+
+def _plans_of(books: Books) -> list[JobPlan]:
+    if books.submits:
+        return preview_in_slurm(books, partial(plan_data, environ=dict(os.environ)))
+    assert books.sweep is not None
+    first = next(iter(books.requests.values()))
+    board = make_board(first)
+    session = make_session(first, ("launcher", "plan"), partial(execute, others=board), board)
+    return preview(books.sweep, books.requests, books.decisions, session)
 
 
 def _nothing(request: RunRequest) -> None:
@@ -93,5 +102,6 @@ def _nothing(request: RunRequest) -> None:
 def register() -> None:
     """Let Hydra find our plugins."""
     register_pool()
+    slurm_array.register()
     grid.register()
     search.register()

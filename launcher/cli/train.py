@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import signal
 import sys
@@ -10,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from launcher.cli.flags import asks_for_help, take_flag
-from launcher.config.arguments import MULTIRUN_FLAGS, take_apart
+from launcher.cli.flags import asks_for_help, take_flag, with_detach
+from launcher.config.arguments import command_of_one, is_of_cluster, take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
@@ -33,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.finished
     _refuse_sweeper_of_one(arguments)
     command = ("launcher", "train", *arguments)
-    arguments, in_place = take_flag(arguments, "--in-place")
+    arguments, in_place = take_flag(with_detach(arguments), "--in-place")
     task = partial(_train_here, command=command)
     with resumable_until_trained():
         if take_apart(arguments).is_multirun and not in_place:
@@ -48,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
 def _refuse_sweeper_of_one(arguments: Sequence[str]) -> None:
     """Raises RequestError where somebody chooses how to sweep, and forgot to."""
     asked = take_apart(arguments)
-    chosen = [text for text in asked.overrides if text.startswith("hydra/sweeper=")]
+    chosen = [text for text in asked.overrides if text.startswith(("hydra/sweeper=", "hydra/launcher=slurm_array"))]
     if chosen and not asked.is_multirun:
         command = shlex.join(("launcher", "train", "-m", *arguments))
         raise RequestError(f"{chosen[0]} is for several trainings, and this is one. With -m they are: {command}")
@@ -57,18 +56,13 @@ def _refuse_sweeper_of_one(arguments: Sequence[str]) -> None:
 def _train_here(request: RunRequest, command: tuple[str, ...]) -> float | None:
     if not request.typed.in_sweep:
         refuse_job(request.typed.overrides, instead=shlex.join(("launcher", "submit", *command[2:])))
-    return train_composed(request, command_of_job(request, command) if request.typed.folder else command)
-
-
-def command_of_job(request: RunRequest, command: Sequence[str]) -> tuple[str, ...]:
-    """What trains the same as this job of the command's sweep, in a run of its own."""
-    flags = (flag for flag in take_apart(command[2:]).flags if flag not in MULTIRUN_FLAGS)
-    return ("launcher", "train", *flags, *request.typed.overrides)
+    is_job = bool(request.typed.folder)
+    return train_composed(request, command_of_one(command, request.typed.overrides) if is_job else command)
 
 
 def refuse_job(settings: Iterable[str], *, instead: str) -> None:
     """Raises RequestError where settings ask for a job of a scheduler, which a training that begins now is not."""
-    if asked := [one for one in settings if re.match(r"[+~]*cluster[=.]", one)]:
+    if asked := [one for one in settings if is_of_cluster(one)]:
         raise RequestError(
             f"{', '.join(asked)}: settings of cluster are those of a job, and this command trains here, without one. "
             f"Leave them out, or submit the job: {instead}"

@@ -94,7 +94,12 @@ def copy_code(target: Path, project: Path) -> tuple[str, ...]:
             shutil.copyfile(source, place)
     except OSError as error:
         raise RequestError(f"The code could not be copied into {target} ({error.strerror}).") from error
-    return (str(target / "launcher"), str(target / "project"))
+    return folders_in_copy(target)
+
+
+def folders_in_copy(copy: Path) -> tuple[str, ...]:
+    """Where Python finds the code of a copy."""
+    return (str(copy / "launcher"), str(copy / "project"))
 
 
 def _pairs(target: Path, project: Path) -> Iterator[tuple[Path, Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,12 +33,24 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Array:
+    """The elements of a job that trains several runs."""
+
+    runs: Mapping[int, Path]
+    """The folder of each element's run, by the number of the element."""
+    at_once: int
+    """Elements that may run at a time; 0 leaves it to Slurm."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """All that a batch script says."""
 
     name: str
     run: Path
-    """The run's folder."""
+    """The run's folder; of an array, that of the sweep, which has those of its runs in it."""
+    array: Array | None
+    """None for a job that trains one run."""
     working_directory: Path
     """In which it was submitted."""
     command: tuple[str, ...]
@@ -68,10 +80,15 @@ def on_the_nodes(request: RunRequest) -> RunRequest:
     return replace(request, device=replace(request.device, count=gpus))
 
 
+def processes_on_node(request: RunRequest) -> int:
+    """Of the training."""
+    return count_of(request.device) or request.cluster.gpus_per_node or 1
+
+
 def cpus_of(request: RunRequest) -> int:
     """As asked, else one for each process and each of its DataLoader workers."""
-    processes = count_of(request.device) or request.cluster.gpus_per_node or 1
-    return request.cluster.cpus_per_node or processes * (1 + int(request.keys.get("DATALOADER.NUM_WORKERS", 0)))
+    loaders = int(request.keys.get("DATALOADER.NUM_WORKERS", 0))
+    return request.cluster.cpus_per_node or processes_on_node(request) * (1 + loaders)
 
 
 def time_of(asked: ClusterSettings) -> float:
@@ -213,7 +230,7 @@ OURS = {
     "--signal": "cluster.signal_s sets",
     "--ntasks": "the launcher sets: one task for each node, which starts the processes of the training",
     "--ntasks-per-node": "the launcher sets: one task for each node, which starts the processes of the training",
-    "--array": "would train the same run several times at once; submit each run by itself",
+    "--array": "would train the same run several times at once; a sweep is an array: hydra/launcher=slurm_array",
     "--chdir": "the launcher sets: the run's folder",
     "--output": "the launcher sets: a file in the run's folder",
     "--open-mode": "the launcher sets: append, so that a requeued job keeps what was written before",

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.cluster.job import Job
+from launcher.cluster.job import Array, Job
 from launcher.config.request import ContainerKind
 
 HEAD = """\
 #!/bin/bash
-# Written by `launcher submit`. By hand, on the node of an allocation, the command after `srun` does the same."""
+# Written by the launcher. By hand, on the node of an allocation, the command after `srun` does the same."""
 
 BODY = """\
 ours() { echo "launcher: $*"; }
@@ -29,9 +29,9 @@ attempt() { ls "$run/attempts" 2>/dev/null | grep -xE '[1-9][0-9]*' | sort -n | 
 before=$(newest)
 job= checkpoint= starts=0
 read -r job checkpoint starts 2>/dev/null < "$run/cluster/starts"
-if [ "$job $checkpoint" = "$SLURM_JOB_ID ${before:-none}" ]; then starts=$((starts + 1)); else starts=1; fi
-echo "$SLURM_JOB_ID ${before:-none} $starts" > "$run/cluster/starts"
-ours "job $SLURM_JOB_ID on $(hostname), start $starts from ${before:-the beginning}, $(date '+%%F %%T')"
+if [ "$job $checkpoint" = "$id ${before:-none}" ]; then starts=$((starts + 1)); else starts=1; fi
+echo "$id ${before:-none} $starts" > "$run/cluster/starts"
+ours "job $id on $(hostname), start $starts from ${before:-the beginning}, $(date '+%%F %%T')"
 give_up() {
     ours "$1 starts in a row brought no new checkpoint, so the job ends; see $run/attempts/$(attempt)/log.txt"
     exit 1
@@ -60,14 +60,14 @@ case ${status:-killed} in
 esac
 [ "$starts" -lt %(most)d ] || [ "$(newest)" != "$before" ] || give_up "$starts"
 # On a node that was given up this start may end after another one has begun.
-restarts=$(scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* Restarts=\\([0-9]*\\).*/\\1/p')
+restarts=$(scontrol show job "$id" 2>/dev/null | sed -n 's/.* Restarts=\\([0-9]*\\).*/\\1/p')
 if [ "${restarts:-${SLURM_RESTART_COUNT:-0}}" != "${SLURM_RESTART_COUNT:-0}" ]; then
     ours "$why; Slurm has started the job again"
     exit 75
 fi
 # While this job runs nobody else has decided. One that completes was cancelled, or is requeued by Slurm itself,
 # unless its time was up.
-read -r state left <<< "$(squeue --noheader -j "$SLURM_JOB_ID" -o '%%T %%L' 2>/dev/null)"
+read -r state left <<< "$(squeue --noheader -j "$id" -o '%%T %%L' 2>/dev/null)"
 case "${state:-RUNNING} $left" in
     RUNNING* | "COMPLETING 0:00") ;;
     *)
@@ -76,7 +76,7 @@ case "${state:-RUNNING} $left" in
         ;;
 esac
 ours "$why at ${now:+attempt $now, }$(newest): requeued"
-scontrol requeue "$SLURM_JOB_ID" && sleep 60
+scontrol requeue "$id" && sleep 60
 exit 75
 """
 
@@ -89,7 +89,7 @@ fi
 """
 REDIRECTION = """\
 # Slurm itself writes into no folder with a backslash or a percent sign in its name.
-exec >> "$run/cluster/slurm-$SLURM_JOB_ID.out" 2>&1
+exec >> %s/cluster/"slurm-$id.out" 2>&1
 """
 MOST_STARTS = 3
 """In a row without a new checkpoint."""
@@ -104,10 +104,22 @@ def batch_script(job: Job) -> str:
         "shared": SHARED % {"tasks": _tasks(job)} if job.asked.nodes > 1 else "",
         "command": " ".join(map(shlex.quote, _in_container(job))),
         "most": MOST_STARTS,
-        "redirection": "" if _takes_output(job.run) else REDIRECTION,
+        "redirection": "" if _takes_output(job.run) else REDIRECTION % shlex.quote(str(job.run)),
     }
-    lines = [HEAD, *directives(job), "", f"run={shlex.quote(str(job.run))}", *_environment(job), BODY % values]
-    return "\n".join(lines)
+    return "\n".join([HEAD, *directives(job), "", *_which_run(job), *_environment(job), BODY % values])
+
+
+def _which_run(job: Job) -> Iterator[str]:
+    """The run, and what Slurm's commands call this job: to some of them SLURM_JOB_ID of an element is all elements."""
+    if job.array is None:
+        yield f"run={shlex.quote(str(job.run))}"
+        yield "id=$SLURM_JOB_ID"
+        return
+    yield "case $SLURM_ARRAY_TASK_ID in"
+    for number, run in job.array.runs.items():
+        yield f"    {number}) run={shlex.quote(str(run))} ;;"
+    yield "esac"
+    yield "id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 
 
 def directives(job: Job) -> Iterator[str]:
@@ -123,9 +135,11 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     asked = job.asked
     yield "job-name", quoted(job.name)
     yield "chdir", quoted(str(job.run))
-    yield "output", "cluster/slurm-%j.out" if _takes_output(job.run) else "/dev/null"
+    yield "output", f"cluster/slurm-{_output_of(job)}.out" if _takes_output(job.run) else "/dev/null"
     yield "open-mode", "append"
     yield "requeue", ""
+    if job.array is not None:
+        yield "array", array_text(job.array)
     yield "signal", f"USR1@{job.lead_s}"
     yield "nodes", str(asked.nodes)
     yield "ntasks", str(asked.nodes)
@@ -141,6 +155,22 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
     for name in ("partition", "account", "qos", "constraint"):
         if value := getattr(asked, name):
             yield name, quoted(value)
+
+
+def _output_of(job: Job) -> str:
+    return "%j" if job.array is None else "%A_%a"
+
+
+def array_text(array: Array) -> str:
+    """`1-3,7%2`: elements, and how many at once."""
+    spans: list[list[int]] = []
+    for number in sorted(array.runs):
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    listed = ",".join("-".join(map(str, span)) for span in spans)
+    return f"{listed}%{array.at_once}" if array.at_once else listed
 
 
 def _tasks(job: Job) -> str:

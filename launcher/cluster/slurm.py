@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from launcher.errors import LauncherError, RequestError, printable
 PATIENCE_S = 10.0
 GLANCE_S = 2.0
 """For a list of runs: a host without Slurm's configuration looks for it by DNS, which may take long to say no."""
+FORMAT = "%i|%T|%r|%Z"
+"""Of squeue: id, state, reason, folder."""
 UNKNOWN_JOB = "Invalid job id"
 
 
@@ -33,10 +37,17 @@ class JobState:
     in_queue: bool
     """It waits, or runs; otherwise it has ended."""
     folder: str
-    """In which it runs, which is the run's; empty where nothing is said. Numbers of jobs are used again."""
+    """In which it runs, that of a run or a sweep; empty where nothing is said."""
 
     def __str__(self) -> str:
         return f"{self.state} ({self.reason})" if self.reason else self.state
+
+    def is_of(self, run: Path) -> bool:
+        """Whether the queue has it for this run, whose element of an array runs in the sweep's folder.
+
+        Numbers of jobs are used again: it may be another run's.
+        """
+        return self.in_queue and self.folder in (str(run), str(run.parent))
 
 
 def submit(script: Path) -> str:
@@ -66,7 +77,7 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
     ids = sorted(job for job in jobs if re.fullmatch(r"\d+(_\d+)?", job))
     if not ids:
         return {}
-    queued = _ask(["squeue", "--noheader", "-o", "%i|%T|%r|%Z", "-j", ",".join(ids)], patience_s)
+    queued = _ask(["squeue", "--noheader", "--array", "-o", FORMAT, "-j", ",".join(ids)], patience_s)
     if queued is None:
         return None
     found = dict(_read_jobs(queued, in_queue=True))
@@ -76,10 +87,43 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
     return found
 
 
+def elements_in(folder: Path) -> Mapping[int, str]:
+    """Elements of this user's arrays that wait or run in that folder: their ids, such as `17_3`, by their number."""
+    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT]) or ""
+    there = (job for job, state in _read_jobs(text, in_queue=True) if state.folder == str(folder))
+    return {int(found[1]): job for job in there if (found := re.fullmatch(r"\d+_(\d+)", job))}
+
+
 def is_in_queue(job: str, run: Path) -> bool:
     """Whether this run's job of that number waits or runs, as far as Slurm can be asked."""
     found = (look_at_jobs([job]) or {}).get(job)
-    return found is not None and found.in_queue and found.folder == str(run)
+    return found is not None and found.is_of(run)
+
+
+def largest_element() -> int | None:
+    """The largest number that an element of an array may have; None where Slurm does not say."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask(["scontrol", "show", "config"]) or "", re.MULTILINE)
+    return int(found[1]) - 1 if found else None
+
+
+def cancel(jobs: Sequence[str], *options: str) -> str:
+    """Cancel jobs, or send them what the options say; returns the command.
+
+    Raises:
+        RequestError: there is no scancel.
+        LauncherError: Slurm refuses it.
+    """
+    command = ["scancel", *options, *jobs]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RequestError(
+            f"it belongs to job {jobs[0]}, but scancel cannot be run here ({error.strerror}). "
+            f"On a host of that cluster: {shlex.join(command)}"
+        ) from error
+    if done.returncode != 0:
+        raise LauncherError(f"{shlex.join(command)} failed: {done.stderr.strip() or f'status {done.returncode}'}")
+    return shlex.join(command)
 
 
 def how_it_ended(job: str) -> JobState | None:

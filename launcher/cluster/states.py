@@ -19,9 +19,9 @@ from launcher.run.summary import RunSummary, State, state_of
 
 def with_jobs(runs: Sequence[RunSummary], now: float, *, patience_s: float = PATIENCE_S) -> list[RunSummary]:
     """The same with the states that follow from the scheduler's; it is asked once, and only about unfinished runs."""
-    submissions = {run.folder: _submission_of(run) for run in runs}
+    submissions = {run.folder: submission_of(run) for run in runs}
     jobs = look_at_jobs({one.job_id for one in submissions.values() if one is not None}, patience_s)
-    return [_with_job(run, submissions[run.folder], jobs, now) for run in runs]
+    return [with_job(run, submissions[run.folder], jobs, now) for run in runs]
 
 
 def status_now(folder: Path, lines: int) -> RunStatus:
@@ -33,27 +33,29 @@ def status_now(folder: Path, lines: int) -> RunStatus:
 def status_with_job(status: RunStatus, now: float) -> RunStatus:
     """The same for one run, with the words of the scheduler."""
     run = status.summary
-    submission = _submission_of(run)
+    submission = submission_of(run)
     if submission is None:
         return status
     jobs = look_at_jobs([submission.job_id])
     job = _job_of(run, submission, jobs or {}) or (how_it_ended(submission.job_id) if jobs is not None else None)
-    return replace(status, summary=_with_job(run, submission, jobs, now), job_state=str(job or ""))
+    return replace(status, summary=with_job(run, submission, jobs, now), job_state=str(job or ""))
 
 
-def _submission_of(run: RunSummary) -> Submission | None:
+def submission_of(run: RunSummary) -> Submission | None:
+    """The latest job of a run that has not finished."""
     return None if run.state is State.finished else read_submission(RunPaths(run.folder))
 
 
 def _job_of(run: RunSummary, submission: Submission, jobs: Mapping[str, JobState]) -> JobState | None:
     """Of this run, and not of another one whose job has the same number."""
     job = jobs.get(submission.job_id)
-    return None if job is None or (job.in_queue and job.folder != str(run.folder)) else job
+    return None if job is None or (job.in_queue and not job.is_of(run.folder)) else job
 
 
-def _with_job(
+def with_job(
     run: RunSummary, submission: Submission | None, jobs: Mapping[str, JobState] | None, now: float
 ) -> RunSummary:
+    """The run with the state that follows from the scheduler's jobs; as it is where there are none, or nobody knows."""
     if submission is None or jobs is None:
         return run
     job = _job_of(run, submission, jobs)

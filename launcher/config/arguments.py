@@ -15,6 +15,10 @@ FLAGS_WITH_VALUE = (
 )
 INFO_FLAGS = ("--info", "-i")
 MULTIRUN_FLAGS = ("--multirun", "-m")
+DETACH = "--detach"
+"""Ours: short for `cluster.detach=true`."""
+OF_ARRAYS = ("cluster.max_parallel", "cluster.detach")
+"""Settings that only a sweep can have."""
 
 # Not in the primary defaults list, so that their files can override other groups and come last: see Hydra's pattern of
 # configuring experiments. Hydra then wants a plus, which nobody should have to know about.
@@ -71,6 +75,13 @@ def take_apart(arguments: Sequence[str]) -> Arguments:
         if takes_next and waiting and not waiting[-1].startswith("-"):
             flags.append(waiting.pop())
     return Arguments(overrides=tuple(overrides), flags=tuple(flags))
+
+
+def command_of_one(command: Sequence[str], overrides: Sequence[str]) -> tuple[str, ...]:
+    """What trains a job of the command's sweep, which has these overrides, in a run of its own."""
+    flags = (flag for flag in take_apart(command[2:]).flags if flag not in (*MULTIRUN_FLAGS, DETACH))
+    own = [text for text in overrides if text.partition("=")[0] not in OF_ARRAYS]
+    return ("launcher", "submit" if any(map(is_of_cluster, own)) else "train", *flags, *own)
 
 
 def with_config_dir(arguments: Arguments, change: Callable[[str], str]) -> Arguments:
@@ -150,6 +161,11 @@ def override_for_hydra(text: str) -> str:
 def is_hydras(override: str) -> bool:
     """Whether it sets something of Hydra itself."""
     return re.match(r"[+~]*hydra([./=]|$)", override) is not None
+
+
+def is_of_cluster(override: str) -> bool:
+    """Whether it asks for a job of a scheduler."""
+    return re.match(r"[+~]*cluster[=.]", override) is not None
 
 
 def completion_line(line: str) -> str:

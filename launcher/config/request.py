@@ -347,7 +347,7 @@ class ContainerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
-    """The job that `launcher submit` asks Slurm for; other commands take no notice of it."""
+    """The job that `launcher submit`, or a sweep with `hydra/launcher=slurm_array`, asks Slurm for."""
 
     nodes: int = ranged(1, at_least=1)
     """Number of nodes, each with the same devices."""
@@ -376,6 +376,10 @@ class ClusterSettings:
     """Seconds before the time limit at which the run stops and saves; 0 is 120, or more where saves take long."""
     code: JobCode = JobCode.live
     """Which code the job runs: `live`, the files as they are when it starts, or `snapshot`, a copy made now."""
+    max_parallel: int = ranged(0, at_least=0, note="0 leaves it to Slurm")
+    """Number of jobs of a sweep that run at a time, with `-m hydra/launcher=slurm_array`; 0 leaves it to Slurm."""
+    detach: bool = False
+    """Submit a sweep and return, with `-m hydra/launcher=slurm_array`, instead of following it; short: `--detach`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -462,7 +466,7 @@ class RunRequest:
     evaluation: EvaluationSettings
     """How detections are measured."""
     cluster: ClusterSettings
-    """The job that `launcher submit` asks Slurm for."""
+    """The job that is asked of Slurm."""
     pool: PoolSettings
     """The devices that the jobs of a sweep share."""
     sweep: SweepSettings

@@ -157,5 +157,11 @@ DEPENDENT = (
         needs="detectron2's own tools/train_net.py, which looks at it after the training",
     ),
     Dependent(names=("pool", "sweep", "search"), used=lambda request: request.typed.in_sweep, needs="-m"),
+    Dependent(
+        names=("cluster.max_parallel", "cluster.detach"),
+        used=lambda request: request.typed.in_sweep,
+        needs="-m hydra/launcher=slurm_array",
+        is_refused=True,
+    ),
     *map(_as_dependent, READABLE),
 )

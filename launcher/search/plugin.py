@@ -28,6 +28,8 @@ from launcher.search.batches import Batches, batch_size
 from launcher.search.settings import PRUNERS, SAMPLERS, problems_with_choice
 from launcher.search.space import Dimension, Interval, Point, Space, parse, space_of
 from launcher.search.values import Aim, Plan, Proposing, Pruning
+from launcher.sweep.array import ArrayRuns
+from launcher.sweep.slurm_array import ArrayLauncher, refuse_unused
 
 if TYPE_CHECKING:
     from launcher.search.book import Book
@@ -38,6 +40,10 @@ TARGET = "hydra_plugins.launcher_search.SearchSweeper"
 MISSING = (
     "hydra/sweeper=search needs Optuna, which is not installed. Install it: pip install 'detectron2-launcher[search]'"
 )
+
+
+IN_QUEUE = 8
+"""Jobs of a search that Slurm has at a time, where nothing says how many."""
 
 
 @dataclass
@@ -83,6 +89,7 @@ class SearchSweeper(Sweeper):
 
         assert self.hydra_context is not None
         plan = self._plan(parse(arguments, self.hydra_context.config_loader))
+        runs = self._open_array()
         probes = probes_of(plan.how.space, plan.first)
         self.validate_batch_is_legal([plan.overrides_of(point) for point in probes])
         book: Book = self._task.ledger  # type: ignore[union-attr]
@@ -98,7 +105,7 @@ class SearchSweeper(Sweeper):
         book.expects(min(plan.n_trials, plan.how.space.size or plan.n_trials))
         search = Search(replace(plan, how=replace(plan.how, seed=sweep.seed or 0)), book)
         search.recall()
-        self._run(search, book)
+        self._run(search, book, runs)
         if not search.has_value and not search.was_stopped:
             raise LauncherError(_nothing_measured(plan))
         return [search.returns[number] for number in sorted(search.returns)]
@@ -137,7 +144,32 @@ class SearchSweeper(Sweeper):
                 found[key] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         return found
 
-    def _run(self, search: Search, book: Book) -> None:
+    def _open_array(self) -> ArrayRuns | None:
+        """Slurm's queue, in which a search keeps some jobs; None for another launcher."""
+        assert self.config is not None
+        assert self.launcher is not None
+        refuse_unused(self.launcher, getattr(getattr(self._task, "ledger", None), "typed", ()))
+        if not isinstance(self.launcher, ArrayLauncher):
+            return None
+        asked = self.launcher.asked
+        if asked.detach:
+            raise RequestError(
+                "cluster.detach=true leaves a sweep to Slurm, but a search proposes each job by how those before it "
+                "did, so its command has to stay. Leave --detach out, and type it where it can stay, as in tmux."
+            )
+        runs = self.launcher.open(self.config.search.batch or asked.max_parallel or IN_QUEUE)
+        if problems := runs.problems_with_number(self.config.search.n_trials):
+            raise RequestError("\n".join(problems))
+        return runs
+
+    def _run(self, search: Search, book: Book, runs: ArrayRuns | None) -> None:
+        if runs is not None:
+            book.say(
+                f"search in Slurm: {runs.size} jobs are in the queue at a time (cluster.max_parallel), the first of "
+                "them as one array; each that ends is followed by an array of one"
+            )
+            search.run(runs)
+            return
         if isinstance(self.launcher, PoolLauncher):
             pool = self.launcher.open()
             if not search.waits:  # what earlier jobs of the sweep have of the GPUs gets free

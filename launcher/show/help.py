@@ -31,7 +31,10 @@ Options:
   --info defaults      which files were composed, in which order
   --hydra-help         all options of Hydra"""
 OF_COMMAND: Mapping[str, str] = {
-    "train": "  --in-place           in the launcher's own process, for debuggers",
+    "train": (
+        "  --in-place           in the launcher's own process, for debuggers\n"
+        "  --detach             with -m hydra/launcher=slurm_array: submit, and do not follow"
+    ),
     "plan": "  --json               the plan as JSON",
 }
 FIND = """\

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.config.arguments import is_hydras
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
@@ -32,13 +34,26 @@ from launcher.sweep.policy import Turn, turn_of
 from launcher.sweep.problems import refuse_problems
 from launcher.sweep.record import hold_sweep, refuse_another, write_sweep
 from launcher.sweep.retention import apply_keep
-from launcher.sweep.standing import has_outcome, standing_of, standings
+from launcher.sweep.standing import has_outcome, standing_of, standings, standings_in_queue
 from launcher.sweep.stored import read_sweep
 from launcher.sweep.values import SWEEP_VERSION, Job, JobState, Standing, Sweep
 from launcher.sweep.watch import Watcher
 
 Examine = Callable[[Sequence[str]], Examined]
 """What a job of these overrides asks for, and every problem with it."""
+
+
+class Submitting(Protocol):
+    """A launcher that hands jobs to Slurm, and follows those that Slurm has already."""
+
+    def problems_with(self, request: RunRequest, folder: Path) -> list[str]:
+        """What is wrong with the run in that folder as a job there."""
+
+    def problems_with_number(self, num_jobs: int) -> list[str]:
+        """Why Slurm cannot have a sweep of so many."""
+
+    def problems_with_all(self, requests: Sequence[RunRequest]) -> list[str]:
+        """What is wrong with them together."""
 
 
 class Books(contextlib.ExitStack):
@@ -72,10 +87,14 @@ class Books(contextlib.ExitStack):
         """Of the jobs that were admitted, by name."""
         self.decisions: dict[str, ledger.Decision] = {}
         """What was decided about them."""
+        self._written: Sweep | None = None
         self._command = tuple(command)
         self._typed = tuple(typed)
         self._watcher = watcher
+        self.queue = SlurmQueue()
+        """As it was when it was last asked about the jobs."""
         self._examine: Examine | None = None
+        self._submitting: Submitting | None = None
         self._admitted: dict[tuple[str, ...], Planned] = {}
         """By the overrides that the sweeper gave them."""
         self._numbers: dict[int, Job] = {}
@@ -88,6 +107,25 @@ class Books(contextlib.ExitStack):
     def examine_with(self, examine: Examine) -> None:
         """Have overrides composed by this."""
         self._examine = examine
+
+    def submit_with(self, submitting: Submitting) -> None:
+        """Have jobs checked for Slurm, and those that it has already followed."""
+        self._submitting = submitting
+
+    @property
+    def submits(self) -> bool:
+        """Whether the jobs are Slurm's."""
+        return self._submitting is not None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """That was typed."""
+        return self._command
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """Its overrides."""
+        return self._typed
 
     @property
     def keep(self) -> str:
@@ -128,7 +166,11 @@ class Books(contextlib.ExitStack):
     def standing(self, number: int) -> Standing:
         """Where the job stands that the launcher knows by that number."""
         assert self.sweep is not None
-        return standing_of(self.sweep, self._numbers[number], time.time())
+        return standing_of(self.sweep, self._numbers[number], time.time(), self.queue)
+
+    def job(self, number: int) -> Job:
+        """The job of that number, which in the sweep may have another."""
+        return self._numbers[number]
 
     def folder(self, number: int) -> Path:
         """Its run folder."""
@@ -138,7 +180,7 @@ class Books(contextlib.ExitStack):
     def standings(self) -> list[Standing]:
         """Where all jobs stand; what failed in this command before it began has left nothing in its folder."""
         assert self.sweep is not None
-        found = standings(self.sweep, time.time())
+        found = standings_in_queue(self.sweep, self.queue, time.time())
         return [_of_failure(one, self._failed_early.get(one.job.folder)) for one in found]
 
     def admit(self, jobs: Sequence[Sequence[str]], first: int) -> list[ledger.Decision]:
@@ -150,11 +192,15 @@ class Books(contextlib.ExitStack):
             SweepBusyError: another controller is at this sweep.
         """
         self.open(jobs[0])
+        self._refuse_number(len(jobs))
         self._plan(jobs)
-        sweep = self._held()
         planned = [self._admitted[tuple(overrides)] for overrides in jobs]
-        self._write(replace(sweep, jobs=with_jobs(sweep, planned)))
-        by_name = {job.folder: job for job in self.sweep.jobs} if self.sweep is not None else {}
+        self._refuse_together(planned)
+        sweep = self._held()
+        sweep = replace(sweep, jobs=with_jobs(sweep, planned))
+        self._write(sweep)
+        self.queue.refresh(map(sweep.folder_of, sweep.jobs))
+        by_name = {job.folder: job for job in sweep.jobs}
         decisions = [self._decide(number, by_name[one.name], one) for number, one in enumerate(planned, start=first)]
         admitted = [self._numbers[first + at] for at in range(len(jobs))]
         self._watcher.admitted(admitted, decisions)
@@ -176,7 +222,7 @@ class Books(contextlib.ExitStack):
     def tick(self) -> None:
         """About once a second."""
         assert self.sweep is not None
-        self._watcher.look(self.sweep, time.time())
+        self._watcher.look(self.sweep, time.time(), self.queue)
 
     def ended(self, ended: ledger.Ended) -> ledger.Go | ledger.Stop:
         """Note how a job ended, and what that means for the others."""
@@ -239,11 +285,35 @@ class Books(contextlib.ExitStack):
         examined = [
             (tuple(job), *self._examined([*job, *self._seed(job)])) for job in jobs if tuple(job) not in self._admitted
         ]
-        refuse_problems([(" ".join(own_of(job, self.sweep)), problems) for job, _, problems in examined])
+        refuse_problems(
+            [
+                (" ".join(own_of(job, self.sweep)), [*problems, *self._in_slurm(job, request)])
+                for job, request, problems in examined
+            ]
+        )
         for job, request, _ in examined:
             assert request is not None
             self._admitted[job] = planned_job(job, self._seed(job), request, self.sweep)
         self.requests |= {one.name: one.request for one in self._admitted.values()}
+
+    def _refuse_together(self, planned: Sequence[Planned]) -> None:
+        assert self.sweep is not None
+        self._refuse_number(len(with_jobs(self.sweep, planned)))
+        if self._submitting is not None:
+            refuse_problems([("", self._submitting.problems_with_all([one.request for one in planned]))])
+
+    def _refuse_number(self, num_jobs: int) -> None:
+        """Before they are composed, which takes a while."""
+        if self._submitting is not None:
+            refuse_problems([("", self._submitting.problems_with_number(num_jobs))])
+
+    def _in_slurm(self, job: Sequence[str], request: RunRequest | None) -> list[str]:
+        """What is wrong with it there, where it is handed to Slurm."""
+        assert self.sweep is not None
+        if self._submitting is None or request is None:
+            return []
+        name = planned_job(job, self._seed(job), request, self.sweep).name
+        return self._submitting.problems_with(request, self.sweep.folder / name)
 
     def _examined(self, overrides: Sequence[str]) -> Examined:
         assert self._examine is not None
@@ -256,8 +326,9 @@ class Books(contextlib.ExitStack):
         return [] if has_one else [f"{SEED}={self.sweep.seed}"]
 
     def _write(self, sweep: Sweep) -> None:
-        if not self.only_looks:
+        if not self.only_looks and sweep != self._written:
             write_sweep(sweep)
+            self._written = sweep
         self.sweep = sweep
         self._watcher.knows(sweep)
 
@@ -268,10 +339,11 @@ class Books(contextlib.ExitStack):
             return ledger.Known(value=standing.value)
         self._adopted.discard(job.folder)
         turn = turn_of(standing, request.sweep.rerun)
-        if turn is Turn.adopt:
+        follows = self._submitting is not None and self.queue.has(self.folder(number)) is True
+        if turn is Turn.adopt and not follows:
             self._adopted.add(job.folder)
             return ledger.Wait(folder=self.folder(number))
-        if turn is Turn.run or request.resume == "never":
+        if turn is not Turn.skip or request.resume == "never":
             assert self.sweep is not None
             return ledger.Run(
                 log=self.sweep.folder / LOGS / f"{job.folder}.txt",

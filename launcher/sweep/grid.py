@@ -22,6 +22,7 @@ from launcher.pool.ledger import Job, Run
 from launcher.pool.plugin import PoolLauncher
 from launcher.pool.registered import register_plugin
 from launcher.sweep.books import Books
+from launcher.sweep.slurm_array import ArrayLauncher, refuse_unused
 
 NAME, TARGET = "grid", "hydra_plugins.launcher_grid.GridSweeper"
 
@@ -66,12 +67,13 @@ class GridSweeper(Sweeper):
         assert self._books is not None
         assert self._parser is not None
         jobs = self._books.repeated(points_of(self._parser.parse_overrides(arguments)))
-        if isinstance(self._launcher, PoolLauncher):
-            self._launcher.open()  # says at once where the devices are not there
+        refuse_unused(self._launcher, self._books.typed)
+        if isinstance(self._launcher, PoolLauncher | ArrayLauncher):
+            self._launcher.open()  # says at once where the devices, or Slurm, are not there
         if self._books.only_looks:
             self._books.admit(jobs, 0)
             return []
-        if isinstance(self._launcher, PoolLauncher):
+        if isinstance(self._launcher, PoolLauncher | ArrayLauncher):
             return self._launcher.launch(jobs, 0)
         return self._launch(jobs)
 

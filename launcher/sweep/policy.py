@@ -14,7 +14,7 @@ class Turn(Enum):
     run = "run"
     """From its beginning, or from its last checkpoint."""
     adopt = "adopt"
-    """Another process is at it: it is waited for."""
+    """Another process is at it, or Slurm has it: it is waited for."""
     skip = "skip"
     """It has come to an end that counts."""
 
@@ -22,7 +22,7 @@ class Turn(Enum):
 def turn_of(standing: Standing, rerun: Rerun) -> Turn:
     """Finished and pruned jobs count; what was interrupted resumes; a failure is repeated as `sweep.rerun` says."""
     match standing.state:
-        case JobState.running:
+        case JobState.running | JobState.queued:
             return Turn.adopt
         case JobState.finished | JobState.pruned:
             return Turn.skip

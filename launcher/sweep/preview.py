@@ -15,7 +15,7 @@ from launcher.launch.session import Session
 from launcher.pool.ledger import Known, Run, Wait
 from launcher.run.attempts import device_text
 from launcher.run.identity import fingerprint_of
-from launcher.run.plan import Finished, New, RunPlan
+from launcher.run.plan import Finished, Resume, RunPlan, Start
 from launcher.show.table import table
 from launcher.sweep.problems import group_problems
 from launcher.sweep.values import Job, Sweep
@@ -33,7 +33,7 @@ class JobPlan:
     folder: str
     overrides: tuple[str, ...]
     does: str
-    """`starts`, `resumes from 200`, `finished`, `not repeated`, or `runs already`."""
+    """`starts`, `resumes from 200`, `finished`, `not repeated`, `runs already`, or where it is in a queue."""
     device: str
     batch: int
     learning_rate: float
@@ -52,20 +52,25 @@ def preview(
         LauncherError: `launcher train` would refuse some of them; every problem is named.
     """
     shared = sharing(session)
+
+    def plan_one(job: Job) -> JobPlan:
+        here = replace(requests[job.folder], typed=_typed_in(sweep, job, requests[job.folder]))
+        return _plan_of(job, prepare(here, shared, Since(began=session.now())).plan, decisions[job.folder])
+
+    return plan_each([job for job in sweep.jobs if job.folder in requests], plan_one)
+
+
+def plan_each(jobs: Sequence[Job], plan_one: Callable[[Job], JobPlan]) -> list[JobPlan]:
+    """The plans of all jobs; raises LauncherError with the problems of all that have some."""
     plans: list[JobPlan] = []
     errors: list[tuple[str, LauncherError]] = []
-    for job in sweep.jobs:
-        if job.folder not in requests:
-            continue
-        here = replace(requests[job.folder], typed=_typed_in(sweep, job, requests[job.folder]))
+    for job in jobs:
         try:
-            plan = prepare(here, shared, Since(began=session.now())).plan
+            plans.append(plan_one(job))
         except LauncherError as error:
             errors.append((job.folder, error))
-        else:
-            plans.append(_plan_of(job, plan, decisions[job.folder]))
     if errors:
-        lines = group_problems([(name, str(error).splitlines()) for name, error in errors], of=len(requests))
+        lines = group_problems([(name, str(error).splitlines()) for name, error in errors], of=len(jobs))
         together = type(errors[0][1])("\n".join(lines))
         together.exit_code = errors[0][1].exit_code
         raise together
@@ -76,8 +81,8 @@ def sharing(session: Session) -> Session:
     """The same, looking once at devices and data that several jobs share."""
     return replace(
         session,
-        look=_once(session.look, lambda request: repr((request.device, request.keys.get("MODEL.DEVICE", "")))),
-        plan_data=_once(session.plan_data, data_key),
+        look=once(session.look, lambda request: repr((request.device, request.keys.get("MODEL.DEVICE", "")))),
+        plan_data=once(session.plan_data, data_key),
     )
 
 
@@ -118,7 +123,8 @@ def _typed_in(sweep: Sweep, job: Job, request: RunRequest) -> Typed:
     return replace(request.typed, folder=str(sweep.folder_of(job)))
 
 
-def _once(look: Callable[[RunRequest], T], key: Callable[[RunRequest], str]) -> Callable[[RunRequest], T]:
+def once(look: Callable[[RunRequest], T], key: Callable[[RunRequest], str]) -> Callable[[RunRequest], T]:
+    """The same, which looks once for all requests of one key."""
     seen: dict[str, T] = {}
 
     def look_once(request: RunRequest) -> T:
@@ -135,7 +141,7 @@ def _plan_of(job: Job, plan: RunPlan, decision: Run | Known | Wait) -> JobPlan:
         number=job.number,
         folder=job.folder,
         overrides=job.overrides,
-        does=_does(plan, decision),
+        does=does(plan.start, decision),
         device=device_text(plan.devices.kind, plan.devices.num_processes),
         batch=plan.keys["SOLVER.IMS_PER_BATCH"],
         learning_rate=plan.keys["SOLVER.BASE_LR"],
@@ -143,11 +149,12 @@ def _plan_of(job: Job, plan: RunPlan, decision: Run | Known | Wait) -> JobPlan:
     )
 
 
-def _does(plan: RunPlan, decision: Run | Known | Wait) -> str:
+def does(start: Start, decision: Run | Known | Wait) -> str:
+    """What becomes of a job that would start so."""
     if isinstance(decision, Wait):
         return "runs already"
-    if isinstance(plan.start, Finished):
+    if isinstance(start, Finished):
         return "finished"
     if isinstance(decision, Known):
         return "not repeated"
-    return "starts" if isinstance(plan.start, New) else f"resumes from {plan.first_iteration}"
+    return f"resumes from {start.point.next_iteration or 0}" if isinstance(start, Resume) else "starts"

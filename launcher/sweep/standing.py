@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.config.values import read_json_if_valid
 from launcher.run import codes
 from launcher.run.attempts import Attempt, read_attempts
@@ -15,16 +16,22 @@ from launcher.run.holder import holder_of
 from launcher.run.outcome import Outcome, would_fail_again
 from launcher.run.paths import RunPaths
 from launcher.run.progress import read_pace
-from launcher.run.summary import RunSummary, State, summary_of
+from launcher.run.summary import RunSummary, summary_of
 from launcher.sweep.values import Job, JobState, Standing, Sweep
 
-STATES = {State.queued: JobState.planned}
-"""Of a run that means something else for a job."""
+DONE = (JobState.finished, JobState.pruned)
+"""Nothing follows that, whatever Slurm still says of the job."""
 
 
-def standings(sweep: Sweep, now: float) -> list[Standing]:
-    """Of all jobs, in their order, with values of one metric."""
-    return of_one_metric([standing_of(sweep, job, now) for job in sweep.jobs], sweep.metric)
+def standings(sweep: Sweep, now: float, queue: SlurmQueue | None = None) -> list[Standing]:
+    """Of all jobs, in their order, with values of one metric, and by what the queue says, where one was asked."""
+    return of_one_metric([standing_of(sweep, job, now, queue) for job in sweep.jobs], sweep.metric)
+
+
+def standings_in_queue(sweep: Sweep, queue: SlurmQueue, now: float) -> list[Standing]:
+    """The same, with Slurm asked about jobs that were submitted, if that was not done a moment ago."""
+    queue.refresh(map(sweep.folder_of, sweep.jobs))
+    return standings(sweep, now, queue)
 
 
 def of_one_metric(found: Sequence[Standing], asked: str) -> list[Standing]:
@@ -33,13 +40,14 @@ def of_one_metric(found: Sequence[Standing], asked: str) -> list[Standing]:
     return [one if one.metric in ("", metric) else replace(one, value=one.metrics.get(metric)) for one in found]
 
 
-def standing_of(sweep: Sweep, job: Job, now: float) -> Standing:
+def standing_of(sweep: Sweep, job: Job, now: float, queue: SlurmQueue | None = None) -> Standing:
     """The job at that time."""
     folder = sweep.folder_of(job)
     paths = RunPaths(folder)
     attempts = read_attempts(paths)
     run = summary_of(folder, attempts, holder_of(folder), now, sweep.metric)
-    state = STATES.get(run.state) or JobState(run.state.value)
+    run = run if queue is None else queue.with_job(run, now)
+    state = JobState(run.state.value)
     pace = read_pace(paths.metrics) if state is JobState.running else None
     return Standing(
         job=job,
@@ -54,6 +62,7 @@ def standing_of(sweep: Sweep, job: Job, now: float) -> Standing:
         iteration_s=pace.iteration_s if pace is not None else None,
         device=run.device,
         would_fail_again=state is JobState.failed and _would_fail_again(run, paths, attempts),
+        in_slurm=queue.text_of(folder) if queue is not None and state not in DONE else "",
     )
 
 

@@ -6,18 +6,21 @@ import json
 import time
 from collections.abc import Iterator
 
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.run.found import called
 from launcher.run.holder import holder_of
 from launcher.show.runs import period_text
-from launcher.sweep.standing import standings
+from launcher.sweep.standing import standings_in_queue
 from launcher.sweep.table import best_of, plain_sweep, sweep_table
 from launcher.sweep.text import title_of, value_text
 from launcher.sweep.values import JobState, Standing, Sweep
 
+AT_WORK = (JobState.running, JobState.queued)
+
 
 def is_at_work(sweep: Sweep, found: list[Standing]) -> bool:
-    """Whether its controller lives, or a job that outlived it does."""
-    return holder_of(sweep.folder) is not None or any(one.state is JobState.running for one in found)
+    """Whether its controller lives, or a job that outlived it does, or Slurm has one."""
+    return holder_of(sweep.folder) is not None or any(one.state in AT_WORK for one in found)
 
 
 def status_text(sweep: Sweep, found: list[Standing]) -> str:
@@ -34,7 +37,7 @@ def status_line(found: list[Standing]) -> str:
 
 def status_json(sweep: Sweep) -> str:
     """For a program."""
-    found = standings(sweep, time.time())
+    found = standings_in_queue(sweep, SlurmQueue(), time.time())
     return json.dumps({**plain_sweep(sweep, found), "is_at_work": is_at_work(sweep, found)}, indent=2)
 
 
@@ -44,6 +47,8 @@ def _lines(sweep: Sweep, found: list[Standing]) -> Iterator[str]:
     yield f"  {title_of(found)}; all together they ran for {period_text(sum(one.seconds for one in found))}"
     if holder is not None:
         yield f"  run by {holder}"
+    elif any(one.in_slurm for one in found):
+        yield "  nobody follows it; the same command does, and writes its summary at the end"
     elif any(one.state is JobState.running for one in found):
         yield "  its controller has ended; the jobs that run come to their end by themselves"
     if (best := best_of(sweep, found)) is not None:

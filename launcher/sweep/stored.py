@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from launcher.config.values import read_json_if_valid
+from launcher.errors import RequestError
 from launcher.sweep.values import SWEEP_VERSION, Sweep
 
 NAME = "sweep.json"
@@ -22,3 +23,18 @@ def read_sweep(folder: Path) -> Sweep | None:
     if sweep is None or sweep.version != SWEEP_VERSION:
         return None
     return Sweep(**{**vars(sweep), "folder": folder})
+
+
+def open_sweep(folder: Path) -> Sweep:
+    """The sweep that is known to live in that folder.
+
+    Raises:
+        RequestError: its sweep.json cannot be read.
+    """
+    sweep = read_sweep(folder)
+    if sweep is None:
+        raise RequestError(
+            f"{folder} is a sweep, but its sweep.json is damaged or of another version. "
+            f"Look at its runs: launcher runs {folder}"
+        )
+    return sweep

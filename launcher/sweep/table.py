@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from launcher.config.arguments import MULTIRUN_FLAGS, take_apart
+from launcher.config.arguments import command_of_one
 from launcher.config.request import BestMode
 from launcher.files import write_text
 from launcher.show.runs import period_text
@@ -47,7 +47,7 @@ class Point:
 
 def ranked(sweep: Sweep, found: Sequence[Standing]) -> list[Standing]:
     """The best first; what failed or was pruned after what finished."""
-    order = {JobState.finished: 0, JobState.running: 1, JobState.pruned: 2}
+    order = {JobState.finished: 0, JobState.running: 1, JobState.pruned: 2, JobState.queued: 4}
     return sorted(found, key=lambda one: (order.get(one.state, 3), rank_key(one, sweep.mode)))
 
 
@@ -86,8 +86,7 @@ def command_of(sweep: Sweep, job: Job) -> str:
     fixed = [text for text in sweep.fixed if key_of(text) not in (*own, *OF_A_SWEEP) and not _is_of_sweeps(text)]
     typed = settings_in([*fixed, *job.overrides])
     seed = [f"{SEED}={sweep.seed}"] if SEED not in typed and sweep.seed is not None else []
-    flags = (flag for flag in take_apart(shlex.split(sweep.command)[2:]).flags if flag not in MULTIRUN_FLAGS)
-    return shlex.join(["launcher", "train", *flags, *fixed, *job.overrides, *seed])
+    return shlex.join(command_of_one(shlex.split(sweep.command), [*fixed, *job.overrides, *seed]))
 
 
 def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
@@ -97,6 +96,9 @@ def sweep_table(sweep: Sweep, found: Sequence[Standing]) -> str:
     short = _shortest(keys)
     head = ["job", *(short[key] for key in keys), "state", "iteration", metric or "metric", "time"]
     rows = [_row(one, _settings_of(sweep, one.job), keys) for one in ranked(sweep, found)]
+    if any(one.in_slurm for one in found):
+        head = [*head, "in Slurm"]
+        rows = [[*row, one.in_slurm] for row, one in zip(rows, ranked(sweep, found), strict=True)]
     parts = [table([head, *rows])]
     if sweep.seeds > 1:
         parts.append(table([["point", f"mean of {metric or 'metric'}", "spread", "runs"], *_point_rows(sweep, found)]))

@@ -57,6 +57,8 @@ class JobState(Enum):
 
     planned = "planned"
     """Nothing of it has begun."""
+    queued = "queued"
+    """Slurm has it, for the first time or once more."""
     running = "running"
     stopped = "stopped"
     """Interrupted; it resumes from its last checkpoint."""
@@ -64,6 +66,10 @@ class JobState(Enum):
     failed = "failed"
     pruned = "pruned"
     """Ended by a search, which expected nothing of it any more."""
+
+
+WAITS = (JobState.planned, JobState.queued)
+"""Of a job that has not begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,8 @@ class Standing:
     device: str
     would_fail_again: bool
     """Of a failure: the same command would end in the same way."""
+    in_slurm: str
+    """Its job in Slurm's queue, such as `17_3 PENDING (Priority)`; empty where it has none, or Slurm was not asked."""
 
     @property
     def left_s(self) -> float | None:

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.pool.ledger import Decision, Known, Wait
 from launcher.show.runs import period_text
 from launcher.sweep.standing import standing_of
 from launcher.sweep.text import end_text, lines_of, state_text, title_of, value_text
-from launcher.sweep.values import Job, JobState, Standing, Sweep
+from launcher.sweep.values import WAITS, Job, JobState, Standing, Sweep
 
 LINES_EVERY_S = 60.0
 """Between two lines about the jobs that run, where no table can be renewed."""
@@ -30,6 +31,8 @@ class Watcher:
         self._seen: dict[str, Standing] = {}
         """Where each job stood when it was last looked at; those that do not run change only as they end."""
         self._lines_at = 0.0
+        self._queue: SlurmQueue | None = None
+        self._waited_for: set[str] = set()
         self._expected = 0
 
     def expects(self, total: int) -> None:
@@ -50,7 +53,8 @@ class Watcher:
         if known and len(jobs) > 1:
             self.say(f"{known} of {len(jobs)} jobs have come to their end before")
         for job, decision in zip(jobs, decisions, strict=True):
-            if isinstance(decision, Wait):
+            if isinstance(decision, Wait) and job.folder not in self._waited_for:
+                self._waited_for.add(job.folder)
                 self._running[job.folder] = job
                 self.say(f"{self._number(job)}  another process runs it, and is waited for")
 
@@ -60,14 +64,14 @@ class Watcher:
         if place:
             self.say(f"{self._number(job)}  started on {place}")
 
-    def look(self, sweep: Sweep, now: float) -> None:
+    def look(self, sweep: Sweep, now: float, queue: SlurmQueue | None = None) -> None:
         """Show where the jobs stand now."""
-        self._sweep = sweep
+        self._sweep, self._queue = sweep, queue
         if self._console.is_terminal:
             self._renew(sweep, now)
         elif now - self._lines_at >= LINES_EVERY_S:
             first, self._lines_at = self._lines_at == 0.0, now
-            running = [standing_of(sweep, job, now) for job in self._running.values()]
+            running = [standing_of(sweep, job, now, queue) for job in self._running.values()]
             for line in [] if first else lines_of(running):
                 self.say(line)
 
@@ -91,9 +95,9 @@ class Watcher:
     def _standings(self, sweep: Sweep, now: float) -> list[Standing]:
         running = [one.job for one in self._seen.values() if one.state is JobState.running]
         for job in {job.folder: job for job in (*self._running.values(), *running)}.values():
-            self._seen[job.folder] = standing_of(sweep, job, now)
+            self._seen[job.folder] = standing_of(sweep, job, now, self._queue)
         new = [job for job in sweep.jobs if job.folder not in self._seen]
-        self._seen |= {job.folder: standing_of(sweep, job, now) for job in new}
+        self._seen |= {job.folder: standing_of(sweep, job, now, self._queue) for job in new}
         return [self._seen[job.folder] for job in sweep.jobs]
 
     @property
@@ -109,7 +113,7 @@ def live_table(found: Sequence[Standing], total: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=True, title=title_of(found, total), title_justify="left")
     for column in ("job", "", "state", "iteration", "metric", "left"):
         table.add_column(column, overflow="ellipsis", no_wrap=True)
-    rows = sorted(found, key=lambda one: (one.state is not JobState.running, one.state is JobState.planned))
+    rows = sorted(found, key=lambda one: (one.state is not JobState.running, one.state in WAITS))
     for one in rows[:MOST_ROWS]:
         table.add_row(*cells_of(one, total))
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from launcher.config.values import write_json
 from launcher.run.fence import Fence
 from launcher.run.paths import RunPaths
 from launcher.run.submission import Submission
+from launcher.sweep.record import write_sweep
 from tests.conftest import REPOSITORY
 from tests.recorded_runs import beat_in, begin, plan_a_run, record_run, started_on, stopped_after
+from tests.sweep.examples import a_sweep
 from tests.values import finished_after
 
 LAUNCHER = """
@@ -39,6 +42,15 @@ with lock_folder(folder):
     while not asked:
         time.sleep(0.01)
     record_outcome(plan, stopped_after(40))
+"""
+CONTROLLER = """
+import signal, sys
+from pathlib import Path
+from launcher.launch.folder_lock import lock_folder
+
+with lock_folder(Path(sys.argv[1])):
+    print("holds", flush=True)
+    signal.pause()
 """
 ORPHAN = """
 import os, sys
@@ -245,3 +257,26 @@ def test_without_a_scheduler_here_the_command_is_named(
     assert main(["cancel", "waits"]) == 2
 
     assert "On a host of that cluster: scancel 17" in capsys.readouterr().err
+
+
+def test_a_sweep_is_stopped_by_ending_whoever_runs_it(outputs: Path, capsys: pytest.CaptureFixture[str]):
+    sweep = a_sweep(outputs / "demo" / "sweep-BASE_LR")
+    write_sweep(sweep)
+    with running(CONTROLLER, sweep.folder) as controller:
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == "holds\n"
+
+        assert main(["cancel", "sweep-BASE_LR"]) == 0
+
+        assert controller.wait(timeout=10) == -signal.SIGTERM
+    said = capsys.readouterr().out
+    assert f"asked process {controller.pid}, the launcher, which runs the sweep, to end" in said
+    assert f"0 of 3 jobs ended, 0 run. Continue with: {sweep.command}" in said
+
+
+def test_a_sweep_that_nobody_runs_is_not_cancelled(outputs: Path, capsys: pytest.CaptureFixture[str]):
+    write_sweep(a_sweep(outputs / "demo" / "sweep-BASE_LR"))
+
+    assert main(["cancel", "sweep-BASE_LR"]) == 0
+
+    assert capsys.readouterr().out == "demo/sweep-BASE_LR does not run: 0 of 3 jobs ended, 0 run\n"

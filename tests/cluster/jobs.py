@@ -14,6 +14,7 @@ def a_job(run: Path, **parts: Any) -> Job:
         "name": "demo/default",
         "working_directory": run,
         "command": ("launcher",),
+        "array": None,
         "python_path": (),
         "asked": ClusterSettings(),
         "cpus": 1,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.config.arguments import (
+    command_of_one,
     completion_line,
     for_hydra,
     override_for_hydra,
@@ -107,3 +108,19 @@ def test_the_options_of_a_group_are_found_with_and_without_plus():
 )
 def test_a_shell_completes_without_the_verb(line, for_hydra):
     assert completion_line(line) == for_hydra
+
+
+@pytest.mark.parametrize(
+    ("command", "own", "one"),
+    [
+        ("launcher train -m a=1 SEED=1,2", "a=1 SEED=1", "launcher train a=1 SEED=1"),
+        ("launcher train --config-dir my --multirun SEED=1,2", "SEED=1", "launcher train --config-dir my SEED=1"),
+        (
+            "launcher train -m --detach cluster=slurm cluster.max_parallel=2 SEED=1,2",
+            "cluster=slurm cluster.max_parallel=2 cluster.detach=true SEED=1",
+            "launcher submit cluster=slurm SEED=1",
+        ),
+    ],
+)
+def test_a_job_is_trained_again_by_a_command_without_the_sweep(command: str, own: str, one: str):
+    assert " ".join(command_of_one(command.split(), own.split())) == one

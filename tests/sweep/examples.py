@@ -52,5 +52,6 @@ def standing(
         "iteration_s": None,
         "device": "cpu",
         "would_fail_again": False,
+        "in_slurm": "",
     }
     return Standing(**{**defaults, **parts})

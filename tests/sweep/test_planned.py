@@ -115,7 +115,7 @@ def test_a_folder_comes_through_the_grammar_of_hydra_as_it_is(text):
     assert override.value() == text
 
 
-@pytest.mark.parametrize("name", ["logs", "tensorboard", "sweep.json", "logs/first"])
+@pytest.mark.parametrize("name", ["logs", "tensorboard", "cluster", "sweep.json", "logs/first"])
 def test_a_job_cannot_be_called_like_what_the_sweep_keeps_beside_its_jobs(name: str):
     with pytest.raises(RequestError, match=rf"run\.name={name}: .* keeps something of its own .* Choose another name"):
         planned_job([f"run.name={name}"], [], request(), a_sweep(swept=("run.name",)))
