@@ -77,6 +77,8 @@ def _cancel_sweep(sweep: Sweep, until: float) -> int:
 
 def _stop_sweep(sweep: Sweep, found: Sequence[Standing]) -> Iterator[str]:
     holder = holder_of(sweep.folder)
+    if holder is not None and holder.host != socket.gethostname():
+        raise LauncherError(_explain_elsewhere(sweep.folder, holder))
     in_slurm = [one for one in found if one.in_slurm]
     if holder is not None:
         yield _stop_here(sweep.folder, holder, "which runs the sweep, to end")
