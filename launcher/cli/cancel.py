@@ -66,7 +66,7 @@ def _cancel_sweep(sweep: Sweep, until: float) -> int:
     if not is_at_work(sweep, found):
         print(printable(f"{called(sweep.folder)} does not run: {title_of(found)}"))
         return ExitCode.finished
-    for line in _stop_sweep(sweep, found):
+    for line in _stop_sweep(sweep, found, until):
         print(printable(line), flush=True)
     while is_at_work(sweep, found) and time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
@@ -75,8 +75,10 @@ def _cancel_sweep(sweep: Sweep, until: float) -> int:
     return ExitCode.finished
 
 
-def _stop_sweep(sweep: Sweep, found: Sequence[Standing]) -> Iterator[str]:
+def _stop_sweep(sweep: Sweep, found: Sequence[Standing], until: float) -> Iterator[str]:
     holder = holder_of(sweep.folder)
+    if holder is not None and holder.host != socket.gethostname():
+        raise LauncherError(_explain_elsewhere(sweep.folder, holder))
     in_slurm = [one for one in found if one.in_slurm]
     if holder is not None:
         yield _stop_here(sweep.folder, holder, "which runs the sweep, to end")
@@ -86,9 +88,13 @@ def _stop_sweep(sweep: Sweep, found: Sequence[Standing]) -> Iterator[str]:
     for one in in_slurm:
         if one.state is JobState.queued:
             remove(RunPaths(sweep.folder_of(one.job)).submission)  # nothing waits any more
-    if holder is None:
-        outlived = (one for one in found if one.state is JobState.running and not one.in_slurm)
-        yield from (_stop(status_now(sweep.folder_of(one.job), lines=0)) for one in outlived)
+    while (is_held := holder_of(sweep.folder) is not None) and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+    if not is_held:  # its own jobs have ended with it; those of an earlier controller run on
+        ran = {one.job.folder for one in found if one.state is JobState.running and not one.in_slurm}
+        still = (one.job for one in standings(sweep, time.time()) if one.state is JobState.running)
+        outlived = (sweep.folder_of(job) for job in still if job.folder in ran)
+        yield from (_stop(status_now(folder, lines=0)) for folder in outlived)
 
 
 def _stop(status: RunStatus) -> str:

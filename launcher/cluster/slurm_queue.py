@@ -44,19 +44,21 @@ class SlurmQueue:
 
     def has(self, run: Path) -> bool | None:
         """Whether the run's job waits or runs; None where nobody knows."""
-        if (job := job_of(run)) not in self._asked:
-            return None
-        found = self._jobs.get(job)
-        return found is not None and found.is_of(run)
+        job = job_of(run)
+        return self._has(job, run) if job in self._asked else None
 
     def waits(self, run: Path) -> bool:
         """Whether the run's job has yet to start, also once more."""
-        return self.has(run) is True and waits(self._jobs[job_of(run)])
+        job = job_of(run)
+        return self._has(job, run) and waits(self._jobs[job])
 
     def text_of(self, run: Path) -> str:
         """`17_3 PENDING (Priority)`; empty where it is not known to wait or run."""
         job = job_of(run)
-        return f"{job} {self._jobs[job]}" if self.has(run) else ""
+        return f"{job} {self._jobs[job]}" if self._has(job, run) else ""
+
+    def _has(self, job: str, run: Path) -> bool:
+        return job in self._jobs and self._jobs[job].is_of(run)
 
     def with_job(self, run: RunSummary, now: float) -> RunSummary:
         """The run with the state that follows from that of its job."""

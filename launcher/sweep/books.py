@@ -335,10 +335,11 @@ class Books(contextlib.ExitStack):
     def _decide(self, number: int, job: Job, planned: Planned) -> ledger.Decision:
         self._numbers[number] = job
         standing, request = self.standing(number), planned.request
-        if job.folder in self._adopted and has_outcome(self.folder(number)) and request.resume != "never":
+        turn = turn_of(standing, request.sweep.rerun)
+        has_ended = job.folder in self._adopted and turn is not Turn.adopt and has_outcome(self.folder(number))
+        if has_ended and request.resume != "never":
             return ledger.Known(value=standing.value)
         self._adopted.discard(job.folder)
-        turn = turn_of(standing, request.sweep.rerun)
         follows = self._submitting is not None and self.queue.has(self.folder(number)) is True
         if turn is Turn.adopt and not follows:
             self._adopted.add(job.folder)

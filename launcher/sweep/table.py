@@ -113,7 +113,7 @@ def ending_lines(sweep: Sweep, found: Sequence[Standing], called: str) -> Iterat
     if (best := best_of(sweep, found)) is not None:
         yield f"  best          {best.job.folder}  {best.metric} {value_text(best)}"
         yield f"  its command   {command_of(sweep, best.job)}"
-    if running := [one.job.folder for one in found if one.state is JobState.running]:
+    if running := [one.job.folder for one in found if one.state is JobState.running and not one.in_slurm]:
         stop = shlex.join(["launcher", "cancel", f"{called}/{running[0]}"])
         yield f"  still runs    {', '.join(running)}; the same command waits for it, and this stops it: {stop}"
     if sweep.metric and JobState.finished in states and all(one.value is None for one in found):

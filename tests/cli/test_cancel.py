@@ -274,6 +274,40 @@ def test_a_sweep_is_stopped_by_ending_whoever_runs_it(outputs: Path, capsys: pyt
     assert f"0 of 3 jobs ended, 0 run. Continue with: {sweep.command}" in said
 
 
+def test_a_job_that_outlived_an_earlier_controller_is_stopped_once_the_one_that_waits_for_it_has_ended(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+):
+    sweep = a_sweep(outputs / "demo" / "sweep-BASE_LR")
+    write_sweep(sweep)
+    job = sweep.folder_of(sweep.jobs[0])
+    with running(LAUNCHER, job) as launcher, running(CONTROLLER, sweep.folder) as controller:
+        for process in (launcher, controller):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "holds\n"
+
+        assert main(["cancel", "sweep-BASE_LR"]) == 0
+
+        assert (controller.wait(timeout=10), launcher.wait(timeout=10)) == (-signal.SIGTERM, 0)
+    said = capsys.readouterr().out
+    assert said.index(f"asked process {controller.pid}") < said.index(f"asked process {launcher.pid}")
+
+
+def test_a_sweep_that_another_host_runs_is_answered_with_the_command_that_stops_it(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+):
+    sweep = a_sweep(outputs / "demo" / "sweep-BASE_LR")
+    write_sweep(sweep)
+    with running(CONTROLLER, sweep.folder) as controller:
+        assert controller.stdout is not None
+        controller.stdout.readline()
+        RunPaths(sweep.folder).lock.write_text("process 1234 on node7\n")
+
+        assert main(["cancel", "sweep-BASE_LR"]) == 1
+
+        assert controller.poll() is None
+    assert "Stop it there: ssh node7 kill 1234" in capsys.readouterr().err
+
+
 def test_a_sweep_that_nobody_runs_is_not_cancelled(outputs: Path, capsys: pytest.CaptureFixture[str]):
     write_sweep(a_sweep(outputs / "demo" / "sweep-BASE_LR"))
 

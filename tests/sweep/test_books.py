@@ -11,6 +11,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
+from launcher.cluster.slurm import JobState as SlurmJob
+from launcher.cluster.slurm_queue import SlurmQueue
 from launcher.config.request import Rerun, RunRequest, RunSettings, SweepSettings
 from launcher.config.values import write_json
 from launcher.errors import DataError, RequestError, TrainingFailedError
@@ -19,6 +21,7 @@ from launcher.pool import ledger
 from launcher.run import codes
 from launcher.run.outcome import Outcome, Work
 from launcher.run.paths import RunPaths
+from launcher.run.submission import Submission
 from launcher.sweep.books import Books
 from launcher.sweep.stored import NAME, read_sweep
 from launcher.sweep.values import JobState
@@ -294,6 +297,19 @@ def test_a_job_that_was_waited_for_and_was_stopped_is_left_so(tmp_path: Path):
 
     assert decision == ledger.Known(value=None)
     assert (books.failures, books.stopped) == ([], ["BASE_LR=0.1"])
+
+
+def test_a_job_that_slurm_starts_once_more_is_waited_for_although_an_attempt_has_ended(tmp_path: Path):
+    folder = folder_in(tmp_path, "BASE_LR=0.1")
+    record_run(folder, stopped_after(50))
+    write_json(RunPaths(folder).submission, Submission(scheduler="slurm", job_id="17", at=0.0, attempts=0))
+    requeued = SlurmJob(state="PENDING", reason="BeginTime", in_queue=True, folder=str(folder))
+    with make_books(tmp_path) as books:
+        books.queue = SlurmQueue(look=lambda _: {"17": requeued})
+        first = books.admit(JOBS, 0)[0]
+        second = books.admit(JOBS[:1], 0)[0]
+
+    assert [first, second] == [ledger.Wait(folder=folder)] * 2
 
 
 def test_starting_over_starts_a_job_over_that_was_waited_for(tmp_path: Path):

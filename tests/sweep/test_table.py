@@ -148,6 +148,12 @@ def test_a_job_that_outlives_the_command_is_named_with_what_stops_it():
     assert any("BASE_LR=0.2; " in line and "launcher cancel demo/sweep-x/BASE_LR=0.2" in line for line in lines)
 
 
+def test_a_job_that_slurm_runs_is_not_said_to_outlive_the_command_besides():
+    found = [standing(0, value=1.0), standing(1, JobState.running, in_slurm="17_2 RUNNING")]
+
+    assert not any("launcher cancel" in line for line in ending_lines(a_sweep(), found, "demo/sweep-x"))
+
+
 def test_a_metric_that_no_job_reported_is_said_with_those_that_there_are():
     found = [standing(0, metrics={"bbox/AP": 1.0, "segm/AP": 2.0})]
 
