@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def submit(script: Path) -> str:
     """
     command = ["sbatch", "--parsable", str(script)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_take_signals)
     except OSError as error:
         raise RequestError(
             f"sbatch cannot be run here ({error.strerror}). On a host of the cluster: sbatch {script}; "
@@ -70,6 +71,11 @@ def submit(script: Path) -> str:
         words = printable((done.stderr or done.stdout).strip()).replace("sbatch: error: ", "")
         raise RefusedError(f"Slurm refuses the job: {words or f'sbatch ended with status {done.returncode}'}")
     return found[1]
+
+
+def _take_signals() -> None:
+    # Where the queue is full sbatch tries again for two minutes, in which Ctrl-C has to end it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mapping[str, JobState] | None:

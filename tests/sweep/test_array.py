@@ -365,6 +365,31 @@ def test_a_refusal_is_in_slurms_words_and_leaves_nothing_queued(
     assert read_submission(slurm.run("0.001")) is None
 
 
+def test_a_refusal_of_jobs_that_slurm_has_nevertheless_names_them(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    slurm.queue(_1="PENDING|Priority", _2="PENDING|Priority", _3="PENDING|Priority")
+    slurm.put("sbatch", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1")
+    slurm.put("squeue", f"if [ -f {slurm.place}/sbatch.log ]; then /bin/cat {slurm.place}/queue; fi")
+
+    assert train("--detach") == 1
+
+    said = capsys.readouterr().err
+    assert "Socket timed out" in said
+    assert (
+        "Slurm has them nevertheless. Type the command again to follow them, or cancel them: scancel 1_1 1_2 1_3"
+        in said
+    )
+
+
+def test_sbatch_that_waits_for_a_place_in_the_queue_can_be_interrupted(slurm: Pretended, train: Train):
+    slurm.put("sbatch", "/bin/grep SigBlk /proc/self/status > $(/usr/bin/dirname $0)/blocked; exit 1")
+
+    train("--detach")
+
+    assert int((slurm.place / "bin/blocked").read_text().split()[1], 16) == 0
+
+
 def test_a_plan_needs_no_slurm_and_no_device_of_this_host(
     slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
 ):
