@@ -478,6 +478,21 @@ def test_a_search_keeps_as_many_jobs_in_the_queue_as_are_asked_for(
     assert slurm.states == ["finished"] * 3
 
 
+def test_a_search_submits_its_next_job_once_squeue_answers_again(slurm: Pretended, train: Train):
+    pytest.importorskip("optuna")
+    slurm.ends_with(replace(finished_after(6), work=replace(Work.of(6), metrics={"bbox/AP": 1.0})))
+    squeue, fails = (slurm.place / "bin/squeue").read_text(), slurm.place / "fails"
+    is_time = f"[ -s {slurm.place}/sbatch.log ] && [ ! -f {fails} ]"
+    fails_once = f'case "$*" in *-u*) if {is_time}; then : > {fails}; exit 1; fi;; esac'
+    (slurm.place / "bin/squeue").write_text(squeue.replace("\n", f"\n{fails_once}\n", 1))
+
+    assert train("hydra/sweeper=search", "search.n_trials=2", "cluster.max_parallel=1") == 0
+
+    assert fails.exists()
+    assert len(slurm.calls("sbatch")) == 2
+    assert slurm.states == ["finished"] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
