@@ -1,4 +1,4 @@
-"""Jobs of one process and of two nodes under a real Slurm: the tests that disturb them, again and again."""
+"""Jobs under a real Slurm: their tests, those that take minutes too, again and again."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 from scripts.reliability.result import Row
 
 REPOSITORY = Path(__file__).parents[2]
-TESTS = "tests/cluster/test_disturbed_jobs.py"
+TESTS = "tests/cluster"
 SHOWN = 200
 
 
 def run_part(folder: Path, times: float, seed: int) -> list[Row]:  # noqa: ARG001
-    """Each of them once, or `times` as often; nothing about them is random."""
+    """Each of them once, or of those that submit a run `times` as many trials; nothing about them is random."""
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cluster", TESTS, f"--junitxml={report}"]
     environ = {**os.environ, "SLURM_TEST_TRIALS": str(max(1, round(times)))}
