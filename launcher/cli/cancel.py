@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
         return _cancel_sweep(open_sweep(sweep), until)
     folder = find_run(asked.run, asked.root)
     status = status_now(folder, lines=0)
-    if status.summary.state not in (State.running, State.queued):
+    # Slurm may have started its job already, of which the folder says nothing before the training begins.
+    if status.summary.state not in (State.running, State.queued) and not is_in_queue(job_of(folder), folder):
         print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
         return ExitCode.finished
     print(printable(_stop(status)), flush=True)
@@ -62,7 +63,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _cancel_sweep(sweep: Sweep, until: float) -> int:
     """Stop whoever runs it, so that no other job begins, then its jobs, and wait for them."""
-    found = standings_in_queue(sweep, SlurmQueue(), time.time())
+    queue = SlurmQueue()
+    found = standings_in_queue(sweep, queue, time.time())
+    _refuse_unknown(sweep, found, queue)
     if not is_at_work(sweep, found):
         print(printable(f"{called(sweep.folder)} does not run: {title_of(found)}"))
         return ExitCode.finished
@@ -73,6 +76,16 @@ def _cancel_sweep(sweep: Sweep, until: float) -> int:
         found = standings(sweep, time.time())
     print(printable(f"{called(sweep.folder)}: {title_of(found)}. Continue with: {sweep.command}"))
     return ExitCode.finished
+
+
+def _refuse_unknown(sweep: Sweep, found: Sequence[Standing], queue: SlurmQueue) -> None:
+    """Raises LauncherError where jobs would stay in Slurm's queue, because nobody knows whether it has them."""
+    folders = [sweep.folder_of(one.job) for one in found if one.state is JobState.queued]
+    if unknown := [job_of(folder) for folder in folders if queue.has(folder) is None]:
+        raise LauncherError(
+            f"squeue does not answer, so nobody knows which jobs of {called(sweep.folder)} Slurm has, and nothing was "
+            f"cancelled. Type the command again once it answers, or: scancel {' '.join(unknown)}"
+        )
 
 
 def _stop_sweep(sweep: Sweep, found: Sequence[Standing], until: float) -> Iterator[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from launcher.cluster.freeze import Code, Submittable, freeze, launcher_command
 from launcher.cluster.job import Array, Job, cpus_of, lead_of, measured_by, time_of
 from launcher.cluster.script import batch_script
-from launcher.cluster.slurm import RefusedError, submit
+from launcher.cluster.slurm import RefusedError, elements_in, submit
 from launcher.config.request import ClusterSettings, RunRequest
 from launcher.config.values import write_json
 from launcher.files import write_text
@@ -39,7 +39,7 @@ def submit_array(sweep: Path, runs: Mapping[int, Submittable], command_of: Comma
     except OSError as error:
         raise unwritable(sweep, error) from error
     with blocking((signal.SIGINT, signal.SIGTERM)):
-        job = _submit(paths.job_script)
+        job = _submit(paths.job_script, runs)
         for number, run in runs.items():
             note_element(run.paths, f"{job}_{number}")
     return job
@@ -87,11 +87,19 @@ def problems_with_settings(asked: Sequence[ClusterSettings]) -> Iterator[str]:
         )
 
 
-def _submit(script: Path) -> str:
+def _submit(script: Path, numbers: Collection[int]) -> str:
+    sweep = script.parent.parent
     try:
         return submit(script)
     except RefusedError as error:
-        raise RefusedError(
-            f"{error}\nThe jobs are frozen in {script.parent.parent}, and nothing was submitted. "
-            "When that is corrected, type the command again."
-        ) from error
+        # An answer that came too late is an error too, of a job that was submitted.
+        there = [job for number, job in (elements_in(sweep) or {}).items() if number in numbers]
+        raise RefusedError(f"{error}\nThe jobs are frozen in {sweep}, and {_what_is_in_slurm(there)}") from error
+
+
+def _what_is_in_slurm(there: Sequence[str]) -> str:
+    if not there:
+        return "nothing was submitted. When that is corrected, type the command again."
+    return (
+        f"Slurm has them nevertheless. Type the command again to follow them, or cancel them: scancel {' '.join(there)}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class JobState:
 
         Numbers of jobs are used again: it may be another run's.
         """
-        return self.in_queue and self.folder in (str(run), str(run.parent))
+        return self.in_queue and any(_is_same(self.folder, one) for one in (run, run.parent))
 
 
 def submit(script: Path) -> str:
@@ -59,7 +60,7 @@ def submit(script: Path) -> str:
     """
     command = ["sbatch", "--parsable", str(script)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_take_signals)
     except OSError as error:
         raise RequestError(
             f"sbatch cannot be run here ({error.strerror}). On a host of the cluster: sbatch {script}; "
@@ -70,6 +71,11 @@ def submit(script: Path) -> str:
         words = printable((done.stderr or done.stdout).strip()).replace("sbatch: error: ", "")
         raise RefusedError(f"Slurm refuses the job: {words or f'sbatch ended with status {done.returncode}'}")
     return found[1]
+
+
+def _take_signals() -> None:
+    # Where the queue is full sbatch tries again for two minutes, in which Ctrl-C has to end it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mapping[str, JobState] | None:
@@ -87,10 +93,15 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
     return found
 
 
-def elements_in(folder: Path) -> Mapping[int, str]:
-    """Elements of this user's arrays that wait or run in that folder: their ids, such as `17_3`, by their number."""
-    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT]) or ""
-    there = (job for job, state in _read_jobs(text, in_queue=True) if state.folder == str(folder))
+def elements_in(folder: Path) -> Mapping[int, str] | None:
+    """Elements of this user's arrays that wait or run in that folder: their ids, such as `17_3`, by their number.
+
+    None where Slurm cannot be asked.
+    """
+    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT])
+    if text is None:
+        return None
+    there = (job for job, state in _read_jobs(text, in_queue=True) if _is_same(state.folder, folder))
     return {int(found[1]): job for job in there if (found := re.fullmatch(r"\d+_(\d+)", job))}
 
 
@@ -133,6 +144,11 @@ def how_it_ended(job: str) -> JobState | None:
     if found is None:
         return None
     return JobState(state=found[1], reason="" if found[2] == "None" else found[2], in_queue=False, folder="")
+
+
+def _is_same(said: str, folder: Path) -> bool:
+    """Whether that is the folder, which Slurm knows by the path that was typed at the submission."""
+    return said == str(folder) or (bool(said) and os.path.realpath(said) == os.path.realpath(folder))
 
 
 def _read_jobs(text: str, *, in_queue: bool) -> Iterator[tuple[str, JobState]]:

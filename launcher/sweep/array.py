@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -129,20 +129,37 @@ class ArrayRuns:
         if others and not self._has_submitted:
             jobs = "1 job is" if others == 1 else f"{others} jobs are"
             self._books.say(f"{jobs} in Slurm's queue already{'' if numbers else ', and nothing is submitted'}")
-        runs = {self._element(number): self._look_at(number) for number in self._not_in_slurm(numbers)}
+        there = self._elements() if numbers else {}
+        if there is None:
+            self._collected = numbers  # for the next time
+            return
+        runs = {self._element(number): self._look_at(number) for number in self._not_in_slurm(numbers, there)}
         left = {number: run for number, run in runs.items() if not isinstance(run.start, Finished)}
         if left:
-            self._submit_array(left, is_alone=not others)
+            self._submit_array(left)
         self._has_submitted = True
+
+    def _elements(self) -> Mapping[int, str] | None:
+        """Those of the sweep that Slurm has; None where it is to be asked again later.
+
+        Raises:
+            LauncherError: it cannot be asked, and nothing is followed yet.
+        """
+        assert self._books.sweep is not None
+        there = elements_in(self._books.sweep.folder)
+        if there is None and not self._has_submitted:
+            raise LauncherError(
+                "squeue does not answer, so nothing was submitted: what Slurm has already would be submitted twice. "
+                "Once squeue answers, type the command again."
+            )
+        return there
 
     def _element(self, number: int) -> int:
         """Elements are numbered as the sweep's table numbers its jobs."""
         return self._books.job(number).number + 1
 
-    def _not_in_slurm(self, numbers: Sequence[int]) -> Iterator[int]:
+    def _not_in_slurm(self, numbers: Sequence[int], there: Mapping[int, str]) -> Iterator[int]:
         """All but those that a command submitted which was killed before it could note that."""
-        assert self._books.sweep is not None
-        there = elements_in(self._books.sweep.folder) if numbers else {}
         for number in numbers:
             folder, job = self._books.folder(number), there.get(self._element(number), "")
             if job and job != job_of(folder):
@@ -157,20 +174,25 @@ class ArrayRuns:
         request = in_folder(self._books.requests[folder.name], folder)
         return look_at_run(request, RunPaths(folder), self._plan_data)
 
-    def _submit_array(self, runs: dict[int, Submittable], *, is_alone: bool) -> None:
-        """Nothing is in the queue beside it where it `is_alone`, and no job uses a copy of the code."""
+    def _submit_array(self, runs: dict[int, Submittable]) -> None:
         assert self._books.sweep is not None
         folder = self._books.sweep.folder
         for run in runs.values():
             if (archived := archive_previous(run)) is not None:
                 self._books.say(f"the previous run was renamed to {archived}")
         asked = next(iter(runs.values())).request.cluster
-        reuses = self._has_submitted or not is_alone
+        reuses = self._has_submitted or self._may_have_jobs()
         code = keep_code(RunPaths(folder), asked.code, Path.cwd(), reuses=reuses)
         job = submit_array(folder, runs, self._command_of, code)
         self._books.queue.expire()
         for line in _submitted_lines(folder, job, [*runs], asked.max_parallel, is_first=not self._has_submitted):
             self._books.say(line)
+
+    def _may_have_jobs(self) -> bool:
+        """Whether Slurm may have some of the sweep, which run from its copy of the code."""
+        assert self._books.sweep is not None
+        folders = map(self._books.sweep.folder_of, self._books.sweep.jobs)
+        return any(job_of(folder) and self._books.queue.has(folder) is not False for folder in folders)
 
     def _command_of(self, request: RunRequest) -> tuple[str, ...]:
         return command_of_one(self._books.command, request.typed.overrides)

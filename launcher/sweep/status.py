@@ -20,7 +20,7 @@ AT_WORK = (JobState.running, JobState.queued)
 
 def is_at_work(sweep: Sweep, found: list[Standing]) -> bool:
     """Whether its controller lives, or a job that outlived it does, or Slurm has one."""
-    return holder_of(sweep.folder) is not None or any(one.state in AT_WORK for one in found)
+    return holder_of(sweep.folder) is not None or any(one.state in AT_WORK or one.in_slurm for one in found)
 
 
 def status_text(sweep: Sweep, found: list[Standing]) -> str:

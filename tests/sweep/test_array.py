@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from launcher.cli.main import main
 from launcher.config.values import write_json
 from launcher.errors import ExitCode
 from launcher.run import codes
-from launcher.run.outcome import Outcome, Work
+from launcher.run.outcome import Ending, Outcome, Work
 from launcher.run.paths import RunPaths
 from launcher.run.submission import read_submission
 from launcher.sweep.stored import read_sweep
@@ -170,6 +171,29 @@ def test_a_job_of_another_sweep_with_the_same_number_is_not_followed(slurm: Pret
     assert len(slurm.calls("sbatch")) == 2
 
 
+def test_nothing_is_submitted_while_nobody_knows_what_slurm_has(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    train("--detach")
+    slurm.run("0.002").submission.unlink()
+    slurm.put("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+
+    assert train("--detach") == ExitCode.training_failed
+
+    assert len(slurm.calls("sbatch")) == 1
+    assert "squeue does not answer, so nothing was submitted" in capsys.readouterr().err
+
+
+def test_a_sweep_that_is_typed_with_another_path_to_its_folder_is_the_same(slurm: Pretended, train: Train):
+    train("--detach")
+    slurm.queue(_1="RUNNING|None", _2="PENDING|Priority", _3="PENDING|Priority")
+    (slurm.place / "link").symlink_to(slurm.place / "outputs")
+
+    train("--detach", "run.root=link")
+
+    assert len(slurm.calls("sbatch")) == 1
+
+
 def test_it_is_followed_to_its_end_and_the_table_written(
     slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
 ):
@@ -231,6 +255,17 @@ def test_a_copy_of_the_code_stays_while_a_job_that_runs_from_it_is_in_the_queue(
     train(*asked)
 
     assert not mark.exists()
+
+
+def test_a_copy_of_the_code_stays_for_jobs_in_the_queue_that_the_command_does_not_have(slurm: Pretended, train: Train):
+    asked, mark = ("--detach", "cluster.code=snapshot"), slurm.sweep / "cluster/code/mark"
+    train(*asked)
+    mark.touch()
+    slurm.queue(_1="PENDING|Priority", _2="PENDING|Priority", _3="PENDING|Priority")
+
+    train(*asked, rates=("0.004", "0.005"))
+
+    assert mark.exists()
 
 
 def test_a_job_that_slurm_ended_before_it_began_has_failed_in_slurms_words(
@@ -331,6 +366,37 @@ def test_a_refusal_is_in_slurms_words_and_leaves_nothing_queued(
     assert read_submission(slurm.run("0.001")) is None
 
 
+def test_a_refusal_of_jobs_that_slurm_has_nevertheless_names_them(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    slurm.queue(_1="PENDING|Priority", _2="PENDING|Priority", _3="PENDING|Priority")
+    slurm.put("sbatch", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1")
+    slurm.put("squeue", f"if [ -f {slurm.place}/sbatch.log ]; then /bin/cat {slurm.place}/queue; fi")
+
+    assert train("--detach") == 1
+
+    said = capsys.readouterr().err
+    assert "Socket timed out" in said
+    assert (
+        "Slurm has them nevertheless. Type the command again to follow them, or cancel them: scancel 1_1 1_2 1_3"
+        in said
+    )
+
+
+def test_sbatch_that_waits_for_a_place_in_the_queue_can_be_interrupted(slurm: Pretended, train: Train):
+    # A shell would take all signals by itself.
+    blocked = slurm.place / "blocked"
+    (slurm.place / "bin/sbatch").write_text(
+        f"#!{sys.executable}\nimport signal\n"
+        f"open({str(blocked)!r}, 'w').write(str([*signal.pthread_sigmask(signal.SIG_BLOCK, ())]))\n"
+        "raise SystemExit(1)\n"
+    )
+
+    train("--detach")
+
+    assert blocked.read_text() == "[]"
+
+
 def test_a_plan_needs_no_slurm_and_no_device_of_this_host(
     slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
 ):
@@ -363,6 +429,36 @@ def test_a_status_has_what_slurm_says_of_each_job_and_cancelling_takes_all(
     assert read_sweep(slurm.sweep) is not None
 
 
+def test_a_job_that_slurm_has_started_is_cancelled_although_its_training_has_yet_to_begin(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    train("--detach")
+    run = slurm.run("0.002")
+    run.attempt(1).folder.mkdir(parents=True)
+    write_json(run.attempt(1).outcome, replace(finished_after(3), ending=Ending.stopped))  # then it was requeued
+    slurm.queue(_2="RUNNING|None")
+    capsys.readouterr()
+
+    assert main(["cancel", "sweep-rates/BASE_LR=0.002", "--wait", "0"]) == 0
+    assert main(["cancel", "sweep-rates", "--wait", "0"]) == 0
+
+    assert slurm.calls("scancel") == ["1_2", "1_2"]
+
+
+def test_cancelling_while_squeue_does_not_answer_names_the_jobs(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    train("--detach")
+    slurm.put("squeue", "exit 1")
+
+    assert main(["cancel", "sweep-rates"]) == 1
+
+    assert "nothing was cancelled. Type the command again once it answers, or: scancel 1_1 1_2 1_3" in (
+        capsys.readouterr().err
+    )
+    assert slurm.calls("scancel") == []
+
+
 def test_one_training_is_told_that_an_array_is_for_several(
     slurm: Pretended,  # noqa: ARG001
     demo_settings: tuple[str, ...],
@@ -387,6 +483,21 @@ def test_a_search_keeps_as_many_jobs_in_the_queue_as_are_asked_for(
     assert "submitted as array 1: 2 jobs" in said
     assert "submitted as array 2: job 3" in said
     assert slurm.states == ["finished"] * 3
+
+
+def test_a_search_submits_its_next_job_once_squeue_answers_again(slurm: Pretended, train: Train):
+    pytest.importorskip("optuna")
+    slurm.ends_with(replace(finished_after(6), work=replace(Work.of(6), metrics={"bbox/AP": 1.0})))
+    squeue, fails = (slurm.place / "bin/squeue").read_text(), slurm.place / "fails"
+    is_time = f"[ -s {slurm.place}/sbatch.log ] && [ ! -f {fails} ]"
+    fails_once = f'case "$*" in *-u*) if {is_time}; then : > {fails}; exit 1; fi;; esac'
+    (slurm.place / "bin/squeue").write_text(squeue.replace("\n", f"\n{fails_once}\n", 1))
+
+    assert train("hydra/sweeper=search", "search.n_trials=2", "cluster.max_parallel=1") == 0
+
+    assert fails.exists()
+    assert len(slurm.calls("sbatch")) == 2
+    assert slurm.states == ["finished"] * 2
 
 
 @pytest.mark.parametrize(
