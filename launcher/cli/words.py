@@ -28,8 +28,8 @@ class Follows:
 
 
 FOLLOWS: Mapping[str, Follows] = {
-    "train": Follows(options=(*HYDRA_OPTIONS, "--in-place"), settings=True),
-    "plan": Follows(options=(*HYDRA_OPTIONS, "--json"), settings=True),
+    "train": Follows(options=(*HYDRA_OPTIONS, "--in-place", "--detach"), settings=True),
+    "plan": Follows(options=(*HYDRA_OPTIONS, "--json", "--detach"), settings=True),
     "eval": Follows(options=("--compare", "--json", "--out"), runs=1, settings=True),
     "predict": Follows(
         options=("--images-json", "--json", "--no-images", "--out", "--threshold"), runs=1, settings=True

@@ -33,7 +33,7 @@ Options:
 OF_COMMAND: Mapping[str, str] = {
     "train": (
         "  --in-place           in the launcher's own process, for debuggers\n"
-        "  --detach             with -m hydra/launcher=slurm_array: submit, and do not follow"
+        "  --detach             with hydra/launcher=slurm_array: submit, do not follow"
     ),
     "plan": "  --json               the plan as JSON",
 }
