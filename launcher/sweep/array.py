@@ -210,7 +210,7 @@ class ArrayRuns:
             job=job,
             result=result,
             seconds=standing.seconds,
-            log=folder.parent / "cluster" / f"slurm-{job_of(folder)}.out",
+            log=_output_of(folder.parent, job_of(folder)),
             exit_code=0 if failure is None else 1,
         )
 
@@ -234,8 +234,13 @@ def _failure_of(folder: Path, standing: Standing) -> BaseException:
     ended = how_it_ended(job)
     if standing.state is JobState.stopped or ended is None or ended.state.startswith("CANCELLED"):
         return SystemExit(int(ExitCode.resumable))
-    output = folder.parent / "cluster" / f"slurm-{job}.out"
+    output = _output_of(folder.parent, job)
     return TrainingFailedError(f"its job {job} ended before it began to train: {ended}. Look into {output}")
+
+
+def _output_of(sweep: Path, job: str) -> Path:
+    """What that job of the sweep printed."""
+    return sweep / "cluster" / f"slurm-{job}.out"
 
 
 def _submitted_lines(folder: Path, job: str, numbers: Sequence[int], at_once: int, *, is_first: bool) -> Iterator[str]:
@@ -247,6 +252,6 @@ def _submitted_lines(folder: Path, job: str, numbers: Sequence[int], at_once: in
     name = shlex.quote(called(folder))
     yield f"  folder   {folder}"
     yield f"  script   {RunPaths(folder).job_script}"
-    yield f"  output   {folder / 'cluster' / f'slurm-{job}_<job>.out'}"
+    yield f"  output   {_output_of(folder, f'{job}_<job>')}"
     yield f"  watch    launcher status {name} --follow"
     yield f"  cancel   launcher cancel {name}"
