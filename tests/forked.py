@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from launcher.forking import READ_LATER, WARM, Warm
-from launcher.launch.environment import with_short_waits
+from launcher.run.handover import with_short_waits
 
 PRELOADED = (
     *("launcher.cli.main", "launcher.cli.train", "launcher.cli.training", "launcher.cli.plan", "launcher.cli.resume"),

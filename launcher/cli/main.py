@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -12,7 +13,9 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.cli.broken_import import refusal_of
+from launcher.cli.early import worker_for
 from launcher.errors import ExitCode, LauncherError, RequestError
+from launcher.forking import importing
 from launcher.show.colors import show_on_stderr
 from launcher.show.stream import OutputError, patient_output
 
@@ -60,7 +63,15 @@ says what one means, `launcher train --cfg job` shows the composed whole."""
 
 def main_and_exit() -> NoReturn:
     """Entry point of the console script and of `python -m launcher`."""
-    sys.exit(main(sys.argv[1:]))
+    with _early_worker(sys.argv[1:]):
+        sys.exit(main(sys.argv[1:]))
+
+
+def _early_worker(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    try:
+        return worker_for(*split_command(arguments), os.environ)
+    except RequestError:
+        return nullcontext()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,7 +102,9 @@ def _run(arguments: Sequence[str]) -> int:
     name, rest = split_command(arguments)
     _refuse_missing_folder()
     try:
-        return int(import_module(f"launcher.cli.{name}").run(rest))
+        with importing():
+            command = import_module(f"launcher.cli.{name}")
+        return int(command.run(rest))
     except LauncherError:
         raise
     except Exception as error:

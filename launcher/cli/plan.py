@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from launcher.cli.flags import asks_for_help, take_flag, with_detach
-from launcher.cli.sweep import plan_sweep
 from launcher.cli.training import make_board, make_session
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -34,6 +33,9 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.finished
     asked, as_json = take_flag(with_detach(arguments), "--json")
     if take_apart(asked).is_multirun:
+        # What only a sweep needs.
+        from launcher.cli.sweep import plan_sweep
+
         return plan_sweep(asked, as_json=as_json)
     run_hydra(asked, partial(_print_plan, as_json=as_json, asked=asked), command="launcher plan", only_looks=True)
     return ExitCode.finished

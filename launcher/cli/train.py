@@ -14,6 +14,7 @@ from launcher.config.arguments import command_of_one, is_of_cluster, take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
+from launcher.forking import importing
 from launcher.show.help import training_help
 from launcher.signals import handling
 
@@ -86,6 +87,7 @@ def train_composed(request: RunRequest, command: tuple[str, ...]) -> float | Non
         SystemExit: it was stopped.
     """
     # Composing alone (`--cfg job`, `--help`, completion) takes half the time without all that a training needs.
-    from launcher.cli.training import train
+    with importing():
+        from launcher.cli.training import train
 
     return train(request, command)

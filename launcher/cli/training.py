@@ -18,7 +18,6 @@ from launcher.errors import ExitCode, RequestError, TrainingFailedError
 from launcher.launch.attempts import Ended, follow, launch
 from launcher.launch.board import Board
 from launcher.launch.claims import claim, claims_folder, handed_over, look
-from launcher.launch.environment import with_short_waits
 from launcher.launch.folder_lock import LOOK_EVERY_S, FolderBusyError
 from launcher.launch.inference import evaluation_instead
 from launcher.launch.meeting import look_at_meeting
@@ -28,7 +27,7 @@ from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
-from launcher.run.handover import early_worker
+from launcher.run.handover import early_worker, with_short_waits
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.paths import RunPaths

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.device.policy.plan import DevicePlan
+from launcher.run.handover import with_short_waits
 
-# A thread of torch that waits for the others first spins: for milliseconds by default, in which it keeps a core from
-# whoever else wants it, from its own fellow threads above all. See docs/performance.md for what was measured.
-SHORT_WAITS = {"GOMP_SPINCOUNT": "10000"}
-HOW_TO_WAIT = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-"""Variables by which users say themselves how threads wait."""
 DRIVER_LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1")
 
 
@@ -25,14 +21,6 @@ def write_empty_libraries(folder: Path) -> Path:
     for name in DRIVER_LIBRARIES:
         (folder / name).write_bytes(b"")
     return folder.absolute()
-
-
-def with_short_waits(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` in which threads do not spin for long, unless it says how they wait.
-
-    The OpenMP of torch reads it when it is loaded, so a worker that is started before its plan is there has it too.
-    """
-    return {**environ} if any(name in environ for name in HOW_TO_WAIT) else {**SHORT_WAITS, **environ}
 
 
 def worker_environment(plan: DevicePlan, base_environ: Mapping[str, str], libraries: Path | None) -> dict[str, str]:

@@ -19,7 +19,6 @@ from typing import IO, Any
 from launcher.device.diagnosis import UsableGpu, gpu_label
 from launcher.errors import DeviceUnavailableError
 from launcher.launch.claims import GPUS, Claim, GpusTakenError, claim, look
-from launcher.launch.environment import with_short_waits
 from launcher.pool.context import Context
 from launcher.pool.ends import end_of
 from launcher.pool.job import Handlers
@@ -28,6 +27,7 @@ from launcher.pool.server import current_handlers
 from launcher.pool.settings import Asked
 from launcher.pool.slots import Slots, choose_gpus, describe_place
 from launcher.pool.warm import WarmServer, choose_way
+from launcher.run.handover import with_short_waits
 from launcher.run.holder import is_alive
 from launcher.signals import handling
 

@@ -7,7 +7,6 @@ depend on it.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import selectors
@@ -20,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from launcher.forking import fork
+from launcher.forking import fork, importing
 from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, unpack_context
 from launcher.pool.job import Handlers, JobOrder, be_job
@@ -50,9 +49,8 @@ class Server:
         status = 1
         try:
             self._listen_for_ends()
-            import_all(preload)
-            gc.collect()
-            gc.freeze()  # a collection in a job would write to, and so copy, all that is shared
+            with importing():
+                import_all(preload)
             self._serve()
             status = 0
         except BaseException:

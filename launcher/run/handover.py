@@ -16,47 +16,69 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launcher.forking import READ_LATER, WARM, ForkedProcess, differing, fork
-from launcher.process_limits import naming_limits
+from launcher.forking import READ_LATER, WARM, ForkedProcess, differing, fork, rename_process
+from launcher.process_limits import ProcessLimitError, naming_limits
 from launcher.safe_start import drop_empty_parts, python_command
 from launcher.signals import blocking
 
 TRAIN = tuple(python_command("launcher.train"))
+# A thread of torch that waits for the others first spins: for milliseconds by default, in which it keeps a core from
+# whoever else wants it, from its own fellow threads above all. See docs/performance.md for what was measured.
+SHORT_WAITS = {"GOMP_SPINCOUNT": "10000"}
+HOW_TO_WAIT = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""Variables by which users say themselves how threads wait."""
+WAITING = "(waits for its plan)"
+LONGEST_FOLDER = 240
+"""Of which as much is shown in lists of processes, where a worker was started before its folder was known."""
 MOST_DESCRIPTORS = 64
 # A forked worker that trains by itself, without ranks that are started later, has read this one too.
 READ_BY_THE_FORKED = frozenset({"OMP_NUM_THREADS"})
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
+def with_short_waits(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` in which threads do not spin for long, unless it says how they wait.
+
+    The OpenMP of torch reads it when it is loaded, so a worker that is started before its plan is there has it too.
+    """
+    return {**environ} if any(name in environ for name in HOW_TO_WAIT) else {**SHORT_WAITS, **environ}
+
+
 class Worker:
-    """The launcher's end of it.
+    """The launcher's end of it. Lists of processes show the folder.
 
     Raises:
         ProcessLimitError: the system lets no further process start.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], folder: Path, command: Sequence[str] = TRAIN, *, may_fork: bool = True
+        self, environ: Mapping[str, str], folder: Path | None, command: Sequence[str] = TRAIN, *, may_fork: bool = True
     ) -> None:
+        self.folder = folder
         self._environ = dict(environ)
-        self.is_forked = may_fork and command == TRAIN and WARM.can_fork(environ, READ_LATER - READ_BY_THE_FORKED)
+        self.is_forked = (
+            folder is not None
+            and may_fork
+            and command == TRAIN
+            and WARM.can_fork(environ, READ_LATER - READ_BY_THE_FORKED)
+        )
         with naming_limits():
-            if self.is_forked:
+            if self.is_forked and folder is not None:
                 self._fork(folder)
             else:
-                self._start(command, folder)
+                self._start(command, str(folder or WAITING.ljust(LONGEST_FOLDER)))
 
-    def _start(self, command: Sequence[str], folder: Path) -> None:
+    def _start(self, command: Sequence[str], shown: str) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
             self.process: subprocess.Popen[bytes] | ForkedProcess = subprocess.Popen(
-                # The folder is for whoever looks at the list of processes.
-                [*command, str(theirs.fileno()), str(folder)],
+                [*command, str(theirs.fileno()), shown],
                 env=self._environ,
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
@@ -83,7 +105,8 @@ class Worker:
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
         """Hand over its plan, its environment and the files to keep open."""
-        message = json.dumps({"plan": str(plan), "environment": dict(environment), "launcher": os.getpid()}).encode()
+        job = {"plan": str(plan), "environment": dict(environment), "launcher": os.getpid(), "folder": str(self.folder)}
+        message = json.dumps(job).encode()
         with self._channel, contextlib.suppress(BrokenPipeError):  # it has died: whoever waits for it will see
             sent = socket.send_fds(self._channel, [message], list(inherited))
             self._channel.sendall(message[sent:])
@@ -112,10 +135,41 @@ def _be_worker(channel: int, environ: Mapping[str, str], folder: Path) -> NoRetu
         os._exit(status)
 
 
+class FirstWorker:
+    """The worker that is started before a command line is composed, for whichever run comes of it."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    @contextlib.contextmanager
+    def started(self, environ: Mapping[str, str]) -> Iterator[None]:
+        """Start it now; it ends with the `with` block unless it has got a plan by then."""
+        with contextlib.suppress(OSError, ProcessLimitError):  # which the worker that is needed then says
+            self._worker = Worker(environ, None)
+        try:
+            yield
+        finally:
+            if (worker := self.take()) is not None:
+                worker.dismiss()
+
+    def take(self) -> Worker | None:
+        """It is the caller's now."""
+        worker, self._worker = self._worker, None
+        return worker
+
+
+FIRST = FirstWorker()
+
+
 @contextlib.contextmanager
 def early_worker(environ: Mapping[str, str], folder: Path) -> Iterator[Worker]:
-    """Start one now for a run in that folder; it ends with the `with` block unless it has got a plan by then."""
-    worker = Worker(environ, folder)
+    """Take the first one, or start one now; it ends with the `with` block unless it has got a plan by then."""
+    worker = FIRST.take()
+    if worker is not None and not worker.serves(environ):
+        worker.dismiss()
+        worker = None
+    worker = worker or Worker(environ, folder)
+    worker.folder = folder
     try:
         yield worker
     finally:
@@ -136,4 +190,6 @@ def wait_for_plan(descriptor: int) -> Path | None:
     os.environ.clear()
     os.environ.update(job["environment"])
     drop_empty_parts(os.environ)
+    if sys.orig_argv[-1].startswith(WAITING):
+        rename_process([*sys.orig_argv[:-1], job["folder"]])
     return Path(job["plan"])

@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from launcher.forking import importing
 from launcher.process_end import end_process
 from launcher.run.handover import wait_for_plan
 from launcher.train.stop import STOP, end_with_parent
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
 def _wait_for_plan(descriptor: int) -> Path | None:
     # Their warnings speak to developers, and there is no log file yet. What cannot be imported is imported again by
     # whoever needs it, where a failure is noted with its reason.
-    with warnings.catch_warnings(), contextlib.suppress(Exception):
+    with importing(), warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         # Asks no driver: importing works also where that hangs or crashes.
         from launcher.train import ranks, worker  # noqa: F401

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.device.policy.plan import DevicePlan
-from launcher.launch.environment import SHORT_WAITS, with_short_waits, worker_environment, write_empty_libraries
+from launcher.launch.environment import worker_environment, write_empty_libraries
+from launcher.run.handover import SHORT_WAITS, with_short_waits
 
 
 def plan(**differences: object) -> DevicePlan:

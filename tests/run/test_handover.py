@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launcher.run.handover import Worker, early_worker, wait_for_plan
+import pytest
+
+from launcher.run import handover
+from launcher.run.handover import FIRST, WAITING, Worker, early_worker, wait_for_plan
 
 ENVIRON = {**os.environ, "KEPT": "1"}
 
@@ -29,12 +32,15 @@ def test_one_that_is_not_needed_ends_with_the_block(tmp_path: Path):
 
 def test_it_names_the_runs_folder_to_whoever_looks_at_processes(tmp_path: Path):
     with early_worker(ENVIRON, tmp_path) as worker:
-        until = time.monotonic() + 60
-        # For a moment after it has started the kernel has no command line to show.
-        while not (command := Path(f"/proc/{worker.process.pid}/cmdline").read_text()) and time.monotonic() < until:
-            time.sleep(0.01)
+        assert str(tmp_path) in command_of(worker)
 
-    assert str(tmp_path) in command
+
+def command_of(worker: Worker) -> str:
+    until = time.monotonic() + 60
+    # For a moment after it has started the kernel has no command line to show.
+    while not (command := Path(f"/proc/{worker.process.pid}/cmdline").read_text()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return command
 
 
 def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_path: Path):
@@ -45,6 +51,61 @@ def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_pa
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait()
         assert not worker.serves(ENVIRON)
+
+
+def test_the_first_one_is_taken_where_it_serves(tmp_path: Path):
+    with FIRST.started(ENVIRON):
+        with early_worker(ENVIRON, tmp_path) as worker, early_worker(ENVIRON, tmp_path) as another:
+            assert WAITING in command_of(worker)
+            assert str(tmp_path) in command_of(another)
+        assert gone(worker.process.pid)
+
+
+def test_the_first_one_is_ended_where_something_else_was_composed(tmp_path: Path):
+    with FIRST.started(ENVIRON):
+        first = FIRST.take()
+        assert first is not None
+        FIRST._worker = first
+        with early_worker({**ENVIRON, "DETECTRON2_DATASETS": "/elsewhere"}, tmp_path) as worker:
+            assert worker is not first
+            assert gone(first.process.pid)
+
+
+def test_the_first_one_ends_with_the_block_when_nobody_takes_it():
+    with FIRST.started(ENVIRON):
+        first = FIRST.take()
+        assert first is not None
+        FIRST._worker = first
+    assert gone(first.process.pid)
+
+
+def test_where_no_process_can_be_started_the_one_that_is_needed_says_so(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(handover.subprocess, "Popen", refuse)
+    with FIRST.started(ENVIRON):
+        assert FIRST.take() is None
+
+
+SHOWS = """
+import sys
+from pathlib import Path
+from launcher.run.handover import wait_for_plan
+wait_for_plan(int(sys.argv[1]))
+print(Path("/proc/self/cmdline").read_text())
+"""
+
+
+def test_the_first_one_names_the_folder_once_it_has_a_plan(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    worker = Worker(ENVIRON, None, [sys.executable, "-c", SHOWS])
+    worker.folder = tmp_path
+    worker.begin(Path("plan.json"), ENVIRON, [])
+    worker.process.wait(60)
+
+    shown = capfd.readouterr().out
+    assert str(tmp_path) in shown
+    assert WAITING not in shown
 
 
 WAITS = """
@@ -86,6 +147,6 @@ def test_it_ends_when_its_launcher_dies():
 def test_one_whose_launcher_has_died_gets_no_plan():
     ours, theirs = socket.socketpair()
     with ours:
-        ours.sendall(json.dumps({"plan": "p", "environment": {}, "launcher": os.getpid()}).encode())
+        ours.sendall(json.dumps({"plan": "p", "environment": {}, "launcher": os.getpid(), "folder": "f"}).encode())
 
     assert wait_for_plan(theirs.detach()) is None

@@ -9,6 +9,7 @@ GPU happens in a fork, which writes its own journal and may hang or crash alone.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -43,6 +44,7 @@ OPERATORS_STAGES = {"nms", "operators"}
 
 def main(journal: Journal, ask: dict[str, Any]) -> None:
     sys.path[:] = ask["path"]
+    gc.disable()  # for as long as this process lives it costs more than it brings, while importing above all
     journal.say(stage="import torch")
     try:
         import torch

@@ -1,0 +1,120 @@
+"""The worker that is started before a command line is composed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from launcher.cli.early import importing_environment, needs_one, worker_for
+from launcher.config.compose import run_hydra
+from launcher.config.request import RunRequest
+from launcher.data.plan import data_environment
+from launcher.run.handover import FIRST, with_short_waits
+from tests.conftest import REPOSITORY
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "experiment=coco"),
+        ("train", "experiment=coco", "--config-dir", "conf", "device=cpu"),
+        ("train", "--config-dir=conf", "experiment=mine"),
+        ("eval", "coco/default", "--json"),
+        ("predict", "coco/default", "photos", "--out", "found", "--threshold=0.3"),
+    ],
+)
+def test_what_trains_or_uses_a_model_needs_a_worker(words: Sequence[str]):
+    assert needs_one(words[0], words[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train",),
+        ("train", "--help"),
+        ("train", "experiment=coco", "--cfg", "job"),
+        ("train", "experiment=coco", "--info=plugins"),
+        ("train", "experiment=coco", "--in-place"),
+        ("train", "-m", "SOLVER.BASE_LR=0.1,0.2"),
+        ("eval", "a", "b", "--compare"),
+        ("plan", "experiment=coco"),
+        ("submit", "experiment=coco"),
+        ("resume", "coco/default"),
+        ("doctor",),
+    ],
+)
+def test_other_commands_start_none(words: Sequence[str]):
+    assert not needs_one(words[0], words[1:])
+
+
+@pytest.mark.parametrize(
+    ("environ", "typed"),
+    [
+        ({}, ()),
+        ({"DETECTRON2_DATASETS": "~/data"}, ()),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, ("dataset.root=here",)),
+        ({}, ("dataset.root=first", "dataset.root=~/second")),
+    ],
+)
+def test_the_guess_is_what_composing_comes_to(
+    environ: Mapping[str, str], typed: Sequence[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    guessed = importing_environment(("experiment=coco", *typed), os.environ)
+
+    composed: list[RunRequest] = []
+    run_hydra(["experiment=coco", *typed], composed.append)
+    assert guessed == with_short_waits({**os.environ, **data_environment(composed[0].dataset)})
+
+
+def test_on_one_core_none_is_started(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("launcher.cli.early.num_cpus", lambda: 1)
+    with worker_for("train", ["experiment=coco"], os.environ):
+        assert FIRST.take() is None
+
+
+COUNTING = """
+import sys
+from launcher.run import handover
+
+class Counted(handover.Worker):
+    def __init__(self, *given, **named):
+        print("WORKER", file=sys.stderr)
+        super().__init__(*given, **named)
+
+handover.Worker = Counted
+from launcher.cli.main import main_and_exit
+main_and_exit()
+"""
+
+
+def test_a_training_is_done_by_the_first_worker(demo_settings: Sequence[str], tmp_path: Path):
+    done = _count_workers(["train", "device=cpu", "SOLVER.MAX_ITER=1", "DATASETS.TEST=[]", *demo_settings], tmp_path)
+
+    assert (done.returncode, done.stderr.count("WORKER")) == (0, 1), done.stderr
+
+
+def test_a_mistake_ends_the_first_worker(tmp_path: Path):
+    done = _count_workers(["train", "experiment=nowhere"], tmp_path)
+
+    assert (done.returncode, done.stderr.count("WORKER")) == (2, 1), done.stderr
+    assert "nowhere" in done.stderr
+
+
+def _count_workers(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", COUNTING, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
