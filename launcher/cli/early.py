@@ -1,33 +1,40 @@
-"""A worker that imports torch while the command line is still being composed, which takes about a second."""
+"""What imports torch while the command line is still being composed, which takes about a second."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from launcher.forking import num_cpus
-from launcher.run.handover import FIRST, with_short_waits
+from launcher.run.handover import FIRST, Worker, with_short_waits
 
-COMMANDS = ("train", "eval", "predict")
-"""Those that need one; `launcher resume` goes to another folder first."""
 STILL_NEEDED = (
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
     *("--json", "--out", "--threshold", "--no-images", "--images-json"),
 )
 """Options with which one is needed; with others something is only shown, or there are several trainings."""
 ROOT = "dataset.root="
+CPU_ONLY = {"device=cpu", "MODEL.DEVICE=cpu"}
 
 
-def worker_for(command: str, arguments: Sequence[str], environ: Mapping[str, str]) -> AbstractContextManager[None]:
-    """A worker for what this command line trains or evaluates, if it does; it ends with the block unless it is taken.
+@contextmanager
+def started_ahead(arguments: Sequence[str], environ: Mapping[str, str]) -> Iterator[None]:
+    """A worker for what this command line trains or evaluates, if it does, and what tries the GPUs.
 
-    Its environment is a guess. Where composing says otherwise it is not taken, and nothing but time is lost.
+    Their environment is a guess. Where composing says otherwise they are not taken, and nothing but time is lost.
     """
-    # On a single core it would keep mistakes from being shown soon, and gain nothing.
-    if num_cpus() < 2 or not needs_one(command, arguments):
-        return nullcontext()
-    return FIRST.started(importing_environment(arguments, environ))
+    with ExitStack() as stack:
+        # On a single core they would keep mistakes from being shown soon, and gain nothing.
+        if num_cpus() > 1 and needs_worker(arguments):
+            imports = importing_environment(arguments, environ)
+            stack.enter_context(FIRST.started(lambda: Worker(imports, None)))
+            if not CPU_ONLY & set(arguments):
+                # The worker imports while this does.
+                from launcher.device.look.probe import torch_ahead
+
+                stack.enter_context(torch_ahead(environ))
+        yield
 
 
 def importing_environment(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -37,7 +44,7 @@ def importing_environment(arguments: Sequence[str], environ: Mapping[str, str]) 
     return with_short_waits({**environ, "DETECTRON2_DATASETS": os.path.abspath(os.path.expanduser(root))})
 
 
-def needs_one(command: str, arguments: Sequence[str]) -> bool:
+def needs_worker(arguments: Sequence[str]) -> bool:
     """Whether a worker is started in the end, unless something is wrong."""
     options = (word.partition("=")[0] for word in arguments if word.startswith("-"))
-    return command in COMMANDS and bool(arguments) and all(option in STILL_NEEDED for option in options)
+    return bool(arguments) and all(option in STILL_NEEDED for option in options)

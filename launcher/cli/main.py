@@ -13,7 +13,6 @@ from typing import NoReturn
 
 from launcher import __version__
 from launcher.cli.broken_import import refusal_of
-from launcher.cli.early import worker_for
 from launcher.errors import ExitCode, LauncherError, RequestError
 from launcher.forking import importing
 from launcher.show.colors import show_on_stderr
@@ -26,14 +25,18 @@ class Command:
 
     usage: str
     help: str
+    starts_ahead: bool = False
+    """Whether it imports torch in processes of its own before it has composed anything."""
 
 
 # A command's module is imported when it is typed: the doctor needs nothing of Hydra, and composing nothing of a launch.
 COMMANDS = {
-    "train": Command(usage="train SETTING=VALUE...", help="train or resume: train experiment=coco"),
+    "train": Command(usage="train SETTING=VALUE...", help="train or resume: train experiment=coco", starts_ahead=True),
     "plan": Command(usage="plan SETTING=VALUE...", help="print the plan without training"),
-    "eval": Command(usage="eval RUN|model=NAME", help="AP per class on a data set; compare two runs"),
-    "predict": Command(usage="predict RUN|model=NAME IMAGE...", help="what a model finds in images"),
+    "eval": Command(
+        usage="eval RUN|model=NAME", help="AP per class on a data set; compare two runs", starts_ahead=True
+    ),
+    "predict": Command(usage="predict RUN|model=NAME IMAGE...", help="what a model finds in images", starts_ahead=True),
     "runs": Command(usage="runs [DIR]", help="list runs: state, progress, metric"),
     "status": Command(usage="status RUN", help="what a run does now"),
     "resume": Command(usage="resume RUN [SETTING=VALUE...]", help="continue a run from anywhere"),
@@ -63,22 +66,14 @@ says what one means, `launcher train --cfg job` shows the composed whole."""
 
 def main_and_exit() -> NoReturn:
     """Entry point of the console script and of `python -m launcher`."""
-    with _early_worker(sys.argv[1:]):
-        sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], ahead=True))
 
 
-def _early_worker(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    try:
-        return worker_for(*split_command(arguments), os.environ)
-    except RequestError:
-        return nullcontext()
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
+def main(arguments: Sequence[str], *, ahead: bool = False) -> int:
+    """Run one command line and return its exit code; `ahead` lets it import torch in other processes meanwhile."""
     with patient_output():
         try:
-            status = int(_run(arguments))
+            status = int(_run(arguments, ahead=ahead))
             sys.stdout.flush()
             return status
         except OutputError as error:
@@ -91,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
             return int(ExitCode.interrupted)
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], *, ahead: bool) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         print(usage())
@@ -102,15 +97,23 @@ def _run(arguments: Sequence[str]) -> int:
     name, rest = split_command(arguments)
     _refuse_missing_folder()
     try:
-        with importing():
-            command = import_module(f"launcher.cli.{name}")
-        return int(command.run(rest))
+        with _started_ahead(rest) if ahead and COMMANDS[name].starts_ahead else nullcontext():
+            with importing():
+                command = import_module(f"launcher.cli.{name}")
+            return int(command.run(rest))
     except LauncherError:
         raise
     except Exception as error:
         if refusal := refusal_of(error):
             raise refusal from error
         raise
+
+
+def _started_ahead(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    with importing():
+        early = import_module("launcher.cli.early")
+    started: AbstractContextManager[None] = early.started_ahead(arguments, os.environ)
+    return started
 
 
 def _refuse_missing_folder() -> None:

@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from launcher.ahead import Ahead
 from launcher.forking import READ_LATER, WARM, ForkedProcess, differing, fork, rename_process
-from launcher.process_limits import ProcessLimitError, naming_limits
+from launcher.process_limits import naming_limits
 from launcher.safe_start import drop_empty_parts, python_command
 from launcher.signals import blocking
 
@@ -135,40 +136,14 @@ def _be_worker(channel: int, environ: Mapping[str, str], folder: Path) -> NoRetu
         os._exit(status)
 
 
-class FirstWorker:
-    """The worker that is started before a command line is composed, for whichever run comes of it."""
-
-    def __init__(self) -> None:
-        self._worker: Worker | None = None
-
-    @contextlib.contextmanager
-    def started(self, environ: Mapping[str, str]) -> Iterator[None]:
-        """Start it now; it ends with the `with` block unless it has got a plan by then."""
-        with contextlib.suppress(OSError, ProcessLimitError):  # which the worker that is needed then says
-            self._worker = Worker(environ, None)
-        try:
-            yield
-        finally:
-            if (worker := self.take()) is not None:
-                worker.dismiss()
-
-    def take(self) -> Worker | None:
-        """It is the caller's now."""
-        worker, self._worker = self._worker, None
-        return worker
-
-
-FIRST = FirstWorker()
+FIRST: Ahead[Worker] = Ahead(Worker.dismiss)
+"""The worker that is started before a command line is composed, for whichever run comes of it."""
 
 
 @contextlib.contextmanager
 def early_worker(environ: Mapping[str, str], folder: Path) -> Iterator[Worker]:
     """Take the first one, or start one now; it ends with the `with` block unless it has got a plan by then."""
-    worker = FIRST.take()
-    if worker is not None and not worker.serves(environ):
-        worker.dismiss()
-        worker = None
-    worker = worker or Worker(environ, folder)
+    worker = FIRST.take_if(lambda first: first.serves(environ)) or Worker(environ, folder)
     worker.folder = folder
     try:
         yield worker

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.early import importing_environment, needs_one, worker_for
+from launcher.cli.early import importing_environment, needs_worker, started_ahead
+from launcher.cli.main import COMMANDS
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
@@ -29,7 +30,8 @@ from tests.conftest import REPOSITORY
     ],
 )
 def test_what_trains_or_uses_a_model_needs_a_worker(words: Sequence[str]):
-    assert needs_one(words[0], words[1:])
+    assert COMMANDS[words[0]].starts_ahead
+    assert needs_worker(words[1:])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_what_trains_or_uses_a_model_needs_a_worker(words: Sequence[str]):
     ],
 )
 def test_other_commands_start_none(words: Sequence[str]):
-    assert not needs_one(words[0], words[1:])
+    assert not (COMMANDS[words[0]].starts_ahead and needs_worker(words[1:]))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_guess_is_what_composing_comes_to(
 
 def test_on_one_core_none_is_started(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("launcher.cli.early.num_cpus", lambda: 1)
-    with worker_for("train", ["experiment=coco"], os.environ):
+    with started_ahead(["experiment=coco"], os.environ):
         assert FIRST.take() is None
 
 

@@ -53,8 +53,12 @@ def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_pa
         assert not worker.serves(ENVIRON)
 
 
+def start_first() -> Worker:
+    return Worker(ENVIRON, None)
+
+
 def test_the_first_one_is_taken_where_it_serves(tmp_path: Path):
-    with FIRST.started(ENVIRON):
+    with FIRST.started(start_first):
         with early_worker(ENVIRON, tmp_path) as worker, early_worker(ENVIRON, tmp_path) as another:
             assert WAITING in command_of(worker)
             assert str(tmp_path) in command_of(another)
@@ -62,20 +66,18 @@ def test_the_first_one_is_taken_where_it_serves(tmp_path: Path):
 
 
 def test_the_first_one_is_ended_where_something_else_was_composed(tmp_path: Path):
-    with FIRST.started(ENVIRON):
-        first = FIRST.take()
+    with FIRST.started(start_first):
+        first = FIRST._waiting
         assert first is not None
-        FIRST._worker = first
         with early_worker({**ENVIRON, "DETECTRON2_DATASETS": "/elsewhere"}, tmp_path) as worker:
             assert worker is not first
             assert gone(first.process.pid)
 
 
 def test_the_first_one_ends_with_the_block_when_nobody_takes_it():
-    with FIRST.started(ENVIRON):
-        first = FIRST.take()
+    with FIRST.started(start_first):
+        first = FIRST._waiting
         assert first is not None
-        FIRST._worker = first
     assert gone(first.process.pid)
 
 
@@ -84,7 +86,7 @@ def test_where_no_process_can_be_started_the_one_that_is_needed_says_so(monkeypa
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(handover.subprocess, "Popen", refuse)
-    with FIRST.started(ENVIRON):
+    with FIRST.started(start_first):
         assert FIRST.take() is None
 
 

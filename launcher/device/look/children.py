@@ -80,6 +80,7 @@ class Child:
         kill: Callable[[int], None] = _kill_group,
     ) -> None:
         """With `may_fork`, a script is run in a fork of this process where that has imported what the script needs."""
+        self.asked = (dict(environ), dict(ask))
         self._folder = _make_folder()
         self._journal = Path(self._folder.name) / "journal"
         self._stderr = Path(self._folder.name) / "stderr"
@@ -87,7 +88,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | ForkedProcess
         self._ended = False
         self._started = time.monotonic()
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._deadline = self._started + deadline_s
         question = json.dumps({**ask, "folder": self._folder.name, "parent": os.getpid()})
         # With PYTHONSAFEPATH, the script would not find its neighbour.
@@ -103,12 +104,15 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         self._end_it()
         self._folder.cleanup()
 
     def tell(self, more: Mapping[str, Any]) -> None:
         """The rest of the question, for a child that was started before it was known. Its deadline starts then."""
-        self._deadline = time.monotonic() + self._deadline_s
+        self._deadline = time.monotonic() + self.deadline_s
         # A child that has died does not read it, and its end says more than a broken pipe. Nor does a line so short
         # wait for one that hangs.
         with contextlib.suppress(BrokenPipeError):

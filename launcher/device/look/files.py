@@ -144,7 +144,7 @@ def look_at_system(root: Path, environ: Mapping[str, str], kernel: str) -> Syste
         # Thousands of files: only looked through where the answer can matter.
         driver_installed=bool(pci_gpus) and any((root / "lib/modules" / kernel).rglob("nvidia.ko*")),
         uvm_loaded=(root / "sys/module/nvidia_uvm").exists(),
-        device_nodes=tuple(f"/dev/{path.name}" for path in _device_nodes(root)),
+        device_nodes=tuple(f"/dev/{path.name}" for path in device_nodes(root)),
         cuda_libraries=tuple(_cuda_libraries(root, environ)),
         container=tuple(_container_signs(root, environ)),
         wsl="microsoft" in _text(root / "proc/version").lower(),
@@ -202,7 +202,8 @@ def _driver_loaded(root: Path) -> str:
     return found.group(1) if found else ""
 
 
-def _device_nodes(root: Path) -> Iterator[Path]:
+def device_nodes(root: Path) -> Iterator[Path]:
+    """Of GPUs and their driver."""
     for path in _entries(root / "dev"):
         if re.fullmatch(r"nvidia(\d+|ctl|-uvm)|dxg", path.name):
             yield path

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launcher.ahead import Ahead
 from launcher.config.values import from_plain, to_plain
 from launcher.device.arches import cuda_version
 from launcher.device.facts import DeviceFacts, DriverFacts, NvmlFacts, PackageFacts, TorchFacts
 from launcher.device.gpus import cuda_name
 from launcher.device.job import read_job
 from launcher.device.look.children import Child, ChildAnswer
-from launcher.device.look.files import look_at_packages, look_at_platform, look_at_system, relevant
+from launcher.device.look.files import device_nodes, look_at_packages, look_at_platform, look_at_system, relevant
 from launcher.safe_start import import_path
 
 HERE = Path(__file__).parent
@@ -58,6 +59,7 @@ def look_at_devices(
     packages = look_at_packages()
     driver = nvml = torch = None
     with ExitStack() as stack:
+        stack.callback(_TORCH.take_if, lambda _: False)
         start_torch = partial(_start_torch, stack, environ, deadlines)
         # Importing torch takes longer than all the rest, so it begins before it is known what there is to try.
         child = start_torch() if packages.torch and (full or (try_gpus and system.device_nodes)) else None
@@ -107,10 +109,29 @@ def _ask_driver(
     return _facts(DriverFacts, driver), _facts(NvmlFacts, nvml)
 
 
+def torch_ahead(environ: Mapping[str, str], root: Path = Path("/")) -> AbstractContextManager[None]:
+    """Import torch in the block for a look at GPUs in it, where there seem to be any."""
+    if not any(device_nodes(root)):
+        return nullcontext()
+    return _TORCH.started(partial(_torch_child, environ, _first_question(), Deadlines()))
+
+
+_TORCH: Ahead[Child] = Ahead(Child.end)
+
+
 def _start_torch(stack: ExitStack, environ: Mapping[str, str], deadlines: Deadlines) -> Child:
-    script, ask = HERE / "child_torch.py", {"path": import_path(sys.path)}
+    ask = _first_question()
+    child = _TORCH.take_if(lambda ahead: ahead.asked == (environ, ask) and ahead.deadline_s == deadlines.torch_s)
+    return stack.enter_context(child or _torch_child(environ, ask, deadlines))
+
+
+def _first_question() -> dict[str, Any]:
+    return {"path": import_path(sys.path)}
+
+
+def _torch_child(environ: Mapping[str, str], ask: Mapping[str, Any], deadlines: Deadlines) -> Child:
     # In a job of a sweep torch is imported already, and importing it once more would be most of the look's time.
-    return stack.enter_context(Child(script, environ=environ, ask=ask, deadline_s=deadlines.torch_s, may_fork=True))
+    return Child(HERE / "child_torch.py", environ=environ, ask=ask, deadline_s=deadlines.torch_s, may_fork=True)
 
 
 def torch_question(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,10 @@ from launcher.config.values import from_plain, to_plain
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis, Severity
 from launcher.device.facts import DeviceFacts
+from launcher.device.look import probe
 from launcher.device.look.child_journal import kernel_state
-from launcher.device.look.probe import STAGES, Deadlines, look_at_devices
+from launcher.device.look.children import Child
+from launcher.device.look.probe import STAGES, Deadlines, look_at_devices, torch_ahead
 from tests.fakegpu import FakeGpu, Gpu, Machine, mig_uuid, uuid
 
 # The simulation ends where cuDNN begins.
@@ -49,6 +52,14 @@ def look(fakegpu: FakeGpu, plain_environ: dict[str, str], tmp_path: Path):
         )
 
     return look_at
+
+
+MACHINE = Machine(gpus=(Gpu(),))
+
+
+@pytest.fixture
+def environ_of_gpu(fakegpu: FakeGpu, plain_environ: dict[str, str]) -> Callable[[], dict[str, str]]:
+    return lambda: fakegpu.environ(plain_environ, MACHINE, alive=True)
 
 
 def codes(diagnosis: Diagnosis) -> list[str]:
@@ -109,6 +120,60 @@ def test_a_run_that_wants_no_gpu_does_not_wait_for_torch(fakegpu: FakeGpu, plain
 
     assert len(facts.driver.gpus) == 1
     assert facts.torch is None
+
+
+@pytest.fixture
+def torch_children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
+    """Those that were started."""
+    started: list[Child] = []
+
+    class Noted(Child):
+        def __init__(self, script: Path, **rest: Any) -> None:
+            super().__init__(script, **rest)
+            if script.name == "child_torch.py":
+                started.append(self)
+
+    monkeypatch.setattr(probe, "Child", Noted)
+    return started
+
+
+def has_ended(child: Child) -> bool:
+    return child._process.poll() is not None
+
+
+def test_torch_that_is_imported_ahead_tries_the_gpus(look, torch_children: list[Child], environ_of_gpu, tmp_path: Path):
+    with torch_ahead(environ_of_gpu(), MACHINE.write_files(tmp_path / "ahead")):
+        facts = look(MACHINE, alive=True, full=True)
+
+    assert [test.passed for test in facts.torch.smoke_tests] == [SIMULATED]
+    assert len(torch_children) == 1
+    assert has_ended(torch_children[0])
+
+
+def test_torch_that_was_imported_in_another_environment_does_not(
+    look, torch_children: list[Child], environ_of_gpu, tmp_path: Path
+):
+    with torch_ahead(environ_of_gpu(), MACHINE.write_files(tmp_path / "ahead")):
+        facts = look(MACHINE, alive=True, full=True, LD_PRELOAD_OTHER="1")
+        assert has_ended(torch_children[0])
+
+    assert [test.passed for test in facts.torch.smoke_tests] == [SIMULATED]
+    assert len(torch_children) == 2
+
+
+def test_a_look_that_needs_no_torch_ends_what_imported_it_ahead(
+    torch_children: list[Child], environ_of_gpu, tmp_path: Path
+):
+    environ = environ_of_gpu()
+    with torch_ahead(environ, MACHINE.write_files(tmp_path / "ahead")):
+        assert not has_ended(torch_children[0])
+        look_at_devices(environ, full=False, try_gpus=False)
+        assert has_ended(torch_children[0])
+
+
+def test_where_there_is_no_gpu_torch_is_not_imported_ahead(torch_children: list[Child], tmp_path: Path):
+    with torch_ahead(os.environ, Machine().write_files(tmp_path / "root")):
+        assert not torch_children
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
