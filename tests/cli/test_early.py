@@ -17,6 +17,7 @@ from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
 from launcher.run.handover import FIRST, with_short_waits
 from tests.conftest import REPOSITORY
+from tests.fakegpu import FakeGpu, Gpu, Machine, why_not_compiled
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,46 @@ def _count_workers(arguments: Sequence[str], folder: Path) -> subprocess.Complet
         text=True,
         check=False,
     )
+
+
+ON_A_GPU = """
+import sys
+from pathlib import Path
+from launcher.device.look import files, probe
+
+def pretended(root):
+    yield Path("/dev/nvidia0")
+
+files.device_nodes = probe.device_nodes = pretended
+
+class Noted(probe.Child):
+    def __init__(self, script, **rest):
+        if script.name == "child_torch.py":
+            print("TORCH", file=sys.stderr)
+        super().__init__(script, **rest)
+
+probe.Child = Noted
+from launcher.cli.main import main_and_exit
+main_and_exit()
+"""
+
+
+def test_torch_that_was_imported_ahead_tries_the_gpu(
+    demo_settings: Sequence[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    if why_not := why_not_compiled():
+        pytest.skip(why_not)
+    simulated = FakeGpu(tmp_path_factory.mktemp("fakegpu"))
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_GPU, "train", "SOLVER.MAX_ITER=1", "DATASETS.TEST=[]", *demo_settings],
+        cwd=tmp_path,
+        env=simulated.environ(
+            {**os.environ, "PYTHONPATH": str(REPOSITORY)}, Machine(gpus=(Gpu(cc="5.0"),)), alive=True
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr.count("TORCH")) == (0, 1), done.stderr
+    assert "GPU 0" in done.stdout

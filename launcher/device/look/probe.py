@@ -18,6 +18,7 @@ from launcher.device.gpus import cuda_name
 from launcher.device.job import read_job
 from launcher.device.look.children import Child, ChildAnswer
 from launcher.device.look.files import device_nodes, look_at_packages, look_at_platform, look_at_system, relevant
+from launcher.forking import differing
 from launcher.safe_start import import_path
 
 HERE = Path(__file__).parent
@@ -117,12 +118,19 @@ def torch_ahead(environ: Mapping[str, str], root: Path = Path("/")) -> AbstractC
 
 
 _TORCH: Ahead[Child] = Ahead(Child.end)
+SET_WHILE_COMPOSING = {"HYDRA_FULL_ERROR"}
+"""Variables that mean nothing to torch."""
 
 
 def _start_torch(stack: ExitStack, environ: Mapping[str, str], deadlines: Deadlines) -> Child:
     ask = _first_question()
-    child = _TORCH.take_if(lambda ahead: ahead.asked == (environ, ask) and ahead.deadline_s == deadlines.torch_s)
+    child = _TORCH.take_if(lambda ahead: _serves(ahead, environ, ask, deadlines))
     return stack.enter_context(child or _torch_child(environ, ask, deadlines))
+
+
+def _serves(child: Child, environ: Mapping[str, str], ask: Mapping[str, Any], deadlines: Deadlines) -> bool:
+    before, asked = child.asked
+    return (asked, child.deadline_s) == (ask, deadlines.torch_s) and differing(before, environ) <= SET_WHILE_COMPOSING
 
 
 def _first_question() -> dict[str, Any]:
