@@ -144,7 +144,7 @@ def _hand_over(paths: RunPaths) -> str:
     """Submit the script, and note the job in the run's folder."""
     attempts = len(paths.attempt_numbers())
     try:
-        job = submit(paths.job_script)
+        job = submit(paths.job_script, _say)
     except RefusedError as error:
         raise RefusedError(
             f"{error}\nThe run is frozen in {paths.folder}, and nothing was submitted. "

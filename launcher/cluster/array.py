@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher.cluster.freeze import Code, Submittable, freeze, launcher_command
 from launcher.cluster.job import Array, Job, cpus_of, lead_of, measured_by, time_of
 from launcher.cluster.script import batch_script
-from launcher.cluster.slurm import RefusedError, elements_in, submit
+from launcher.cluster.slurm import RefusedError, Report, elements_in, submit
 from launcher.config.request import ClusterSettings, RunRequest
 from launcher.config.values import write_json
 from launcher.files import write_text
@@ -24,7 +24,9 @@ from launcher.signals import blocking
 CommandOf = Callable[[RunRequest], Sequence[str]]
 
 
-def submit_array(sweep: Path, runs: Mapping[int, Submittable], command_of: CommandOf, code: Code) -> str:
+def submit_array(
+    sweep: Path, runs: Mapping[int, Submittable], command_of: CommandOf, code: Code, report: Report
+) -> str:
     """Freeze the runs, submit an array with an element of that number for each, and return its id.
 
     Raises:
@@ -39,7 +41,7 @@ def submit_array(sweep: Path, runs: Mapping[int, Submittable], command_of: Comma
     except OSError as error:
         raise unwritable(sweep, error) from error
     with blocking((signal.SIGINT, signal.SIGTERM)):
-        job = _submit(paths.job_script, runs)
+        job = _submit(paths.job_script, runs, report)
         for number, run in runs.items():
             note_element(run.paths, f"{job}_{number}")
     return job
@@ -87,10 +89,10 @@ def problems_with_settings(asked: Sequence[ClusterSettings]) -> Iterator[str]:
         )
 
 
-def _submit(script: Path, numbers: Collection[int]) -> str:
+def _submit(script: Path, numbers: Collection[int], report: Report) -> str:
     sweep = script.parent.parent
     try:
-        return submit(script)
+        return submit(script, report)
     except RefusedError as error:
         # An answer that came too late is an error too, of a job that was submitted.
         there = [job for number, job in (elements_in(sweep) or {}).items() if number in numbers]

@@ -7,18 +7,22 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.cluster.sbatch_variables import overriding_variables
 from launcher.errors import LauncherError, RequestError, printable
 
 PATIENCE_S = 10.0
 GLANCE_S = 2.0
 """For a list of runs: a host without Slurm's configuration looks for it by DNS, which may take long to say no."""
+QUIET_S = 3.0
+"""After which sbatch, that usually answers within a second, is said to be waited for."""
 FORMAT = "%i|%T|%r|%Z"
 """Of squeue: id, state, reason, folder."""
 UNKNOWN_JOB = "Invalid job id"
+Report = Callable[[str], None]
 
 
 class RefusedError(LauncherError):
@@ -51,26 +55,59 @@ class JobState:
         return self.in_queue and any(_is_same(self.folder, one) for one in (run, run.parent))
 
 
-def submit(script: Path) -> str:
-    """Submit the batch script and return the job's id.
+def submit(script: Path, report: Report) -> str:
+    """Submit the batch script and return the job's id; what a person has to know meanwhile is reported.
 
     Raises:
         RequestError: there is no sbatch.
         RefusedError: Slurm takes no such job.
     """
+    ignored = overriding_variables(os.fsdecode(script.read_bytes()), os.environ)
+    if ignored:
+        report(f"note: sbatch goes by the batch script, and not by {', '.join(ignored)} of this shell")
+    environ = {name: value for name, value in os.environ.items() if name not in ignored}
+    done = _run_sbatch(script, environ, report)
+    found = re.search(r"^(\d+)(;.*)?$", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or found is None:
+        words = _words_of_sbatch(done.stderr or done.stdout)
+        raise RefusedError(f"Slurm refuses the job: {words or f'sbatch ended with status {done.returncode}'}")
+    return found[1]
+
+
+def _run_sbatch(script: Path, environ: Mapping[str, str], report: Report) -> subprocess.CompletedProcess[str]:
+    """How sbatch ended, and what it printed."""
     command = ["sbatch", "--parsable", str(script)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_take_signals)
+        sbatch = subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_take_signals
+        )
     except OSError as error:
         raise RequestError(
             f"sbatch cannot be run here ({error.strerror}). On a host of the cluster: sbatch {script}; "
             "without a cluster: launcher train"
         ) from error
-    found = re.search(r"^(\d+)(;.*)?$", done.stdout, re.MULTILINE)
-    if done.returncode != 0 or found is None:
-        words = printable((done.stderr or done.stdout).strip()).replace("sbatch: error: ", "")
-        raise RefusedError(f"Slurm refuses the job: {words or f'sbatch ended with status {done.returncode}'}")
-    return found[1]
+    with sbatch:
+        try:
+            said, errors = _wait_for(sbatch, report)
+        except BaseException:
+            sbatch.kill()
+            raise
+    return subprocess.CompletedProcess(command, sbatch.returncode, said, errors)
+
+
+def _wait_for(sbatch: subprocess.Popen[str], report: Report) -> tuple[str, str]:
+    """What it prints on both streams; that it takes long is reported."""
+    try:
+        return sbatch.communicate(timeout=QUIET_S)
+    except subprocess.TimeoutExpired as late:
+        words = _words_of_sbatch(os.fsdecode(late.stderr or b"")).rpartition("\n")[2]
+        so_far = f" ({words})" if words else ""
+        report(f"Slurm has not answered yet{so_far}; sbatch may try for two minutes, and Ctrl-C ends it")
+        return sbatch.communicate()
+
+
+def _words_of_sbatch(printed: str) -> str:
+    return printable(printed.strip()).replace("sbatch: error: ", "")
 
 
 def _take_signals() -> None:

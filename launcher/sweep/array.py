@@ -183,7 +183,7 @@ class ArrayRuns:
         asked = next(iter(runs.values())).request.cluster
         reuses = self._has_submitted or self._may_have_jobs()
         code = keep_code(RunPaths(folder), asked.code, Path.cwd(), reuses=reuses)
-        job = submit_array(folder, runs, self._command_of, code)
+        job = submit_array(folder, runs, self._command_of, code, self._books.say)
         self._books.queue.expire()
         for line in _submitted_lines(folder, job, [*runs], asked.max_parallel, is_first=not self._has_submitted):
             self._books.say(line)

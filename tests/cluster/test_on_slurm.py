@@ -94,6 +94,22 @@ def test_a_waiting_job_is_shown_refused_twice_and_cancelled(slurm: Slurm, submit
     assert "waiting: planned" in slurm.launcher("status", folder)
 
 
+def test_no_variable_of_the_shell_changes_what_the_script_sets(slurm: Slurm, submit: Submit):
+    shell = {
+        "SBATCH_ARRAY_INX": "7", "SBATCH_NO_REQUEUE": "1", "SBATCH_TIMELIMIT": "1", "SBATCH_SIGNAL": "9@1",
+        "SBATCH_OUTPUT": "elsewhere", "SBATCH_ERROR": "elsewhere", "SBATCH_OPEN_MODE": "truncate",
+        "SBATCH_CPUS_PER_GPU": "1", "SBATCH_MEM_PER_NODE": "100M", "SBATCH_PARTITION": "urgent",
+    }  # fmt: skip
+    run = submit("shell", "cluster.options=[--hold]", "cluster.time=10", **shell)
+
+    found = {name: slurm.field(run.job, name) for name in ("Requeue", "TimeLimit", "StdOut", "StdErr")}
+    output = f"{run.paths.folder}/cluster/slurm-{run.job}.out"
+    assert found == {"Requeue": "1", "TimeLimit": "00:10:00", "StdOut": output, "StdErr": output}
+    assert slurm.field(run.job, "ArrayTaskId") == ""
+    assert (slurm.field(run.job, "Partition"), slurm.field(run.job, "MinMemoryNode")) == ("urgent", "100M")
+    slurm.run("scancel", run.job)
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cluster import slurm
 from launcher.cluster.slurm import JobState, RefusedError, look_at_jobs, submit
 from launcher.cluster.states import status_with_job, with_jobs
 from launcher.config.values import write_json
@@ -154,21 +155,67 @@ def test_sacct_is_asked_about_what_the_queue_no_longer_has_and_does_not_revive_i
     assert "--parsable2" in (commands / "sacct.log").read_text()
 
 
-def test_what_sbatch_says_is_said(tmp_path: Path, commands: Path):
-    with pytest.raises(RequestError, match=r"sbatch cannot be run here .*On a host of the cluster: sbatch"):
-        submit(tmp_path / "job.sh")
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    file = tmp_path / "job.sh"
+    file.write_text("#!/bin/bash\n#SBATCH --requeue\n#SBATCH --time=0-01:00:00\n")
+    return file
+
+
+def test_what_sbatch_says_is_said(script: Path, commands: Path):
+    with pytest.raises(RequestError, match=rf"sbatch cannot be run here .*On a host of the cluster: sbatch {script};"):
+        submit(script, print)
 
     command(commands, "sbatch", "sbatch: error: invalid partition specified: gpu", status=1, stream=2)
     with pytest.raises(RefusedError, match="Slurm refuses the job: invalid partition specified: gpu"):
-        submit(tmp_path / "job.sh")
+        submit(script, print)
 
 
 @pytest.mark.parametrize("printed", ["17", "17;cluster", "a message of the site\n17"])
-def test_the_id_is_found_in_what_sbatch_prints(tmp_path: Path, commands: Path, printed: str):
+def test_the_id_is_found_in_what_sbatch_prints(script: Path, commands: Path, printed: str):
     command(commands, "sbatch", printed)
+    said: list[str] = []
 
-    assert submit(tmp_path / "job.sh") == "17"
+    assert submit(script, said.append) == "17"
+    assert said == []
     assert os.listdir(commands)
+
+
+def test_sbatch_does_not_get_variables_that_win_over_the_script_and_gets_all_others(
+    script: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("SBATCH_TIMELIMIT", "SBATCH_NO_REQUEUE", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "1")
+    command(commands, "sbatch", "17")
+    sbatch = commands / "sbatch"
+    sbatch.write_text(sbatch.read_text().replace("\n", f"\n/usr/bin/env > {commands}/environ\n", 1))
+    said: list[str] = []
+
+    submit(script, said.append)
+
+    lines = (commands / "environ").read_text().splitlines()
+    assert [line for line in lines if line.startswith("SBATCH_")] == ["SBATCH_ACCOUNT=1"]
+    assert said == [
+        "note: sbatch goes by the batch script, and not by SBATCH_NO_REQUEUE, SBATCH_TIMELIMIT of this shell"
+    ]
+
+
+def test_that_sbatch_tries_for_a_while_is_said_in_its_words(
+    script: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
+):
+    full = "sbatch: error: Slurm job queue full, sleeping and retrying."
+    command(commands, "sbatch", full, stream=2)
+    sbatch = commands / "sbatch"
+    sbatch.write_text(sbatch.read_text().replace("exit 0", "/bin/sleep 1.5\necho 17"))
+    monkeypatch.setattr(slurm, "QUIET_S", 0.5)
+    said: list[str] = []
+
+    assert submit(script, said.append) == "17"
+
+    assert said == [
+        "Slurm has not answered yet (Slurm job queue full, sleeping and retrying.); sbatch may try for two minutes, "
+        "and Ctrl-C ends it"
+    ]
 
 
 def test_a_scheduler_that_does_not_answer_is_not_waited_for_and_the_record_counts(tmp_path: Path, commands: Path):
