@@ -54,11 +54,22 @@ def run(arguments: Sequence[str]) -> int:
     status = status_now(folder, lines=0)
     # Slurm may have started its job already, of which the folder says nothing before the training begins.
     if status.summary.state not in (State.running, State.queued) and not is_in_queue(job_of(folder), folder):
+        _refuse_unknown_job(status)
         print(printable(f"{called(folder)} does not run: it is {state_text(status.summary)}"))
         return ExitCode.finished
     print(printable(_stop(status)), flush=True)
     print(printable(_wait(folder, until)))
     return ExitCode.finished
+
+
+def _refuse_unknown_job(status: RunStatus) -> None:
+    """Raises LauncherError where its job may wait in Slurm's queue, because nobody knows whether it does."""
+    if not status.is_job_known and status.summary.state is not State.pruned:
+        name, job = called(status.summary.folder), job_of(status.summary.folder)
+        raise LauncherError(
+            f"{name} is {state_text(status.summary)} by its folder. squeue does not answer, so nobody knows whether "
+            f"Slurm has its job {job}; nothing was cancelled. Type the command again once it answers, or: scancel {job}"
+        )
 
 
 def _cancel_sweep(sweep: Sweep, until: float) -> int:

@@ -20,6 +20,7 @@ from launcher.sweep import status as sweeps
 from launcher.sweep.found import find_sweep
 from launcher.sweep.standing import standings_in_queue
 from launcher.sweep.stored import open_sweep, read_sweep
+from launcher.sweep.values import Sweep
 
 LOOK_EVERY_S = 2.0
 
@@ -56,16 +57,23 @@ def _show_sweep(folder: Path, *, as_json: bool, follow: bool) -> int:
         print(sweeps.status_json(sweep))
         return ExitCode.finished
     queue = SlurmQueue()
-    found, before = standings_in_queue(sweep, queue, time.time()), ""
-    while follow and sweeps.is_at_work(sweep, found):
-        if (line := sweeps.status_line(found)) != before:
-            print(printable(line), flush=True)
-        before = line
-        time.sleep(LOOK_EVERY_S)
+    if follow:
+        follow_sweep(sweep, queue)
         sweep = read_sweep(folder) or sweep
-        found = standings_in_queue(sweep, queue, time.time())
-    print(printable(sweeps.status_text(sweep, found)))
+    print(printable(sweeps.status_text(sweep, standings_in_queue(sweep, queue, time.time()), queue)))
     return ExitCode.finished
+
+
+def follow_sweep(sweep: Sweep, queue: SlurmQueue) -> None:
+    """Print a line whenever something has changed, until nobody is at it."""
+    found, before, has_answered = standings_in_queue(sweep, queue, time.time()), "", False
+    while sweeps.is_at_work(sweep, found) or (has_answered and sweeps.may_be_at_work(sweep, found, queue)):
+        if (line := sweeps.status_line(sweep, found, queue)) != before:
+            print(printable(line), flush=True)
+        before, has_answered = line, has_answered or queue.answers
+        time.sleep(LOOK_EVERY_S)
+        sweep = read_sweep(sweep.folder) or sweep
+        found = standings_in_queue(sweep, queue, time.time())
 
 
 def _print_all(status: RunStatus) -> None:
@@ -75,12 +83,19 @@ def _print_all(status: RunStatus) -> None:
 
 def _follow(folder: Path, status: RunStatus) -> bool:
     """Print a line whenever something has changed, until the run has ended; whether it ran at all."""
-    ran, before = status.summary.state is State.running, ""
-    while status.summary.state in (State.running, State.queued):
+    ran, before, has_answered = False, "", False
+    while _is_under_way(status, has_answered=has_answered):
         ran = True
         if (line := now_line(status)) != before:
             print(printable(line), flush=True)
-        before = line
+        before, has_answered = line, has_answered or status.is_job_known
         time.sleep(LOOK_EVERY_S)
         status = status_now(folder, lines=0)
     return ran
+
+
+def _is_under_way(status: RunStatus, *, has_answered: bool) -> bool:
+    """Also where Slurm may have its job still, because it has answered before and does not now."""
+    state = status.summary.state
+    may_be_queued = has_answered and not status.is_job_known and state is not State.pruned
+    return state in (State.running, State.queued) or may_be_queued

@@ -24,7 +24,7 @@ from launcher.cluster.freeze import (
 )
 from launcher.cluster.job import Job, cpus_of, lead_of, measured_by, on_the_nodes, time_of
 from launcher.cluster.script import batch_script
-from launcher.cluster.slurm import RefusedError, submit
+from launcher.cluster.slurm import RefusedError, jobs_in, submit
 from launcher.cluster.states import with_jobs
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
@@ -146,13 +146,24 @@ def _hand_over(paths: RunPaths) -> str:
     try:
         job = submit(paths.job_script, _say)
     except RefusedError as error:
-        raise RefusedError(
-            f"{error}\nThe run is frozen in {paths.folder}, and nothing was submitted. "
-            "When that is corrected, type the command again."
-        ) from error
+        # An answer that came too late is an error too, of a job that was submitted.
+        there = jobs_in(paths.folder)
+        raise RefusedError(f"{error}\nThe run is frozen in {paths.folder}, and {_what_is_in_slurm(there)}") from error
     submission = Submission(scheduler="slurm", job_id=job, at=time.time(), attempts=attempts)
     write_json(paths.submission, submission)
     return job
+
+
+def _what_is_in_slurm(there: Sequence[str] | None) -> str:
+    if there is None:
+        return (
+            "squeue does not answer, so nobody knows whether Slurm has its job. Once it answers, type the command "
+            'again if none of your jobs is in that folder: squeue --me -o "%i %T %Z"'
+        )
+    if not there:
+        return "nothing was submitted. When that is corrected, type the command again."
+    jobs = " ".join(there)
+    return f"Slurm has its job nevertheless, {jobs}: leave it, or cancel it with scancel {jobs}"
 
 
 def _say_submitted(paths: RunPaths, job: str) -> None:

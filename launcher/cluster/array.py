@@ -95,11 +95,17 @@ def _submit(script: Path, numbers: Collection[int], report: Report) -> str:
         return submit(script, report)
     except RefusedError as error:
         # An answer that came too late is an error too, of a job that was submitted.
-        there = [job for number, job in (elements_in(sweep) or {}).items() if number in numbers]
+        found = elements_in(sweep)
+        there = [job for number, job in found.items() if number in numbers] if found is not None else None
         raise RefusedError(f"{error}\nThe jobs are frozen in {sweep}, and {_what_is_in_slurm(there)}") from error
 
 
-def _what_is_in_slurm(there: Sequence[str]) -> str:
+def _what_is_in_slurm(there: Sequence[str] | None) -> str:
+    if there is None:
+        return (
+            "squeue does not answer, so nobody knows whether Slurm has them. Once it answers, type the command again: "
+            "it submits those that Slurm does not have."
+        )
     if not there:
         return "nothing was submitted. When that is corrected, type the command again."
     return (

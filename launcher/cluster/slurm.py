@@ -130,15 +130,22 @@ def look_at_jobs(jobs: Collection[str], patience_s: float = PATIENCE_S) -> Mappi
     return found
 
 
+def jobs_in(folder: Path) -> list[str] | None:
+    """Ids of this user's jobs that wait or run in that folder; None where Slurm cannot be asked."""
+    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT])
+    if text is None:
+        return None
+    return [job for job, state in _read_jobs(text, in_queue=True) if _is_same(state.folder, folder)]
+
+
 def elements_in(folder: Path) -> Mapping[int, str] | None:
     """Elements of this user's arrays that wait or run in that folder: their ids, such as `17_3`, by their number.
 
     None where Slurm cannot be asked.
     """
-    text = _ask(["squeue", "--noheader", "--array", "-u", str(os.getuid()), "-o", FORMAT])
-    if text is None:
+    there = jobs_in(folder)
+    if there is None:
         return None
-    there = (job for job, state in _read_jobs(text, in_queue=True) if _is_same(state.folder, folder))
     return {int(found[1]): job for job in there if (found := re.fullmatch(r"\d+_(\d+)", job))}
 
 

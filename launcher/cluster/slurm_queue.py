@@ -28,6 +28,8 @@ class SlurmQueue:
         self._asked_at: float | None = None
         self._asked: frozenset[str] = frozenset()
         self._jobs: Mapping[str, JobState] = {}
+        self.answers = True
+        """Whether Slurm did when it was last asked."""
 
     def refresh(self, runs: Iterable[Path]) -> None:
         """Ask about the jobs of these runs, unless that was done a moment ago."""
@@ -35,6 +37,7 @@ class SlurmQueue:
             return
         asked = frozenset(job for run in runs if (job := job_of(run)))
         found = self._look(asked)
+        self.answers = found is not None
         self._asked, self._jobs = (asked, found) if found is not None else (frozenset(), {})
         self._asked_at = self._now()
 

@@ -38,7 +38,8 @@ def status_with_job(status: RunStatus, now: float) -> RunStatus:
         return status
     jobs = look_at_jobs([submission.job_id])
     job = _job_of(run, submission, jobs or {}) or (how_it_ended(submission.job_id) if jobs is not None else None)
-    return replace(status, summary=with_job(run, submission, jobs, now), job_state=str(job or ""))
+    found = with_job(run, submission, jobs, now)
+    return replace(status, summary=found, job_state=str(job or ""), is_job_known=jobs is not None)
 
 
 def submission_of(run: RunSummary) -> Submission | None:

@@ -34,6 +34,8 @@ class Wait:
     """Another process is at the job. The pool waits until nobody holds the folder's lock, then asks again."""
 
     folder: Path
+    why: str = "another process runs it, and is waited for"
+    """For people."""
 
 
 Decision = Run | Known | Wait

@@ -14,6 +14,8 @@ from launcher.run.summary import RunSummary, State
 from launcher.show.runs import period_text, plain_summary, progress_text, score_texts, state_text
 from launcher.show.table import table, wrapped
 
+UNKNOWN = "squeue does not answer"
+
 
 def status_text(status: RunStatus, name: str, now: float, *, width: int | None = None) -> str:
     """Several lines: the state, what it does now, its attempts, the last lines of its log."""
@@ -48,6 +50,8 @@ def now_line(status: RunStatus) -> str:
         parts.append(f"{run.score.metric} {score_texts(run.score)[0]}")
     if status.left_s is not None:
         parts.append(f"eta {period_text(status.left_s)}")
+    if not status.is_job_known:
+        parts.append(UNKNOWN)
     return "  ".join(parts)
 
 
@@ -65,7 +69,7 @@ def _head(status: RunStatus, name: str, now: float) -> Iterator[str]:
         yield f"  heartbeat   {period_text(now - run.seen)} ago" if run.seen else "  heartbeat   none yet"
     if status.memory_mib is not None:
         yield f"  memory      {status.memory_mib / 1024:.1f} GiB of this machine's, by its processes"
-    yield from _place(run, status.job_state)
+    yield from _place(run, status.job_state if status.is_job_known else UNKNOWN)
 
 
 def _place(run: RunSummary, job_state: str) -> Iterator[str]:

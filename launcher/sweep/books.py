@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from launcher.cluster.slurm_queue import SlurmQueue
+from launcher.cluster.slurm_queue import SlurmQueue, job_of
 from launcher.config.arguments import is_hydras
 from launcher.config.compose import Examined
 from launcher.config.request import Rerun, RunRequest
@@ -343,7 +343,7 @@ class Books(contextlib.ExitStack):
         follows = self._submitting is not None and self.queue.has(self.folder(number)) is True
         if turn is Turn.adopt and not follows:
             self._adopted.add(job.folder)
-            return ledger.Wait(folder=self.folder(number))
+            return self._wait_for(self.folder(number), standing)
         if turn is not Turn.skip or request.resume == "never":
             assert self.sweep is not None
             return ledger.Run(
@@ -354,6 +354,16 @@ class Books(contextlib.ExitStack):
         if standing.state is JobState.failed and not self.only_looks:
             self.failures.append((job.folder, _not_repeated(standing, request.sweep.rerun)))
         return ledger.Known(value=standing.value)
+
+    def _wait_for(self, folder: Path, standing: Standing) -> ledger.Wait:
+        """With what is known of who is at it, or is going to be."""
+        submitted = job_of(folder)
+        if standing.in_slurm:
+            return ledger.Wait(folder=folder, why=f"is waited for: Slurm has it, as {standing.in_slurm}")
+        if submitted and self.queue.has(folder) is None:
+            said = f"its folder says {standing.state.value}, and squeue does not answer about its job {submitted}"
+            return ledger.Wait(folder=folder, why=f"is waited for: {said}")
+        return ledger.Wait(folder=folder)
 
     def _keep_best(self, keep: str) -> None:
         if not keep:

@@ -56,7 +56,7 @@ class Watcher:
             if isinstance(decision, Wait) and job.folder not in self._waited_for:
                 self._waited_for.add(job.folder)
                 self._running[job.folder] = job
-                self.say(f"{self._number(job)}  another process runs it, and is waited for")
+                self.say(f"{self._number(job)}  {decision.why}")
 
     def started(self, job: Job, place: str) -> None:
         """On a `place`; where that is empty the job waits for one, and its launcher has said so."""

@@ -226,6 +226,24 @@ def test_a_job_that_runs_on_this_host_is_cancelled_by_its_scheduler_which_would_
     assert scancel.exists() is is_cancelled
 
 
+def test_a_run_whose_job_may_wait_is_not_said_to_be_at_rest_while_squeue_does_not_answer(
+    outputs: Path, scancel: Path, capsys: pytest.CaptureFixture[str]
+):
+    """It was requeued, for example."""
+    paths = record_run(outputs / "demo/stopped", stopped_after(40))
+    write_json(paths.submission, Submission(scheduler="slurm", job_id="17", at=1.0, attempts=0))
+    squeue = scancel.parent / "bin/squeue"
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    squeue.chmod(0o755)
+
+    assert main(["cancel", "stopped"]) == 1
+
+    said = capsys.readouterr()
+    assert "demo/stopped is stopped by its folder. squeue does not answer" in said.err
+    assert said.err.endswith("Type the command again once it answers, or: scancel 17\n")
+    assert not scancel.exists()
+
+
 def test_a_job_on_another_host_is_cancelled_by_its_scheduler(outputs: Path, scancel: Path):
     plan = begin(outputs / "demo/far")
     started_on("node7", plan)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launcher.cli import status
 from launcher.cli.main import main
+from launcher.cluster.slurm_queue import SlurmQueue
+from launcher.config.values import write_json
 from launcher.launch.folder_lock import lock_folder
 from launcher.launch.record import record_outcome
 from launcher.run import codes
+from launcher.run.submission import Submission
+from launcher.sweep.record import write_sweep
 from tests.recorded_runs import beat_in, begin, record_run, started_on, stopped_after, write_metrics
+from tests.sweep.examples import a_job, a_sweep
 from tests.values import failed_with, finished_after
 
 ENTRIES = [{"time": 2.0, "data_time": 0.5, "total_loss": 1.25, "iteration": i} for i in range(5)]
@@ -114,3 +120,96 @@ def test_following_ends_with_the_run(
     assert "running: training  iteration 40/100" in text
     assert "running: training  iteration 50/100" in text
     assert text.count("demo/now: finished") == 1
+
+
+Squeue = Callable[..., None]
+PENDING = "17|PENDING|BeginTime"
+GONE = ""
+
+
+@pytest.fixture
+def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Squeue:
+    """A squeue that says one text after the other, and then the last one; where it is None, it cannot ask Slurm."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(status, "LOOK_EVERY_S", 0.02)
+    place = tmp_path / "squeue"
+
+    def says(*texts: str | None) -> None:
+        place.mkdir()
+        for asked, text in enumerate(texts, start=1):
+            (place / f"{asked}").write_text(f"{text}\n") if text is not None else None
+        command = tmp_path / "bin/squeue"
+        command.parent.mkdir()
+        command.write_text(
+            f"#!/bin/sh\ncd {place}; echo >> asked; asked=$(/usr/bin/wc -l < asked)\n"
+            f"[ $asked -lt {len(texts)} ] || asked={len(texts)}\n"
+            "[ -f $asked ] || { echo 'error: Unable to contact slurm controller' >&2; exit 1; }\n/bin/cat $asked\n"
+        )
+        command.chmod(0o755)
+
+    return says
+
+
+def submitted_and_stopped(folder: Path, job: str = "17") -> Path:
+    paths = record_run(folder, stopped_after(40))
+    started = json.loads(paths.attempt(1).started.read_text())
+    write_json(paths.attempt(1).started, {**started, "scheduler": "slurm", "job_id": job})
+    write_json(paths.submission, Submission(scheduler="slurm", job_id=job, at=time.time(), attempts=0))
+    return folder
+
+
+def test_a_requeued_run_is_followed_although_squeue_fails_meanwhile(
+    outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
+):
+    folder = submitted_and_stopped(outputs / "demo/now")
+    squeue(f"{PENDING}|{folder}", None, None, f"{PENDING}|{folder}", GONE)
+
+    text = shown(capsys, "now", "--follow")
+
+    assert [line for line in text.splitlines() if "  iteration 40/100" in line] == [
+        "queued  iteration 40/100",
+        "stopped  iteration 40/100  squeue does not answer",
+        "queued  iteration 40/100",
+    ]
+    assert text.endswith("continue with: launcher resume demo/now\n")
+
+
+def test_a_run_about_which_slurm_never_answers_is_shown_so_and_followed_by_its_record(
+    outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
+):
+    submitted_and_stopped(outputs / "demo/now")
+    squeue(None)
+
+    text = shown(capsys, "now", "--follow")
+
+    assert text.startswith("demo/now: stopped (asked to stop)\n")
+    assert "job         17, squeue does not answer" in text
+    assert "stopped  iteration" not in text
+
+
+def test_a_sweep_is_followed_although_squeue_fails_meanwhile(
+    outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
+):
+    sweep = a_sweep(outputs, jobs=(a_job(0),))
+    write_sweep(sweep)
+    submitted_and_stopped(sweep.folder_of(a_job(0)), job="17_1")
+    squeue(f"17_1|PENDING|BeginTime|{sweep.folder}", None, f"17_1|RUNNING|None|{sweep.folder}", GONE)
+
+    status.follow_sweep(sweep, SlurmQueue(every_s=0.0))
+
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 1 jobs ended, 0 run, 1 in the queue",
+        "0 of 1 jobs ended, 0 run; squeue does not answer",
+        "0 of 1 jobs ended, 0 run",
+    ]
+
+
+def test_a_sweep_about_which_slurm_does_not_answer_says_so(
+    outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
+):
+    sweep = a_sweep(outputs / "demo/sweep-x", jobs=(a_job(0),))
+    write_sweep(sweep)
+    submitted_and_stopped(sweep.folder_of(a_job(0)), job="17_1")
+    squeue(None)
+
+    assert "squeue does not answer, so which of its jobs Slurm has is unknown" in shown(capsys, "sweep-x")

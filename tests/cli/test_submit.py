@@ -32,11 +32,13 @@ def submit(demo_settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.M
     return run
 
 
-def fake_sbatch(folder: Path, text: str) -> None:
-    file = folder / "bin/sbatch"
-    file.parent.mkdir()
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
+def fake(folder: Path, **commands: str) -> None:
+    """Commands, all that there are."""
+    (folder / "bin").mkdir()
+    for name, does in commands.items():
+        file = folder / "bin" / name
+        file.write_text(f"#!/bin/sh\n{does}\n")
+        file.chmod(0o755)
 
 
 def the_run(folder: Path) -> RunPaths:
@@ -99,7 +101,7 @@ def test_without_sbatch_it_says_where_the_script_is(submit: Submit, capsys: pyte
 def test_a_refusal_is_in_the_schedulers_words_and_leaves_nothing_queued(
     submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    fake_sbatch(tmp_path, "echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1")
+    fake(tmp_path, sbatch="echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1", squeue="")
 
     assert submit() == 1
     said = capsys.readouterr().err
@@ -108,10 +110,31 @@ def test_a_refusal_is_in_the_schedulers_words_and_leaves_nothing_queued(
     assert not the_run(tmp_path).submission.exists()
 
 
+@pytest.mark.parametrize(
+    ("squeue", "words"),
+    [
+        (
+            "echo '7|PENDING|Priority|'$(echo $PWD/outputs/*/r)",
+            "Slurm has its job nevertheless, 7: leave it",
+        ),
+        ("echo '7|PENDING|Priority|/elsewhere'", "nothing was submitted"),
+        ("exit 1", "squeue does not answer, so nobody knows whether Slurm has its job. Once it answers, type"),
+    ],
+)
+def test_a_refusal_says_what_is_known_of_a_job_that_slurm_may_have_taken(
+    submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path, squeue: str, words: str
+):
+    fake(tmp_path, sbatch="echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1", squeue=squeue)
+
+    assert submit() == 1
+
+    assert words in capsys.readouterr().err
+
+
 def test_a_submitted_run_says_its_id_its_folder_and_how_to_watch_it(
     submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    fake_sbatch(tmp_path, "echo 4711")
+    fake(tmp_path, sbatch="echo 4711")
 
     assert submit() == 0
     said, run = capsys.readouterr().out, the_run(tmp_path)

@@ -65,7 +65,14 @@ ATTEMPT = Attempt(
     is_pruned=False,
 )
 STATUS = RunStatus(
-    summary=RUN, attempts=(ATTEMPT,), holder=None, pace=None, memory_mib=None, last_lines=(), job_state=""
+    summary=RUN,
+    attempts=(ATTEMPT,),
+    holder=None,
+    pace=None,
+    memory_mib=None,
+    last_lines=(),
+    job_state="",
+    is_job_known=True,
 )
 KEY = "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS"
 DIFFERENCES = RunDifference(

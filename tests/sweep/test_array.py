@@ -383,6 +383,38 @@ def test_a_refusal_of_jobs_that_slurm_has_nevertheless_names_them(
     )
 
 
+def test_a_refusal_while_squeue_does_not_answer_claims_nothing(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    slurm.put("sbatch", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1")
+    slurm.put("squeue", f"[ ! -f {slurm.place}/sbatch.log ]")
+
+    assert train("--detach") == 1
+
+    said = capsys.readouterr().err
+    assert "squeue does not answer, so nobody knows whether Slurm has them" in said
+    assert "nothing was submitted" not in said
+
+
+def test_an_array_that_slurm_runs_is_not_said_to_be_run_by_a_process_while_squeue_does_not_answer(
+    slurm: Pretended, train: Train, capsys: pytest.CaptureFixture[str]
+):
+    """Which is asked again, and then they are followed."""
+    train("--detach")
+    slurm.queue(_1="RUNNING|None", _2="PENDING|Priority", _3="PENDING|Priority")
+    answers = (slurm.place / "bin/squeue").read_text()
+    fails_once = f"[ -f {slurm.place}/failed ] || {{ : > {slurm.place}/failed; exit 1; }}"
+    (slurm.place / "bin/squeue").write_text(answers.replace("\n", f"\n{fails_once}\n", 1))
+    capsys.readouterr()
+
+    assert train("--detach") == 0
+
+    said = capsys.readouterr().out
+    assert "is waited for: its folder says queued, and squeue does not answer about its job 1_2" in said
+    assert "another process" not in said
+    assert len(slurm.calls("sbatch")) == 1
+
+
 def test_sbatch_that_waits_for_a_place_in_the_queue_can_be_interrupted(slurm: Pretended, train: Train):
     # A shell would take all signals by itself.
     blocked = slurm.place / "blocked"

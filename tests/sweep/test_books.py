@@ -309,7 +309,20 @@ def test_a_job_that_slurm_starts_once_more_is_waited_for_although_an_attempt_has
         first = books.admit(JOBS, 0)[0]
         second = books.admit(JOBS[:1], 0)[0]
 
-    assert [first, second] == [ledger.Wait(folder=folder)] * 2
+    assert isinstance(first, ledger.Wait)
+    assert (first.folder, first.why) == (folder, "is waited for: Slurm has it, as 17 PENDING (BeginTime)")
+    assert second == first
+
+
+def test_of_a_job_about_which_nobody_can_be_asked_no_process_is_claimed(tmp_path: Path):
+    folder = folder_in(tmp_path, "BASE_LR=0.1")
+    write_json(RunPaths(folder).submission, Submission(scheduler="slurm", job_id="17_1", at=0.0, attempts=0))
+    with make_books(tmp_path) as books:
+        books.queue = SlurmQueue(look=lambda _: None)
+        decision = books.admit(JOBS, 0)[0]
+
+    assert isinstance(decision, ledger.Wait)
+    assert decision.why == "is waited for: its folder says queued, and squeue does not answer about its job 17_1"
 
 
 def test_starting_over_starts_a_job_over_that_was_waited_for(tmp_path: Path):

@@ -68,6 +68,14 @@ def test_what_need_not_run_is_said_once():
     ]
 
 
+def test_who_is_at_a_job_is_said_as_it_was_decided():
+    watcher, text = watching()
+
+    watcher.admitted([a_job(0)], [Wait(folder=Path("x"), why="is waited for: Slurm has it, as 17_1 PENDING")])
+
+    assert text.getvalue() == "job 1/3  BASE_LR=0.1  is waited for: Slurm has it, as 17_1 PENDING\n"
+
+
 def test_starts_and_ends_are_lines_that_stay():
     watcher, text = watching()
 
