@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _refuse_unknown_job(status: RunStatus) -> None:
     """Raises LauncherError where its job may wait in Slurm's queue, because nobody knows whether it does."""
-    if not status.is_job_known and status.summary.state is not State.pruned:
+    if status.is_in_queue is None and status.summary.state is not State.pruned:
         name, job = called(status.summary.folder), job_of(status.summary.folder)
         raise LauncherError(
             f"{name} is {state_text(status.summary)} by its folder. squeue does not answer, so nobody knows whether "

@@ -88,14 +88,14 @@ def _follow(folder: Path, status: RunStatus) -> bool:
         ran = True
         if (line := now_line(status)) != before:
             print(printable(line), flush=True)
-        before, has_answered = line, has_answered or status.is_job_known
+        before, has_answered = line, has_answered or status.is_in_queue is not None
         time.sleep(LOOK_EVERY_S)
         status = status_now(folder, lines=0)
     return ran
 
 
 def _is_under_way(status: RunStatus, *, has_answered: bool) -> bool:
-    """Also where Slurm may have its job still, because it has answered before and does not now."""
+    """Also between two starts of its job, which Slurm may have still where it has answered before and does not now."""
     state = status.summary.state
-    may_be_queued = has_answered and not status.is_job_known and state is not State.pruned
-    return state in (State.running, State.queued) or may_be_queued
+    may_be_in_queue = has_answered and status.is_in_queue is None and state is not State.pruned
+    return state in (State.running, State.queued) or bool(status.is_in_queue) or may_be_in_queue

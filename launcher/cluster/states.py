@@ -37,9 +37,15 @@ def status_with_job(status: RunStatus, now: float) -> RunStatus:
     if submission is None:
         return status
     jobs = look_at_jobs([submission.job_id])
-    job = _job_of(run, submission, jobs or {}) or (how_it_ended(submission.job_id) if jobs is not None else None)
-    found = with_job(run, submission, jobs, now)
-    return replace(status, summary=found, job_state=str(job or ""), is_job_known=jobs is not None)
+    if jobs is None:
+        return replace(status, is_in_queue=None)
+    job = _job_of(run, submission, jobs)
+    return replace(
+        status,
+        summary=with_job(run, submission, jobs, now),
+        job_state=str(job or how_it_ended(submission.job_id) or ""),
+        is_in_queue=job is not None and job.in_queue,
+    )
 
 
 def submission_of(run: RunSummary) -> Submission | None:

@@ -34,8 +34,8 @@ class RunStatus:
     """Of the latest attempt's log."""
     job_state: str
     """Of its job, in the scheduler's words; empty where nobody has asked it, or it says nothing."""
-    is_job_known: bool
-    """False where a job was submitted for it, and the scheduler cannot be asked."""
+    is_in_queue: bool | None
+    """Whether the scheduler has its job, which waits or runs; None where one was submitted and it cannot be asked."""
 
     @property
     def left_s(self) -> float | None:
@@ -60,7 +60,7 @@ def look_at_status(folder: Path, now: float, lines: int) -> RunStatus:
         memory_mib=_memory_of(paths) if summary.state is State.running else None,
         last_lines=tuple(line for line in log.splitlines() if line.strip())[-lines:] if lines else (),
         job_state="",
-        is_job_known=True,
+        is_in_queue=False,
     )
 
 

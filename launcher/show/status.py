@@ -50,7 +50,7 @@ def now_line(status: RunStatus) -> str:
         parts.append(f"{run.score.metric} {score_texts(run.score)[0]}")
     if status.left_s is not None:
         parts.append(f"eta {period_text(status.left_s)}")
-    if not status.is_job_known:
+    if status.is_in_queue is None:
         parts.append(UNKNOWN)
     return "  ".join(parts)
 
@@ -69,7 +69,7 @@ def _head(status: RunStatus, name: str, now: float) -> Iterator[str]:
         yield f"  heartbeat   {period_text(now - run.seen)} ago" if run.seen else "  heartbeat   none yet"
     if status.memory_mib is not None:
         yield f"  memory      {status.memory_mib / 1024:.1f} GiB of this machine's, by its processes"
-    yield from _place(run, status.job_state if status.is_job_known else UNKNOWN)
+    yield from _place(run, UNKNOWN if status.is_in_queue is None else status.job_state)
 
 
 def _place(run: RunSummary, job_state: str) -> Iterator[str]:

@@ -174,6 +174,21 @@ def test_a_requeued_run_is_followed_although_squeue_fails_meanwhile(
     assert text.endswith("continue with: launcher resume demo/now\n")
 
 
+def test_a_run_is_followed_while_its_job_starts_once_more_and_has_not_begun_to_train(
+    outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
+):
+    folder = submitted_and_stopped(outputs / "demo/now")
+    squeue(f"{PENDING}|{folder}", f"17|RUNNING|None|{folder}", f"{PENDING}|{folder}", GONE)
+
+    text = shown(capsys, "now", "--follow")
+
+    assert [line for line in text.splitlines() if "  iteration 40/100" in line] == [
+        "queued  iteration 40/100",
+        "stopped  iteration 40/100",
+        "queued  iteration 40/100",
+    ]
+
+
 def test_a_run_about_which_slurm_never_answers_is_shown_so_and_followed_by_its_record(
     outputs: Path, squeue: Squeue, capsys: pytest.CaptureFixture[str]
 ):

@@ -72,7 +72,7 @@ STATUS = RunStatus(
     memory_mib=None,
     last_lines=(),
     job_state="",
-    is_job_known=True,
+    is_in_queue=False,
 )
 KEY = "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS"
 DIFFERENCES = RunDifference(
