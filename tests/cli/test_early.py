@@ -84,6 +84,21 @@ def test_on_one_core_none_is_started(monkeypatch: pytest.MonkeyPatch):
         assert FIRST.take() is None
 
 
+@pytest.mark.usefixtures("capfd")
+@pytest.mark.parametrize(("words", "stream"), [(("coco/default",), 1), (("coco/default", "--json"), 2)])
+def test_results_as_json_are_alone_on_standard_output(
+    words: Sequence[str], stream: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("launcher.cli.early.num_cpus", lambda: 2)
+    with started_ahead(words, os.environ):
+        first = FIRST.take()
+        assert first is not None
+        prints_to = os.readlink(f"/proc/{first.process.pid}/fd/1")
+        first.dismiss()
+
+    assert prints_to == os.readlink(f"/proc/self/fd/{stream}")
+
+
 COUNTING = """
 import sys
 from launcher.run import handover
