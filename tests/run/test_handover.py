@@ -14,6 +14,7 @@ import pytest
 
 from launcher.run import handover
 from launcher.run.handover import FIRST, WAITING, Worker, early_worker, wait_for_plan
+from tests.conftest import REPOSITORY
 
 ENVIRON = {**os.environ, "KEPT": "1"}
 
@@ -88,6 +89,38 @@ def test_where_no_process_can_be_started_the_one_that_is_needed_says_so(monkeypa
     monkeypatch.setattr(handover.subprocess, "Popen", refuse)
     with FIRST.started(start_first):
         assert FIRST.take() is None
+
+
+STARTS_ONE = """
+import os, time
+from launcher.run.handover import Worker
+worker = Worker(os.environ, None)
+time.sleep(60)
+"""
+IMPORTS_FOR_LONG = """
+import time
+print("importing", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
+def test_one_that_has_no_plan_yet_ends_at_once_with_its_launcher(tmp_path: Path):
+    (tmp_path / "torch.py").write_text(IMPORTS_FOR_LONG)
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    environ = {**os.environ, "PYTHONPATH": path}
+    launcher = subprocess.Popen([sys.executable, "-c", STARTS_ONE], stdout=subprocess.PIPE, env=environ, text=True)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == "importing\n"
+
+    launcher.kill()
+    launcher.wait()
+    since = time.monotonic()
+
+    # Its end of the pipe is closed when it is gone.
+    assert launcher.stdout.read() == ""
+    assert time.monotonic() - since < 30
+    launcher.stdout.close()
 
 
 SHOWS = """
