@@ -27,7 +27,7 @@ from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
-from launcher.run.handover import early_worker, with_short_waits
+from launcher.run.handover import FIRST, early_worker, with_short_waits
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.paths import RunPaths
@@ -146,6 +146,7 @@ def _result_of(ended: Ended) -> float | None:
 def _executing(request: RunRequest, board: Board) -> Iterator[Execute]:
     """A worker process that imports torch meanwhile, or this very process for debuggers."""
     if request.run.in_place:
+        FIRST.drop()
         yield _execute_in_place
         return
     environ = with_short_waits({**os.environ, **data_environment(request.dataset)})

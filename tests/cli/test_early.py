@@ -12,10 +12,11 @@ import pytest
 
 from launcher.cli.early import importing_environment, needs_worker, started_ahead
 from launcher.cli.main import COMMANDS
+from launcher.cli.training import _executing, make_board
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
-from launcher.run.handover import FIRST, with_short_waits
+from launcher.run.handover import FIRST, Worker, with_short_waits
 from tests.conftest import REPOSITORY
 from tests.fakegpu import FakeGpu, Gpu, Machine, why_not_compiled
 
@@ -81,6 +82,13 @@ def test_the_guess_is_what_composing_comes_to(
 def test_on_one_core_none_is_started(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("launcher.cli.early.num_cpus", lambda: 1)
     with started_ahead(["experiment=coco"], os.environ):
+        assert FIRST.take() is None
+
+
+def test_a_training_in_place_keeps_none_waiting():
+    composed: list[RunRequest] = []
+    run_hydra(["experiment=coco", "run.in_place=true"], composed.append)
+    with FIRST.started(lambda: Worker(os.environ, None)), _executing(composed[0], make_board(composed[0])):
         assert FIRST.take() is None
 
 
