@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
+from launcher.cli.resumable import resumable_until_trained
 from launcher.cli.streams import everything_to_stderr
 from launcher.forking import num_cpus
 from launcher.run.handover import FIRST, Worker, with_short_waits
@@ -29,6 +30,8 @@ def started_ahead(arguments: Sequence[str], environ: Mapping[str, str]) -> Itera
     with ExitStack() as stack:
         # On a single core they would keep mistakes from being shown soon, and gain nothing.
         if num_cpus() > 1 and needs_worker(arguments):
+            # A stop would leave files of theirs behind.
+            stack.enter_context(resumable_until_trained())
             stack.enter_context(FIRST.started(partial(_first_worker, arguments, environ)))
             if not CPU_ONLY & set(arguments):
                 # The worker imports while this does.

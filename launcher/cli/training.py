@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from launcher.cli.resumable import STOPPING
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
 from launcher.device.job import JobFacts, read_job
@@ -37,8 +38,6 @@ from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
-
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
