@@ -54,6 +54,12 @@ def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_pa
         assert not worker.serves(ENVIRON)
 
 
+def test_it_serves_the_folder_in_which_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with early_worker(ENVIRON, tmp_path) as worker:
+        monkeypatch.chdir(tmp_path)
+        assert not worker.serves(ENVIRON)
+
+
 def start_first() -> Worker:
     return Worker(ENVIRON, None)
 
