@@ -113,11 +113,13 @@ def importing() -> Iterator[None]:
     Modules are made of hundreds of thousands of objects and leave hardly any garbage, for which the collector would
     look through all of them time and again, now and later. Where it looks, memory is no longer shared.
     """
+    collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
         gc.freeze()
 
 
