@@ -80,7 +80,7 @@ class Worker:
         with theirs:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
             self.process: subprocess.Popen[bytes] | ForkedProcess = subprocess.Popen(
-                [*command, str(theirs.fileno()), shown],
+                [*command, str(theirs.fileno()), str(os.getpid()), shown],
                 env=self._environ,
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),

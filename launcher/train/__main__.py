@@ -18,8 +18,9 @@ def main(arguments: list[str]) -> int:
     # Before torch is imported, which takes seconds: a stop signal in that time must not be lost.
     STOP.note_signals()
     # Nor is there anything to save until there is a plan: importing for a launcher that has died is idle.
-    end_with_parent(signal.SIGKILL)
-    plan = _wait_for_plan(int(arguments[0]))
+    channel, launcher = int(arguments[0]), int(arguments[1])
+    end_with_parent(launcher, signal.SIGKILL)
+    plan = _wait_for_plan(channel)
     if plan is None:
         return 0
     ask_for(signal.SIGTERM)

@@ -122,16 +122,16 @@ def _elapsed() -> float:
 STOP = Stop()
 
 
-def end_with_parent(number: int = signal.SIGTERM) -> None:
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
     """Ask Linux for that signal when the launcher dies, so that no training continues without anybody to report to.
 
     Whoever does not hear it ends `OUTLIVES_S` later.
     """
     if sys.platform != "linux":
         return
-    parent, worker = os.getppid(), os.getpid()
+    worker = os.getpid()
     ask_for(number)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it died before we asked
         os.kill(worker, number)
     # Where no process may be started: what needs one to train will name the limit.
     with contextlib.suppress(BlockingIOError):
@@ -155,6 +155,8 @@ def _watch(worker: int, launcher: int) -> NoReturn:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         ask_for(signal.SIGKILL)
+        if os.getppid() != worker:  # it died before we asked
+            os._exit(0)
         while _parent_of(worker) == launcher:
             time.sleep(LOOK_EVERY_S)
         send = os.killpg if os.getpgid(worker) == worker else os.kill

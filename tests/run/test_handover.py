@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from launcher.run import handover
-from launcher.run.handover import FIRST, WAITING, Worker, early_worker, wait_for_plan
+from launcher.run.handover import FIRST, TRAIN, WAITING, Worker, early_worker, wait_for_plan
 from tests.conftest import REPOSITORY
 
 ENVIRON = {**os.environ, "KEPT": "1"}
@@ -127,6 +127,27 @@ def test_one_that_has_no_plan_yet_ends_at_once_with_its_launcher(tmp_path: Path)
     assert launcher.stdout.read() == ""
     assert time.monotonic() - since < 30
     launcher.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who a process's parent is")
+def test_one_whose_launcher_died_while_it_was_starting_imports_nothing(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("import os; print('importing', flush=True); os._exit(0)")
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    died = subprocess.Popen([sys.executable, "-c", ""])
+    died.wait()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(
+            [*TRAIN, str(theirs.fileno()), str(died.pid), "folder"],
+            env={**os.environ, "PYTHONPATH": path},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 SHOWS = """
