@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from launcher.errors import ExitCode, TrainingFailedError
+from launcher.forking import rename_process
 from launcher.run.outcome import TIME_LIMIT
 
 OUTLIVES_S = 600.0
@@ -151,6 +152,7 @@ def _watch(worker: int, launcher: int) -> NoReturn:
     """In a process of its own: end a worker that does not hear the signal, however it is stuck, and what it started."""
     try:
         os.setsid()  # not stopped together with the worker
+        rename_process([sys.executable, "launcher.train", f"(watches process {worker})"])
         os.closerange(0, 1024)
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -150,6 +150,20 @@ def test_one_whose_launcher_died_while_it_was_starting_imports_nothing(tmp_path:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
+def test_whoever_watches_a_worker_says_so_to_whoever_looks_at_processes(tmp_path: Path):
+    with early_worker(ENVIRON, tmp_path) as worker:
+        children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children")
+        until = time.monotonic() + 60
+        shown = ""
+        while "(watches" not in shown and time.monotonic() < until:
+            time.sleep(0.01)
+            shown = "".join(Path(f"/proc/{child}/cmdline").read_text() for child in children.read_text().split())
+
+        assert f"(watches process {worker.process.pid})" in shown
+        assert str(tmp_path) not in shown
+
+
 SHOWS = """
 import sys
 from pathlib import Path
