@@ -29,16 +29,18 @@ class Ahead(Generic[T]):
         try:
             yield
         finally:
-            if (waiting := self.take()) is not None:
-                self._end(waiting)
+            self.drop()
 
     def take_if(self, fits: Callable[[T], bool]) -> T | None:
         """It is the caller's now, if it fits; otherwise it ends."""
-        waiting = self.take()
-        if waiting is not None and not fits(waiting):
+        if self._waiting is not None and not fits(self._waiting):
+            self.drop()
+        return self.take()
+
+    def drop(self) -> None:
+        """Nobody needs it: it ends."""
+        if (waiting := self.take()) is not None:
             self._end(waiting)
-            return None
-        return waiting
 
     def take(self) -> T | None:
         """It is the caller's now; None where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import MutableMapping
@@ -13,6 +14,7 @@ from launcher.cli.inference import compose_request, sort_words
 from launcher.cli.training import train
 from launcher.config.request import RunRequest
 from launcher.config.task import EvaluateRequest, PredictRequest
+from launcher.config.unused import notices_of_unused
 from launcher.config.values import read_json
 from launcher.device.causes.diagnose import diagnose
 from launcher.device.diagnosis import Diagnosis
@@ -26,6 +28,8 @@ from launcher.run.found import is_run
 from launcher.run.identity import run_folder
 from launcher.run.paths import RunPaths
 from launcher.run.work import classes_of
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from launcher.train.prediction.loaded import Predictor
@@ -44,6 +48,8 @@ def load(model: str, *settings: str, checkpoint: str = "") -> Predictor:
         LauncherError: there is no such model, its weights are another's, or the device policy refuses.
     """
     request = _request_for(model, settings, checkpoint)
+    for notice in notices_of_unused(request):
+        logger.warning("%s", notice)
     diagnosis = diagnose(look_for(request, os.environ))
     devices = plan_devices(request.device, request.keys, diagnosis, trains=False)
     if devices.num_processes > 1:

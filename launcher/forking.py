@@ -113,12 +113,16 @@ def importing() -> Iterator[None]:
     Modules are made of hundreds of thousands of objects and leave hardly any garbage, for which the collector would
     look through all of them time and again, now and later. Where it looks, memory is no longer shared.
     """
+    collects, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
-        gc.freeze()
+        if collects:
+            gc.enable()
+        # Where all was there already, garbage of an earlier training would be kept with it.
+        if len(sys.modules) > known:
+            gc.freeze()
 
 
 def fork() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from launcher.errors import LauncherError
 
 PROCESSES = "limits.processes"
 OPEN_FILES = "limits.open_files"
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
+_TOO_MANY_WORDS = tuple(os.strerror(number) for number in _TOO_MANY)
 STARTERS = ("/popen_fork.py", "/popen_spawn_posix.py", "/multiprocessing/util.py", "/subprocess.py")
 """Where Python starts processes: elsewhere EAGAIN only means that something is not ready yet."""
 
@@ -26,7 +29,7 @@ class ProcessLimitError(LauncherError):
 
 @contextmanager
 def naming_limits() -> Iterator[None]:
-    """Start processes in the block.
+    """Start processes, or open files, in the block.
 
     Raises:
         ProcessLimitError: a limit does not let them start.
@@ -41,11 +44,30 @@ def naming_limits() -> Iterator[None]:
 
 def limit_reached(error: BaseException) -> ProcessLimitError | None:
     """The limit that this exception is about; None where it is about anything else."""
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return ProcessLimitError(_few_open_files(error), OPEN_FILES)
+    if words := _words_about_open_files(error):
+        return ProcessLimitError(_few_open_files(words), OPEN_FILES)
     if _starts_nothing(error):
         return ProcessLimitError(_few_processes(error), PROCESSES)
     return None
+
+
+def is_about_open_files(error: BaseException) -> bool:
+    """Whether it came of a limit on open files, also where another exception was made of that one."""
+    return bool(_words_about_open_files(error))
+
+
+def _words_about_open_files(error: BaseException | None) -> str:
+    """The system's, from wherever the exception came of; empty where it is about anything else.
+
+    An exception of a loader process has only the words left: torch makes a new one of its traceback.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _TOO_MANY:
+            return str(error)
+        if said := [line for line in str(error).splitlines() if any(words in line for words in _TOO_MANY_WORDS)]:
+            return said[-1].strip()
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _starts_nothing(error: BaseException) -> bool:
@@ -63,9 +85,9 @@ def _few_processes(error: BaseException) -> str:
     )
 
 
-def _few_open_files(error: OSError) -> str:
+def _few_open_files(words: str) -> str:
     return (
-        f"No further file can be opened ({error}): a process may have {_limit(resource.RLIMIT_NOFILE)} open. Raise it "
+        f"No further file can be opened ({words}): a process may have {_limit(resource.RLIMIT_NOFILE)} open. Raise it "
         "with `ulimit -n 4096` (`--ulimit nofile=4096` of a container), or set DATALOADER.NUM_WORKERS=0."
     )
 

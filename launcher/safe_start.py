@@ -57,7 +57,7 @@ def import_path(path: Sequence[str]) -> list[str]:
 
     A folder of sources, from which `python -m launcher` runs without being installed, comes last too.
     """
-    here = _current_folder()
+    here = current_folder()
     named = [os.path.join(here, entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     named = [os.path.normpath(entry) for entry in named]
     kept = [entry for entry in path if entry and (entry != here or here in named)]
@@ -67,10 +67,11 @@ def import_path(path: Sequence[str]) -> list[str]:
     return [*kept, *(entry for entry in dict.fromkeys((ABOVE, here)) if entry and entry not in kept)]
 
 
-def _current_folder() -> str:
+def current_folder() -> str:
+    """Empty where it has been removed."""
     try:
         return os.getcwd()
-    except OSError:  # it has been removed
+    except OSError:
         return ""
 
 

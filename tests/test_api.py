@@ -83,3 +83,14 @@ def test_what_cannot_be_loaded_gets_a_sentence(
 
     with pytest.raises(RequestError, match=why):
         launcher.load(model, *settings)
+
+
+def test_a_setting_that_a_loaded_model_will_not_use_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(RequestError, match="uses one device"):
+        launcher.load(ZOO, "device=cpu", "device.count=2", "TEST.AUG.ENABLED=True")
+
+    assert "TEST.AUG.ENABLED=True has no effect" in caplog.text

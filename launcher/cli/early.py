@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 
+from launcher.cli.resumable import resumable_until_trained
+from launcher.cli.streams import everything_to_stderr
 from launcher.forking import num_cpus
 from launcher.run.handover import FIRST, Worker, with_short_waits
 
@@ -27,14 +30,21 @@ def started_ahead(arguments: Sequence[str], environ: Mapping[str, str]) -> Itera
     with ExitStack() as stack:
         # On a single core they would keep mistakes from being shown soon, and gain nothing.
         if num_cpus() > 1 and needs_worker(arguments):
-            imports = importing_environment(arguments, environ)
-            stack.enter_context(FIRST.started(lambda: Worker(imports, None)))
+            # A stop would leave files of theirs behind.
+            stack.enter_context(resumable_until_trained())
+            stack.enter_context(FIRST.started(partial(_first_worker, arguments, environ)))
             if not CPU_ONLY & set(arguments):
                 # The worker imports while this does.
                 from launcher.device.look.probe import torch_ahead
 
                 stack.enter_context(torch_ahead(environ))
         yield
+
+
+def _first_worker(arguments: Sequence[str], environ: Mapping[str, str]) -> Worker:
+    # A worker prints where it could when it was started.
+    with everything_to_stderr() if "--json" in arguments else nullcontext():
+        return Worker(importing_environment(arguments, environ), None)
 
 
 def importing_environment(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:

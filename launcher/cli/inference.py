@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.cli.flags import is_setting
-from launcher.cli.train import resumable_until_trained
+from launcher.cli.resumable import resumable_until_trained
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest

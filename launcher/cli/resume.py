@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from launcher.cli.chosen import take_run
-from launcher.cli.train import refuse_job, resumable_until_trained, train_composed
+from launcher.cli.resumable import resumable_until_trained
+from launcher.cli.train import refuse_job, train_composed
 from launcher.cluster.started import begin_in_job
 from launcher.config.arguments import take_apart
 from launcher.config.compose import run_hydra

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 
 from launcher.cli.flags import asks_for_help, take_flag, with_detach
+from launcher.cli.resumable import resumable_until_trained
 from launcher.config.arguments import command_of_one, is_of_cluster, take_apart
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.errors import ExitCode, RequestError
 from launcher.forking import importing
 from launcher.show.help import training_help
-from launcher.signals import handling
-
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,15 +63,6 @@ def refuse_job(settings: Iterable[str], *, instead: str) -> None:
             f"{', '.join(asked)}: settings of cluster are those of a job, and this command trains here, without one. "
             f"Leave them out, or submit the job: {instead}"
         )
-
-
-def resumable_until_trained() -> AbstractContextManager[None]:
-    """Until a worker runs there is nothing to save: the run can be resumed as it is, so a scheduler may requeue it."""
-    return handling(dict.fromkeys(STOPPING, _exit_resumable))
-
-
-def _exit_resumable(*_: object) -> None:
-    sys.exit(int(ExitCode.resumable))
 
 
 def train_composed(request: RunRequest, command: tuple[str, ...]) -> float | None:

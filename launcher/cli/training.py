@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from launcher.cli.resumable import STOPPING
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
 from launcher.device.job import JobFacts, read_job
@@ -27,7 +28,7 @@ from launcher.launch.session import Execute, Session
 from launcher.launch.supervise import execute, outcome_of
 from launcher.run import codes
 from launcher.run.attempts import read_attempts
-from launcher.run.handover import early_worker, with_short_waits
+from launcher.run.handover import FIRST, early_worker, with_short_waits
 from launcher.run.identity import run_folder
 from launcher.run.outcome import Outcome, WorkerEnd, main_metric
 from launcher.run.paths import RunPaths
@@ -37,8 +38,6 @@ from launcher.run.summary import duration_s
 from launcher.safe_start import import_path
 from launcher.show.console import make_console
 from launcher.show.run import failure_text, show_outcome
-
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def train(request: RunRequest, command: tuple[str, ...]) -> float | None:
@@ -146,6 +145,7 @@ def _result_of(ended: Ended) -> float | None:
 def _executing(request: RunRequest, board: Board) -> Iterator[Execute]:
     """A worker process that imports torch meanwhile, or this very process for debuggers."""
     if request.run.in_place:
+        FIRST.drop()
         yield _execute_in_place
         return
     environ = with_short_waits({**os.environ, **data_environment(request.dataset)})

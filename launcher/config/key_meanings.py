@@ -66,7 +66,7 @@ MEANINGS: Mapping[str, str] = {
     "SOLVER.WARMUP_METHOD": "How the learning rate rises during the warm-up.",
     "SOLVER.CLIP_GRADIENTS.ENABLED": "Whether gradients are clipped, which helps a training that diverges.",
     "SOLVER.AMP.ENABLED": "Mixed precision. The launcher takes the type that the device computes fastest.",
-    "TEST.AUG.ENABLED": "Whether each image is evaluated in several sizes, and flipped.",
+    "TEST.AUG.ENABLED": "Whether train_net.py evaluates images in several sizes and flipped. The launcher does not.",
     "TEST.AUG.MIN_SIZES": "Sizes of the shorter side in which each image is evaluated.",
     "TEST.AUG.MAX_SIZE": "Largest longer side of those.",
     "TEST.AUG.FLIP": "Whether each of those is evaluated flipped too.",

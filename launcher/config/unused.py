@@ -22,6 +22,8 @@ from launcher.config.request import (
 from launcher.config.task import TrainRequest
 
 COSINE = "WarmupCosineLR"
+AUGMENTED = "TEST.AUG.ENABLED"
+_TRAIN_NET = "detectron2's own tools/train_net.py, which looks at it after the training"
 Used = Callable[[RunRequest], bool]
 
 
@@ -69,6 +71,7 @@ def typed_without_effect(request: RunRequest) -> Iterator[str]:
 
 def notices_of_unused(request: RunRequest) -> Iterator[str]:
     """What was typed, or a file of one's own sets, and does nothing; harmless."""
+    yield from _not_augmented(request)
     named: set[str] = set()
     for dependent in DEPENDENT:
         if dependent.used(request):
@@ -79,6 +82,20 @@ def notices_of_unused(request: RunRequest) -> Iterator[str]:
         named.update(names)
     if "solver=cosine" in request.typed.overrides and (scheduler := request.keys.get(SCHEDULER, "")) != COSINE:
         yield f"solver=cosine has no effect beside {SCHEDULER}={scheduler}"
+
+
+def _not_augmented(request: RunRequest) -> Iterator[str]:
+    """Whoever set it: a file, an earlier run or the command line."""
+    if request.keys.get(AUGMENTED, False):
+        unless = " unless your own code reads it" if _has_own_code(request) else ""
+        yield (
+            f"{AUGMENTED}=True has no effect{unless}: evaluations and predictions use each image once, neither flipped "
+            "nor in other sizes. detectron2's tools/train_net.py evaluates a second time with it, after the training"
+        )
+
+
+def _has_own_code(request: RunRequest) -> bool:
+    return bool(request.own_code.trainer or request.own_code.imports)
 
 
 def _typed(dependent: Dependent, request: RunRequest) -> tuple[str, ...]:
@@ -152,10 +169,12 @@ DEPENDENT = (
         needs="device=cuda or device=auto",
     ),
     Dependent(
-        names=("TEST.EXPECTED_RESULTS", "TEST.AUG"),
-        used=lambda request: bool(request.own_code.trainer or request.own_code.imports),
-        needs="detectron2's own tools/train_net.py, which looks at it after the training",
+        names=("TEST.AUG",),
+        # Where it is on, `_not_augmented` has said it already.
+        used=lambda request: _has_own_code(request) or bool(request.keys.get(AUGMENTED, False)),
+        needs=_TRAIN_NET,
     ),
+    Dependent(names=("TEST.EXPECTED_RESULTS",), used=_has_own_code, needs=_TRAIN_NET),
     Dependent(names=("pool", "sweep", "search"), used=lambda request: request.typed.in_sweep, needs="-m"),
     Dependent(
         names=("cluster.max_parallel", "cluster.detach"),

@@ -17,6 +17,7 @@ from launcher.config.request import RunRequest
 from launcher.data.coco_file import CocoFacts
 from launcher.data.facts import DatasetFacts, RegisteredFacts
 from launcher.data.finding import Finding, Severity
+from launcher.data.listed_image import ListedImage
 from launcher.data.messages import ABOUT_EVALUATION, ERRORS, EVALUATION_ERRORS, HINTS, MODEL_ERRORS, NOTICES, Message
 from launcher.data.suspicions import Suspected, suspect
 from launcher.data.tally import Flaw, listed
@@ -307,11 +308,14 @@ def _errors_between(files: Sequence[CocoFacts]) -> Iterator[Finding]:
 
 def _shared_images(files: Sequence[CocoFacts], keys: Keys) -> Iterator[Finding]:
     """Image files that are trained on and evaluated; other files with the same pixels are found by opening them."""
-    trained = {path for coco in files if _is_in(keys, "TRAIN", coco) for path, _ in _paths(coco)}
-    for coco in files:
-        if _is_in(keys, "TRAIN", coco) or not _is_in(keys, "TEST", coco):  # a file in both was asked for
-            continue
-        same = [name for path, name in _paths(coco) if path in trained]
+    trained = [coco for coco in files if _is_in(keys, "TRAIN", coco)]
+    # A file in both was asked for.
+    evaluated = [coco for coco in files if not _is_in(keys, "TRAIN", coco) and _is_in(keys, "TEST", coco)]
+    # Names first: COCO has a hundred thousand paths to be made of them otherwise.
+    names = {os.path.basename(one.file_name) for coco in evaluated for one in coco.listed}
+    paths = {_path(coco, one) for coco in trained for one in coco.listed if os.path.basename(one.file_name) in names}
+    for coco in evaluated:
+        same = [one.file_name for one in coco.listed if _path(coco, one) in paths]
         if same:
             what = f"{len(same)} of {coco.num_images} images that are evaluated are trained on too: the AP is too high"
             fix = "Remove them from one of the files"
@@ -320,9 +324,8 @@ def _shared_images(files: Sequence[CocoFacts], keys: Keys) -> Iterator[Finding]:
             )
 
 
-def _paths(coco: CocoFacts) -> Iterator[tuple[str, str]]:
-    """Where its images are, with their names."""
-    return ((os.path.normpath(os.path.join(coco.images, one.file_name)), one.file_name) for one in coco.listed)
+def _path(coco: CocoFacts, image: ListedImage) -> str:
+    return os.path.normpath(os.path.join(coco.images, image.file_name))
 
 
 def _errors_of_registered(facts: DatasetFacts) -> Iterator[Finding]:

@@ -242,7 +242,7 @@ def _read_categories(entries: Iterable[Any], tally: Tally) -> tuple[tuple[tuple[
     names: dict[int, str] = {}
     keypoint_names: tuple[str, ...] = ()
     for place, entry in enumerate(entries):
-        if not _is_category(entry):
+        if not is_category(entry):
             tally.note("category.malformed", f"categories[{place}]")
             continue
         if entry["id"] in names:
@@ -254,7 +254,8 @@ def _read_categories(entries: Iterable[Any], tally: Tally) -> tuple[tuple[tuple[
     return tuple(sorted(names.items())), keypoint_names
 
 
-def _is_category(entry: Any) -> bool:
+def is_category(entry: Any) -> bool:
+    """Whether it is one that annotations can be of."""
     if not isinstance(entry, Mapping) or not _is_whole(entry.get("id")) or not _is_in_64_bits(entry["id"]):
         return False
     is_name = isinstance(entry.get("name"), (str, int, float)) and bool(entry["name"])

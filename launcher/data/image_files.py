@@ -12,6 +12,7 @@ from launcher.data.geometry import Size
 from launcher.data.json_file import why_no_file
 from launcher.data.listed_image import ListedImage
 from launcher.data.tally import Tally
+from launcher.process_limits import is_about_open_files, naming_limits
 
 _MAX_HEADERS = 200
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**63)
@@ -24,7 +25,16 @@ TURNED = (5, 6, 7, 8)
 
 
 def look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:
-    """Note images without a file, and what the headers of up to 200 of them say; returns how many those are."""
+    """Note images without a file, and what the headers of up to 200 of them say; returns how many those are.
+
+    Raises:
+        ProcessLimitError: no further file can be opened.
+    """
+    with naming_limits():
+        return _look_for_files(folder, images, tally)
+
+
+def _look_for_files(folder: str, images: Sequence[ListedImage], tally: Tally) -> int:
     # One listing per folder: asking for each file by itself takes minutes on a network file system.
     listings: dict[str, Mapping[str, bool]] = {}
     found = images if _are_there(folder, images, listings, tally) else _find(folder, images, listings, tally)
@@ -79,6 +89,8 @@ def _listing(folder: str, tally: Tally) -> dict[str, bool]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        if is_about_open_files(error):
+            raise
         tally.note("image.unreadable_folder", f"{folder}: {error.strerror}")
     except ValueError as error:
         tally.note("image.unreadable_folder", f"{folder}: {error}")
@@ -107,7 +119,9 @@ def _look_into(path: str, image: ListedImage, tally: Tally) -> None:
     except Image.DecompressionBombError as error:
         tally.note("image.too_many_pixels", f"{image.file_name}: {error}")
         return
-    except Exception:  # a format's reader raises anything at a damaged file, which training replaces and names
+    except Exception as error:  # a format's reader raises anything at a damaged file, which training replaces and names
+        if is_about_open_files(error):
+            raise
         return
     note_unlike_listed(image, mode, size, tally, is_turned=is_turned)
 

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from launcher.data.image_files import EXIF_ORIENTATION
 from launcher.errors import DataError
 from launcher.forking import num_cpus
+from launcher.process_limits import is_about_open_files, naming_limits
 
 _PER_TASK = 16
 """Images that a process opens before it answers."""
@@ -56,11 +57,12 @@ def open_images(
 
     Raises:
         DataError: a process that opened some was killed.
+        ProcessLimitError: no further file or process is allowed.
     """
     most = num_processes or min(num_cpus(), 1 + len(paths) // _FEWEST_PER_PROCESS)
     opened: list[OpenedImage] = []
     try:
-        with _processes(most) as pool:
+        with naming_limits(), _processes(most) as pool:
             for part in _mapped(pool, [paths[at : at + _PER_TASK] for at in range(0, len(paths), _PER_TASK)]):
                 opened += part
                 note(len(opened))
@@ -100,7 +102,11 @@ def _open_all(paths: Sequence[str]) -> list[OpenedImage]:
 
 
 def open_image(path: str) -> OpenedImage:
-    """Read one image to its end."""
+    """Read one image to its end.
+
+    Raises:
+        OSError: no further file can be opened, which says nothing about this one.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,6 +117,8 @@ def open_image(path: str) -> OpenedImage:
     except Image.DecompressionBombError as error:
         return OpenedImage(problem=str(error), is_too_large=True)
     except Exception as error:  # a format's reader raises anything at a damaged file
+        if is_about_open_files(error):
+            raise
         return OpenedImage(problem=_reason(error))
 
 

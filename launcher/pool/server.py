@@ -7,6 +7,7 @@ depend on it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import selectors
@@ -51,6 +52,8 @@ class Server:
             self._listen_for_ends()
             with importing():
                 import_all(preload)
+            # What was there before, too: a collection in a job would write to, and so copy, all that is shared.
+            gc.freeze()
             self._serve()
             status = 0
         except BaseException:

@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from launcher.forking import fork, why_not_fork
+from launcher.forking import ForkedProcess, fork, why_not_fork
 from launcher.pool.channel import receive, send
 from launcher.pool.context import Context, pack_context
 from launcher.pool.job import Handlers
@@ -74,14 +73,14 @@ class WarmServer:
             if way.forked:
                 close = [self._channel.fileno(), *ours]
                 serve = partial(serve_forked, environ=environ, preload=preload, handlers=handlers, close=close)
-                self._child = _fork(partial(serve, context, theirs))
+                self._process = _fork(partial(serve, context, theirs))
             else:
-                self._child = self._spawn(context, theirs, environ, preload)
-        self._finalizer = weakref.finalize(self, _end, self._channel, self._child)
+                self._process = self._spawn(context, theirs, environ, preload)
+        self._finalizer = weakref.finalize(self, _end, self._channel, self._process)
 
     def _spawn(
         self, context: Context, theirs: socket.socket, environ: Mapping[str, str], preload: Sequence[str]
-    ) -> _Child:
+    ) -> ForkedProcess:
         packed = pack_context(context)
         with tempfile.TemporaryFile() as file:
             file.write(packed)
@@ -94,8 +93,8 @@ class WarmServer:
                 pass_fds=(theirs.fileno(),),
             )
             send(self._channel, {"preload": list(preload), "forks": self.way.forks}, [file.fileno()])
-        process.returncode = 0  # it is waited for below, by its number
-        return _Child(process.pid)
+        process.returncode = 0  # it is waited for by its number, like one that was forked
+        return ForkedProcess(process.pid)
 
     def fileno(self) -> int:
         """To wait for its messages; -1 once it has gone."""
@@ -109,14 +108,14 @@ class WarmServer:
     def pass_on(self, job: int, number: int) -> bool:
         """Have a signal sent to a job; False where the server has gone."""
         if not self.way.forks:  # it is the job
-            self._child.send(number)
+            self._process.send_signal(number)
             return True
         return send(self._channel, {"job": job, "signal": number})
 
     @property
     def status(self) -> int | None:
         """How it ended, -n for signal n; None while nobody knows."""
-        return self._child.status
+        return self._process.returncode
 
     def messages(self) -> list[dict[str, Any]] | None:
         """What it has to say now; None once it has gone."""
@@ -132,47 +131,21 @@ class WarmServer:
     def close(self) -> None:
         """It ends when its last job has."""
         if not self.way.forks and self.is_used:
-            self._child.kill_group()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it started and left behind
         self._finalizer()
 
 
-def _fork(serve: Callable[[], NoReturn]) -> _Child:
+def _fork(serve: Callable[[], NoReturn]) -> ForkedProcess:
     sys.stdout.flush()
     sys.stderr.flush()
     process = fork()
     if process == 0:
         serve()
-    return _Child(process)
+    return ForkedProcess(process)
 
 
-class _Child:
-    """The server as a process of ours, which has to be asked how it ended."""
-
-    def __init__(self, process: int) -> None:
-        self._process = process
-        self.status: int | None = None
-
-    def send(self, number: int) -> None:
-        if self.status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process, number)
-
-    def reap(self, patience_s: float) -> None:
-        until = time.monotonic() + patience_s
-        with contextlib.suppress(ChildProcessError):
-            while self.status is None and time.monotonic() < until:
-                process, status = os.waitpid(self._process, os.WNOHANG)
-                if process:
-                    self.status = os.waitstatus_to_exitcode(status)
-                else:
-                    time.sleep(0.005)
-
-    def kill_group(self) -> None:
-        """What it started and left behind."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process, signal.SIGKILL)
-
-
-def _end(channel: socket.socket, child: _Child) -> None:
+def _end(channel: socket.socket, process: ForkedProcess) -> None:
     channel.close()
-    child.reap(PATIENCE_S)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE_S)

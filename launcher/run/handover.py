@@ -24,7 +24,7 @@ from typing import NoReturn
 from launcher.ahead import Ahead
 from launcher.forking import READ_LATER, WARM, ForkedProcess, differing, fork, rename_process
 from launcher.process_limits import naming_limits
-from launcher.safe_start import drop_empty_parts, python_command
+from launcher.safe_start import current_folder, drop_empty_parts, python_command
 from launcher.signals import blocking
 
 TRAIN = tuple(python_command("launcher.train"))
@@ -62,6 +62,7 @@ class Worker:
     ) -> None:
         self.folder = folder
         self._environ = dict(environ)
+        self._started_in = current_folder()
         self.is_forked = (
             folder is not None
             and may_fork
@@ -79,7 +80,7 @@ class Worker:
         with theirs:
             # A session of its own keeps the terminal's Ctrl-C away from ranks and loaders; the launcher hands it on.
             self.process: subprocess.Popen[bytes] | ForkedProcess = subprocess.Popen(
-                [*command, str(theirs.fileno()), shown],
+                [*command, str(theirs.fileno()), str(os.getpid()), shown],
                 env=self._environ,
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
@@ -96,13 +97,13 @@ class Worker:
             self.process = ForkedProcess(process)
 
     def serves(self, environment: Mapping[str, str], *, num_processes: int = 1) -> bool:
-        """Whether it can still get this environment, and a plan for so many processes."""
+        """Whether it can still get this environment, and a plan for so many processes; in this very folder."""
         if self._channel.fileno() == -1:  # it has got a plan
             return False
         # What a rank of several reads, it reads when it is started; a forked worker cannot start any as it should.
         read_later = READ_LATER - READ_BY_THE_FORKED if self.is_forked else READ_LATER
         fits = differing(self._environ, environment) <= read_later and not (self.is_forked and num_processes > 1)
-        return fits and self.process.poll() is None
+        return fits and self._started_in == current_folder() and self.process.poll() is None
 
     def begin(self, plan: Path, environment: Mapping[str, str], inherited: Sequence[int]) -> None:
         """Hand over its plan, its environment and the files to keep open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -10,16 +11,19 @@ from pathlib import Path
 from launcher.forking import importing
 from launcher.process_end import end_process
 from launcher.run.handover import wait_for_plan
-from launcher.train.stop import STOP, end_with_parent
+from launcher.train.stop import STOP, ask_for, end_with_parent
 
 
 def main(arguments: list[str]) -> int:
     # Before torch is imported, which takes seconds: a stop signal in that time must not be lost.
     STOP.note_signals()
-    end_with_parent()
-    plan = _wait_for_plan(int(arguments[0]))
+    # Nor is there anything to save until there is a plan: importing for a launcher that has died is idle.
+    channel, launcher = int(arguments[0]), int(arguments[1])
+    end_with_parent(launcher, signal.SIGKILL)
+    plan = _wait_for_plan(channel)
     if plan is None:
         return 0
+    ask_for(signal.SIGTERM)
     from launcher.train.worker import work
 
     return work(plan)

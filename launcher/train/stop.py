@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from launcher.errors import ExitCode, TrainingFailedError
+from launcher.forking import rename_process
 from launcher.run.outcome import TIME_LIMIT
 
 OUTLIVES_S = 600.0
@@ -122,25 +123,27 @@ def _elapsed() -> float:
 STOP = Stop()
 
 
-def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the launcher dies, so that no training continues without anybody to report to.
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
+    """Ask Linux for that signal when the launcher dies, so that no training continues without anybody to report to.
 
     Whoever does not hear it ends `OUTLIVES_S` later.
     """
     if sys.platform != "linux":
         return
-    parent, worker = os.getppid(), os.getpid()
-    _ask_for(signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(worker, signal.SIGTERM)
+    worker = os.getpid()
+    ask_for(number)
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(worker, number)
     # Where no process may be started: what needs one to train will name the limit.
     with contextlib.suppress(BlockingIOError):
         if os.fork() == 0:
             _watch(worker, parent)
 
 
-def _ask_for(number: int) -> None:
-    """To be sent that signal at the parent's death."""
+def ask_for(number: int) -> None:
+    """To be sent that signal at the parent's death, where Linux does that."""
+    if sys.platform != "linux":
+        return
     pr_set_pdeathsig = 1  # prctl(2)
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
 
@@ -149,10 +152,13 @@ def _watch(worker: int, launcher: int) -> NoReturn:
     """In a process of its own: end a worker that does not hear the signal, however it is stuck, and what it started."""
     try:
         os.setsid()  # not stopped together with the worker
+        rename_process([sys.executable, "launcher.train", f"(watches process {worker})"])
         os.closerange(0, 1024)
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        _ask_for(signal.SIGKILL)
+        ask_for(signal.SIGKILL)
+        if os.getppid() != worker:  # it died before we asked
+            os._exit(0)
         while _parent_of(worker) == launcher:
             time.sleep(LOOK_EVERY_S)
         send = os.killpg if os.getpgid(worker) == worker else os.kill

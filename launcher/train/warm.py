@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -30,7 +31,7 @@ def work_forked(channel: int, folder: Path) -> int:
     """A worker, in a process that was forked for it: to be left with this exit status, whatever called it."""
     try:
         _as_if_started(channel, folder)
-        return started.main([str(channel), str(folder)])
+        return started.main(_arguments(channel, folder))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -42,17 +43,21 @@ def work_forked(channel: int, folder: Path) -> int:
                 stream.flush()
 
 
+def _arguments(channel: int, folder: Path) -> list[str]:
+    return [str(channel), str(os.getppid()), str(folder)]
+
+
 def _as_if_started(channel: int, folder: Path) -> None:
     """Let go of what the job's process has besides torch: its handlers, logs, open files and place in Hydra."""
     reset_handlers()
     STOP.note_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
-    rename_process([sys.executable, "launcher.train", str(channel), str(folder)])
+    rename_process([sys.executable, "launcher.train", *_arguments(channel, folder)])
     _silence_logs()
     close_all_but(channel)
     _forget_hydra()
     resource_tracker._resource_tracker.__init__()  # type: ignore[misc]
-    sys.argv[:] = [str(started.__file__), str(channel), str(folder)]
+    sys.argv[:] = [str(started.__file__), *_arguments(channel, folder)]
     sys.modules["__main__"] = started
     sys.path[:] = import_path(sys.path)
     renew_console()

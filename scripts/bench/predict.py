@@ -29,6 +29,8 @@ from PIL import Image
 
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.images import load_images
+from launcher.train.prediction.inputs import inputs_for
+from launcher.train.trainer import Trainer
 
 Way = Callable[[], int]
 
@@ -82,7 +84,7 @@ def by_default(predictor: DefaultPredictor, files: Sequence[str]) -> int:
 
 def by_launcher(theirs: DefaultPredictor, files: Sequence[str], batch: int, workers: int) -> int:
     """As the worker of `launcher predict` does it, with the very same model."""
-    predictor, found = BatchPredictor(theirs.model, theirs.cfg), 0
+    predictor, found = BatchPredictor(theirs.model, inputs_for(Trainer, theirs.cfg)), 0
     for images in load_images(files, predictor.inputs, batch=batch, num_workers=workers, to_draw=False):
         for one in predictor.predict([image.input for image in images if image.input]):
             found += len(instances_to_coco_json(on_cpu(one)["instances"], 0))

@@ -64,7 +64,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=2)
     asked, settings = parser.parse_known_args()
-    settings = [*(settings or ["experiment=demo", f"dataset.root={Path('datasets').absolute()}"]), *CHEAP, f"SOLVER.MAX_ITER={asked.iterations}"]
+    settings = [
+        *(settings or ["experiment=demo", f"dataset.root={Path('datasets').absolute()}"]),
+        *CHEAP,
+        f"SOLVER.MAX_ITER={asked.iterations}",
+    ]
     compare(settings, asked.jobs, asked.rounds)
     nothing(asked.jobs)
     warm_trainings(settings, min(asked.jobs, 8))

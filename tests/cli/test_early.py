@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,12 @@ import pytest
 
 from launcher.cli.early import importing_environment, needs_worker, started_ahead
 from launcher.cli.main import COMMANDS
+from launcher.cli.training import _executing, make_board
 from launcher.config.compose import run_hydra
 from launcher.config.request import RunRequest
 from launcher.data.plan import data_environment
-from launcher.run.handover import FIRST, with_short_waits
+from launcher.errors import ExitCode
+from launcher.run.handover import FIRST, Worker, with_short_waits
 from tests.conftest import REPOSITORY
 from tests.fakegpu import FakeGpu, Gpu, Machine, why_not_compiled
 
@@ -84,6 +87,28 @@ def test_on_one_core_none_is_started(monkeypatch: pytest.MonkeyPatch):
         assert FIRST.take() is None
 
 
+def test_a_training_in_place_keeps_none_waiting():
+    composed: list[RunRequest] = []
+    run_hydra(["experiment=coco", "run.in_place=true"], composed.append)
+    with FIRST.started(lambda: Worker(os.environ, None)), _executing(composed[0], make_board(composed[0])):
+        assert FIRST.take() is None
+
+
+@pytest.mark.usefixtures("capfd")
+@pytest.mark.parametrize(("words", "stream"), [(("coco/default",), 1), (("coco/default", "--json"), 2)])
+def test_results_as_json_are_alone_on_standard_output(
+    words: Sequence[str], stream: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("launcher.cli.early.num_cpus", lambda: 2)
+    with started_ahead(words, os.environ):
+        first = FIRST.take()
+        assert first is not None
+        prints_to = os.readlink(f"/proc/{first.process.pid}/fd/1")
+        first.dismiss()
+
+    assert prints_to == os.readlink(f"/proc/self/fd/{stream}")
+
+
 COUNTING = """
 import sys
 from launcher.run import handover
@@ -123,6 +148,7 @@ def _count_workers(arguments: Sequence[str], folder: Path) -> subprocess.Complet
     )
 
 
+STOPPED = {signal.SIGTERM: ExitCode.resumable, signal.SIGINT: ExitCode.interrupted}
 ON_A_GPU = """
 import sys
 from pathlib import Path
@@ -135,14 +161,37 @@ files.device_nodes = probe.device_nodes = pretended
 
 class Noted(probe.Child):
     def __init__(self, script, **rest):
-        if script.name == "child_torch.py":
-            print("TORCH", file=sys.stderr)
         super().__init__(script, **rest)
+        if script.name == "child_torch.py":
+            print("TORCH", file=sys.stderr, flush=True)
 
 probe.Child = Noted
 from launcher.cli.main import main_and_exit
 main_and_exit()
 """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_the_command_line_is_composed_leaves_no_files_behind(number: int, tmp_path: Path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", ON_A_GPU, "train", "experiment=nowhere"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert launcher.stderr is not None
+    assert launcher.stderr.readline() == "TORCH\n"
+    assert list(temporary.iterdir()) != []
+
+    launcher.send_signal(number)
+
+    assert launcher.wait(60) == STOPPED[number]
+    assert list(temporary.iterdir()) == []
+    assert "Traceback" not in launcher.stderr.read()
+    launcher.stderr.close()
 
 
 def test_torch_that_was_imported_ahead_tries_the_gpu(

@@ -18,9 +18,12 @@ from launcher.config.request import (
     Precision,
     RunRequest,
 )
+from launcher.config.task import TRAIN, EvaluateRequest, PredictRequest
 from launcher.config.unused import DEPENDENT, notices_of_unused, typed_without_effect
 from tests.values import TYPED, a_request, changed_keys
 
+EVALUATE = EvaluateRequest(run="", checkpoint="", out="")
+PREDICT = PredictRequest(run="", checkpoint="", out="", inputs=("photos",), threshold=0.5, draw=False, images_json="")
 KEYS = Keys(read_keys().defaults)
 
 
@@ -121,9 +124,28 @@ def test_a_preset_of_which_another_scheduler_is_left_is_a_notice(scheduler: str,
 
 
 def test_a_trainer_of_ones_own_may_look_at_what_no_other_does():
-    mine = typing("TEST.AUG.ENABLED=True", own_code=OwnCode(trainer="mine:Mine"))
+    mine = typing("TEST.EXPECTED_RESULTS=[[bbox,AP,38.5,0.2]]", own_code=OwnCode(trainer="mine:Mine"))
 
     assert list(notices_of_unused(mine)) == []
+
+
+@pytest.mark.parametrize("typed", [(), ("TEST.AUG.ENABLED=True",), ("TEST.AUG.ENABLED=True", "TEST.AUG.MAX_SIZE=900")])
+@pytest.mark.parametrize("task", [TRAIN, EVALUATE, PREDICT])
+def test_augmentation_that_evaluations_and_predictions_do_not_apply_is_one_notice_whoever_set_it(
+    typed: tuple[str, ...], task: Any
+):
+    request = typing(*typed, keys={"TEST.AUG.ENABLED": True})
+
+    (notice,) = notices_of_unused(replace(request, typed=replace(request.typed, task=task)))
+
+    assert notice.startswith("TEST.AUG.ENABLED=True has no effect: evaluations and predictions use each image once")
+
+
+@pytest.mark.parametrize("mine", [OwnCode(trainer="mine:Mine"), OwnCode(imports=("mine",))])
+def test_code_of_ones_own_does_not_silence_augmentation_that_only_it_could_apply(mine: OwnCode):
+    (notice,) = notices_of_unused(typing(keys={"TEST.AUG.ENABLED": True}, own_code=mine))
+
+    assert notice.startswith("TEST.AUG.ENABLED=True has no effect unless your own code reads it: ")
 
 
 def test_keys_of_recipes_and_of_architectures_of_ones_own_are_no_notice():

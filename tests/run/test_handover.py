@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from launcher.run import handover
-from launcher.run.handover import FIRST, WAITING, Worker, early_worker, wait_for_plan
+from launcher.run.handover import FIRST, TRAIN, WAITING, Worker, early_worker, wait_for_plan
+from tests.conftest import REPOSITORY
 
 ENVIRON = {**os.environ, "KEPT": "1"}
 
@@ -53,6 +54,12 @@ def test_it_serves_an_environment_that_differs_only_in_what_is_read_later(tmp_pa
         assert not worker.serves(ENVIRON)
 
 
+def test_it_serves_the_folder_in_which_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with early_worker(ENVIRON, tmp_path) as worker:
+        monkeypatch.chdir(tmp_path)
+        assert not worker.serves(ENVIRON)
+
+
 def start_first() -> Worker:
     return Worker(ENVIRON, None)
 
@@ -88,6 +95,73 @@ def test_where_no_process_can_be_started_the_one_that_is_needed_says_so(monkeypa
     monkeypatch.setattr(handover.subprocess, "Popen", refuse)
     with FIRST.started(start_first):
         assert FIRST.take() is None
+
+
+STARTS_ONE = """
+import os, time
+from launcher.run.handover import Worker
+worker = Worker(os.environ, None)
+time.sleep(60)
+"""
+IMPORTS_FOR_LONG = """
+import time
+print("importing", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
+def test_one_that_has_no_plan_yet_ends_at_once_with_its_launcher(tmp_path: Path):
+    (tmp_path / "torch.py").write_text(IMPORTS_FOR_LONG)
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    environ = {**os.environ, "PYTHONPATH": path}
+    launcher = subprocess.Popen([sys.executable, "-c", STARTS_ONE], stdout=subprocess.PIPE, env=environ, text=True)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == "importing\n"
+
+    launcher.kill()
+    launcher.wait()
+    since = time.monotonic()
+
+    # Its end of the pipe is closed when it is gone.
+    assert launcher.stdout.read() == ""
+    assert time.monotonic() - since < 30
+    launcher.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who a process's parent is")
+def test_one_whose_launcher_died_while_it_was_starting_imports_nothing(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("import os; print('importing', flush=True); os._exit(0)")
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    died = subprocess.Popen([sys.executable, "-c", ""])
+    died.wait()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(
+            [*TRAIN, str(theirs.fileno()), str(died.pid), "folder"],
+            env={**os.environ, "PYTHONPATH": path},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
+def test_whoever_watches_a_worker_says_so_to_whoever_looks_at_processes(tmp_path: Path):
+    with early_worker(ENVIRON, tmp_path) as worker:
+        children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children")
+        until = time.monotonic() + 60
+        shown = ""
+        while "(watches" not in shown and time.monotonic() < until:
+            time.sleep(0.01)
+            shown = "".join(Path(f"/proc/{child}/cmdline").read_text() for child in children.read_text().split())
+
+        assert f"(watches process {worker.process.pid})" in shown
+        assert str(tmp_path) not in shown
 
 
 SHOWS = """

@@ -120,9 +120,9 @@ def fetch(stop: Stop, address: str) -> None:
 def test_a_worker_gets_a_signal_when_its_launcher_dies(tmp_path: Path):
     told = tmp_path / "told"
     worker = (
-        "import signal, sys, time; from launcher.train.stop import end_with_parent\n"
+        "import os, signal, sys, time; from launcher.train.stop import end_with_parent\n"
         f"signal.signal(signal.SIGTERM, lambda *_: (open({str(told)!r}, 'w').close(), sys.exit()))\n"
-        "end_with_parent(); print('ready', flush=True); time.sleep(60)"
+        "end_with_parent(os.getppid()); print('ready', flush=True); time.sleep(60)"
     )
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -145,7 +145,7 @@ def test_a_worker_that_hears_no_signal_ends_all_the_same():
     worker = (
         "import ctypes, os, signal; from launcher.train import stop\n"
         "stop.OUTLIVES_S = 0.5; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "stop.end_with_parent(); print(os.getpid(), flush=True)\n"
+        "stop.end_with_parent(os.getppid()); print(os.getpid(), flush=True)\n"
         "ctypes.PyDLL(None).sleep(60)"  # keeps the interpreter's lock, so that nothing of Python's runs
     )
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}], start_new_session=True)"
@@ -162,6 +162,14 @@ def test_a_worker_that_hears_no_signal_ends_all_the_same():
     assert launcher.stdout.read() == ""
     assert time.monotonic() - since < 30
     launcher.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who a process's parent is")
+def test_whoever_watches_a_worker_that_has_ended_already_ends_too():
+    watch = "import os; from launcher.train.stop import _watch; _watch(os.getpid(), os.getppid())"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    assert subprocess.run([sys.executable, "-c", watch], env=environment, timeout=30, check=False).returncode == 0
 
 
 def test_a_clock_that_is_set_back_does_not_put_off_the_time_limit(monkeypatch: pytest.MonkeyPatch):

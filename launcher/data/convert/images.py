@@ -8,6 +8,7 @@ from pathlib import Path
 
 from launcher.data.convert.labels import Account
 from launcher.data.image_files import read_header
+from launcher.process_limits import limit_reached
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -69,10 +70,16 @@ def beside(labels: Path) -> Path | None:
 
 
 def size_of(file: Path, account: Account) -> tuple[int, int] | None:
-    """Width and height; None where it cannot be read, which is noted."""
+    """Width and height; None where it cannot be read, which is noted.
+
+    Raises:
+        ProcessLimitError: no further file can be opened.
+    """
     try:
         _, size, _ = read_header(file)
         return size
-    except Exception:  # a format's reader raises anything at a damaged file
+    except Exception as error:  # a format's reader raises anything at a damaged file
+        if reached := limit_reached(error):
+            raise reached from error
         account.lost.note("images that cannot be read, with their objects", str(file))
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from launcher.data.coco_file import is_category
 from launcher.data.geometry import is_kept
 from launcher.data.index.columns import IS_CROWD, IS_DROPPED
 
@@ -54,7 +55,7 @@ def category_numbers(categories: Sequence[Any]) -> dict[int, int]:
         UnusableError: one is not as it should be.
     """
     for place, entry in enumerate(categories):
-        if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not isinstance(entry.get("name"), str):
+        if not is_category(entry) or not _is_id(entry["id"]) or not isinstance(entry["name"], str):
             raise UnusableError(f"categories[{place}] has no whole number as its id, or no name")
     ids = sorted(entry["id"] for entry in categories)
     if not ids or len(set(ids)) < len(ids):

@@ -60,7 +60,7 @@ def look_at_devices(
     packages = look_at_packages()
     driver = nvml = torch = None
     with ExitStack() as stack:
-        stack.callback(_TORCH.take_if, lambda _: False)
+        stack.callback(_TORCH.drop)
         start_torch = partial(_start_torch, stack, environ, deadlines)
         # Importing torch takes longer than all the rest, so it begins before it is known what there is to try.
         child = start_torch() if packages.torch and (full or (try_gpus and system.device_nodes)) else None

@@ -5,13 +5,11 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from launcher.train.output.fonts import font_for
 from launcher.train.output.shapes import Mask, Shape
 
 Colour = tuple[int, int, int]
@@ -82,19 +80,6 @@ def text_on(colour: Colour) -> Colour:
     """Black or white, whichever is easier to read on it."""
     red, green, blue = colour
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
-
-
-@cache
-def font_of(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """matplotlib brings one that has most alphabets; its own code need not be imported for that."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    found = find_spec("matplotlib")
-    folders = found.submodule_search_locations or () if found else ()
-    file = next((file for folder in folders if (file := Path(folder, "mpl-data/fonts/ttf", name)).is_file()), name)
-    try:
-        return ImageFont.truetype(str(file), size)
-    except OSError:
-        return ImageFont.load_default(size)
 
 
 def paint(
@@ -196,11 +181,13 @@ class _Canvas:
             parts.append((one.fault, WRONG))
         if not parts:
             return
-        font = font_of(self._style.text)
-        widths = [self._draw.textlength(text, font=font) + 2 * PADDING for text, _ in parts]
+        fonts = [font_for(text, self._style.text) for text, _ in parts]
+        widths = [
+            self._draw.textlength(text, font=font) + 2 * PADDING for (text, _), font in zip(parts, fonts, strict=True)
+        ]
         size = sum(widths), self._style.text + 2 * PADDING + 2
         left, top = self._place(one.shape, size)
-        for (text, colour), width in zip(parts, widths, strict=True):
+        for (text, colour), font, width in zip(parts, fonts, widths, strict=True):
             area = (left, top, left + width, top + size[1])
             self._draw.rectangle(area, fill=colour, outline=text_on(colour))
             middle = (left + PADDING, top + size[1] / 2)

@@ -8,11 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 
 from launcher.train.evaluation.confusion import Confusion
 from launcher.train.evaluation.matches import ClassMatches, Matches
 from launcher.train.evaluation.precision import RECALLS, best_f1, curve, precision_at_recalls
 from launcher.train.output.canvas import colour_of
+from launcher.train.output.fonts import class_label, file_for
 from launcher.train.output.sheet import save_png
 
 DOTS_PER_INCH = 110
@@ -34,7 +37,7 @@ def draw_curves(matches: Matches, file: Path) -> None:
             _draw_curve(axes, matches.classes[index], "0.88", "")
     for place, index in enumerate(named):
         one = matches.classes[index]
-        label = f"{_short(one.name)}  {precisions[index].mean() * 100:.1f}"
+        label = f"{_short(class_label(one.name, index))}  {precisions[index].mean() * 100:.1f}"
         # The colour of the class, or of many classes those that are easiest to tell apart.
         _draw_curve(axes, one, _hex(index if len(named) == len(precisions) else place), label)
     if precisions:
@@ -88,7 +91,7 @@ def draw_confusion(confusion: Confusion, file: Path) -> None:
     """True classes by predicted ones; colours are parts of the row, numbers are objects."""
     shown = _most_confused(confusion)
     counts = confusion.counts[np.ix_([*shown, -1], [*shown, -1])]
-    names = [_short(confusion.names[index]) for index in shown]
+    names = [_short(class_label(confusion.names[index], index)) for index in shown]
     side = 3.2 + 0.42 * len(counts)
     figure = Figure(figsize=(side + 1, side), dpi=DOTS_PER_INCH)
     axes = figure.add_subplot()
@@ -131,7 +134,15 @@ def _hex(class_index: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour_of(class_index))
 
 
+def _choose_fonts(figure: Figure) -> None:
+    """For text with characters that matplotlib's own font lacks: names are shown, so some font has them."""
+    for text in figure.findobj(Text):
+        if font_file := file_for(text.get_text()):
+            text.set_fontproperties(FontProperties(fname=font_file, size=text.get_fontsize()))
+
+
 def _save(figure: Figure, file: Path) -> None:
+    _choose_fonts(figure)
     canvas = FigureCanvasAgg(figure)
     figure.tight_layout()
     canvas.draw()

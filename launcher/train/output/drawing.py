@@ -15,6 +15,7 @@ from detectron2.data import MetadataCatalog, detection_utils
 
 from launcher.train.evaluation.pairing import NONE, Detections, Pairs, Truth, pair
 from launcher.train.output.canvas import FALSE, MISSED, Labelled, paint
+from launcher.train.output.fonts import class_label
 from launcher.train.output.shapes import Shape, shapes_of_annotations, shapes_of_result, shapes_of_targets
 from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
 from launcher.train.samples.mapped import Mapper
@@ -52,8 +53,8 @@ def names_of(metadata: Any) -> Names:
     joined = [
         (keypoints.index(one), keypoints.index(other)) for one, other, *_ in rules if {one, other} <= {*keypoints}
     ]
-    things = [str(name) for name in metadata.get("thing_classes") or ()]
-    stuff = [str(name) for name in metadata.get("stuff_classes") or ()]
+    things = [class_label(str(name), index) for index, name in enumerate(metadata.get("thing_classes") or ())]
+    stuff = [class_label(str(name), index) for index, name in enumerate(metadata.get("stuff_classes") or ())]
     return Names(things=things, stuff=stuff, skeleton=joined)
 
 

@@ -14,6 +14,7 @@ from detectron2.data import DatasetCatalog, detection_utils
 from launcher.train.evaluation.confusion import ImagePairs
 from launcher.train.evaluation.pairing import NONE
 from launcher.train.output.canvas import FALSE, MISSED, Labelled, Style, paint
+from launcher.train.output.fonts import class_label
 from launcher.train.output.shapes import Shape
 from launcher.train.output.sheet import Tile, captioned, headed, in_a_row, save_sheet
 from launcher.train.samples.blame import is_about_the_image
@@ -94,7 +95,9 @@ def draw_worst(
     ordered = sorted(categories, key=lambda one: one["id"])
     drawn = Drawn(
         files={record["image_id"]: record["file_name"] for record in DatasetCatalog.get(dataset)},
-        classes={category["id"]: (index, str(category["name"])) for index, category in enumerate(ordered)},
+        classes={
+            category["id"]: (index, class_label(str(category["name"]), index)) for index, category in enumerate(ordered)
+        },
     )
     rows = [
         headed(in_a_row(tiles), f"{kind.value} (scores from {score:.2f})")

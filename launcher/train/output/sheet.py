@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from launcher.errors import printable
 from launcher.files import beside
-from launcher.train.output.canvas import font_of
+from launcher.train.output.fonts import font_for
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def in_a_row(tiles: Sequence[Tile]) -> Tile:
 
 def _write(image: Image.Image, text: str, place: tuple[int, int], width: int) -> None:
     """Text that begins at the middle of its left side; what is too long ends in dots."""
-    draw, font = ImageDraw.Draw(image), font_of(CAPTION_SIZE)
     text = printable(text)
+    draw, font = ImageDraw.Draw(image), font_for(text, CAPTION_SIZE)
     while draw.textlength(text, font=font) > width and len(text) > 1:
         text = text[:-2] + "…"
     draw.text(place, text, font=font, fill="black", anchor="lm")

@@ -6,48 +6,21 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from detectron2.config import CfgNode
-from detectron2.data.transforms import ResizeShortestEdge
 from torch.nn import Module
 
-from launcher.errors import RequestError
+from launcher.train.prediction.inputs import Inputs
 
-FORMATS = ("BGR", "RGB")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class Inputs:
-    """Makes a model's input of an image. Needs no model, so it can work in a loader's process."""
-
-    def __init__(self, cfg: CfgNode) -> None:
-        """Raises RequestError for a model of images that are not in color."""
-        if cfg.INPUT.FORMAT not in FORMATS:
-            raise RequestError(
-                f"INPUT.FORMAT={cfg.INPUT.FORMAT}: predictions are made on images in {' or '.join(FORMATS)} only, as "
-                "detectron2's own DefaultPredictor makes them."
-            )
-        self._is_rgb = cfg.INPUT.FORMAT == "RGB"
-        self._resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
-
-    def __call__(self, image: np.ndarray) -> dict[str, Any]:
-        """Of one image, uint8 of shape (height, width, 3) in BGR."""
-        height, width = image.shape[:2]
-        if self._is_rgb:
-            image = image[:, :, ::-1]
-        resized = self._resize.get_transform(image).apply_image(image)
-        tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
-        return {"image": tensor, "height": height, "width": width}
 
 
 class BatchPredictor:
     """A model and its inputs."""
 
-    def __init__(self, model: Module, cfg: CfgNode, *, precision: str = "") -> None:
+    def __init__(self, model: Module, inputs: Inputs, *, precision: str = "") -> None:
         """`precision` is float16 or bfloat16 for mixed precision on a GPU; empty for none."""
         self.model = model
-        self.inputs = Inputs(cfg)
+        self.inputs = inputs
         self._precision = precision
 
     def predict(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from detectron2.data.detection_utils import read_image
 from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
-from launcher.train.prediction.batches import Inputs
+from launcher.errors import RequestError
+from launcher.train.prediction.inputs import Inputs
 from launcher.train.samples.blame import is_about_the_image, reason_of
 from launcher.train.samples.loader import undisturbed
 
@@ -29,6 +30,8 @@ class LoadedImage:
     pixels: np.ndarray | None
     """uint8 of shape (height, width, 3) in BGR, where they are to be drawn on."""
     problem: str = ""
+    refusal: str = ""
+    """Why no image can be made an input. An exception would lose its kind on its way out of a loader process."""
 
 
 def load_images(
@@ -64,7 +67,9 @@ class _Files(Dataset):
         file = self._files[index]
         try:
             pixels = read_image(file, format="BGR")
-            return LoadedImage(file=file, input=self._inputs(pixels), pixels=pixels if self._to_draw else None)
+            return LoadedImage(file=file, input=self._inputs(pixels, file), pixels=pixels if self._to_draw else None)
+        except RequestError as error:
+            return LoadedImage(file=file, input=None, pixels=None, refusal=str(error))
         except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
             if not is_about_the_image(error):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from launcher.train.own_code import load_own_code
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import class_names, find_classes
 from launcher.train.prediction.drawing import draw
+from launcher.train.prediction.inputs import inputs_for
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.prediction.pixels import as_pixels
 
@@ -75,8 +77,10 @@ class Predictor:
 
         Raises:
             ImageError: it is something else; the message says how to convert it.
+            RequestError: the trainer's own mapper makes nothing of an image alone.
         """
-        prepared = self._batches.inputs(as_pixels(image))
+        file = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        prepared = self._batches.inputs(as_pixels(image), file)
         return on_cpu(self._batches.predict([prepared])[0])
 
     def draw(self, image: Any, result: dict[str, Any], threshold: float = THRESHOLD) -> Image.Image:
@@ -108,4 +112,5 @@ def load_here(asked: ToLoad) -> Predictor:
     cfg.freeze()
     model = build_for_inference(trainer_class, cfg, averaged=asked.averaged)
     metadata = find_classes(asked.classes, cfg, asked.annotations)
-    return Predictor(BatchPredictor(model, cfg, precision=asked.precision), metadata, cfg=cfg, why=asked.why)
+    batches = BatchPredictor(model, inputs_for(trainer_class, cfg), precision=asked.precision)
+    return Predictor(batches, metadata, cfg=cfg, why=asked.why)

@@ -11,6 +11,7 @@ from detectron2.data.detection_utils import _apply_exif_orientation, convert_PIL
 from PIL import Image
 
 from launcher.errors import LauncherError
+from launcher.process_limits import limit_reached
 
 WANTED = "one image: a path, a PIL image, or a NumPy array of uint8 with shape (height, width, 3) in BGR"
 
@@ -24,6 +25,7 @@ def as_pixels(image: Any) -> np.ndarray:
 
     Raises:
         ImageError: it is something else.
+        ProcessLimitError: no further file can be opened.
     """
     if isinstance(image, str | os.PathLike):
         return _read(Path(image))
@@ -40,6 +42,8 @@ def _read(file: Path) -> np.ndarray:
     try:
         array: np.ndarray = read_image(str(file), format="BGR")
     except Exception as error:  # what unreadable bytes raise in image libraries has no common ground
+        if reached := limit_reached(error):
+            raise reached from error
         why = "there is no such file" if not file.exists() else f"it cannot be read ({type(error).__name__}: {error})"
         raise ImageError(f"{file} is to be predicted on, but {why}.") from error
     return array

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
+from launcher.process_limits import is_about_open_files
 from launcher.train.samples.blank import OTHER_IMAGES, with_blank_image
 
 LONGEST_REASON = 200
-NOT_THE_IMAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 TARGETS = ("annotations", "proposal_boxes", "segments_info", *OTHER_IMAGES)
 
 Map = Callable[[dict[str, Any]], object]
@@ -68,7 +68,8 @@ def refusal_of(error: Exception) -> str:
 
 def is_about_the_image(error: Exception) -> bool:
     """Whether an error while an image was mapped can be the image's own, and not a lack of memory or open files."""
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in NOT_THE_IMAGES
+    is_about_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    return not is_about_memory and not is_about_open_files(error)
 
 
 def reason_of(error: Exception) -> str:

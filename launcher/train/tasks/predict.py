@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import Metadata
 from detectron2.utils import comm
 
+from launcher.errors import RequestError
 from launcher.run import codes
 from launcher.run.fence import Fence, check_fence, take_fence
 from launcher.run.heartbeat import PREDICTION, Heartbeat
@@ -22,6 +23,7 @@ from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
 from launcher.train.prediction.drawing import draw, drawings_of, save
 from launcher.train.prediction.images import LoadedImage, load_images
+from launcher.train.prediction.inputs import inputs_for
 from launcher.train.prediction.results import as_coco, image_ids, scores_in, write_results
 from launcher.train.prediction.rows import Rows
 from launcher.train.stop import STOP
@@ -39,7 +41,7 @@ def perform(plan: RunPlan, rank: int, heartbeat: Heartbeat) -> WorkerResult:
     known = keys_in(plan.paths.results)
     comm.synchronize()  # before anybody adds to them
     model = load_model(trainer_class, cfg, heartbeat, averaged=plan.task.model.averaged)
-    predictor = BatchPredictor(model, cfg, precision=plan.devices.precision)
+    predictor = BatchPredictor(model, inputs_for(trainer_class, cfg), precision=plan.devices.precision)
     todo = _left(plan.task.files, known)
     with (
         Journal(plan.paths.results, attempt=plan.attempt, rank=rank) as journal,
@@ -100,6 +102,8 @@ class _Work:
 
     def _do_batch(self, predictor: BatchPredictor, images: Sequence[LoadedImage]) -> None:
         began = time.monotonic()
+        if refusal := next((image.refusal for image in images if image.refusal), ""):
+            raise RequestError(refusal)
         usable = [image for image in images if image.input is not None]
         predicted = predictor.predict([image.input for image in usable if image.input]) if usable else []
         results = [on_cpu(one) for one in predicted]

@@ -9,7 +9,8 @@ import torch
 from detectron2.engine import DefaultPredictor
 
 from launcher.errors import RequestError
-from launcher.train.prediction.batches import BatchPredictor, Inputs, on_cpu
+from launcher.train.prediction.batches import BatchPredictor, on_cpu
+from launcher.train.prediction.inputs import inputs_for
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.trainer import Trainer
 from tests.train.prediction.models import KINDS, draw_weights, photo, small_cfg
@@ -38,7 +39,7 @@ def test_predictions_are_those_of_detectron2s_predictor_bit_for_bit(kind: str, t
     cfg = small_cfg(kind)
     draw_weights(cfg, tmp_path / "weights.pth")
     theirs = DefaultPredictor(cfg)
-    ours = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), cfg)
+    ours = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), inputs_for(Trainer, cfg))
 
     for image in (photo(), photo(120, 60, seed=1)):
         found = on_cpu(ours.predict([ours.inputs(image)])[0])
@@ -50,7 +51,7 @@ def test_predictions_are_those_of_detectron2s_predictor_bit_for_bit(kind: str, t
 def test_a_model_of_rgb_images_gets_them_in_that_order(tmp_path: Path):
     cfg = small_cfg("RetinaNet", INPUT__FORMAT="RGB")
     draw_weights(cfg, tmp_path / "weights.pth")
-    ours = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), cfg)
+    ours = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), inputs_for(Trainer, cfg))
 
     assert are_equal(ours.predict([ours.inputs(photo())])[0], DefaultPredictor(cfg)(photo()))
 
@@ -58,7 +59,7 @@ def test_a_model_of_rgb_images_gets_them_in_that_order(tmp_path: Path):
 def test_several_images_at_once_are_found_to_hold_what_each_alone_holds(tmp_path: Path):
     cfg = small_cfg("mask")
     draw_weights(cfg, tmp_path / "weights.pth")
-    predictor = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), cfg)
+    predictor = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), inputs_for(Trainer, cfg))
     inputs = [predictor.inputs(photo(seed=seed)) for seed in range(3)]
 
     together = predictor.predict(inputs)
@@ -71,7 +72,7 @@ def test_several_images_at_once_are_found_to_hold_what_each_alone_holds(tmp_path
 
 def test_a_model_of_images_without_color_is_refused():
     with pytest.raises(RequestError, match=r"INPUT\.FORMAT=L: predictions are made on images in BGR or RGB"):
-        Inputs(small_cfg("box", INPUT__FORMAT="L"))
+        inputs_for(Trainer, small_cfg("box", INPUT__FORMAT="L"))
 
 
 def test_the_weights_of_another_model_are_refused_with_how_much_of_them_fits(tmp_path: Path):
@@ -105,7 +106,7 @@ def test_averaged_weights_are_taken_where_they_are_meant(tmp_path: Path, average
 def test_an_image_keeps_its_size_in_what_is_found(tmp_path: Path):
     cfg = small_cfg("box")
     draw_weights(cfg, tmp_path / "weights.pth")
-    predictor = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), cfg)
+    predictor = BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), inputs_for(Trainer, cfg))
 
     found = predictor.predict([predictor.inputs(np.ascontiguousarray(photo(50, 130)))])[0]
 

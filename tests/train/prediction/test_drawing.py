@@ -10,6 +10,7 @@ from PIL import Image
 from launcher.train.prediction.batches import BatchPredictor, on_cpu
 from launcher.train.prediction.classes import find_classes
 from launcher.train.prediction.drawing import draw, drawings_of, save
+from launcher.train.prediction.inputs import inputs_for
 from launcher.train.prediction.model import build_for_inference
 from launcher.train.trainer import Trainer
 from tests.train.prediction.models import KINDS, draw_weights, photo, small_cfg
@@ -17,7 +18,7 @@ from tests.train.prediction.models import KINDS, draw_weights, photo, small_cfg
 
 def predictor_of(cfg: CfgNode, folder: Path) -> BatchPredictor:
     draw_weights(cfg, folder / "weights.pth")
-    return BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), cfg)
+    return BatchPredictor(build_for_inference(Trainer, cfg, averaged=False), inputs_for(Trainer, cfg))
 
 
 @pytest.mark.parametrize("data", [None, ("nobody_knows",)], ids=["with names", "without names"])

@@ -20,7 +20,7 @@ from detectron2.data import (
 )
 from detectron2.data.datasets import register_coco_instances
 from detectron2.data.datasets.coco import load_coco_json
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 
 from launcher.data.index.build import build_index
 from launcher.data.index.columns import write_index
@@ -66,8 +66,16 @@ def plain(value: Any) -> Any:
     return repr(value)
 
 
+def one_category(category: dict[str, Any]) -> bytes:
+    image = {"id": 0, "file_name": "a.jpg", "height": 9, "width": 9}
+    annotation = {"id": 0, "image_id": 0, "category_id": 0, "bbox": [1, 1, 2, 2]}
+    return json.dumps({"images": [image], "annotations": [annotation], "categories": [category]}).encode()
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=coco_texts(entries()) | coco_texts(odd_entries()))
+@example(text=one_category({"id": 0, "name": ""}))
+@example(text=one_category({"id": 0, "name": "a", "keypoints": 5}))
 def test_records_are_those_of_detectron2_or_the_index_says_that_it_has_none(text: bytes, tmp_path: Path):
     file = tmp_path / "train.json"
     file.write_bytes(text)

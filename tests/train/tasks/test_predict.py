@@ -15,7 +15,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from launcher.config.keys import Keys
-from launcher.errors import DataError
+from launcher.config.request import OwnCode
+from launcher.errors import DataError, RequestError
 from launcher.run import codes
 from launcher.run.heartbeat import Heartbeat, read_beat
 from launcher.run.journal import entries_in, keys_in
@@ -24,6 +25,7 @@ from launcher.run.plan import Model, Predict, RunPlan
 from launcher.train.stop import STOP
 from launcher.train.tasks.predict import perform
 from tests.train.prediction.models import draw_weights, photo, small_cfg
+from tests.train.prediction.test_inputs import Inverted, inverted
 from tests.values import a_plan
 
 MODEL = Model(averaged=False, batch=1, classes="", annotations="")
@@ -103,6 +105,25 @@ def test_what_is_written_is_what_detectron2s_predictor_finds(planned: Planned):
     expected = DefaultPredictor(cfg)(photo(seed=1)[:, :, ::-1])["instances"]
 
     assert [one["score"] for one in results_of(plan)] == expected.scores.tolist()
+
+
+def test_a_trainers_own_mapper_makes_the_inputs_as_it_does_for_an_evaluation(planned: Planned):
+    plan = planned("box", names=("0001.png",))
+    cfg = small_cfg("box")
+    cfg.MODEL.WEIGHTS = plan.keys["MODEL.WEIGHTS"]
+
+    work(replace(plan, own_code=OwnCode(trainer=f"{Inverted.__module__}:Inverted")))
+
+    record = {"file_name": plan.task.files[0], "height": 70, "width": 110, "annotations": []}
+    evaluated = DefaultPredictor(cfg).model([inverted(record)])[0]["instances"]
+    assert [one["score"] for one in results_of(plan)] == evaluated.scores.tolist()
+
+
+def test_a_mapper_that_needs_more_than_images_ends_the_prediction(planned: Planned):
+    plan = planned("box", names=("0001.png",))
+
+    with pytest.raises(RequestError, match=r"NeedsDepth\.build_mapper\(cfg, False\) makes no input of an image alone"):
+        work(replace(plan, own_code=OwnCode(trainer=f"{Inverted.__module__}:NeedsDepth")))
 
 
 def test_panoptic_and_semantic_models_give_their_segments(planned: Planned):
