@@ -213,7 +213,7 @@ def _child(plan: RunPlan, files: AttemptPaths, printed: int, before: Callable[[]
     os.environ.update(environment_of(plan, os.environ))
     torch.set_num_threads(1)
     STOP.note_signals()
-    end_with_parent()
+    end_with_parent(os.getppid())
     before()
     with forked_ranks():
         sys.exit(work(files.plan))
