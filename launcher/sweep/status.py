@@ -10,6 +10,7 @@ from launcher.cluster.slurm_queue import SlurmQueue, job_of
 from launcher.run.found import called
 from launcher.run.holder import holder_of
 from launcher.show.runs import period_text
+from launcher.show.status import UNKNOWN
 from launcher.sweep.standing import DONE, standings_in_queue
 from launcher.sweep.table import best_of, plain_sweep, sweep_table
 from launcher.sweep.text import title_of, value_text
@@ -38,7 +39,7 @@ def status_line(sweep: Sweep, found: list[Standing], queue: SlurmQueue) -> str:
     """The same in one line."""
     running = [one for one in found if one.state is JobState.running]
     shown = [f"{one.job.folder} {one.iterations}/{one.total}" for one in running if one.total is not None]
-    unknown = "; squeue does not answer" if may_be_at_work(sweep, found, queue) else ""
+    unknown = f"; {UNKNOWN}" if may_be_at_work(sweep, found, queue) else ""
     return f"{title_of(found)}{unknown}{': ' if shown else ''}{', '.join(shown[:4])}"
 
 
@@ -57,7 +58,7 @@ def _lines(sweep: Sweep, found: list[Standing], queue: SlurmQueue) -> Iterator[s
     elif any(one.in_slurm for one in found):
         yield "  nobody follows it; the same command does, and writes its summary at the end"
     elif may_be_at_work(sweep, found, queue):
-        yield "  squeue does not answer, so which of its jobs Slurm has is unknown; states are those of their folders"
+        yield f"  {UNKNOWN}, so which of its jobs Slurm has is unknown; states are those of their folders"
     elif any(one.state is JobState.running for one in found):
         yield "  its controller has ended; the jobs that run come to their end by themselves"
     if (best := best_of(sweep, found)) is not None:
